@@ -1,0 +1,121 @@
+"""The contract between a stage and everything around it.
+
+A stage is one step of the method: it reads artifacts, writes one artifact into a folder, and knows nothing
+else. It cannot see other stages, the run's config, MLflow or the store. What decides its result is in its
+fields (its config), its ``VERSION`` and its inputs; what does not (device, workers, micro-batch, scratch) comes
+with the :class:`Context`. That split is what makes a result reusable on another machine.
+
+This module imports neither torch nor transformers, and a stage module imports them inside ``run`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Kind(StrEnum):
+    """What an artifact is. A stage states the kinds it takes and gives, and the pipeline holds it to them."""
+
+    MODEL = "model"  # a plain Hugging Face folder that loads without stc
+    ADAPTER = "adapter"  # trained weights on top of a named base
+    MANIFEST = "manifest"  # one split of a data set: manifest.jsonl, task.json and the audio
+    FEATURES = "features"  # encoder output of one data set
+    RANKING = "ranking"  # one greedy round: every candidate's score and the layer removed
+    HYPOTHESES = "hypotheses"  # translations, one a line
+    SCORES = "scores"  # quality of one system on one data set
+    MEASUREMENT = "measurement"  # size and speed of one system on one machine
+    COMPARISON = "comparison"  # the table of a run
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished result on disk.
+
+    ``facts`` is what the stage that made it returned from ``run``: small, JSON-able, kept in the record.
+    """
+
+    kind: Kind
+    path: Path
+    identity: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """One named input of a stage.
+
+    With ``many`` the input is a mapping from a label to an artifact (``{teacher: evaluate_teacher, …}`` in
+    YAML); with ``optional`` it may be left out.
+    """
+
+    kind: Kind
+    many: bool = False
+    optional: bool = False
+
+
+Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input declared with ``many``
+
+
+class Progress(Protocol):
+    """A progress bar: ``update(n)`` after every ``n`` finished items."""
+
+    def update(self, n: int = 1) -> Any: ...
+
+
+class ProgressFactory(Protocol):
+    """``with ctx.progress("translating", total=300, unit="utterance") as bar: …``"""
+
+    def __call__(self, title: str, total: int, unit: str = "it") -> AbstractContextManager[Progress]: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may use and must not depend on: two contexts give the same result in fp32.
+
+    Attributes:
+        device: ``"cpu"`` or ``"cuda"``.
+        workers: processes or threads for reading audio.
+        train_micro_batch: examples a forward pass in training; the recipe's global batch is reached by
+            accumulation.
+        decode_batch: utterances translated together.
+        scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
+        log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
+        progress: makes a progress bar.
+    """
+
+    device: str
+    workers: int
+    train_micro_batch: int
+    decode_batch: int
+    scratch: Path
+    log: Callable[..., None]
+    progress: ProgressFactory
+
+
+class Stage(BaseModel):
+    """A stage: frozen, typed fields that decide its result, and ``run``.
+
+    One file in ``stc/stages`` holds one stage, named as the file in CamelCase; the file's name is the stage's
+    name in YAML (``stage: finetune``).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    VERSION: ClassVar[int]
+    TAKES: ClassVar[Mapping[str, Takes]]
+    GIVES: ClassVar[Kind]
+
+    def surroundings(self) -> Mapping[str, Any]:
+        """What else the result depends on, for identity: nothing, except for a measurement of this machine."""
+        return {}
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        """Write the artifact into ``out_dir`` (exists, empty) and return its facts."""
+        raise NotImplementedError
