@@ -52,10 +52,13 @@ class Takes:
     """One named input of a stage.
 
     With ``many`` the input is a mapping from a label to an artifact (``{teacher: evaluate_teacher, …}`` in
-    YAML); with ``optional`` it may be left out.
+    YAML); with ``optional`` it may be left out. With ``by`` the input is identified by that one of its facts
+    instead of by how it was made: a pruned model is known by the set of layers removed, so two searches that
+    end in the same set share everything after it.
     """
 
     kind: Kind
+    by: str | None = None
     many: bool = False
     optional: bool = False
 

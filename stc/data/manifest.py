@@ -79,10 +79,10 @@ class Manifest:
         Raises:
             InputError: naming the file and line of what is missing, malformed or listed twice.
         """
-        lines = _read(folder / MANIFEST_FILE).splitlines()
+        lines = _read(folder / MANIFEST_FILE).removesuffix("\n").split("\n")  # not splitlines: U+2028 is text
         rows: list[Utterance] = []
         seen: set[str] = set()
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(lines if lines != [""] else [], start=1):
             try:
                 row = Utterance.model_validate_json(line)
             except ValidationError as error:

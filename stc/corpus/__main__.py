@@ -1,0 +1,77 @@
+"""Make the shipped data: ``python -m stc.corpus assets/talks``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stc.corpus.build import Spoken, requests, speak
+from stc.corpus.grammar import Part
+from stc.corpus.speech import EngineName
+
+SEED = 1
+MAX_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class Split:
+    part: Part
+    sentences: int
+    engines: tuple[EngineName, ...]
+    noise: float
+
+
+SPLITS = (
+    Split("train", 300, ("espeak",), 0.33),
+    Split("dev", 60, ("espeak",), 0.33),
+    Split("selection", 32, ("espeak",), 0.33),
+    Split("test", 100, ("espeak", "hibari"), 0.5),
+)
+
+
+def _row(spoken: Spoken) -> dict[str, object]:
+    request = spoken.request
+    return {
+        "id": request.id,
+        "audio": spoken.audio,
+        "sha256": spoken.sha256,
+        "duration": round(spoken.duration, 4),
+        "text_en": request.sentence.en,
+        "text_de": request.sentence.de,
+        "text_zh": request.sentence.zh,
+        "pattern": request.sentence.pattern,
+        "voice": str(request.voice),
+        "noisy": request.noisy,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stc.corpus", description="Make the data shipped in assets/talks.")
+    parser.add_argument("folder", type=Path, help="where to; its manifests and audio are replaced")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    options = parser.parse_args()
+    folder: Path = options.folder
+    shutil.rmtree(folder / "audio", ignore_errors=True)
+    for split in SPLITS:
+        with tqdm(total=split.sentences, desc=split.part, unit="utterance") as bar:
+            spoken = speak(
+                requests(SEED, split.part, split.engines, split.noise),
+                split.sentences,
+                folder,
+                audio_format="ogg",
+                max_seconds=MAX_SECONDS,
+                workers=options.workers,
+                done=bar.update,
+            )
+        with (folder / f"{split.part}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(_row(row), ensure_ascii=False) + "\n" for row in spoken)
+
+
+if __name__ == "__main__":
+    main()

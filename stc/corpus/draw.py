@@ -1,0 +1,149 @@
+"""Random choices of words and clauses that make sense together; what patterns are written with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from stc.corpus import lexicon
+from stc.corpus.clause import Clause, Tense
+from stc.corpus.lexicon import Adjective, Adverbial, Noun, Verb
+from stc.corpus.phrases import PRONOUNS, Phrase, counted, fixed, plural, singular
+
+T = TypeVar("T")
+Triple = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A way to make sentences. ``weight``: how often, against 1. Held-out patterns are met in the test part only."""
+
+    name: str
+    make: Callable[[Draw], Triple]
+    weight: float
+    held_out: bool
+
+
+PATTERNS: dict[str, Pattern] = {}
+
+
+def pattern(*, weight: float = 1.0, held_out: bool = False) -> Callable[[Callable[[Draw], Triple]], None]:
+    """Register a function from :class:`Draw` to (English, German, Chinese) under its name."""
+
+    def register(make: Callable[[Draw], Triple]) -> None:
+        name = make.__name__
+        if name in PATTERNS:
+            raise ValueError(f"pattern {name} is there twice")
+        PATTERNS[name] = Pattern(name, make, weight, held_out)
+
+    return register
+
+
+class Draw:
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def pick(self, among: Sequence[T]) -> T:
+        return among[int(self._rng.random() * len(among))]
+
+    def chance(self, share: float) -> bool:
+        return self._rng.random() < share
+
+    def number(self, low: int, high: int) -> int:
+        return low + int(self._rng.random() * (high - low + 1))
+
+    def noun(self, tags: str) -> Noun:
+        wanted = set(tags.split())
+        return self.pick([noun for noun in lexicon.NOUNS if wanted & set(noun.tags.split())])
+
+    def adjective(self, noun: Noun) -> Adjective:
+        tags = set(noun.tags.split())
+        return self.pick([word for word in lexicon.ADJECTIVES if tags & set(word.tags.split())])
+
+    def time(self, kind: str) -> Adverbial:
+        return self.pick([time for time in lexicon.TIMES if time.kind == kind])
+
+    def place(self) -> Adverbial:
+        return self.pick(lexicon.PLACES)
+
+    def person(self) -> Phrase:
+        """A subject that is not a pronoun."""
+        kind = self.number(1, 10)
+        noun = self.noun("person")
+        if kind <= 4:
+            name = self.pick(lexicon.NAMES)
+            return fixed(name.en, name.en, name.zh, key="m")
+        if kind <= 6:
+            return singular(self.pick(("the", "our", "my")), noun)
+        if kind <= 8:
+            return plural(self.pick(("the", "our")), noun)
+        name = self.pick(lexicon.SURNAMES)
+        return fixed(f"Professor {name.en}", f"Professor {name.en}", f"{name.zh}教授", key="m")
+
+    def subject(self) -> Phrase:
+        if self.chance(0.5):
+            return PRONOUNS[self.pick(("I", "we", "he", "she", "they"))]
+        return self.person()
+
+    def thing(self, tags: str, *, plain: bool = False) -> Phrase:
+        """An object: definite, possessive, indefinite or counted; ``plain`` leaves the last two out."""
+        noun = self.noun(tags)
+        is_person = "person" in noun.tags.split()
+        adjective = None if is_person or self.chance(0.55) else self.adjective(noun)
+        if self.chance(0.55 if not plain else 0.7):
+            return singular(self.pick(("the", "the", "this")), noun, adjective)
+        if self.chance(0.3):
+            return singular(self.pick(("our", "my", "her", "his")), noun)
+        if self.chance(0.5) or plain:
+            return plural(self.pick(("the", "these")), noun, adjective)
+        if self.chance(0.6):
+            return singular("a", noun, adjective)
+        return counted(self.number(2, 12), noun, adjective)
+
+    def verb(self, tense: Tense, tags: str = "") -> Verb:
+        """One that can stand in ``tense``; with ``tags``, one whose object may be such a noun."""
+        wanted = set(tags.split())
+        good = [verb for verb in lexicon.VERBS if not wanted or wanted & set(verb.takes.split())]
+        if tense == "progressive":
+            good = [verb for verb in good if verb.durative and not verb.stative]
+        elif tense == "present":
+            good = [verb for verb in good if verb.stative]
+        else:
+            good = [verb for verb in good if not verb.stative]
+        return self.pick(good)
+
+    def clause(
+        self,
+        tense: Tense,
+        *,
+        subject: Phrase | None = None,
+        time: bool = False,
+        place: bool = False,
+        negated: bool = False,
+        plain: bool = False,
+    ) -> Clause:
+        """A clause with a fitting object; ``time`` and ``place`` add adverbials, ``plain`` keeps it definite."""
+        verb = self.verb(tense)
+        kind = {"past": "past"}.get(tense, "future")
+        return Clause(
+            subject or self.subject(),
+            verb,
+            self.thing(verb.takes, plain=plain or (negated and tense != "past")),
+            tense,
+            negated,
+            self.time(kind) if time else None,
+            self.place() if place and not verb.stative else None,
+        )
+
+    def habit(self) -> Clause:
+        """Something done regularly."""
+        verb = self.pick([verb for verb in lexicon.VERBS if verb.durative and not verb.stative])
+        plain = self.thing(verb.takes, plain=True)
+        if self.chance(0.5):
+            return Clause(self.subject(), verb, plain, "present", time=self.time("frequency"))
+        return Clause(self.subject(), verb, plain, "present", often=self.pick(lexicon.FREQUENCIES))
+
+    def modal(self) -> Tense:
+        return self.pick(("can", "must", "should", "want"))

@@ -1,0 +1,104 @@
+"""Reading audio files: mono, float32, at the model's sampling rate, and the content the manifest vouches for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stc.data.manifest import Manifest, Utterance
+from stc.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+READ_AHEAD = 64  # files decoded ahead of whoever consumes them
+
+
+def read_audio(path: Path, sampling_rate: int, sha256: str | None = None) -> np.ndarray:
+    """The file's audio as float32 in [-1, 1], shape (samples,): channels averaged, resampled to ``sampling_rate``.
+
+    Raises:
+        InputError: the file is missing, cannot be decoded or has no samples, or its content is not the one that
+            ``sha256`` names.
+    """
+    import numpy as np
+    import soundfile
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(f"{path} is not the audio the manifest lists: its SHA-256 is not {sha256}")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path} cannot be decoded as audio: {error.error_string}") from None
+    if not len(samples):
+        raise InputError(f"{path} holds no audio")
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    if rate != sampling_rate:
+        from scipy.signal import resample_poly
+
+        common = math.gcd(rate, sampling_rate)
+        mono = resample_poly(mono, sampling_rate // common, rate // common)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def read_batch(manifest: Manifest, rows: Sequence[Utterance], sampling_rate: int, workers: int) -> list[np.ndarray]:
+    """The audio of some ``rows`` of a manifest, in their order, checked against their hashes."""
+    return list(read_stream(manifest, rows, sampling_rate, workers))
+
+
+def read_stream(
+    manifest: Manifest, rows: Sequence[Utterance], sampling_rate: int, workers: int
+) -> Iterator[np.ndarray]:
+    """Like :func:`read_batch`, one after the other, at most :data:`READ_AHEAD` of them decoded ahead.
+
+    Decoding and hashing release the interpreter lock, so threads are enough.
+    """
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        waiting = iter(rows)
+        pending = [
+            pool.submit(read_audio, manifest.folder / row.audio, sampling_rate, row.sha256)
+            for row in islice(waiting, READ_AHEAD)
+        ]
+        while pending:
+            yield pending.pop(0).result()
+            pending += [
+                pool.submit(read_audio, manifest.folder / row.audio, sampling_rate, row.sha256)
+                for row in islice(waiting, 1)
+            ]
+
+
+class Recordings:
+    """The audio of one manifest for training: each distinct content decoded once and kept, where that is small.
+
+    Distilled and repeated rows share their audio with the original, so they cost nothing here.
+    """
+
+    KEEP_BYTES = 2 * 1024**3
+
+    def __init__(self, manifest: Manifest, sampling_rate: int, workers: int) -> None:
+        self._manifest = manifest
+        self._rate = sampling_rate
+        self._workers = workers
+        distinct = {row.sha256: row.duration for row in manifest.rows}
+        self._keep = sum(distinct.values()) * sampling_rate * 4 <= self.KEEP_BYTES
+        self._kept: dict[str, np.ndarray] = {}
+
+    def read(self, rows: Sequence[Utterance]) -> list[np.ndarray]:
+        """Float32 audio of these rows, in their order."""
+        missing = {row.sha256: row for row in rows if row.sha256 not in self._kept}
+        read = read_batch(self._manifest, list(missing.values()), self._rate, self._workers)
+        fresh = dict(zip(missing, read, strict=True))
+        audio = [self._kept[row.sha256] if row.sha256 in self._kept else fresh[row.sha256] for row in rows]
+        if self._keep:
+            self._kept |= fresh
+        return audio

@@ -1,0 +1,1 @@
+"""Batched greedy decoding, used by every stage that translates."""

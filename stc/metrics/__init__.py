@@ -1,0 +1,1 @@
+"""Metrics: quality of the text, its significance, and speed, memory and size."""

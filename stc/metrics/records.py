@@ -1,0 +1,100 @@
+"""The files in which one stage leaves its figures for another: scores.json and measurement.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stc.errors import InputError
+
+HYPOTHESES_FILE = "hypotheses.txt"
+REFERENCES_FILE = "references.txt"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    FILE: ClassVar[str]
+
+    def save(self, folder: Path) -> None:
+        (folder / self.FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the record of a folder.
+
+        Raises:
+            InputError: when the file is missing or is not such a record.
+        """
+        path = folder / cls.FILE
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+class MetricScore(BaseModel):
+    """A corpus score in [0, 100], how sacreBLEU computed it, and its sentence-level counts: (sentences, counts)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    score: float
+    signature: str
+    statistics: list[list[int]]
+
+
+class Scores(_Record):
+    """The quality of one system on one data set, by metric."""
+
+    FILE: ClassVar[str] = "scores.json"
+
+    target_lang: str
+    sentences: int
+    metrics: dict[str, MetricScore]
+
+
+class Measurement(_Record):
+    """Size and speed of one system on one machine.
+
+    Attributes:
+        decoder_layers: of the model's decoder.
+        parameters: logical parameters, whatever they are packed in.
+        packed_elements: elements of the stored tensors, two 4-bit parameters in one.
+        bytes_on_disk: of the safetensors files.
+        rtf: real-time factor at batch 1: seconds of computing (reading the audio included, loading the model
+            not) per second of audio.
+        rtf_batched: the same, ``decode_batch`` utterances at a time.
+        decode_batch: as above.
+        peak_memory_bytes: of loading the model and translating at batch 1: on the CPU resident memory of the
+            process, on a GPU what PyTorch allocated there.
+        peak_memory_batched_bytes: of everything, the batched translation included.
+        load_seconds: from the folder to a model ready to translate.
+        utterances: how many were timed.
+        audio_seconds: their duration.
+        device: ``cpu`` or ``cuda``.
+        threads: of PyTorch on the CPU.
+        machine: the fingerprint of the machine (:func:`stc.machine.fingerprint`).
+    """
+
+    FILE: ClassVar[str] = "measurement.json"
+
+    decoder_layers: int
+    parameters: int
+    packed_elements: int
+    bytes_on_disk: int
+    rtf: float
+    rtf_batched: float
+    decode_batch: int
+    peak_memory_bytes: int
+    peak_memory_batched_bytes: int
+    load_seconds: float
+    utterances: int
+    audio_seconds: float
+    device: str
+    threads: int
+    machine: dict[str, object]

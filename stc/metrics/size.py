@@ -1,0 +1,19 @@
+"""Bytes on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stc.errors import ModelError
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """Bytes of a model's weights: its safetensors files together.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    files = list(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder} has no *.safetensors file")
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,73 @@
+"""Corpus-level BLEU, chrF and chrF++, all of them computed by sacreBLEU (Post, 2018).
+
+A corpus score is a function of sums over sentences. Those sentence-level counts ("sufficient statistics") are
+kept with a score, so that a bootstrap over sentences never has to read the text again. Their meaning is
+sacreBLEU's own; here they are only added up and handed back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from stc.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric as SacreMetric
+
+MetricName = Literal["bleu", "chrf", "chrf_pp"]
+METRICS: dict[str, str] = {"bleu": "BLEU", "chrf": "chrF", "chrf_pp": "chrF++"}  # name in a config → in print
+
+
+def _metric(name: str, target_lang: str) -> SacreMetric:
+    """sacreBLEU's metric of that name. BLEU is tokenized as sacreBLEU does by default for the language."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    if name == "bleu":
+        try:
+            return BLEU(trg_lang=target_lang)
+        except RuntimeError as error:  # a tokenizer that needs a package of its own (Japanese, Korean)
+            raise InputError(f"metric bleu for target_lang {target_lang!r}: {error}") from None
+    if name == "chrf":
+        return CHRF()
+    if name == "chrf_pp":
+        return CHRF(word_order=2)
+    raise InputError(f"metric {name!r} is unknown: one of {', '.join(METRICS)}{nearest(name, METRICS)}")
+
+
+def statistics(metric: str, hypotheses: Sequence[str], references: Sequence[str], target_lang: str) -> list[list[int]]:
+    """The counts a corpus score is made of, one row a sentence: (sentences, counts), 10 for BLEU, 18 or 24 for
+    chrF and chrF++.
+
+    Raises:
+        InputError: for an unknown metric, an empty corpus, or unequal numbers of hypotheses and references.
+    """
+    scorer = _metric(metric, target_lang)
+    if len(hypotheses) != len(references):
+        raise InputError(f"{metric}: {len(hypotheses)} hypotheses for {len(references)} references")
+    if not references:
+        raise InputError(f"{metric}: there are no sentences to score")
+    return [[int(count) for count in row] for row in scorer._extract_corpus_statistics(hypotheses, [references])]
+
+
+def from_statistics(metric: str, totals: Any) -> list[float]:
+    """Scores in [0, 100] from counts already added up over sentences: (corpora, counts) → (corpora,)."""
+    scorer = _metric(metric, "")  # the language decides how text is tokenized, which has happened
+    return [float(scorer._compute_score_from_stats(row).score) for row in totals]
+
+
+def score(metric: str, hypotheses: Sequence[str], references: Sequence[str], target_lang: str) -> float:
+    """The corpus score in [0, 100], one reference a sentence.
+
+    Raises:
+        InputError: as :func:`statistics`.
+    """
+    rows = statistics(metric, hypotheses, references, target_lang)
+    return from_statistics(metric, [[sum(column) for column in zip(*rows, strict=True)]])[0]
+
+
+def signature(metric: str, target_lang: str) -> str:
+    """sacreBLEU's signature: everything needed to compute the same score again."""
+    scorer = _metric(metric, target_lang)
+    scorer.corpus_score(["a"], [["a"]])  # a signature exists once the number of references is known
+    return str(scorer.get_signature())

@@ -1,0 +1,91 @@
+"""What stc has to know of a model family. Everything else in stc asks here and knows no module path itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from stc.data.manifest import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Part = Literal["encoder", "projector", "decoder", "embedding", "head"]
+"""What a speech translation model consists of: audio encoder, the projector from its width to the decoder's, the
+decoder layers with their final norm, the token embedding and the language-modelling head."""
+
+
+class Architecture(ABC):
+    """The facts of one model family. Stateless, and importable without torch."""
+
+    model_type: ClassVar[str]
+    """As in config.json."""
+
+    @abstractmethod
+    def decoder_layers(self, config: Mapping[str, Any]) -> int:
+        """How many decoder layers a parsed config.json describes."""
+
+    def protected_layers(self, layers: int) -> frozenset[int]:
+        """The decoder layers pruning leaves alone, of ``layers``: the first and the last.
+
+        They lead into and out of the decoder's space; the method protects both (Moslem, IWSLT 2025).
+        """
+        return frozenset({0, layers - 1})
+
+    @abstractmethod
+    def set_decoder_layers(self, config: Any, kept: Sequence[int]) -> None:
+        """Edit a transformers config in place so that it describes the decoder with only the layers ``kept``."""
+
+    @abstractmethod
+    def set_layer_index(self, layer: Any, index: int) -> None:
+        """Tell a decoder layer its place, which is where it keeps its keys and values in the cache."""
+
+    @abstractmethod
+    def decoder(self, model: Any) -> Any:
+        """The module whose ``layers`` (a ``ModuleList``) are the decoder layers."""
+
+    @abstractmethod
+    def parts(self, model: Any) -> dict[Part, list[str]]:
+        """Part of the model → the dotted names of the modules it consists of."""
+
+    @abstractmethod
+    def fixed_weights(self) -> tuple[str, ...]:
+        """Names of the weights that are never trained. transformers forgets it when it loads them."""
+
+    @abstractmethod
+    def stored_name(self, name: str) -> str:
+        """The name a weight has in a published checkpoint, for its name in the model."""
+
+    @abstractmethod
+    def prompt(self, processor: Any, task: Task) -> str:
+        """The chat-formatted prompt for one utterance, up to where the translation starts.
+
+        Raises:
+            ModelError: the processor has no chat template.
+            InputError: the source language is one the prompt has no name for.
+        """
+
+    @abstractmethod
+    def model_class(self) -> type[Any]:
+        """The transformers class of the whole model."""
+
+    @abstractmethod
+    def embed(self, model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The decoder's input embeddings with the audio in its place.
+
+        Args:
+            batch: what the processor returns for prompts and audio: ``input_ids`` and ``attention_mask``
+                (utterances, tokens), ``input_features`` (utterances, mel bins, frames) and
+                ``feature_attention_mask`` (utterances, frames), on the model's device.
+
+        Returns:
+            ``inputs_embeds`` (utterances, tokens, hidden) and ``attention_mask`` (utterances, tokens).
+
+        Raises:
+            ModelError: the prompts have room for another number of audio embeddings than the encoder gives.
+        """
+
+    @abstractmethod
+    def initialise(self, model: Any) -> None:
+        """Set, in place, what a randomly initialised model needs beyond random numbers."""

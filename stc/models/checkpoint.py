@@ -1,0 +1,189 @@
+"""Model folders: loading one completely or not at all, and saving one that loads without stc."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stc.errors import ModelError
+from stc.models import architecture, read_config
+from stc.models.architecture import Architecture
+from stc.models.weights import some, stored_tensors
+from stc.quantization import Quantizer, stored_with
+
+SHARD_SIZE = "4GB"
+
+
+@dataclass
+class Translator:
+    """A model in evaluation mode with its processor, and the folder it came from."""
+
+    model: Any
+    processor: Any
+    architecture: Architecture
+    folder: Path
+
+
+def load(
+    folder: Path, *, device: str, dtype: str, attention: str = "sdpa", quantize: Quantizer | None = None
+) -> Translator:
+    """Load a model folder.
+
+    Args:
+        folder: a Hugging Face folder with safetensors weights.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+        dtype: the precision of computing, ``float32`` or ``bfloat16``. A quantized folder's packed weights stay
+            packed; only what its layers compute in follows.
+        attention: ``sdpa`` or ``eager``.
+        quantize: quantize the weights while loading them; for a folder that is not quantized yet.
+
+    Raises:
+        ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
+            surplus or of another shape than the config says; all by name.
+    """
+    from transformers import AutoConfig, AutoProcessor
+
+    config_json = read_config(folder)
+    family = architecture(config_json["model_type"])
+    stored_by = stored_with(config_json)
+    tensors = stored_tensors(folder)
+    if stored_by is not None and quantize is not None:
+        raise ModelError(f"{folder} is quantized already: {quantize.method} is for a folder that is not")
+    if stored_by is not None and (missing := stored_by.missing_state(tensors)):
+        raise ModelError(f"{folder} lacks {some(missing)}")
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
+        raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
+    settings: dict[str, Any] = {}
+    if stored_by is not None:
+        stored_by.set_compute_dtype(config.quantization_config, dtype)
+    elif quantize is not None:
+        settings["quantization_config"] = quantize.transformers_config(dtype)
+
+    with _quiet() as said:
+        try:
+            model, info = family.model_class().from_pretrained(
+                folder,
+                config=config,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                device_map={"": device},
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # so that they are listed with the rest instead of raised alone
+                output_loading_info=True,
+                **settings,
+            )
+        except RuntimeError as error:
+            if not said:
+                raise
+            raise ModelError(f"{folder} cannot be loaded: {error}\n" + "\n".join(said)) from error
+    _refuse_incomplete(folder, info)
+    if stored_by is not None:
+        _cast_plain_weights(model, getattr(torch, dtype))
+    for name in family.fixed_weights():
+        model.get_parameter(name).requires_grad_(False)
+    method = stored_by or quantize
+    if method is not None and (dtype == "float32" or quantize is not None):
+        method.compute_exactly(model)
+    try:
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} has no usable processor: {error}") from error
+    return Translator(model.eval(), processor, family, folder)
+
+
+def save(translator: Translator, folder: Path) -> None:
+    """Write a model folder: weights in bfloat16 (packed ones packed) in shards, config, processor, chat template.
+
+    Weights get the names a published checkpoint has. transformers would otherwise double a prefix of a model that
+    was not loaded from a folder.
+    """
+    model = translator.model
+    stored_by = stored_with(model.config.to_dict())
+    state = {
+        translator.architecture.stored_name(name): tensor
+        if not tensor.is_floating_point() or (stored_by is not None and stored_by.is_state(name))
+        else tensor.to(torch.bfloat16)
+        for name, tensor in model.state_dict().items()
+    }
+    with _quiet(), _without_quantizer(model):
+        model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_SIZE)
+    translator.processor.save_pretrained(folder)
+    _set_stored_dtype(folder / "config.json")
+
+
+def _cast_plain_weights(model: Any, dtype: torch.dtype) -> None:
+    """Bring what is not packed to ``dtype``: transformers leaves it as stored in a folder that is quantized."""
+    for parameter in model.parameters():
+        if type(parameter) is torch.nn.Parameter and parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+
+
+def _set_stored_dtype(path: Path) -> None:
+    """Say bfloat16 in a config.json, where transformers has put the precision of computing."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for section in (config, *(value for value in config.values() if isinstance(value, dict))):
+        if "dtype" in section:
+            section["dtype"] = "bfloat16"
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _refuse_incomplete(folder: Path, info: dict[str, Any]) -> None:
+    faults = []
+    if missing := sorted(info["missing_keys"]):
+        faults.append(f"lacks {some(missing)}")
+    if unexpected := sorted(info["unexpected_keys"]):
+        faults.append(f"has {some(unexpected)}, which its config has no place for")
+    if mismatched := sorted(info["mismatched_keys"]):
+        shapes = (f"{name} {list(found)} for {list(wanted)}" for name, found, wanted in mismatched)
+        faults.append(f"has weights of another shape than its config says: {some(shapes)}")
+    if faults:
+        raise ModelError(f"{folder} " + "; ".join(faults))
+
+
+@contextmanager
+def _without_quantizer(model: Any) -> Iterator[None]:
+    """Hide a model's quantizer, for which transformers saves its own state dict instead of the one it is given."""
+    quantizer = vars(model).pop("hf_quantizer", None)
+    try:
+        yield
+    finally:
+        if quantizer is not None:
+            model.hf_quantizer = quantizer
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep transformers' progress bars and load report off the terminal; gives what the report would have said."""
+    from transformers.utils import logging as transformers_logging
+
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    loading = logging.getLogger("transformers.modeling_utils")
+    # bitsandbytes warns at import of an optional kernel package it would fetch from a hub.
+    packing = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    bars, propagates, level = transformers_logging.is_progress_bar_enabled(), loading.propagate, packing.level
+    loading.addHandler(handler)
+    loading.propagate = False
+    packing.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield said
+    finally:
+        loading.removeHandler(handler)
+        loading.propagate = propagates
+        packing.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,41 @@
+"""How large a model is, counted from the files of its folder: no weight is loaded and torch not imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stc.models import read_config
+from stc.models.weights import stored_tensors
+from stc.quantization import stored_with
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Two different figures, which coincide for a model that is not quantized.
+
+    Attributes:
+        parameters: logical parameters: a packed weight counts with the shape it has when unpacked.
+        packed_elements: elements of the weight tensors as stored: two 4-bit weights share one.
+    """
+
+    parameters: int
+    packed_elements: int
+
+
+def count_parameters(folder: Path) -> Counts:
+    """Count a model folder. Tied weights are stored, and counted, once; quantization state is not counted.
+
+    Raises:
+        ModelError: as for :func:`stc.models.read_config` and :func:`stc.models.weights.stored_tensors`.
+    """
+    method = stored_with(read_config(folder))
+    tensors = stored_tensors(folder)
+    if method is None:
+        elements = sum(tensor.elements for tensor in tensors.values())
+        return Counts(elements, elements)
+    weights = [name for name in tensors if not method.is_state(name)]
+    return Counts(
+        parameters=sum(method.logical_elements(name, tensors) for name in weights),
+        packed_elements=sum(tensors[name].elements for name in weights),
+    )

@@ -1,0 +1,152 @@
+"""Qwen2-Audio (Chu et al. 2024, arXiv 2407.10759): a Whisper-style encoder, a linear projector, a Qwen2 decoder.
+
+Every fact about the family is here. Module names are those of transformers 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stc.data.manifest import Task
+from stc.errors import InputError, ModelError, nearest
+from stc.models.architecture import Architecture, Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SYSTEM = "You are a professional translator."
+SOURCE_NAMES = {"en": "English"}
+
+# What transformers assumes where a config.json leaves it out, as the published one does.
+DEFAULT_DECODER_LAYERS = 32
+
+# A weight's name in the model starts with the first, in a published checkpoint with the second.
+STORED_PREFIXES = {
+    "model.language_model.": "language_model.model.",
+    "lm_head.": "language_model.lm_head.",
+    "model.audio_tower.": "audio_tower.",
+    "model.multi_modal_projector.": "multi_modal_projector.",
+}
+
+
+class Qwen2Audio(Architecture):
+    model_type = "qwen2_audio"
+
+    def decoder_layers(self, config: Mapping[str, Any]) -> int:
+        return int((config.get("text_config") or {}).get("num_hidden_layers", DEFAULT_DECODER_LAYERS))
+
+    def set_decoder_layers(self, config: Any, kept: Sequence[int]) -> None:
+        text = config.text_config
+        text.layer_types = [text.layer_types[layer] for layer in kept]
+        text.num_hidden_layers = len(kept)
+
+    def set_layer_index(self, layer: Any, index: int) -> None:
+        layer.self_attn.layer_idx = index
+
+    def decoder(self, model: Any) -> Any:
+        return model.get_decoder()
+
+    def parts(self, model: Any) -> dict[Part, list[str]]:
+        return {
+            "encoder": ["model.audio_tower"],
+            "projector": ["model.multi_modal_projector"],
+            "decoder": ["model.language_model.layers", "model.language_model.norm"],
+            "embedding": ["model.language_model.embed_tokens"],
+            "head": ["lm_head"],
+        }
+
+    def fixed_weights(self) -> tuple[str, ...]:
+        return ("model.audio_tower.embed_positions.weight",)
+
+    def stored_name(self, name: str) -> str:
+        for prefix, stored in STORED_PREFIXES.items():
+            if name.startswith(prefix):
+                return stored + name.removeprefix(prefix)
+        return name
+
+    def prompt(self, processor: Any, task: Task) -> str:
+        if not getattr(processor, "chat_template", None):
+            raise ModelError("the processor has no chat template: an instruction-tuned model's folder has one")
+        if task.source_lang not in SOURCE_NAMES:
+            allowed = ", ".join(SOURCE_NAMES)
+            raise InputError(f"source_lang={task.source_lang}: {allowed}{nearest(task.source_lang, SOURCE_NAMES)}")
+        instruction = f"Translate the {SOURCE_NAMES[task.source_lang]} speech into {task.target_name}:"
+        conversation = [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": instruction}]},
+        ]
+        text: str = processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        return text
+
+    def model_class(self) -> type[Any]:
+        from transformers import Qwen2AudioForConditionalGeneration
+
+        return Qwen2AudioForConditionalGeneration
+
+    def embed(self, model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        import torch
+        from transformers.masking_utils import create_bidirectional_mask
+
+        tower = model.model.audio_tower
+        frames, tokens = tower._get_feat_extract_output_lengths(batch["feature_attention_mask"].sum(-1))
+        # The first convolution keeps the number of frames, the second halves it: what attention is over.
+        positions = torch.arange(batch["input_features"].shape[-1] // 2, device=frames.device)
+        embeds = model.get_input_embeddings()(batch["input_ids"])
+        mask = create_bidirectional_mask(
+            config=tower.config,
+            inputs_embeds=embeds.new_zeros(len(frames), len(positions), 1),
+            attention_mask=(positions[None] < frames[:, None]).long(),
+        )
+        encoded = tower(batch["input_features"], attention_mask=mask).last_hidden_state
+        audio = model.model.multi_modal_projector(encoded)
+        heard = torch.arange(audio.shape[1], device=audio.device)[None] < tokens[:, None]
+        place = batch["input_ids"] == model.config.audio_token_id
+        if not torch.equal(place.sum(-1), heard.sum(-1)):
+            raise ModelError(
+                f"the prompts have {place.sum(-1).tolist()} audio tokens, the encoder gives {heard.sum(-1).tolist()}"
+            )
+        return embeds.masked_scatter(place[..., None], audio[heard].to(embeds.dtype)), batch["attention_mask"]
+
+    def initialise(self, model: Any) -> None:
+        """Fill the encoder's positions with sinusoids (Radford et al. 2022, arXiv 2212.04356, section 2.2).
+
+        They are no trained weight, and transformers leaves them random in a model made from a config.
+        """
+        import torch
+        from transformers.models.whisper.modeling_whisper import sinusoids
+
+        weight = model.model.audio_tower.embed_positions.weight
+        with torch.no_grad():
+            weight.copy_(sinusoids(*weight.shape))
+
+
+ARCHITECTURE = Qwen2Audio()
+
+
+def published_config() -> dict[str, Any]:
+    """The shape of Qwen2-Audio-7B-Instruct, as the fields of a ``Qwen2AudioConfig``: 8,397,094,912 parameters."""
+    return {
+        "audio_config": {
+            "d_model": 1280,
+            "encoder_layers": 32,
+            "encoder_attention_heads": 20,
+            "encoder_ffn_dim": 5120,
+            "num_mel_bins": 128,
+            "max_source_positions": 1500,
+        },
+        "text_config": {
+            "hidden_size": 4096,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 32,
+            "max_position_embeddings": 8192,
+            "rms_norm_eps": 1e-5,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "vocab_size": 156032,
+            "bos_token_id": 151643,
+            "eos_token_id": 151645,
+        },
+        "audio_token_index": 151646,
+    }

@@ -1,0 +1,153 @@
+"""Taking decoder layers out of a model, and proving afterwards that the model is whole.
+
+Three things must change together: the layers and the place each one believes to have in the key-value cache,
+the number of layers in the config, and the config's list of layer types. With one left behind, a model still
+computes but fails with a cache, or saves what loads back as something else; hence the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stc.errors import ModelError
+from stc.models.checkpoint import Translator, load
+from stc.models.weights import some
+from stc.quantization import stored_with
+
+CHECKED_TOKENS = 12
+# Largest difference, relative in the Euclidean norm, between logits that differ in the order of summation only.
+CACHE_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+
+
+def drop_decoder_layers(translator: Translator, layers: Collection[int]) -> None:
+    """Remove decoder layers in place; ``layers`` are numbered as they are in the model given.
+
+    Raises:
+        ModelError: a layer does not exist or is protected.
+    """
+    _refuse(translator, layers)
+    count = len(translator.architecture.decoder(translator.model).layers)
+    _keep(translator, [layer for layer in range(count) if layer not in layers])
+
+
+@contextmanager
+def without_layers(translator: Translator, layers: Collection[int]) -> Iterator[None]:
+    """The model without some of its decoder layers, for as long as the context lasts. No weight is copied.
+
+    Raises:
+        ModelError: a layer does not exist or is protected.
+    """
+    _refuse(translator, layers)
+    decoder = translator.architecture.decoder(translator.model)
+    config = vars(translator.model.config.get_text_config())
+    every, described = decoder.layers, dict(config)
+    try:
+        _keep(translator, [layer for layer in range(len(every)) if layer not in layers])
+        yield
+    finally:
+        decoder.layers = every
+        _number(translator)
+        config.update(described)
+
+
+def check_cache(translator: Translator) -> None:
+    """Compare decoding one token at a time, with the key-value cache, to one pass over all of them without it.
+
+    Raises:
+        ModelError: the cache fails, is filled in the wrong places, or gives other logits.
+    """
+    model = translator.model
+    tokens = _check_tokens(model)
+    whole = _logits(model, tokens)
+    steps, cache = [], None
+    with torch.no_grad():
+        try:
+            for position in range(tokens.shape[1]):
+                out = model(input_ids=tokens[:, position : position + 1], past_key_values=cache, use_cache=True)
+                cache = out.past_key_values
+                steps.append(out.logits)
+        except (IndexError, KeyError) as error:
+            raise ModelError(f"decoder layers and key-value cache do not fit each other: {error}") from error
+    count = len(translator.architecture.decoder(model).layers)
+    lengths = [int(cache.get_seq_length(layer)) for layer in range(len(cache.layers))] if cache is not None else []
+    if lengths != [tokens.shape[1]] * count:
+        raise ModelError(
+            f"key-value cache of {count} decoder layers holds {lengths} positions, not {tokens.shape[1]} each"
+        )
+    difference = _relative(torch.cat(steps, dim=1), whole)
+    if not difference <= CACHE_TOLERANCE[whole.dtype]:
+        raise ModelError(f"logits with and without the key-value cache differ by {difference:.2g} (relative)")
+
+
+def check_reload(translator: Translator, folder: Path) -> None:
+    """Load the folder a model was saved to, and compare it to the model: every weight and the logits, exactly.
+
+    The weights in memory must be what bfloat16 can hold, as those of a model loaded from a folder are.
+
+    Raises:
+        ModelError: as :func:`stc.models.checkpoint.load`, or naming the weights that differ.
+    """
+    model = translator.model
+    text = model.config.get_text_config()
+    dtype = str(model.dtype).removeprefix("torch.")
+    reloaded = load(folder, device=str(model.device), dtype=dtype, attention=text._attn_implementation)
+    if (method := stored_with(model.config.to_dict())) is not None:
+        for each in (model, reloaded.model):
+            method.compute_exactly(each)
+    saved, memory = reloaded.model.state_dict(), model.state_dict()
+    if names := sorted(saved.keys() ^ memory.keys()):
+        raise ModelError(f"{folder} and the model saved there differ in having {some(names)}")
+    if names := [name for name, tensor in memory.items() if not _same(tensor, saved[name])]:
+        raise ModelError(f"{folder} has other weights than the model saved there: {some(names)}")
+    tokens = _check_tokens(model)
+    if not torch.equal(_logits(model, tokens), _logits(reloaded.model, tokens)):
+        raise ModelError(f"{folder} gives other logits than the model saved there, from equal weights")
+
+
+def _refuse(translator: Translator, layers: Collection[int]) -> None:
+    count = len(translator.architecture.decoder(translator.model).layers)
+    protected = translator.architecture.protected_layers(count)
+    allowed = [layer for layer in range(count) if layer not in protected]
+    if wrong := sorted(set(layers) - set(allowed)):
+        which = f"{allowed[0]} to {allowed[-1]}" if allowed else "none"
+        raise ModelError(
+            f"decoder layer {', '.join(map(str, wrong))} cannot be removed: of {count} layers, {which} can"
+        )
+
+
+def _keep(translator: Translator, kept: Sequence[int]) -> None:
+    decoder = translator.architecture.decoder(translator.model)
+    decoder.layers = nn.ModuleList([decoder.layers[index] for index in kept])
+    _number(translator)
+    translator.architecture.set_decoder_layers(translator.model.config, kept)
+
+
+def _number(translator: Translator) -> None:
+    for index, layer in enumerate(translator.architecture.decoder(translator.model).layers):
+        translator.architecture.set_layer_index(layer, index)
+
+
+def _check_tokens(model: Any) -> Tensor:
+    """Fixed token ids, (1, tokens), spread over the vocabulary and without a special token at the end of it."""
+    vocabulary = model.get_input_embeddings().num_embeddings
+    return (torch.arange(CHECKED_TOKENS, device=model.device) * 7919 % (vocabulary // 2))[None]
+
+
+@torch.no_grad()
+def _logits(model: Any, tokens: Tensor) -> Tensor:
+    logits: Tensor = model(input_ids=tokens, use_cache=False).logits
+    return logits
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found.float() - expected.float()).norm() / expected.float().norm())
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype and torch.equal(first, second)

@@ -1,0 +1,107 @@
+"""The tensors of a model folder as its safetensors headers describe them, read without loading a weight.
+
+The format: eight bytes with the header's length (little-endian), the header (JSON: name → dtype, shape and byte
+range), the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stc.errors import ModelError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor on disk: its dtype as safetensors names it, its shape, and where its bytes are."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+    end: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.end - self.start)
+
+
+def stored_tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor of a model folder, by name.
+
+    Raises:
+        ModelError: the folder has no safetensors weights, a shard is missing, a file's length is not what its
+            header promises, or the index lists a tensor that its shard has not.
+    """
+    if (folder / INDEX).is_file():
+        listed = _weight_map(folder / INDEX)
+        files = sorted({folder / shard for shard in listed.values()})
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise ModelError(f"{folder} lacks {some(missing)}, which {INDEX} lists")
+    elif (folder / SINGLE).is_file():
+        listed, files = {}, [folder / SINGLE]
+    else:
+        pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+        hint = f" ({some(pickled)} is pickled, which is never loaded)" if pickled else ""
+        raise ModelError(f"{folder} has neither {SINGLE} nor {INDEX}{hint}")
+    tensors = {name: stored for file in files for name, stored in _header(file).items()}
+    if absent := sorted(name for name, shard in listed.items() if name not in tensors):
+        raise ModelError(f"{folder}: {some(absent)} is listed in {INDEX} and in none of its files")
+    return tensors
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is not a weight index: {error!r}") from None
+
+
+def _header(path: Path) -> dict[str, Stored]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+        if 8 + length > size:
+            raise ModelError(f"{path} is cut short: {size:,} bytes do not even hold its header")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ModelError(f"{path} is not a safetensors file: {error}") from None
+    begin = 8 + length
+    tensors = {
+        name: Stored(
+            entry["dtype"],
+            tuple(entry["shape"]),
+            path,
+            begin + entry["data_offsets"][0],
+            begin + entry["data_offsets"][1],
+        )
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+    promised = max((tensor.end for tensor in tensors.values()), default=begin)
+    if size != promised:
+        what = "cut short" if size < promised else "too long"
+        raise ModelError(f"{path} is {what}: {size:,} bytes where its header promises {promised:,}")
+    return tensors
+
+
+def some(names: Iterable[str], shown: int = 5) -> str:
+    """A few of many names, for a message."""
+    every = list(names)
+    more = f" and {len(every) - shown} more" if len(every) > shown else ""
+    return ", ".join(every[:shown]) + more

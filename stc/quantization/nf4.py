@@ -1,0 +1,92 @@
+"""4-bit NormalFloat with optional double quantization (Dettmers et al. 2023, arXiv 2305.14314), by bitsandbytes.
+
+Linear layers are packed, two weights a byte; embeddings, norms, convolutions and the head stay as they are.
+Beside a packed ``….weight`` a folder holds its state: block scales, code books, and a JSON record with the shape.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from stc.quantization import Quantizer
+
+if TYPE_CHECKING:
+    from stc.models.weights import Stored
+
+RECORD = ".quant_state.bitsandbytes__nf4"
+SCALES = (".absmax", ".quant_map")
+NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
+
+
+class NF4(Quantizer):
+    """Settings of NF4.
+
+    Attributes:
+        double_quant: quantize the block scales too, which saves about 0.4 bits a weight.
+    """
+
+    VERSION = 1
+
+    method: Literal["nf4"] = "nf4"
+    double_quant: bool = True
+
+    def transformers_config(self, compute_dtype: str) -> Any:
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=self.double_quant,
+            bnb_4bit_compute_dtype=compute_dtype,
+        )
+
+    @classmethod
+    def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
+        return (
+            quantization_config.get("quant_method") == "bitsandbytes"
+            and quantization_config.get("bnb_4bit_quant_type") == "nf4"
+            and bool(quantization_config.get("load_in_4bit"))
+        )
+
+    @classmethod
+    def set_compute_dtype(cls, quantization_config: dict[str, Any], dtype: str) -> None:
+        quantization_config["bnb_4bit_compute_dtype"] = dtype
+
+    @classmethod
+    def is_state(cls, name: str) -> bool:
+        return name.endswith((RECORD, *SCALES, *NESTED_SCALES))
+
+    @classmethod
+    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
+        record = tensors.get(name + RECORD)
+        return tensors[name].elements if record is None else math.prod(json.loads(record.read())["shape"])
+
+    @classmethod
+    def missing_state(cls, tensors: Mapping[str, Stored]) -> list[str]:
+        missing = []
+        for name, tensor in tensors.items():
+            if tensor.dtype != "U8" or cls.is_state(name):
+                continue
+            needed = [RECORD, *SCALES]
+            if (record := tensors.get(name + RECORD)) and "nested_blocksize" in json.loads(record.read()):
+                needed += NESTED_SCALES
+            missing += [name + suffix for suffix in needed if name + suffix not in tensors]
+        return missing
+
+    @classmethod
+    def compute_exactly(cls, model: Any) -> None:
+        """Turn off the repacking bitsandbytes does at the first pass on CPUs with AVX-512 BF16.
+
+        It computes in bfloat16 whatever the input, rounds the scales for good, and passes no gradient on.
+        """
+        import bitsandbytes
+
+        for module in model.modules():
+            if isinstance(module, bitsandbytes.nn.Linear4bit):
+                module.support_avx512bf16_for_cpu = False
+
+
+QUANTIZER = NF4

@@ -1,0 +1,69 @@
+"""evaluate: translate a data set with a model as it is saved, and score the translations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stc.data.manifest import Manifest
+from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, MetricScore, Scores
+from stc.metrics.text import MetricName, from_statistics, signature, statistics
+from stc.models.options import Compute
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class Evaluate(Compute, Stage):
+    """Quality of one system.
+
+    Writes hypotheses.txt and references.txt (one sentence a line, in the manifest's order) and scores.json (the
+    corpus scores, their signatures, and the sentence-level statistics from which they can be resampled).
+
+    Facts: every metric's score, and ``sentences``.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.SCORES
+
+    metrics: list[MetricName] = Field(min_length=1)
+    max_new_tokens: int = Field(ge=1, le=1024)
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.decoding.greedy import translate
+        from stc.models.checkpoint import load
+
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
+            hypotheses = translate(
+                translator,
+                manifest,
+                batch_size=ctx.decode_batch,
+                max_new_tokens=self.max_new_tokens,
+                progress=bar,
+            )
+
+        target_lang = manifest.task.target_lang
+        metrics: dict[str, MetricScore] = {}
+        for name in dict.fromkeys(self.metrics):
+            rows = statistics(name, hypotheses, manifest.targets, target_lang)
+            totals = [sum(column) for column in zip(*rows, strict=True)]
+            metrics[name] = MetricScore(
+                score=from_statistics(name, [totals])[0],
+                signature=signature(name, target_lang),
+                statistics=rows,
+            )
+        _write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
+        _write_lines(out_dir / REFERENCES_FILE, manifest.targets)
+        scores = Scores(target_lang=target_lang, sentences=len(manifest), metrics=metrics)
+        scores.save(out_dir)
+        return {name: metric.score for name, metric in metrics.items()} | {"sentences": scores.sentences}
+
+
+def _write_lines(path: Path, texts: list[str]) -> None:
+    """One text a line; a newline inside a text becomes a space."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(" ".join(text.split("\n")) + "\n" for text in texts)

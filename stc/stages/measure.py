@@ -1,0 +1,71 @@
+"""measure: size, speed and peak memory of a model on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stc.machine import fingerprint
+from stc.metrics.records import Measurement
+from stc.models.options import Compute
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class Measure(Compute, Stage):
+    """Size and speed of one system, as :class:`stc.metrics.records.Measurement` describes them.
+
+    The first ``utterances`` of the data are translated one at a time, then batched, by a fresh process.
+    The result holds for one machine, whose fingerprint is part of its identity.
+
+    Facts: the measurement, without the machine.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.MEASUREMENT
+
+    utterances: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1, le=1024)
+
+    def surroundings(self) -> Mapping[str, Any]:
+        return fingerprint()
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        import torch
+
+        from stc.metrics.size import bytes_on_disk
+        from stc.metrics.speed import SpeedRequest, measure_speed
+        from stc.models import architecture, read_config
+        from stc.models.counting import count_parameters
+
+        model: Path = inputs["model"].path
+        config = read_config(model)
+        request = SpeedRequest(
+            model=str(model),
+            data=str(inputs["data"].path),
+            utterances=self.utterances,
+            device=ctx.device,
+            dtype=self.dtype,
+            attention=self.attention,
+            max_new_tokens=self.max_new_tokens,
+            decode_batch=ctx.decode_batch,
+            threads=torch.get_num_threads(),
+        )
+        counts = count_parameters(model)
+        measurement = Measurement(
+            decoder_layers=architecture(config["model_type"]).decoder_layers(config),
+            parameters=counts.parameters,
+            packed_elements=counts.packed_elements,
+            bytes_on_disk=bytes_on_disk(model),
+            decode_batch=ctx.decode_batch,
+            device=ctx.device,
+            threads=request.threads,
+            machine=fingerprint(),
+            **asdict(measure_speed(request)),
+        )
+        measurement.save(out_dir)
+        return measurement.model_dump(exclude={"machine"})

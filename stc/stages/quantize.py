@@ -1,0 +1,61 @@
+"""Store a model in fewer bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import SerializeAsAny, field_validator
+
+from stc.errors import ConfigError
+from stc.models.options import Compute
+from stc.quantization import Quantizer, quantizer
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class Quantize(Compute, Stage):
+    """``quant`` names the method and its settings: ``{method: nf4, double_quant: true}``.
+
+    ``dtype`` is what the saved folder computes in where its user does not say otherwise.
+    """
+
+    VERSION = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    GIVES = Kind.MODEL
+
+    quant: SerializeAsAny[Quantizer]
+
+    @field_validator("quant", mode="before")
+    @classmethod
+    def _by_method(cls, value: Any) -> Any:
+        if isinstance(value, Quantizer):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError("a mapping with a method and its settings is needed")
+        try:
+            return quantizer(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    def surroundings(self) -> Mapping[str, Any]:
+        return {"quantizer_version": self.quant.VERSION}
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.models import read_config
+        from stc.models.checkpoint import load, save
+        from stc.models.counting import count_parameters
+        from stc.models.surgery import check_reload
+
+        translator = load(
+            inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention, quantize=self.quant
+        )
+        save(translator, out_dir)
+        check_reload(translator, out_dir)
+        counts = count_parameters(out_dir)
+        return {
+            "decoder_layers": translator.architecture.decoder_layers(read_config(out_dir)),
+            "parameters": counts.parameters,
+            "packed_elements": counts.packed_elements,
+            "weight_bytes": sum(file.stat().st_size for file in out_dir.glob("*.safetensors")),
+        }

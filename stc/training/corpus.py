@@ -1,0 +1,138 @@
+"""A speech corpus for training from scratch: all of it on the device, batches made and augmented there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stc.data.audio import read_stream
+from stc.data.collate import Batch, Collator, pad
+from stc.data.manifest import Manifest
+from stc.stage import Context
+from stc.training.augment import distort, draw_rates, mask_features, resample, resampled_lengths
+from stc.training.ctc import Characters
+from stc.training.logmel import LogMel
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+
+@dataclass(frozen=True)
+class SpeechBatch:
+    """A translation batch, and what spelling the source needs.
+
+    Attributes:
+        positions: encoder positions of each utterance, without padding.
+        spellings: characters of the sources, (utterances, longest), padded; ``letters`` of each count.
+        weights: target tokens of each utterance, (utterances,), float32.
+    """
+
+    translation: Batch
+    positions: list[int]
+    spellings: torch.Tensor
+    letters: list[int]
+    weights: torch.Tensor
+
+    @property
+    def tokens(self) -> int:
+        return self.translation.tokens
+
+
+class Corpus:
+    """The examples of several manifests, one a target language, over the same or different audio.
+
+    Each distinct recording is held once, as int16 in one flat tensor on the device. An example is a row of a
+    manifest; examples are numbered through all manifests in turn.
+
+    Noise is drawn a batch at a time. Cutting a global batch into micro-batches therefore changes the noise (though
+    not the loss of a given input), and a CPU draws other noise than a GPU.
+    """
+
+    def __init__(self, translator: Translator, manifests: Sequence[Manifest], seed: int, ctx: Context) -> None:
+        processor = translator.processor
+        self._audio_token: int = processor.audio_token_id
+        self._device = ctx.device
+        self._logmel = LogMel(processor.feature_extractor, ctx.device)
+        self._rates = np.random.default_rng(seed)
+        self._noise = torch.Generator(ctx.device).manual_seed(seed)
+        self._collators: list[Collator] = []  # of each manifest
+        self._targets: list[np.ndarray] = []  # the rest: of each example
+        self._spellings: list[np.ndarray] = []
+        self._manifest: list[int] = []
+        self._sha256: list[str] = []
+        self.characters = Characters(row.source for manifest in manifests for row in manifest.rows)
+        for number, manifest in enumerate(manifests):
+            collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
+            collator.refuse_long(manifest)
+            self._collators.append(collator)
+            self._targets += collator.target_tokens(manifest.targets)
+            self._spellings += [self.characters.encode(row.source) for row in manifest.rows]
+            self._manifest += [number] * len(manifest)
+            self._sha256 += [row.sha256 for row in manifest.rows]
+        self._read(manifests, ctx)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Samples of each example."""
+        lengths: list[int] = self._length.tolist()
+        return lengths
+
+    def batch(self, indices: Sequence[int]) -> SpeechBatch:
+        """These examples, with their audio changed at random."""
+        chosen = np.asarray(indices)
+        rates = draw_rates(self._length[chosen], self._logmel.samples, self._rates)
+        samples = resampled_lengths(self._length[chosen], rates, self._logmel.samples)
+        prompts = [
+            self._collators[self._manifest[index]].prompt_tokens(count)
+            for index, count in zip(indices, samples.tolist(), strict=True)
+        ]
+        targets = [self._targets[index] for index in indices]
+        spellings = [self._spellings[index] for index in indices]
+        # The audio's placeholder tokens, one an encoder position, count them.
+        positions = [int((prompt == self._audio_token).sum()) for prompt in prompts]
+        collator = self._collators[0]  # joining does not depend on the task
+        return SpeechBatch(
+            collator.join(prompts, targets, self._features(chosen, rates, samples)).to(self._device),
+            positions,
+            pad(spellings, 0).to(self._device),
+            [len(spelling) for spelling in spellings],
+            torch.tensor([len(target) for target in targets], dtype=torch.float32, device=self._device),
+        )
+
+    @torch.no_grad()
+    def _features(self, chosen: np.ndarray, rates: np.ndarray, samples: np.ndarray) -> dict[str, torch.Tensor]:
+        starts, lengths, counts = (
+            torch.from_numpy(values).to(self._device) for values in (self._start[chosen], self._length[chosen], samples)
+        )
+        played = torch.from_numpy(rates.astype(np.float32)).to(self._device)
+        waves = resample(self._flat, starts, lengths, played, self._logmel.samples)
+        # Interpolation may end a sample before or after the length that was counted.
+        waves = distort(waves, counts, self._noise)
+        features = self._logmel(waves)
+        features = mask_features(features, self._collators[0].sampling_rate / self._logmel.hop, self._noise)
+        return {"input_features": features, "feature_attention_mask": self._logmel.frame_mask(counts)}
+
+    def _read(self, manifests: Sequence[Manifest], ctx: Context) -> None:
+        """Fill the flat recording, and note where each example's audio is in it."""
+        place: dict[str, tuple[int, int]] = {}
+        parts: list[np.ndarray] = []
+        end = 0
+        with ctx.progress("reading audio", total=len(set(self._sha256)), unit="file") as bar:
+            for manifest, collator in zip(manifests, self._collators, strict=True):
+                rows = list({row.sha256: row for row in manifest.rows if row.sha256 not in place}.values())
+                for row, audio in zip(
+                    rows, read_stream(manifest, rows, collator.sampling_rate, ctx.workers), strict=True
+                ):
+                    parts.append(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16))
+                    place[row.sha256] = (end, len(audio))
+                    end += len(audio)
+                    bar.update(1)
+        self._flat = torch.from_numpy(np.concatenate(parts)).to(ctx.device)
+        self._start, self._length = np.array([place[key] for key in self._sha256], dtype=np.int64).T.copy()

@@ -1,0 +1,159 @@
+"""The one training loop.
+
+It knows nothing of speech: it is given global batches of example indices, a function that makes a micro-batch of
+some of them, and a function that gives a micro-batch's summed loss. What a stage wants beyond that (augmentation,
+a further loss term) it puts into those two functions.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import nn
+from transformers import get_scheduler
+
+from stc.errors import InputError, StcError
+from stc.stage import Context
+from stc.training.recipe import Optimisation
+
+REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
+
+
+class Weighted(Protocol):
+    """A micro-batch: ``tokens`` is how much it weighs in the loss."""
+
+    @property
+    def tokens(self) -> int: ...
+
+
+B = TypeVar("B", bound=Weighted)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``loss`` is the mean per token over the last reported steps (at most :data:`REPORT_EVERY`)."""
+
+    steps: int
+    loss: float
+    seconds: float
+
+
+def train(
+    parameters: Iterable[nn.Parameter],
+    plan: Iterable[Sequence[int]],
+    steps: int,
+    collate: Callable[[Sequence[int]], B],
+    loss: Callable[[B, int], torch.Tensor],
+    settings: Optimisation,
+    ctx: Context,
+    title: str,
+) -> Outcome:
+    """Minimise ``loss`` by AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+
+    Args:
+        parameters: what is trained.
+        plan: global batches, as indices of examples; the first ``steps`` of them are used.
+        collate: makes the micro-batch of some indices, on the device.
+        loss: (micro-batch, step counted from 0) → loss summed over the micro-batch's tokens.
+
+    Raises:
+        InputError: the warm-up is not shorter than the training.
+        StcError: the loss is not finite, naming the step.
+    """
+    if settings.warmup_steps >= steps:
+        raise InputError(
+            f"warmup_steps={settings.warmup_steps}: the training has {steps} steps, so it would never reach its "
+            f"learning rate; 0 to {steps - 1} is allowed"
+        )
+    trained = list(parameters)
+    optimizer = _optimizer(trained, settings, ctx.device)
+    scheduler = get_scheduler(
+        "constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
+        optimizer,
+        num_warmup_steps=settings.warmup_steps,
+        num_training_steps=steps,
+    )
+    pending: list[torch.Tensor] = []
+    mean = math.nan
+    started = reported = time.perf_counter()
+    with ctx.progress(title, total=steps, unit="step") as bar:
+        for step, indices in zip(range(steps), plan, strict=False):
+            micro = [
+                collate(indices[at : at + ctx.train_micro_batch])
+                for at in range(0, len(indices), ctx.train_micro_batch)
+            ]
+            pending.append(accumulate(micro, step, loss, settings, ctx.device))
+            norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
+            rate = scheduler.get_last_lr()[0]
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad(set_to_none=True)
+            bar.update(1)
+            if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
+                mean = _mean(pending, first=step + 1 - len(pending))
+                now = time.perf_counter()
+                ctx.log(
+                    {
+                        "loss": mean,
+                        "learning_rate": rate,
+                        "gradient_norm": float(norm),
+                        "steps_per_second": len(pending) / (now - reported),
+                    },
+                    step=step + 1,
+                )
+                pending, reported = [], now
+    return Outcome(steps, mean, time.perf_counter() - started)
+
+
+def accumulate(
+    micro: Sequence[B],
+    step: int,
+    loss: Callable[[B, int], torch.Tensor],
+    settings: Optimisation,
+    device: str,
+) -> torch.Tensor:
+    """Add the gradient of the global batch's mean loss per token to ``.grad``, and return that loss.
+
+    Every micro-batch's sum is divided by the tokens of the whole global batch, so the gradient doesn't depend on
+    how it is cut, which a mean of means would.
+    """
+    tokens = sum(batch.tokens for batch in micro)
+    total = torch.zeros((), device=device)
+    for batch in micro:
+        with _precision(settings, device):
+            share = loss(batch, step) / tokens
+        share.backward()
+        total += share.detach()
+    return total
+
+
+def _precision(settings: Optimisation, device: str) -> AbstractContextManager[object]:
+    if settings.precision != "bfloat16-mixed":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def _optimizer(parameters: list[nn.Parameter], settings: Optimisation, device: str) -> torch.optim.AdamW:
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
+    vectors = [parameter for parameter in parameters if parameter.ndim < 2]  # biases and norms: no decay
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        betas=(0.9, settings.beta2),
+        fused=torch.device(device).type == "cuda",
+    )
+
+
+def _mean(losses: list[torch.Tensor], first: int) -> float:
+    """The mean of the losses of the steps from ``first`` (counted from 0) on; stops at one that is not finite."""
+    values: list[float] = torch.stack(losses).tolist()
+    for step, value in enumerate(values, start=first + 1):
+        if not math.isfinite(value):
+            raise StcError(f"training stopped: the loss of step {step} is {value}; a lower learning_rate may help")
+    return sum(values) / len(values)

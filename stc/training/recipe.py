@@ -1,0 +1,90 @@
+"""What training is told: the fields of the stages that train, with their ranges. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stc.models.architecture import Part
+
+
+class Optimisation(BaseModel):
+    """What the training loop needs, whichever stage runs it.
+
+    Attributes:
+        batch_size: examples per optimizer step, however many forward passes that takes.
+        learning_rate: its peak, reached after ``warmup_steps``.
+        schedule: what the learning rate does after the warm-up; ``cosine`` and ``linear`` end at 0.
+        weight_decay: decoupled (AdamW), on matrices only.
+        beta2: decay of AdamW's second moment; its beta1 is 0.9.
+        max_grad_norm: the norm of the whole gradient is clipped to this.
+        label_smoothing: share of the target probability spread evenly over the vocabulary.
+        precision: ``float32`` = weights and arithmetic; ``bfloat16-mixed`` = float32 weights, forward pass under
+            bfloat16 autocast; ``bfloat16`` = weights too (small updates are then rounded away).
+        seed: order of the data and everything drawn at random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int = Field(ge=1, le=65536)
+    learning_rate: float = Field(gt=0, le=1)
+    schedule: Literal["cosine", "linear", "constant"]
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(ge=0, lt=1)
+    beta2: float = Field(gt=0, lt=1)
+    max_grad_norm: float = Field(gt=0)
+    label_smoothing: float = Field(ge=0, lt=1)
+    precision: Literal["float32", "bfloat16-mixed", "bfloat16"]
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class Lora(BaseModel):
+    """Low-rank adapters (Hu et al. 2022, arXiv 2106.09685); ``rslora`` scales by alpha/√r (arXiv 2312.03732)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    r: int = Field(ge=1, le=1024)
+    alpha: int = Field(ge=1)
+    rslora: bool
+    dropout: float = Field(ge=0, lt=1)
+
+
+class Recipe(Optimisation):
+    """Fine-tuning: of whole parts (``full``), or of adapters on a 4-bit base (``qlora``, arXiv 2305.14314).
+
+    Attributes:
+        parts: what is trained (full), or whose linear layers get adapters (qlora); everything else is frozen.
+        epochs: passes over the training data.
+        lora: the adapters; given if and only if ``method`` is ``qlora``.
+    """
+
+    method: Literal["full", "qlora"]
+    parts: tuple[Part, ...] = Field(min_length=1)
+    epochs: int = Field(ge=1, le=1000)
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.method == "qlora" and self.lora is None:
+            raise ValueError("method qlora needs lora: {r, alpha, rslora, dropout}")
+        if self.method == "full" and self.lora is not None:
+            raise ValueError("method full takes no lora; leave it out or set method: qlora")
+        if len(set(self.parts)) != len(self.parts):
+            raise ValueError(f"parts names one twice: {', '.join(self.parts)}")
+        return self
+
+
+class Spelling(BaseModel):
+    """The second objective of training from scratch: spelling the source from the encoder's output (``ctc.py``).
+
+    Attributes:
+        weight: at first, relative to the translation loss, and for this ``share`` of the steps;
+        later: from then on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(ge=0)
+    share: float = Field(ge=0, le=1)
+    later: float = Field(ge=0)

@@ -1,0 +1,93 @@
+"""Training a translator on a manifest: audio and text into the loop, and the loss on held-out data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from stc.data.audio import Recordings
+from stc.data.collate import Batch, Collator
+from stc.data.manifest import Manifest
+from stc.errors import InputError
+from stc.models.architecture import Part
+from stc.models.parts import part_parameters
+from stc.stage import Context
+from stc.training.loop import Outcome, train
+from stc.training.objective import translation_loss
+from stc.training.order import batches, batches_per_epoch
+from stc.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+
+def fit(
+    translator: Translator, parameters: Iterable[nn.Parameter], manifest: Manifest, recipe: Recipe, ctx: Context
+) -> Outcome:
+    """Train ``parameters`` of a translator on a manifest, as the recipe says; the model is left in eval mode."""
+    collator = _collator(translator, manifest)
+    recordings = Recordings(manifest, collator.sampling_rate, ctx.workers)
+
+    def collate(indices: Sequence[int]) -> Batch:
+        rows = [manifest.rows[index] for index in indices]
+        audio = recordings.read(rows)
+        return collator.pairs([row.id for row in rows], audio, [row.target for row in rows]).to(ctx.device)
+
+    torch.manual_seed(recipe.seed)  # dropout
+    translator.model.train()
+    outcome = train(
+        parameters,
+        batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
+        recipe.epochs * batches_per_epoch(len(manifest), recipe.batch_size),
+        collate,
+        lambda batch, step: translation_loss(translator, batch, recipe.label_smoothing),
+        recipe,
+        ctx,
+        title="training",
+    )
+    translator.model.eval()
+    return outcome
+
+
+@torch.inference_mode()
+def held_out_loss(translator: Translator, manifest: Manifest, ctx: Context) -> float:
+    """Teacher-forced cross-entropy in nats per target token, without label smoothing."""
+    collator = _collator(translator, manifest)
+    recordings = Recordings(manifest, collator.sampling_rate, ctx.workers)
+    total, tokens = 0.0, 0
+    with ctx.progress("held-out loss", total=len(manifest), unit="utterance") as bar:
+        for start in range(0, len(manifest), ctx.train_micro_batch):
+            rows = manifest.rows[start : start + ctx.train_micro_batch]
+            audio = recordings.read(rows)
+            batch = collator.pairs([row.id for row in rows], audio, [row.target for row in rows]).to(ctx.device)
+            total += float(translation_loss(translator, batch))
+            tokens += batch.tokens
+            bar.update(len(rows))
+    return total / tokens
+
+
+def select(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:
+    """Leave only the named parts trainable, and return their parameters.
+
+    Raises:
+        InputError: a part has no parameters of its own (a head tied to the embedding).
+    """
+    chosen: list[nn.Parameter] = []
+    for part in parts:
+        inside = [parameter for _, parameter in part_parameters(translator, [part])]
+        if not inside:
+            raise InputError(f"parts: {part} of {translator.folder} has no parameters of its own to train")
+        chosen += inside
+    translator.model.requires_grad_(False)
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    return chosen
+
+
+def _collator(translator: Translator, manifest: Manifest) -> Collator:
+    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    collator.refuse_long(manifest)
+    return collator

@@ -1,0 +1,147 @@
+"""A tiny real model, a manifest of short sounds, and a context: what most tests start from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere: tiny models, and equal results
+
+import numpy as np
+import pytest
+import soundfile
+
+from stc.data.manifest import Manifest, Task, Utterance, file_sha256
+from stc.stage import Context, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+SENTENCES = [
+    ("The red house stands near the river.", "Das rote Haus steht am Fluss."),
+    ("A small dog runs across the street.", "Ein kleiner Hund läuft über die Straße."),
+    ("We drink coffee every morning.", "Wir trinken jeden Morgen Kaffee."),
+    ("The train leaves at seven.", "Der Zug fährt um sieben ab."),
+    ("She reads a book in the garden.", "Sie liest ein Buch im Garten."),
+    ("They have opened the old window.", "Sie haben das alte Fenster geöffnet."),
+    ("My brother buys fresh bread.", "Mein Bruder kauft frisches Brot."),
+    ("Tomorrow it will rain again.", "Morgen wird es wieder regnen."),
+]
+RATE = 16_000
+WINDOW_SECONDS = 2
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Qwen2-Audio with 6 decoder layers; its weights are large enough for every layer to matter."""
+    from stc.models.create import build_processor, create
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    texts = [text for pair in SENTENCES for text in pair]
+    config = {
+        "audio_config": {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 64,
+            "num_mel_bins": 40,
+            "max_source_positions": 50 * WINDOW_SECONDS,
+            "initializer_range": 0.2,
+        },
+        "text_config": {
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            "initializer_range": 0.2,
+        },
+    }
+    create(folder, config=config, processor=build_processor(texts, 384, WINDOW_SECONDS, 40), seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest folder: eight utterances of 0.4 to 1.8 s, tones in noise, with German targets."""
+    folder = tmp_path_factory.mktemp("manifests") / "tiny"
+    (folder / "audio").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    rows = []
+    for number, (source, target) in enumerate(SENTENCES):
+        seconds = 0.4 + 0.2 * number
+        time = np.arange(round(seconds * RATE)) / RATE
+        sound = 0.3 * np.sin(2 * np.pi * (200 + 90 * number) * time) + 0.02 * random.standard_normal(len(time))
+        path = folder / "audio" / f"{number}.wav"
+        soundfile.write(path, sound, RATE)
+        rows.append(
+            Utterance(
+                id=f"utterance-{number}",
+                audio=f"audio/{number}.wav",
+                sha256=file_sha256(path),
+                duration=len(time) / RATE,
+                source=source,
+                target=target,
+            )
+        )
+    Manifest(folder, Task(target_lang="de", target_name="German"), rows).save()
+    return folder
+
+
+class _Silent:
+    def update(self, n: int = 1) -> None:
+        pass
+
+
+@contextmanager
+def _silent(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
+    yield _Silent()
+
+
+@pytest.fixture
+def ctx(tmp_path: Path) -> Context:
+    """A context on the CPU that logs and shows nothing."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return Context(
+        device="cpu",
+        workers=0,
+        train_micro_batch=4,
+        decode_batch=4,
+        scratch=scratch,
+        log=lambda *args, **kwargs: None,
+        progress=_silent,
+    )
+
+
+PLAIN_LOGITS = """
+import sys
+import torch
+from safetensors.torch import save_file
+from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+folder, out, dtype = sys.argv[1:]
+model = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+AutoProcessor.from_pretrained(folder)
+with torch.no_grad():
+    save_file({"logits": model(input_ids=torch.arange(1, 30)[None]).logits}, out)
+assert not [name for name in sys.modules if name.split(".")[0] == "stc"]
+"""
+
+
+@pytest.fixture
+def plain_logits(tmp_path: Path) -> Callable[[Path, str], torch.Tensor]:
+    """``plain_logits(folder, dtype)``: logits for token ids 1 to 29, by a process that imports no stc."""
+    from safetensors.torch import load_file
+
+    def compute(folder: Path, dtype: str) -> torch.Tensor:
+        out = tmp_path / "plain_logits.safetensors"
+        subprocess.run([sys.executable, "-I", "-c", PLAIN_LOGITS, str(folder), str(out), dtype], check=True)
+        return load_file(out)["logits"]
+
+    return compute

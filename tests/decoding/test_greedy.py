@@ -1,0 +1,92 @@
+"""Greedy decoding is ``generate``'s, whatever the batch size and the folder's generation_config."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from stc.data.audio import read_batch
+from stc.data.collate import Collator
+from stc.data.manifest import Manifest
+from stc.decoding.greedy import _generate, decode, encode, translate
+from stc.models.checkpoint import Translator, load
+from stc.models.surgery import without_layers
+
+
+@pytest.fixture
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_manifest: Path) -> Manifest:
+    return Manifest.load(tiny_manifest)
+
+
+def test_texts_do_not_depend_on_the_batch_size(translator: Translator, manifest: Manifest) -> None:
+    alone = translate(translator, manifest, batch_size=1, max_new_tokens=24)
+    assert len(set(alone)) == len(manifest)  # the model hears a difference
+    for batch_size in (3, 8):
+        assert translate(translator, manifest, batch_size=batch_size, max_new_tokens=24) == alone
+
+
+def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest) -> None:
+    processor, model = translator.processor, translator.model
+    collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
+    audio = read_batch(manifest, manifest.rows, 16000, workers=1)
+    expected = []
+    for row, samples in zip(manifest.rows, audio, strict=True):
+        inputs = collator.prompts([row.id], [samples])
+        tokens = model.generate(**inputs, max_new_tokens=24, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        expected.append(" ".join(processor.tokenizer.decode(tokens, skip_special_tokens=True).splitlines()).strip())
+    assert translate(translator, manifest, batch_size=4, max_new_tokens=24) == expected
+
+
+def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Translator, manifest: Manifest) -> None:
+    embeddings = encode(translator, manifest, batch_size=4).embeddings
+    free = _generate(translator, embeddings, 12)
+    end = free[0][5]
+    translator.model.generation_config.eos_token_id = [end]
+    expected = [row[: row.index(end)] if end in row else row for row in free]
+    assert expected[0] != free[0]
+    assert _generate(translator, embeddings, 12) == expected
+
+
+def test_the_folders_generation_config_changes_nothing(translator: Translator, manifest: Manifest) -> None:
+    plain = translate(translator, manifest, batch_size=8, max_new_tokens=16)
+    end = translator.model.generation_config.eos_token_id
+    translator.model.generation_config = GenerationConfig(
+        do_sample=True, temperature=5.0, repetition_penalty=3.0, num_beams=4, min_new_tokens=16, eos_token_id=end
+    )
+    assert translate(translator, manifest, batch_size=8, max_new_tokens=16) == plain
+
+
+def test_encoded_audio_can_be_decoded_with_fewer_layers(translator: Translator, manifest: Manifest) -> None:
+    encoded = encode(translator, manifest, batch_size=4)
+    whole = decode(translator, encoded, batch_size=8, max_new_tokens=12)
+    with without_layers(translator, [2, 3]):
+        pruned = decode(translator, encoded, batch_size=8, max_new_tokens=12)
+        assert pruned == translate(translator, manifest, batch_size=8, max_new_tokens=12)
+    assert pruned != whole
+    assert decode(translator, encoded, batch_size=8, max_new_tokens=12) == whole
+
+
+def test_embeddings_are_those_of_one_utterance_alone(translator: Translator, manifest: Manifest) -> None:
+    together = encode(translator, manifest, batch_size=8).embeddings
+    alone = encode(translator, manifest, batch_size=1).embeddings
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_progress_counts_every_utterance(translator: Translator, manifest: Manifest) -> None:
+    class Bar:
+        done = 0
+
+        def update(self, n: int = 1) -> None:
+            self.done += n
+
+    bar = Bar()
+    texts = translate(translator, manifest, batch_size=3, max_new_tokens=2, progress=bar)
+    assert bar.done == len(texts) == len(manifest)
+    assert all("\n" not in text and text == text.strip() for text in texts)

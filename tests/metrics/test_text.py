@@ -1,0 +1,62 @@
+"""Scores are sacreBLEU's, and can be had from sentence-level statistics alone."""
+
+from __future__ import annotations
+
+import pytest
+import sacrebleu
+
+from stc.errors import InputError
+from stc.metrics.text import from_statistics, score, signature, statistics
+
+GERMAN = (
+    ["Das rote Haus steht am Fluss.", "Ein Hund läuft.", ""],
+    ["Das rote Haus steht nah am Fluss.", "Ein kleiner Hund läuft über die Straße.", "Guten Morgen!"],
+)
+CHINESE = (["这座红房子在河边。", "一只狗跑了。"], ["红房子在河边。", "一只小狗跑过街道。"])
+
+
+def test_german_scores_are_sacrebleus() -> None:
+    hypotheses, references = GERMAN
+    assert score("bleu", hypotheses, references, "de") == sacrebleu.corpus_bleu(hypotheses, [references]).score
+    assert score("chrf", hypotheses, references, "de") == sacrebleu.corpus_chrf(hypotheses, [references]).score
+    assert (
+        score("chrf_pp", hypotheses, references, "de")
+        == sacrebleu.corpus_chrf(hypotheses, [references], word_order=2).score
+    )
+
+
+def test_chinese_bleu_is_tokenized_by_character() -> None:
+    hypotheses, references = CHINESE
+    expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh").score
+    assert score("bleu", hypotheses, references, "zh") == expected
+    assert score("bleu", hypotheses, references, "de") != expected
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "chrf_pp"])
+def test_score_of_a_subset_follows_from_its_rows_of_statistics(metric: str) -> None:
+    hypotheses, references = GERMAN
+    rows = statistics(metric, hypotheses, references, "de")
+    totals = [sum(column) for column in zip(*rows[:2], strict=True)]
+    assert from_statistics(metric, [totals]) == [score(metric, hypotheses[:2], references[:2], "de")]
+
+
+def test_signature_says_how_text_was_tokenized() -> None:
+    assert "|tok:zh|" in signature("bleu", "zh")
+    assert "|tok:13a|" in signature("bleu", "de")
+    assert "|nw:2|" in signature("chrf_pp", "de")
+    assert "nrefs:1|" in signature("chrf", "zh")
+
+
+def test_unknown_metric_is_named_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"'chrfpp' is unknown: .*did you mean 'chrf_pp'"):
+        score("chrfpp", ["a"], ["a"], "de")
+
+
+def test_unequal_numbers_of_sentences_are_refused() -> None:
+    with pytest.raises(InputError, match="2 hypotheses for 1 references"):
+        score("bleu", ["a", "b"], ["a"], "de")
+
+
+def test_empty_corpus_is_refused() -> None:
+    with pytest.raises(InputError, match="no sentences"):
+        score("bleu", [], [], "de")

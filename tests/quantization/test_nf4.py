@@ -1,0 +1,138 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import bitsandbytes
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stc.errors import ConfigError, ModelError
+from stc.models import read_config
+from stc.models.checkpoint import Translator, load, save
+from stc.models.qwen2_audio import published_config
+from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
+from stc.quantization import quantizer, stored_with
+from stc.quantization.nf4 import NF4
+
+
+def logits(translator: Translator) -> torch.Tensor:
+    with torch.no_grad():
+        return translator.model(input_ids=torch.arange(1, 30)[None]).logits
+
+
+@pytest.fixture(scope="module")
+def packed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nf4") / "packed"
+    save(load(tiny_model, device="cpu", dtype="bfloat16", quantize=NF4()), folder)
+    return folder
+
+
+def test_unknown_method_is_refused_with_those_known() -> None:
+    with pytest.raises(ConfigError, match=r"quant.method=nf5: one of nf4 \(did you mean 'nf4'\?\)"):
+        quantizer({"method": "nf5"})
+
+
+def test_unknown_setting_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"quant.double_quants=True: one of .*did you mean 'double_quant'"):
+        quantizer({"method": "nf4", "double_quants": True})
+
+
+def test_folder_quantized_by_another_method_is_refused() -> None:
+    assert stored_with({}) is None
+    with pytest.raises(ModelError, match="'gptq'"):
+        stored_with({"quantization_config": {"quant_method": "gptq"}})
+
+
+def test_plain_transformers_computes_what_stc_computes(
+    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor]
+) -> None:
+    assert torch.equal(plain_logits(packed, "bfloat16"), logits(load(packed, device="cpu", dtype="bfloat16")))
+
+
+def test_linear_layers_are_packed_and_the_rest_is_bfloat16(packed: Path) -> None:
+    weights = load_file(packed / "model.safetensors")
+    bytes_ = {name for name, tensor in weights.items() if tensor.dtype == torch.uint8 and not NF4.is_state(name)}
+    assert "audio_tower.layers.0.fc1.weight" in bytes_
+    assert "multi_modal_projector.linear.weight" in bytes_
+    assert "language_model.model.layers.5.mlp.down_proj.weight" in bytes_
+    plain = {name: tensor.dtype for name, tensor in weights.items() if name not in bytes_ and not NF4.is_state(name)}
+    assert set(plain.values()) == {torch.bfloat16}
+    assert {"language_model.lm_head.weight", "language_model.model.embed_tokens.weight"} < plain.keys()
+
+
+def test_sizes_of_the_published_shape_with_24_layers() -> None:
+    from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
+    from transformers.integrations import replace_with_bnb_linear
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    shape = published_config()
+    shape["text_config"]["num_hidden_layers"] = 24
+    with torch.device("meta"):
+        model = Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(**shape))
+    assert sum(weight.numel() for weight in model.parameters()) == 6_777_929_728
+    replace_with_bnb_linear(model, get_keys_to_not_convert(model), NF4().transformers_config("bfloat16"))
+    packed = {id(m.weight) for m in model.modules() if isinstance(m, bitsandbytes.nn.Linear4bit)}
+    assert sum(w.numel() // 2 if id(w) in packed else w.numel() for w in model.parameters()) == 4_032_233_472
+
+
+def test_float32_computes_in_float32(packed: Path, tiny_model: Path) -> None:
+    quantized = load(packed, device="cpu", dtype="float32")
+    unpacked = load(tiny_model, device="cpu", dtype="float32")
+    for name, module in quantized.model.named_modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.weight.quant_state.dtype = torch.float32
+            weight = bitsandbytes.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
+            unpacked.model.get_submodule(name).weight.data = weight
+    found = logits(quantized)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, logits(unpacked), atol=1e-4, rtol=1e-4)
+
+
+def test_float32_decodes_alike_with_and_without_cache(packed: Path) -> None:
+    check_cache(load(packed, device="cpu", dtype="float32"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_reload_is_the_model_in_memory(tiny_model: Path, tmp_path: Path, dtype: str) -> None:
+    translator = load(tiny_model, device="cpu", dtype=dtype, quantize=NF4())
+    save(translator, tmp_path / "packed")
+    check_reload(translator, tmp_path / "packed")
+    assert read_config(tmp_path / "packed")["quantization_config"]["bnb_4bit_compute_dtype"] == dtype
+
+
+def test_packed_model_can_be_pruned(packed: Path, tmp_path: Path) -> None:
+    translator = load(packed, device="cpu", dtype="float32")
+    drop_decoder_layers(translator, [1, 3])
+    save(translator, tmp_path / "pruned")
+    check_reload(translator, tmp_path / "pruned")
+
+
+def test_base_quantized_for_training_passes_gradients_after_an_evaluation(tiny_model: Path) -> None:
+    model = load(tiny_model, device="cpu", dtype="float32", quantize=NF4()).model
+    with torch.no_grad():
+        model(input_ids=torch.arange(1, 30)[None])
+    model.train()
+    embeds = model.get_input_embeddings()(torch.arange(1, 30)[None]).detach().requires_grad_()
+    model(inputs_embeds=embeds).logits.square().mean().backward()
+    through_layers = embeds.grad
+    before = load(tiny_model, device="cpu", dtype="float32", quantize=NF4()).model.train()
+    embeds = embeds.detach().requires_grad_()
+    before(inputs_embeds=embeds).logits.square().mean().backward()
+    assert torch.equal(through_layers, embeds.grad)
+
+
+@pytest.mark.parametrize("suffix", [".absmax", ".nested_absmax", ".quant_state.bitsandbytes__nf4"])
+def test_missing_quantization_state_is_named(packed: Path, tmp_path: Path, suffix: str) -> None:
+    folder = Path(shutil.copytree(packed, tmp_path / "copy"))
+    weights = load_file(folder / "model.safetensors")
+    name = "language_model.model.layers.1.mlp.up_proj.weight" + suffix
+    del weights[name]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=name):
+        load(folder, device="cpu", dtype="float32")
+
+
+def test_quantizing_twice_is_refused(packed: Path) -> None:
+    with pytest.raises(ModelError, match="already"):
+        load(packed, device="cpu", dtype="bfloat16", quantize=NF4())

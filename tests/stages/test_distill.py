@@ -1,0 +1,82 @@
+"""Distillation adds the teacher's translations to the originals, drops what adds nothing, and counts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stc.data.manifest import Manifest, file_sha256
+from stc.errors import InputError
+from stc.stage import Artifact, Context, Kind
+from stc.stages.distill import Distill
+
+
+def distill(
+    data: Path, texts: list[str], out: Path, ctx: Context, repeat: int = 1
+) -> tuple[Manifest, Mapping[str, Any]]:
+    hypotheses = out.with_name(out.name + "-hypotheses")
+    for folder in (out, hypotheses):
+        folder.mkdir()
+    (hypotheses / "hypotheses.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    inputs = {
+        "data": Artifact(Kind.MANIFEST, data, "data"),
+        "hypotheses": Artifact(Kind.HYPOTHESES, hypotheses, "hypotheses"),
+    }
+    facts = Distill(repeat=repeat).run(inputs, out, ctx)
+    return Manifest.load(out), facts
+
+
+@pytest.fixture
+def texts(tiny_manifest: Path) -> list[str]:
+    """The teacher's: the first is the reference itself, the second empty, the others new."""
+    manifest = Manifest.load(tiny_manifest)
+    return [manifest.rows[0].target, "", *(f"Satz {number}" for number in range(2, len(manifest)))]
+
+
+def test_pairs_are_originals_and_translations_without_duplicates_and_empty_ones(
+    tiny_manifest: Path, texts: list[str], tmp_path: Path, ctx: Context
+) -> None:
+    original = Manifest.load(tiny_manifest)
+    distilled, facts = distill(tiny_manifest, texts, tmp_path / "out", ctx)
+    assert distilled.rows[:8] == original.rows
+    assert {row.id: row.target for row in distilled.rows[8:]} == {
+        f"utterance-{number}.kd": f"Satz {number}" for number in range(2, 8)
+    }
+    assert facts == {
+        "originals": 8,
+        "translations": 6,
+        "duplicates_dropped": 1,
+        "empty_dropped": 1,
+        "pairs": 14,
+    }
+
+
+def test_repeats_repeat_translations_only(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
+    distilled, facts = distill(tiny_manifest, [f"Satz {n}" for n in range(8)], tmp_path / "out", ctx, repeat=3)
+    ids = [row.id for row in distilled.rows]
+    assert facts["pairs"] == len(ids) == 8 + 3 * 8
+    assert [name for name in ids if name.startswith("utterance-5")] == [
+        "utterance-5",
+        "utterance-5.kd",
+        "utterance-5.kd2",
+        "utterance-5.kd3",
+    ]
+
+
+def test_the_audio_comes_along(tiny_manifest: Path, texts: list[str], tmp_path: Path, ctx: Context) -> None:
+    distilled, _ = distill(tiny_manifest, texts, tmp_path / "out", ctx)
+    assert len(list((tmp_path / "out" / "audio").iterdir())) == 8
+    for row, path in zip(distilled.rows, distilled.audio_paths(), strict=True):
+        assert file_sha256(path) == row.sha256
+
+
+def test_another_number_of_translations_is_refused(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
+    with pytest.raises(InputError, match="7 translations for the 8 utterances"):
+        distill(tiny_manifest, ["Satz"] * 7, tmp_path / "out", ctx)
+
+
+def test_distilling_twice_is_refused(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
+    distill(tiny_manifest, [f"Satz {n}" for n in range(8)], tmp_path / "once", ctx)
+    with pytest.raises(InputError, match="distilled utterances already"):
+        distill(tmp_path / "once", [f"Satz {n}" for n in range(100, 116)], tmp_path / "twice", ctx)

@@ -1,0 +1,60 @@
+"""evaluate leaves the translations and scores that can be resampled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sacrebleu
+
+from stc.data.manifest import Manifest
+from stc.metrics.records import Scores
+from stc.metrics.text import from_statistics
+from stc.stage import Artifact, Context, Kind
+from stc.stages.evaluate import Evaluate
+
+STAGE = Evaluate(metrics=["bleu", "chrf_pp"], dtype="float32", max_new_tokens=8)
+
+
+@pytest.fixture
+def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Any]:
+    return {
+        "model": Artifact(Kind.MODEL, tiny_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+
+
+def test_scores_are_those_of_the_translations_written(
+    inputs: dict[str, Any], tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    facts = STAGE.run(inputs, out, ctx)
+    hypotheses = (out / "hypotheses.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    references = (out / "references.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    scores = Scores.load(out)
+
+    assert references == Manifest.load(tiny_manifest).targets
+    assert len(hypotheses) == len(references) == scores.sentences == facts["sentences"]
+    assert any(hypotheses)
+    expected = sacrebleu.corpus_chrf(hypotheses, [references], word_order=2).score
+    assert facts["chrf_pp"] == scores.metrics["chrf_pp"].score == expected > 0
+    assert facts["bleu"] == sacrebleu.corpus_bleu(hypotheses, [references]).score
+    for name, metric in scores.metrics.items():
+        totals = [sum(column) for column in zip(*metric.statistics, strict=True)]
+        assert from_statistics(name, [totals]) == [metric.score]
+
+
+def test_newline_in_a_reference_does_not_shift_the_lines(
+    inputs: dict[str, Any], tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    manifest = Manifest.load(tiny_manifest)
+    rows = [row.model_copy(update={"target": f"{row.target}\nzwei"}) for row in manifest.rows[:2]]
+    folder, out = tmp_path / "data", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    (folder / "audio").symlink_to(tiny_manifest / "audio")
+    Manifest(folder, manifest.task, rows).save()
+    STAGE.run(inputs | {"data": Artifact(Kind.MANIFEST, folder, "data")}, out, ctx)
+    assert len((out / "references.txt").read_text(encoding="utf-8").split("\n")) == 3

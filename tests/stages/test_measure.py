@@ -1,0 +1,42 @@
+"""measure reports the sizes of a model apart from each other, and is bound to the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stc.machine import fingerprint
+from stc.metrics.records import Measurement
+from stc.stage import Artifact, Context, Kind
+from stc.stages.measure import Measure
+
+STAGE = Measure(utterances=2, dtype="float32", max_new_tokens=4)
+
+
+def test_measurement_holds_the_models_sizes(
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    inputs = {
+        "model": Artifact(Kind.MODEL, tiny_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+    out = tmp_path / "out"
+    out.mkdir()
+    facts = STAGE.run(inputs, out, ctx)
+    measurement = Measurement.load(out)
+
+    files = list(tiny_model.glob("*.safetensors"))
+    assert measurement.decoder_layers == 6
+    assert measurement.bytes_on_disk == sum(file.stat().st_size for file in files)
+    assert measurement.parameters == measurement.packed_elements  # nothing is packed in a bfloat16 folder
+    assert measurement.bytes_on_disk == pytest.approx(2 * measurement.parameters, rel=0.2)
+    assert measurement.machine == json.loads(json.dumps(fingerprint()))
+    assert facts == measurement.model_dump(exclude={"machine"})
+
+
+def test_identity_includes_the_machine() -> None:
+    surroundings = STAGE.surroundings()
+    assert {"cpu", "cores", "gpus", "versions"} <= surroundings.keys()
+    assert json.loads(json.dumps(surroundings)) == surroundings

@@ -1,0 +1,23 @@
+"""Translations come one a line, in the manifest's order."""
+
+from pathlib import Path
+
+from stc.data.manifest import Manifest
+from stc.decoding.greedy import translate
+from stc.models.checkpoint import load
+from stc.stage import Artifact, Context, Kind
+from stc.stages.translate import Translate
+
+
+def test_hypotheses_are_in_the_manifests_order(
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    inputs = {
+        "model": Artifact(Kind.MODEL, tiny_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+    facts = Translate(dtype="float32", max_new_tokens=12).run(inputs, tmp_path, ctx)
+    lines = (tmp_path / "hypotheses.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    assert lines == translate(translator, Manifest.load(tiny_manifest), batch_size=1, max_new_tokens=12)
+    assert facts["utterances"] == len(lines) == 8

@@ -1,0 +1,48 @@
+"""The fingerprint of a machine and the choice of a device, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stc.errors import InputError
+from stc.machine import fingerprint, git_commit, resolve_device, versions
+
+
+def test_fingerprint_is_the_same_twice() -> None:
+    assert fingerprint() == fingerprint()
+
+
+def test_thread_count_asked_for_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    one = fingerprint()
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert fingerprint() != one
+
+
+def test_versions_name_what_results_depend_on() -> None:
+    assert {"stc", "python", "torch", "transformers", "bitsandbytes", "peft"} == versions().keys()
+
+
+def test_hidden_gpus_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(InputError, match="device=cuda: CUDA_VISIBLE_DEVICES hides"):
+        resolve_device("cuda")
+
+
+def test_machine_is_described_without_torch() -> None:
+    code = "import sys; from stc.machine import *; fingerprint(); resolve_device('auto'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_commit_is_the_checkouts() -> None:
+    found = git_commit()
+    here = Path(__file__).parent
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    if found is None:
+        pytest.skip("stc does not run from a git checkout that holds this file")
+    assert found[0] == head.stdout.strip()

@@ -1,0 +1,97 @@
+"""The printed table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from stc.report import markdown, quantity, size, table
+
+COMPARED = {"metric": "chrf_pp", "reference": "teacher", "confidence": 0.95, "resamples": 1000, "sentences": 300}
+
+
+def system(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "layers": 32,
+        "params": 8_397_094_912,
+        "packed_elements": 8_397_094_912,
+        "bytes_on_disk": 16_794_189_824,
+        "bleu": 41.06,
+        "chrf": 68.2,
+        "chrf_pp": 65.34,
+        "retention": 1.0,
+        "retention_ci": [1.0, 1.0],
+        "rtf": 0.1123,
+        "peak_memory_bytes": 17_400_000_000,
+        "device": "cuda",
+        "compared": COMPARED,
+    } | changes
+
+
+SYSTEMS = [
+    system("teacher"),
+    system("pruned_healed_nf4", layers=24, retention=0.987, retention_ci=[0.967, 1.004], bytes_on_disk=5_407_000_000),
+    system("broken", retention=None, retention_ci=None, chrf=None),
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (812, "812"), (9_999, "10.0 k"), (10_400_000, "10.4 M"), (6_777_929_728, "6.78 B")]
+)
+def test_quantity_has_three_significant_digits(number: int, text: str) -> None:
+    assert quantity(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(512, "512 B"), (21_000_000, "21.0 MB"), (999_600_000, "1.00 GB"), (13_560_000_000, "13.6 GB")]
+)
+def test_size_is_in_powers_of_a_thousand(number: int, text: str) -> None:
+    assert size(number) == text
+
+
+def test_table_fits_a_terminal_of_120_columns() -> None:
+    assert max(map(len, table(SYSTEMS).splitlines())) <= 120
+
+
+def test_columns_are_aligned() -> None:
+    lines = table(SYSTEMS).splitlines()[2:6]  # the rule and the systems
+    assert {len(line) for line in lines} == {len(lines[0])}
+
+
+def test_columns_stay_aligned_under_a_wide_name() -> None:
+    lines = table([system("教师"), system("abcd")]).splitlines()[3:5]
+    assert lines[0].index("8.40 B") + 2 == lines[1].index("8.40 B")  # two signs that take two columns each
+
+
+def test_row_shows_the_figures_of_its_system() -> None:
+    [row] = [line for line in table(SYSTEMS).splitlines() if line.startswith("pruned_healed_nf4")]
+    for figure in ("24", "8.40 B", "5.41 GB", "41.1", "68.2", "65.3", "98.7 %", "96.7–100.4", "0.112", "17.4 GB"):
+        assert figure in row
+
+
+def test_note_says_what_retention_is() -> None:
+    note = " ".join(table(SYSTEMS).split("\n\n")[1].split())
+    assert "Retention: chrF++ relative to teacher" in note
+    assert "95 % interval of 1,000 paired bootstrap resamples of the 300 sentences" in note
+
+
+def test_reference_that_scores_zero_is_said() -> None:
+    text = table([system("teacher", chrf_pp=0.0, retention=None, retention_ci=None)])
+    assert "There is no retention here: teacher scores 0." in text
+    assert "There is no retention" not in table(SYSTEMS)
+
+
+def test_markdown_has_as_many_cells_in_every_row() -> None:
+    rows = [line for line in markdown(SYSTEMS).splitlines() if line.startswith("|")]
+    assert len(rows) == 5
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_report_imports_nothing_heavy() -> None:
+    code = "import stc.report, stc.stages.compare, stc.stages.evaluate, stc.stages.measure, stc.tracking, sys; print(*[m for m in sys.modules if m in ('torch', 'transformers', 'pandas', 'matplotlib', 'scipy', 'mlflow', 'sacrebleu')])"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,115 @@
+"""The loop: results that don't depend on the micro-batch, and a stop at a loss that is not finite."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from stc.errors import InputError, StcError
+from stc.stage import Context
+from stc.training.loop import accumulate, train
+from stc.training.recipe import Optimisation
+
+SETTINGS = Optimisation(
+    batch_size=6,
+    learning_rate=0.05,
+    schedule="cosine",
+    warmup_steps=2,
+    weight_decay=0.1,
+    beta2=0.99,
+    max_grad_norm=1.0,
+    label_smoothing=0.0,
+    precision="float32",
+    seed=0,
+)
+
+
+@dataclass(frozen=True)
+class Points:
+    x: torch.Tensor
+    y: torch.Tensor
+    tokens: int
+
+
+class Problem:
+    """Linear regression on examples that weigh 1 to 6 tokens each."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.x = [torch.randn(count, 3, generator=generator) for count in range(1, 7)]
+        self.model = nn.Linear(3, 1)
+        with torch.no_grad():
+            self.model.weight.fill_(0.5)
+            self.model.bias.zero_()
+
+    def collate(self, indices: Sequence[int]) -> Points:
+        x = torch.cat([self.x[index] for index in indices])
+        return Points(x, x.sum(dim=1, keepdim=True) + 2, len(x))
+
+    def loss(self, batch: Points, step: int) -> torch.Tensor:
+        return (self.model(batch.x) - batch.y).square().sum()
+
+    def train(self, ctx: Context, steps: int = 30, **changes: Any) -> float:
+        settings = SETTINGS.model_copy(update=changes)
+        plan = repeat(range(6))
+        return train(self.model.parameters(), plan, steps, self.collate, self.loss, settings, ctx, "test").loss
+
+
+@pytest.mark.parametrize("cut", [[[0], [1], [2], [3], [4], [5]], [[0, 1, 2, 3], [4, 5]]])
+def test_loss_and_gradient_do_not_depend_on_the_micro_batch(cut: list[list[int]]) -> None:
+    whole, parts = Problem(), Problem()
+    first = accumulate([whole.collate(range(6))], 0, whole.loss, SETTINGS, "cpu")
+    second = accumulate([parts.collate(indices) for indices in cut], 0, parts.loss, SETTINGS, "cpu")
+    torch.testing.assert_close(first, second)
+    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_trained_weights_do_not_depend_on_the_micro_batch(ctx: Context) -> None:
+    whole, parts = Problem(), Problem()
+    whole.train(replace(ctx, train_micro_batch=6))
+    parts.train(replace(ctx, train_micro_batch=4))
+    torch.testing.assert_close(whole.model.weight, parts.model.weight)
+
+
+def test_training_finds_the_solution(ctx: Context) -> None:
+    problem = Problem()
+    assert problem.train(ctx, steps=200, weight_decay=0.0, learning_rate=0.2, max_grad_norm=100.0) < 1e-2
+    torch.testing.assert_close(problem.model.weight, torch.ones(1, 3), atol=0.05, rtol=0)
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_step(ctx: Context) -> None:
+    problem = Problem()
+    healthy = problem.loss
+    problem.loss = lambda batch, step: healthy(batch, step) * (float("nan") if step >= 6 else 1.0)  # type: ignore[method-assign]
+    with pytest.raises(StcError, match="step 7"):
+        problem.train(ctx)
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused(ctx: Context) -> None:
+    with pytest.raises(InputError, match="warmup_steps=5"):
+        Problem().train(ctx, steps=5, warmup_steps=5)
+
+
+def test_the_schedule_warms_up_and_decays_to_nothing(ctx: Context) -> None:
+    seen: dict[int, dict[str, float]] = {}
+    problem = Problem()
+    problem.train(replace(ctx, log=lambda metrics, step: seen.update({step: metrics})), steps=40, warmup_steps=10)
+    rates = [seen[step]["learning_rate"] for step in (10, 20, 30, 40)]
+    assert rates[0] == pytest.approx(0.9 * 0.05)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[-1] < 0.01 * 0.05
+    assert all(metrics["loss"] > 0 for metrics in seen.values())
+
+
+def test_mixed_precision_keeps_float32_weights(ctx: Context) -> None:
+    problem = Problem()
+    exact = Problem().train(ctx)
+    mixed = problem.train(ctx, precision="bfloat16-mixed")
+    assert problem.model.weight.dtype == torch.float32
+    assert mixed != exact
+    assert mixed == pytest.approx(exact, rel=0.1)
