@@ -148,7 +148,7 @@ def run(proof: Proof, config: Any, device: str, folder: Path) -> None:
             expected = quantized.model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits.cpu()
     with proof.step("logits in a fresh process, from the saved folder"):
         paths = [folder / "nf4", folder / "inputs.safetensors", folder / "logits.safetensors"]
-        subprocess.run([sys.executable, "-I", "-c", FRESH_PROCESS, *map(str, paths), device], check=True)
+        subprocess.run([sys.executable, "-P", "-c", FRESH_PROCESS, *map(str, paths), device], check=True)
         found = load_file(folder / "logits.safetensors")["logits"]
         difference = (found.float() - expected.float()).abs().max()
         proof.figures["largest difference of logits, fresh process"] = float(difference)

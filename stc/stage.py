@@ -114,9 +114,11 @@ class Stage(BaseModel):
     VERSION: ClassVar[int]
     TAKES: ClassVar[Mapping[str, Takes]]
     GIVES: ClassVar[Kind]
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is, not what it is
 
-    def surroundings(self) -> Mapping[str, Any]:
-        """What else the result depends on, for identity: nothing, except for a measurement of this machine."""
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        """What else the result depends on, for identity: the content of a file from outside, or, for a
+        measurement, this machine."""
         return {}
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from stc.corpus import lexicon
@@ -41,7 +42,35 @@ def pattern(*, weight: float = 1.0, held_out: bool = False) -> Callable[[Callabl
     return register
 
 
+@cache
+def _nouns(tags: str) -> list[Noun]:
+    wanted = set(tags.split())
+    return [noun for noun in lexicon.NOUNS if wanted & set(noun.tags.split())]
+
+
+@cache
+def _adjectives(tags: str) -> list[Adjective]:
+    wanted = set(tags.split())
+    return [word for word in lexicon.ADJECTIVES if wanted & set(word.tags.split())]
+
+
+@cache
+def _times(kind: str) -> list[Adverbial]:
+    return [time for time in lexicon.TIMES if time.kind == kind]
+
+
+@cache
+def _verbs(tense: Tense, tags: str) -> list[Verb]:
+    wanted = set(tags.split())
+    good = [verb for verb in lexicon.VERBS if not wanted or wanted & set(verb.takes.split())]
+    if tense == "progressive":
+        return [verb for verb in good if verb.durative and not verb.stative]
+    return [verb for verb in good if verb.stative == (tense == "present")]
+
+
 class Draw:
+    """Seeded choices. Each method draws as many random numbers as it needs; the order of the words counts too."""
+
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
@@ -55,15 +84,13 @@ class Draw:
         return low + int(self._rng.random() * (high - low + 1))
 
     def noun(self, tags: str) -> Noun:
-        wanted = set(tags.split())
-        return self.pick([noun for noun in lexicon.NOUNS if wanted & set(noun.tags.split())])
+        return self.pick(_nouns(tags))
 
     def adjective(self, noun: Noun) -> Adjective:
-        tags = set(noun.tags.split())
-        return self.pick([word for word in lexicon.ADJECTIVES if tags & set(word.tags.split())])
+        return self.pick(_adjectives(noun.tags))
 
     def time(self, kind: str) -> Adverbial:
-        return self.pick([time for time in lexicon.TIMES if time.kind == kind])
+        return self.pick(_times(kind))
 
     def place(self) -> Adverbial:
         return self.pick(lexicon.PLACES)
@@ -104,15 +131,7 @@ class Draw:
 
     def verb(self, tense: Tense, tags: str = "") -> Verb:
         """One that can stand in ``tense``; with ``tags``, one whose object may be such a noun."""
-        wanted = set(tags.split())
-        good = [verb for verb in lexicon.VERBS if not wanted or wanted & set(verb.takes.split())]
-        if tense == "progressive":
-            good = [verb for verb in good if verb.durative and not verb.stative]
-        elif tense == "present":
-            good = [verb for verb in good if verb.stative]
-        else:
-            good = [verb for verb in good if not verb.stative]
-        return self.pick(good)
+        return self.pick(_verbs(tense, tags))
 
     def clause(
         self,
@@ -139,7 +158,7 @@ class Draw:
 
     def habit(self) -> Clause:
         """Something done regularly."""
-        verb = self.pick([verb for verb in lexicon.VERBS if verb.durative and not verb.stative])
+        verb = self.verb("progressive")  # what can go on can recur
         plain = self.thing(verb.takes, plain=True)
         if self.chance(0.5):
             return Clause(self.subject(), verb, plain, "present", time=self.time("frequency"))

@@ -361,7 +361,7 @@ MOODS: tuple[Adjective, ...] = (
     Adjective("surprised", "überrascht", "惊讶的", "惊讶", "person"),
     Adjective("disappointed", "enttäuscht", "失望的", "失望", "person"),
     Adjective("optimistic", "optimistisch", "乐观的", "乐观", "person"),
-    Adjective("skeptical", "skeptisch", "怀疑的", "怀疑", "person"),
+    Adjective("angry", "verärgert", "生气的", "生气", "person"),
 )
 
 TIMES: tuple[Adverbial, ...] = (
@@ -373,7 +373,7 @@ TIMES: tuple[Adverbial, ...] = (
     Adverbial("last night", "gestern Abend", "昨天晚上", "past"),
     Adverbial("two days ago", "vor zwei Tagen", "两天前", "past"),
     Adverbial("three weeks ago", "vor drei Wochen", "三周前", "past"),
-    Adverbial("in the spring", "im Frühling", "春天", "past"),
+    Adverbial("this spring", "in diesem Frühling", "今年春天", "past"),
     Adverbial("recently", "kürzlich", "最近", "past"),
     Adverbial("tomorrow", "morgen", "明天", "future"),
     Adverbial("next week", "nächste Woche", "下周", "future"),

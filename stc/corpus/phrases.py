@@ -96,6 +96,7 @@ def en_number(number: int) -> str:
 
 
 def join(*words: str) -> str:
+    """With single spaces, without the empty ones."""
     return " ".join(word for word in words if word)
 
 

@@ -38,7 +38,7 @@ class Quantize(Compute, Stage):
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
-    def surroundings(self) -> Mapping[str, Any]:
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION}
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+
+if TYPE_CHECKING:
+    from stc.corpus.build import Request
+    from stc.data.manifest import Manifest, Utterance
 
 _NAMES = {"de": "German", "zh": "Chinese"}
 
@@ -83,7 +87,7 @@ class Synthesize(Stage):
         manifest.save()
         return {"utterances": len(manifest), "hours": round(manifest.seconds / 3600, 4)}
 
-    def _translate(self, other: Any, wanted: Any, out_dir: Path) -> list[Any]:
+    def _translate(self, other: Manifest, wanted: Iterator[Request], out_dir: Path) -> list[Utterance]:
         """The rows of ``other`` with this language's translations; the files are linked, not copied."""
         from stc.data.manifest import place_file
         from stc.errors import InputError

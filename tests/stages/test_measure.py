@@ -36,7 +36,7 @@ def test_measurement_holds_the_models_sizes(
     assert facts == measurement.model_dump(exclude={"machine"})
 
 
-def test_identity_includes_the_machine() -> None:
-    surroundings = STAGE.surroundings()
+def test_identity_includes_the_machine(ctx: Context) -> None:
+    surroundings = STAGE.surroundings(ctx)
     assert {"cpu", "cores", "gpus", "versions"} <= surroundings.keys()
     assert json.loads(json.dumps(surroundings)) == surroundings

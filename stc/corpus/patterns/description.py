@@ -125,13 +125,20 @@ def there_are(draw: Draw) -> Triple:
     )
 
 
+_QUANTITIES = (
+    ("error rate", "die Fehlerrate", "错误率"),
+    ("price", "der Preis", "价格"),
+    ("number of students", "die Zahl der Studenten", "学生人数"),
+    ("unemployment rate", "die Arbeitslosenquote", "失业率"),
+    ("income", "das Einkommen", "收入"),
+    ("quality", "die Qualität", "质量"),
+    ("speed", "die Geschwindigkeit", "速度"),
+)
+
+
 @pattern(weight=1.2)
 def percent(draw: Draw) -> Triple:
-    en, de, zh = draw.pick(
-        (("error rate", "die Fehlerrate", "错误率"), ("price", "der Preis", "价格"),
-         ("number of students", "die Zahl der Studenten", "学生人数"), ("temperature", "die Temperatur", "温度"),
-         ("cost", "der Aufwand", "成本"), ("quality", "die Qualität", "质量"), ("speed", "die Geschwindigkeit", "速度"))
-    )  # fmt: skip
+    en, de, zh = draw.pick(_QUANTITIES)
     (verb, wort, dong), time, number = draw.pick(
         (("increased", "gestiegen", "提高"), ("decreased", "gesunken", "降低"))
     ), draw.time("past"), draw.number(2, 99)  # fmt: skip

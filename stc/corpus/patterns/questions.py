@@ -58,7 +58,7 @@ def why(draw: Draw) -> Triple:
 
 
 @pattern(held_out=True)
-def why_must(draw: Draw) -> Triple:
+def why_should(draw: Draw) -> Triple:
     clause = draw.clause("should", time=draw.chance(0.5), plain=True)
     zh = f"为什么{clause.zh()}？"
     return sentence(f"why {clause.en_question()}", "?"), sentence(f"warum {clause.de_inverted()}", "?"), zh
@@ -126,10 +126,10 @@ def _verb(clause: Clause) -> str:
 
 
 @pattern(weight=0.5)
-def where_is(draw: Draw) -> Triple:
+def will_be_in(draw: Draw) -> Triple:
     noun = draw.noun("event exam")
     name, de, zh = draw.pick(lexicon.CITIES)
-    year = draw.number(1960, 2029)
+    year = draw.number(2027, 2060)
     return (
         f"Will the {noun.en} in {year} be in {name}?",
         f"Wird {_the(noun)} im Jahr {year} in {de} stattfinden?",

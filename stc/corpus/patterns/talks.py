@@ -3,7 +3,7 @@
 from stc.corpus import german, lexicon
 from stc.corpus.clause import auxiliary, sentence
 from stc.corpus.draw import Draw, Triple, pattern
-from stc.corpus.phrases import counted, en_number, singular, zh_number
+from stc.corpus.phrases import counted, en_number, join, singular, zh_number
 
 
 @pattern()
@@ -38,7 +38,7 @@ def thanks_for(draw: Draw) -> Triple:
     return (
         sentence(f"thank you very much for {thing.en} on {day}"),
         sentence(f"vielen Dank für {thing.case('acc')} am {tag}"),
-        f"非常感谢您{ri}的{(adjective.zh if adjective else '') + noun.zh}。",
+        f"非常感谢您{ri}那{noun.classifier}{adjective.zh if adjective else ''}{noun.zh}。",
     )
 
 
@@ -61,9 +61,7 @@ def would_like(draw: Draw) -> Triple:
     template = verb.zh if "{}" in verb.zh else verb.zh + "{}"
     time = draw.time("future")
     return (
-        sentence(
-            f"I would like to {verb.forms[0]} {verb.en_preposition + ' ' if verb.en_preposition else ''}{thing.en} {time.en}"
-        ),
+        sentence(join("I would like to", verb.forms[0], verb.en_preposition, thing.en, time.en)),
         sentence(f"ich möchte {time.de} {target} {verb.prefix}{verb.de_forms[0]}"),
         f"我{time.zh}想{template.replace('~', '').format(thing.zh_as_object)}。".replace("很快就想", "想尽快"),
     )

@@ -1,0 +1,330 @@
+"""The typed schema of everything in conf/, and from a composed config to a pipeline. All faults at once.
+
+A stage's own fields are validated by the stage's class; here are the groups they are filled from. Imports neither
+torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stc.errors import ConfigError, Fault, ModelError, nearest
+from stc.metrics.text import MetricName
+from stc.models import architecture, read_config
+from stc.pipeline import Node, Pipeline
+from stc.quantization import quantizer
+from stc.stage import Kind
+from stc.stages import stage_class
+from stc.stages.manifest import Columns
+from stc.tracking import Tracking
+from stc.training.recipe import Recipe
+
+WIRING_KEYS = ("stage", "inputs", "from", "like", "chain", "kind")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Model(_Group):
+    """A base model. ``path`` is a folder or a hub id; ``decoder_layers`` is needed for a hub id only."""
+
+    name: str
+    path: str
+    decoder_layers: int | None = Field(default=None, ge=3)
+    dtype: Literal["float32", "bfloat16"]
+    attention: Literal["sdpa", "eager"]
+    max_new_tokens: int = Field(ge=1, le=1024)
+
+
+class Splits(_Group):
+    train: str
+    dev: str
+    selection: str
+    test: str
+
+
+class Data(_Group):
+    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each."""
+
+    name: str
+    path: Path
+    splits: Splits
+    columns: Columns
+    limit: int | None = Field(default=None, ge=1)
+
+
+class Lang(_Group):
+    code: str
+    name: str
+    metric: MetricName
+
+
+class Prune(_Group):
+    """``ratio``: the fraction of decoder layers removed. ``layers_removed`` is filled in from it."""
+
+    ratio: float = Field(gt=0, lt=1)
+    metric: Literal["chrf", "chrf_pp"]
+    layers_removed: None = None
+
+
+class Distill(_Group):
+    repeat: int = Field(ge=1, le=100)
+
+
+class Metrics(_Group):
+    names: tuple[MetricName, ...] = Field(min_length=1)
+    retention: MetricName
+    resamples: int = Field(ge=100, le=100_000)
+    confidence: float = Field(gt=0.5, lt=1)
+    timed_utterances: int = Field(ge=1)
+
+
+class Resources(_Group):
+    """What a run may use; no result depends on it."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    workers: int = Field(ge=1, le=256)
+    train_micro_batch: int = Field(ge=1)
+    decode_batch: int = Field(ge=1)
+
+
+class StoreGroup(_Group):
+    dir: Path
+
+
+class PipelineGroup(_Group):
+    name: str
+    outputs: tuple[str, ...] = Field(min_length=1)
+
+
+class Config(_Group):
+    """A composed run."""
+
+    model: Model
+    data: Data
+    lang: Lang
+    prune: Prune
+    quant: Mapping[str, Any]
+    distill: Distill
+    teacher: Recipe
+    finetune: Recipe
+    metrics: Metrics
+    resources: Resources
+    store: StoreGroup
+    tracking: Tracking
+    pipeline: PipelineGroup
+    stages: Mapping[str, Mapping[str, Any]]
+    force: tuple[str, ...] = ()
+    seed: int = Field(ge=0, lt=2**32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: its validated config, the same as plain values, and its graph."""
+
+    config: Config
+    values: dict[str, Any]
+    pipeline: Pipeline
+
+
+def plan(composed: DictConfig) -> Plan:
+    """Validate a composed config and build its pipeline.
+
+    Raises:
+        ConfigError: with every fault of it.
+    """
+    composed = composed.copy()
+    OmegaConf.set_struct(composed, False)
+    stages = composed.pop("stages", {})
+    groups = _resolved(composed)
+    config, faults = _groups(groups, list(stages))
+    if config is None:
+        raise ConfigError(faults)
+    if any("chain" in entry for entry in stages.values()):
+        removed, ratio_faults = _layers_removed(config)
+        faults += ratio_faults
+        composed.prune.layers_removed = removed
+    if faults:
+        raise ConfigError(faults)
+    composed.stages = stages
+    values = _resolved(composed)
+    nodes = _nodes(values["stages"])
+    force = [name for given in config.force for name in _links(given, nodes)]
+    config = config.model_copy(update={"force": tuple(force)})
+    return Plan(config, values, Pipeline(nodes, config.pipeline.outputs))
+
+
+def _resolved(composed: DictConfig) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError([Fault(error.full_key or "config", "", str(error.msg).split("\n")[0])]) from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _groups(values: Mapping[str, Any], stages: list[str]) -> tuple[Config | None, list[Fault]]:
+    faults: list[Fault] = []
+    try:
+        quantizer(values.get("quant") or {})
+    except ConfigError as error:
+        faults += error.faults
+    for name in values.get("force") or []:
+        if name.split(".")[0] not in stages:
+            faults.append(Fault("force", name, f"stages are {', '.join(stages)}{nearest(name, stages)}"))
+    try:
+        return Config.model_validate({**values, "stages": {}}), faults
+    except ValidationError as error:
+        return None, validation_faults(error, Config, "") + faults
+
+
+def validation_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> list[Fault]:
+    """pydantic's errors as faults: dotted key, value, what is allowed, and the nearest key for an unknown one."""
+    faults = []
+    for entry in error.errors():
+        path = [str(part) for part in entry["loc"]]
+        key = ".".join([prefix, *path] if prefix else path)
+        if entry["type"] == "extra_forbidden":
+            known = _fields(model, path[:-1])
+            faults.append(
+                Fault(key, entry["input"], f"no such key; keys here: {', '.join(known)}{nearest(path[-1], known)}")
+            )
+        elif entry["type"] == "missing":
+            faults.append(Fault(key, "(nothing)", "is needed"))
+        else:
+            message = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            faults.append(Fault(key, entry["input"], message))
+    return faults
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return list(model.model_fields)
+
+
+def _layers_removed(config: Config) -> tuple[int, list[Fault]]:
+    """prune.ratio as a number of layers; both ends of the decoder are protected, so two always stay."""
+    folder = Path(config.model.path)
+    layers = config.model.decoder_layers
+    protected = 2
+    try:
+        if folder.is_dir() or layers is None:
+            facts = read_config(folder)
+            family = architecture(facts["model_type"])
+            layers = family.decoder_layers(facts)
+            protected = len(family.protected_layers(layers))
+    except ModelError as error:
+        return 0, [Fault("model.path", config.model.path, str(error))]
+    wanted = config.prune.ratio * layers
+    removed = round(wanted)
+    if abs(wanted - removed) > 0.01 or not 1 <= removed <= layers - protected:
+        valid = ", ".join(f"{count / layers:.4g}" for count in range(1, layers - protected + 1))
+        allowed = f"must be a whole number of the {layers} decoder layers: {valid}"
+        return 0, [Fault("prune.ratio", config.prune.ratio, allowed)]
+    return removed, []
+
+
+def _nodes(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Node]:
+    """The stages of a config as nodes: ``like`` filled in, ``chain`` laid out as a chain."""
+    faults: list[Fault] = []
+    nodes: dict[str, Node] = {}
+    last = {name: f"{name}.{entry['chain']}" if "chain" in entry else name for name, entry in entries.items()}
+    for name, entry in entries.items():
+        try:
+            entry = _filled(name, entry, entries)
+            for node in _chain(name, entry, last):
+                nodes[node.name] = node
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return nodes
+
+
+def _filled(name: str, entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """``like: heal`` takes everything of ``heal`` that the entry does not say itself: a control stays a control
+    however ``heal`` is overridden."""
+    if "like" not in entry:
+        return entry
+    model = entry["like"]
+    if model not in entries or "like" in entries[model]:
+        raise ConfigError(
+            [Fault(f"stages.{name}.like", model, f"a stage of its own is needed{nearest(model, entries)}")]
+        )
+    return {**entries[model], **{key: value for key, value in entry.items() if key != "like"}}
+
+
+def _chain(name: str, entry: Mapping[str, Any], last: Mapping[str, str]) -> list[Node]:
+    if "stage" not in entry:
+        if entry.get("from") and entry.get("kind") in set(Kind):
+            return [Node(name, Kind(entry["kind"]), "from", source=folder_of(entry["from"], f"stages.{name}.from"))]
+        raise ConfigError([Fault(f"stages.{name}", dict(entry), "a stage, or a folder (from) and its kind, is needed")])
+    cls = stage_class(entry["stage"])
+    if entry.get("from"):
+        return [Node(last[name], cls.GIVES, entry["stage"], source=folder_of(entry["from"], f"stages.{name}.from"))]
+    settings = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
+    try:
+        stage = cls(**settings)
+    except ValidationError as error:
+        raise ConfigError(validation_faults(error, cls, f"stages.{name}")) from None
+    inputs = {key: _ends(target, last) for key, target in (entry.get("inputs") or {}).items()}
+    if "chain" not in entry:
+        return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
+    links = range(1, entry["chain"] + 1)
+    return [
+        Node(
+            f"{name}.{link}",
+            cls.GIVES,
+            entry["stage"],
+            stage,
+            inputs if link == 1 else {**inputs, "previous": f"{name}.{link - 1}"},
+        )
+        for link in links
+    ]
+
+
+def _ends(target: Any, last: Mapping[str, str]) -> Any:
+    """Where an input comes from, a chain standing for its last link."""
+    if isinstance(target, Mapping):
+        return {str(label): last.get(one, one) for label, one in target.items()}
+    return last.get(target, target)
+
+
+def _links(given: str, nodes: Mapping[str, Node]) -> list[str]:
+    return [name for name in nodes if name == given or name.startswith(f"{given}.")]
+
+
+def folder_of(path: str, key: str) -> Path:
+    """A folder, or the folder of a hub id's files in the local cache, fetched where it is not there yet.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return folder.resolve()
+    if path.count("/") != 1 or path.startswith((".", "/", "~")):
+        raise ConfigError([Fault(key, path, "no such folder")])
+    return Path("hub:") / path
+
+
+def fetch(path: Path) -> Path:
+    """The files of a hub id; a folder as it is."""
+    if path.parts[0] != "hub:":
+        return path
+    from huggingface_hub import snapshot_download
+
+    allowed = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+    return Path(snapshot_download("/".join(path.parts[1:]), allow_patterns=allowed))

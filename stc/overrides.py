@@ -1,0 +1,122 @@
+"""The command line before Hydra sees it: every fault in it at once, in words that name what is allowed.
+
+Hydra stops at the first unknown key and advises ``+key``, which then runs the defaults. Here group choices and
+top-level keys are checked against conf/, and plain assignments are passed on as ``++key=value``, so that an unknown
+inner key reaches the schema, which answers for all of them together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stc.errors import ConfigError, Fault, nearest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+EXPERIMENTS = ROOT / "experiments"
+
+
+def groups() -> dict[str, list[str]]:
+    """Every config group and its members."""
+    found = {folder.name: folder for folder in sorted(CONF.iterdir()) if folder.is_dir()}
+    found["experiments"] = EXPERIMENTS
+    return {name: sorted(file.stem for file in folder.glob("*.yaml")) for name, folder in found.items()}
+
+
+def checked(arguments: list[str]) -> list[str]:
+    """The arguments as Hydra should get them.
+
+    Raises:
+        ConfigError: with every group choice and top-level key that does not exist.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    parser = OverridesParser.create()
+    faults: list[Fault] = []
+    passed: list[str] = []
+    known = groups()
+    top = [*known, "teacher", "seed", "force", "store", "stages", "hydra"]
+    for argument in arguments:
+        if argument.startswith("-"):
+            passed.append(argument)
+            continue
+        try:
+            override = parser.parse_override(argument)
+        except OverrideParseException as error:
+            faults.append(Fault(argument, "", f"not an assignment key=value: {str(error).splitlines()[0]}"))
+            continue
+        key = override.key_or_group
+        if key in known:
+            members = known[key]
+            choices = argument.partition("=")[2].strip("[]").split(",")
+            bad = [choice for choice in choices if choice not in members and choice != "null"]
+            faults += [
+                Fault(key, choice, f"must be one of {', '.join(members)}{nearest(choice, members)}") for choice in bad
+            ]
+            passed.append(argument)
+        elif key.split(".")[0].split("/")[0] not in top:
+            first = key.split(".")[0]
+            faults.append(
+                Fault(
+                    key,
+                    argument.partition("=")[2],
+                    f"no such key; at the top are {', '.join(top)}{nearest(first, top)}",
+                )
+            )
+        elif key.startswith("hydra") or argument[0] in "+~":
+            passed.append(argument)
+        else:
+            passed.append(f"++{argument}")
+    if faults:
+        raise ConfigError(faults + _composed_faults(passed))
+    return passed
+
+
+def jobs(arguments: list[str]) -> list[list[str]]:
+    """The overrides of every job: one for a single run, each combination for a sweep."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    if not {"-m", "--multirun"} & set(arguments):
+        return [overrides]
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
+    return [list(job) for batch in batches for job in batch]
+
+
+def validate(arguments: list[str]) -> None:
+    """Compose and validate every job before the first of them starts.
+
+    Raises:
+        ConfigError: with the faults of all jobs, each once.
+    """
+    faults = _composed_faults(arguments)
+    if faults:
+        raise ConfigError(faults)
+
+
+def _composed_faults(arguments: list[str]) -> list[Fault]:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    from stc.config import plan
+
+    known = groups()
+    faults: dict[str, Fault] = {}
+    for job in jobs(arguments):
+        sound = [one for one in job if _choice_exists(one, known) and not one.startswith("hydra")]
+        try:
+            with initialize_config_dir(str(CONF), version_base=None):
+                plan(compose("config", sound))
+        except ConfigError as error:
+            faults.update({str(fault): fault for fault in error.faults})
+        except HydraException as error:
+            fault = Fault(" ".join(job), "", str(error).splitlines()[0])
+            faults.setdefault(str(fault), fault)
+    return list(faults.values())
+
+
+def _choice_exists(override: str, known: dict[str, list[str]]) -> bool:
+    key, _, value = override.partition("=")
+    return key not in known or value in known[key] or value == "null"

@@ -1,0 +1,231 @@
+"""``python -m stc.run [-m] [group=member] [key=value] …``: compose → validate → run → exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stc.errors import ConfigError, StcError
+from stc.overrides import CONF, ROOT, checked, groups, validate
+from stc.signals import Killed
+
+RESULT_FILE = "result.json"
+
+_HELP = """stc: make a speech-translation model small, and show what it cost
+
+usage: python -m stc.run [-m] [GROUP=MEMBER] [KEY=VALUE] …
+
+Groups (the first word of a line is the key):
+{groups}
+
+Keys one often sets:
+  prune.ratio=0.5            fraction of decoder layers removed
+  model.path=FOLDER          a Hugging Face folder or hub id
+  data.path=FOLDER           <split>.jsonl files and their audio
+  data.limit=50              only the first utterances of each split
+  stages.heal.epochs=2       a setting of one stage, by its name
+  stages.teacher.from=FOLDER a model that stands in for a stage
+  force=[heal]               make a stage anew, and what follows from it
+  store.dir=FOLDER           where results are kept
+
+Examples:
+  python -m stc.run prune.ratio=0.5 lang=zh
+  python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh
+  python -m stc.run model=qwen2_audio_7b finetune=published_full --cfg job
+
+--cfg job prints the composed config. Results: the table, result.json in the run's folder, and MLflow (make ui).
+"""
+
+
+def main() -> int:
+    """Run what the command line asks for; 0, 1 (failed), 2 (the config is at fault) or 128 + signal."""
+    os.environ["STC_ROOT"] = str(ROOT)
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in groups().items())
+        print(_HELP.format(groups=listing), end="")
+        return 0
+    try:
+        passed = checked(arguments)
+        if not {"--cfg", "-c"} & set(arguments):
+            validate(passed)
+    except ConfigError as error:
+        print(_faulty(error), file=sys.stderr)
+        return 2
+    return _hydra(passed)
+
+
+def _hydra(arguments: list[str]) -> int:
+    import hydra
+    from omegaconf import DictConfig
+
+    codes: list[int] = []
+
+    @hydra.main(version_base=None, config_path=str(CONF), config_name="config")
+    def job(composed: DictConfig) -> None:
+        codes.append(_job(composed))
+
+    sys.argv[1:] = arguments
+    try:
+        job()
+    except Killed as killed:
+        return 128 + killed.signum
+    return max(codes, default=0)
+
+
+def _job(composed: Any) -> int:
+    from hydra.core.hydra_config import HydraConfig
+
+    try:
+        run(composed, Path(HydraConfig.get().runtime.output_dir))
+    except ConfigError as error:
+        print(_faulty(error), file=sys.stderr)
+        return 2
+    except StcError as error:
+        print(f"stc: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _faulty(error: ConfigError) -> str:
+    lines = "\n".join(f"  {fault}" for fault in error.faults)
+    return f"stc: {len(error.faults)} fault{'s' * (len(error.faults) > 1)} in the config\n{lines}"
+
+
+def run(composed: Any, output_dir: Path) -> dict[str, Any]:
+    """Execute one composed config and write result.json into ``output_dir``.
+
+    Returns:
+        the content of result.json.
+    """
+    from stc.config import fetch, plan
+    from stc.machine import resolve_device
+    from stc.pipeline import Done, Evaluation
+    from stc.stage import Context
+    from stc.store import Store
+    from stc.tracking import track
+
+    _quiet()
+    planned = plan(composed)
+    config = planned.config
+    resources = config.resources
+    context = Context(
+        device=resolve_device(resources.device),
+        workers=resources.workers,
+        train_micro_batch=resources.train_micro_batch,
+        decode_batch=resources.decode_batch,
+        scratch=Path(),
+        log=lambda metrics, step=None: None,
+        progress=progress,
+    )
+    name = f"{config.model.name} {config.lang.code} {config.prune.ratio:g} {config.pipeline.name}"
+    store = Store(config.store.dir)
+    with track(config.tracking, run_name=name, config=planned.values, tags={}) as tracked:
+
+        def context_of(node: str, scratch: Path) -> Context:
+            def log(metrics: Mapping[str, float], step: int | None = None) -> None:
+                tracked.log_metrics({f"{node}/{key}": value for key, value in metrics.items()}, step)
+
+            return replace(context, scratch=scratch, log=log)
+
+        def finished(done: Done) -> None:
+            tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
+
+        evaluation = Evaluation(
+            planned.pipeline, store, context_of, force=config.force, fetch=fetch, say=partial(print, file=sys.stderr)
+        )
+        started = time.monotonic()
+        done = evaluation.run(finished)
+        systems = _systems(evaluation, planned)
+        result = {
+            "lang": config.lang.code,
+            "prune_ratio": config.prune.ratio,
+            "layers_removed": _removed(done),
+            "systems": systems,
+            "stages": [
+                {"name": one.name, "identity": one.artifact.identity, "cached": one.cached, "seconds": one.seconds}
+                for one in done
+            ],
+            "mlflow_run_id": tracked.id,
+        }
+        output_dir.mkdir(parents=True, exist_ok=True)
+        file = output_dir / RESULT_FILE
+        file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        tracked.log_file(file)
+        _report(systems, done, tracked, time.monotonic() - started, file)
+    return result
+
+
+def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
+    """The systems of the comparison the run made, if it made one."""
+    from stc.report import systems
+    from stc.stage import Kind
+
+    for name in planned.pipeline.outputs:
+        node = planned.pipeline.nodes[name]
+        if node.kind is Kind.COMPARISON:
+            inputs = {
+                key: {label: evaluation.artifact(target) for label, target in wiring.items()}
+                for key, wiring in node.inputs.items()
+            }
+            return systems(evaluation.artifact(name), inputs)
+    return []
+
+
+def _removed(done: Sequence[Any]) -> list[int]:
+    orders: list[list[int]] = [one.artifact.facts.get("order", []) for one in done]
+    return max(orders, key=len, default=[])
+
+
+def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, seconds: float, file: Path) -> None:
+    from stc.report import table
+
+    cached = sum(one.cached for one in done)
+    print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
+    if systems:
+        tracked.log_metrics(
+            {f"{row['name']}/{key}": row[key] for row in systems for key in _CURVES if row[key] is not None}
+        )
+        tracked.log_table(_translations(systems), "translations.json")
+        print(f"\n{table(systems)}\n\ntranslations:")
+        for row in systems:
+            print(f"  {row['name']:18} {row['hypotheses']}")
+    print(f"result: {file}\nMLflow: run {tracked.id or '(tracking is off)'}; `make ui` shows it")
+
+
+_CURVES = ("bleu", "chrf", "chrf_pp", "retention", "params", "packed_elements", "bytes_on_disk", "rtf")
+
+
+def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
+    first = Path(systems[0]["hypotheses"]).with_name("references.txt")
+    columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
+    return {name: file.read_text(encoding="utf-8").removesuffix("\n").split("\n") for name, file in columns.items()}
+
+
+def progress(title: str, total: int, unit: str = "it") -> Any:
+    """A progress bar on standard error."""
+    from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False, mininterval=0.5)
+
+
+def _quiet() -> None:
+    """Libraries report through stc or not at all: their bars and notices hide what a user looks for."""
+    for name in ("TRANSFORMERS_VERBOSITY", "DATASETS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Artifacts by identity. Knows nothing of stages.
+
+    <store>/<kind>/<identity>/        a finished artifact and its record, stc.record.json
+    <store>/.building/…               being written; renamed into place when whole
+    <store>/.scratch/<identity>/      what a stage keeps for itself across a crash
+    <store>/.damaged/…                set aside because a checksum did not hold
+    <store>/generations/<identity>    how often a result was made anew on purpose
+    <store>/hashes.json               sha256 of files by path, size and time of change, so each is read once
+
+Invariants: an artifact is whole or absent; whoever reads one has had its checksums compared; a damaged one is
+never used. One process writes to a store at a time: leases between workers belong in :meth:`Store.publish`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stc.data.manifest import file_sha256
+from stc.errors import InputError
+from stc.stage import Artifact, Kind
+
+RECORD_FILE = "stc.record.json"
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling for equal values.
+
+    Raises:
+        TypeError: for a value that has none: a path, a set, NaN, an object.
+    """
+    return json.dumps(_checked(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _checked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"a key without stable form in {value!r}")
+        return {key: _checked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_checked(item) for item in value]
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise TypeError(f"{value!r} ({type(value).__name__}) has no stable form, so it cannot identify a result")
+
+
+def identity_of(spec: Mapping[str, Any]) -> str:
+    """The identity of what ``spec`` describes: 20 hexadecimal digits."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:20]
+
+
+class Store:
+    """Artifacts under one folder, which is made when first written to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._hashes = _Hashes(self.root / "hashes.json")
+
+    def path(self, kind: Kind, identity: str) -> Path:
+        return self.root / kind.value / identity
+
+    def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
+        """The record of an artifact, or None where there is no such artifact."""
+        file = self.path(kind, identity) / RECORD_FILE
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found
+
+    def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+        """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
+        folder = self.path(kind, identity)
+        if not folder.exists():
+            return None, "not in the store"
+        record = self.record(kind, identity)
+        fault = f"{RECORD_FILE} is missing or damaged" if record is None else self._fault(folder, record["files"])
+        if record is None or fault:
+            aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(aside)
+            return None, f"damaged: {fault}; set aside as {aside}"
+        return Artifact(kind, folder, identity, record["facts"]), ""
+
+    def external(self, kind: Kind, folder: Path) -> Artifact:
+        """A folder from outside as an artifact, identified by the content of its files.
+
+        Raises:
+            InputError: it is not a folder, or it carries a record and a file differs from it.
+        """
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder (a {kind.value} is expected there)")
+        digests = {name: self._hashes.sha256(folder / name) for name in _files(folder)}
+        facts: dict[str, Any] = {}
+        record = folder / RECORD_FILE
+        if record.exists():
+            content = json.loads(record.read_text(encoding="utf-8"))
+            fault = self._fault(folder, content["files"])
+            if fault:
+                raise InputError(f"{folder} is damaged: {fault}")
+            facts = content["facts"]
+        self._hashes.save()
+        return Artifact(kind, folder, identity_of({"external": kind.value, "files": digests}), facts)
+
+    def sha256(self, file: Path) -> str:
+        return self._hashes.sha256(file)
+
+    def scratch(self, identity: str) -> Path:
+        folder = self.root / ".scratch" / identity
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def publish(self, kind: Kind, identity: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yields an empty folder to fill and a record to complete; at the end both appear under ``identity``.
+
+        Nothing appears if the block raises or the process dies. The record needs ``facts``; ``files`` is added.
+        """
+        building = self.root / ".building" / f"{identity}.{os.getpid()}"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        record: dict[str, Any] = {}
+        try:
+            yield building, record
+            record["files"] = {
+                name: {"bytes": (building / name).stat().st_size, "sha256": file_sha256(building / name)}
+                for name in _files(building)
+            }
+            text = json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True)
+            (building / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+            for file in building.rglob("*"):
+                _sync(file)
+            _sync(building)
+            target = self.path(kind, identity)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            building.rename(target)
+            _sync(target.parent)
+            for name, entry in record["files"].items():
+                self._hashes.remember(target / name, entry["sha256"])
+            self._hashes.save()
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        shutil.rmtree(self.root / ".scratch" / identity, ignore_errors=True)
+
+    def generation(self, identity: str) -> int:
+        """How often the result known as ``identity`` was made anew by force."""
+        try:
+            return int((self.root / "generations" / identity).read_text())
+        except FileNotFoundError:
+            return 0
+
+    def set_generation(self, identity: str, generation: int) -> None:
+        file = self.root / "generations" / identity
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write_atomically(file, str(generation))
+
+    def why_missing(self, kind: Kind, spec: Mapping[str, Any]) -> str:
+        """In what the nearest artifact of the same stage differs from ``spec``, field by field."""
+        wanted = _leaves(spec)
+        best: list[str] | None = None
+        for file in sorted((self.root / kind.value).glob(f"*/{RECORD_FILE}")):
+            found = _leaves(json.loads(file.read_text(encoding="utf-8"))["spec"])
+            if found.get("stage") != wanted.get("stage"):
+                continue
+            differing = [
+                f"{key} {found.get(key, 'absent')} → {wanted.get(key, 'absent')}"
+                for key in sorted(found.keys() | wanted.keys())
+                if found.get(key) != wanted.get(key)
+            ]
+            if best is None or len(differing) < len(best):
+                best = differing
+        if best is None:
+            return "first of its kind"
+        return "differs from the nearest in " + ", ".join(best[:4]) + (" …" if len(best) > 4 else "")
+
+    def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
+        for name, entry in files.items():
+            file = folder / name
+            if not file.exists():
+                return f"{name} is missing"
+            if file.stat().st_size != entry["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes, {entry['bytes']} were written"
+            if self._hashes.sha256(file) != entry["sha256"]:
+                return f"{name} is not what was written (checksum)"
+        return ""
+
+
+class _Hashes:
+    """sha256 of files, read again only when size or time of change differ."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._changed = False
+        try:
+            self._known: dict[str, list[Any]] = json.loads(file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            self._known = {}
+
+    def sha256(self, path: Path) -> str:
+        known = self._known.get(str(path))
+        if known is None or known[:2] != _stamp(path):
+            self.remember(path, file_sha256(path))
+        digest: str = self._known[str(path)][2]
+        return digest
+
+    def remember(self, path: Path, digest: str) -> None:
+        self._known[str(path)] = [*_stamp(path), digest]
+        self._changed = True
+
+    def save(self) -> None:
+        if self._changed:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            _write_atomically(self._file, json.dumps(self._known))
+            self._changed = False
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _files(folder: Path) -> list[str]:
+    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return sorted(name for name in names if name != RECORD_FILE)
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for key, item in value.items() for k, v in _leaves(item, f"{prefix}.{key}".strip(".")).items()}
+    return {prefix: list(value) if isinstance(value, tuple) else value}
+
+
+def _write_atomically(file: Path, text: str) -> None:
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(file)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,139 @@
+"""The grammar: parts are disjoint, one English sentence has one translation, and the languages look as they should."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+
+from stc.corpus import german
+from stc.corpus.draw import PATTERNS
+from stc.corpus.grammar import HELD_OUT_SHARE, PARTS, WORDS, Part, Sentence, generate, part_of
+from stc.corpus.lexicon import NOUNS, VERBS
+
+COUNTS: dict[Part, int] = {"base": 20_000, "train": 6_000, "dev": 2_500, "selection": 2_500, "test": 4_000}
+HELD_OUT = {name for name, pattern in PATTERNS.items() if pattern.held_out}
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[Part, list[Sentence]]:
+    return {part: generate(3, count, part=part) for part, count in COUNTS.items()}
+
+
+def test_parts_share_no_sentence(parts: dict[Part, list[Sentence]]) -> None:
+    seen: dict[str, Part] = {}
+    for part, sentences in parts.items():
+        for sentence in sentences:
+            key = re.sub(r"\W+", " ", sentence.en.lower())
+            assert seen.setdefault(key, part) == part, sentence.en
+
+
+def test_the_part_of_a_sentence_ignores_case_and_punctuation() -> None:
+    assert part_of("We read the report, yesterday!") == part_of("we READ the report yesterday")
+    assert set(PARTS) == set(get_args(Part)) == {part_of(f"sentence number {n}") for n in range(500)}
+
+
+def test_other_seeds_stay_in_the_part() -> None:
+    texts = {part: {s.en for seed in range(2) for s in generate(seed, 300, part=part)} for part in PARTS}
+    for part in PARTS:
+        assert all(part_of(text) == part for text in texts[part])
+
+
+def test_held_out_patterns_appear_in_test_only(parts: dict[Part, list[Sentence]]) -> None:
+    for part, sentences in parts.items():
+        share = sum(sentence.pattern in HELD_OUT for sentence in sentences) / len(sentences)
+        assert share == 0 if part != "test" else abs(share - HELD_OUT_SHARE) < 0.03
+
+
+def test_an_english_sentence_has_one_translation(parts: dict[Part, list[Sentence]]) -> None:
+    translations: dict[str, tuple[str, str]] = {}
+    again = [sentence for part in PARTS for sentence in generate(4, 2000, part=part)]
+    for sentence in [s for sentences in parts.values() for s in sentences] + again:
+        assert translations.setdefault(sentence.en, (sentence.de, sentence.zh)) == (sentence.de, sentence.zh)
+
+
+def test_no_sentence_comes_twice(parts: dict[Part, list[Sentence]]) -> None:
+    for sentences in parts.values():
+        assert len({sentence.en for sentence in sentences}) == len(sentences)
+
+
+def test_the_same_seed_gives_the_same_sentences_and_a_longer_run_begins_alike() -> None:
+    assert generate(9, 300, part="base")[:100] == generate(9, 100, part="base")
+    assert generate(9, 100, part="base") != generate(10, 100, part="base")
+
+
+def test_the_figures_of_the_corpus(parts: dict[Part, list[Sentence]]) -> None:
+    words = {word for s in parts["base"] for word in re.findall(r"[a-z'-]+", s.en.lower())}
+    assert len(PATTERNS) >= 40
+    assert len(words) >= 350
+    assert len(HELD_OUT) >= 8
+    lengths = {len(s.en.split()) for sentences in parts.values() for s in sentences}
+    assert min(lengths) == WORDS[0]
+    assert max(lengths) == WORDS[1]
+
+
+def test_english_and_german_are_well_formed(parts: dict[Part, list[Sentence]]) -> None:
+    for sentence in parts["base"] + parts["test"]:
+        for text in (sentence.en, sentence.de):
+            assert re.fullmatch(r"[A-ZÄÖÜ][\w '’,-]*\S[.?]", text), text
+            assert "  " not in text
+            assert " ," not in text
+        assert (sentence.en[-1] == "?") == (sentence.de[-1] == "?") == (sentence.zh[-1] == "？")
+
+
+def test_chinese_is_chinese(parts: dict[Part, list[Sentence]]) -> None:
+    for sentence in parts["base"] + parts["test"]:
+        assert re.fullmatch(r"(?:[\u4e00-\u9fff]|\d{4}年|，)+[。？]", sentence.zh), sentence.zh
+        assert not re.search(r"(?<![十])二[个位名份篇本封场次台张段项种门]", sentence.zh), sentence.zh
+
+
+def test_german_separable_verbs_part_in_main_clauses_and_join_in_subordinate_ones(
+    parts: dict[Part, list[Sentence]],
+) -> None:
+    progressive = [s.de for s in parts["base"] if s.pattern == "progressive" and " inviting " not in s.en]
+    calling = [text for text in progressive if re.search(r"\b(ruft|rufen|rufe)\b", text)]
+    assert calling
+    assert all(text.endswith(" an.") for text in calling)
+    subordinate = [s.de for s in parts["base"] if s.pattern == "while_doing" and "anruf" in s.de.split(",")[0]]
+    assert subordinate
+    assert all(re.search(r"\banruf(e|t|en),", text) for text in subordinate)
+
+
+@pytest.mark.parametrize(
+    ("stem", "after", "key", "case", "form"),
+    [
+        ("neu", "der", "m", "acc", "neuen"),
+        ("neu", "ein", "n", "nom", "neues"),
+        ("neu", "", "p", "dat", "neuen"),
+        ("teuer", "ein", "m", "nom", "teurer"),
+        ("flexibel", "der", "f", "nom", "flexible"),
+    ],
+)
+def test_adjectives_decline(stem: str, after: str, key: str, case: german.Case, form: str) -> None:
+    assert german.adjective(stem, after, key, case) == form
+
+
+def test_weak_nouns_and_the_dative_plural() -> None:
+    assert german.noun("Student", "Studenten", "m", "acc", weak=True, many=False) == "Studenten"
+    assert german.noun("Berichte", "Berichte", "m", "dat", weak=False, many=True) == "Berichten"
+    assert german.noun("Workshop", "Workshops", "m", "dat", weak=False, many=True) == "Workshops"
+
+
+def test_german_numbers() -> None:
+    assert [german.cardinal(n) for n in (2, 16, 17, 20, 21, 30, 77)] == [
+        "zwei", "sechzehn", "siebzehn", "zwanzig", "einundzwanzig", "dreißig", "siebenundsiebzig",
+    ]  # fmt: skip
+    assert [german.ordinal(n) for n in (1, 3, 7, 8, 12, 20)] == [
+        "erst",
+        "dritt",
+        "siebt",
+        "acht",
+        "zwölft",
+        "zwanzigst",
+    ]
+
+
+def test_words_are_listed_once() -> None:
+    for words in ([noun.en for noun in NOUNS], [verb.forms[0] for verb in VERBS]):
+        assert len(set(words)) == len(words)

@@ -1,0 +1,72 @@
+"""The data in assets/talks is what the grammar and the splits say it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from stc.corpus.__main__ import MAX_SECONDS, SEED, SPLITS, Split
+from stc.corpus.build import requests
+from stc.corpus.grammar import part_of
+from stc.corpus.speech import SAMPLE_RATE, variants
+from stc.data.manifest import file_sha256
+
+FOLDER = Path(__file__).parents[2] / "assets" / "talks"
+
+
+def rows(split: Split) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (FOLDER / f"{split.part}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.part)
+def test_every_sentence_comes_from_the_grammar(split: Split) -> None:
+    shipped = rows(split)
+    assert len(shipped) == split.sentences
+    made = requests(SEED, split.part, split.engines, split.noise)
+    for row in shipped:
+        request = next(one for one in made if one.id >= row["id"])
+        sentence = request.sentence
+        assert (row["id"], row["text_en"], row["text_de"], row["text_zh"]) == (
+            request.id, sentence.en, sentence.de, sentence.zh,
+        )  # fmt: skip
+        assert (row["pattern"], row["voice"], row["noisy"]) == (sentence.pattern, str(request.voice), request.noisy)
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.part)
+def test_every_recording_is_the_listed_one(split: Split) -> None:
+    for row in rows(split):
+        assert file_sha256(FOLDER / row["audio"]) == row["sha256"]
+        info = soundfile.info(FOLDER / row["audio"])
+        assert (info.samplerate, info.channels) == (SAMPLE_RATE, 1)
+        assert info.duration == pytest.approx(row["duration"], abs=1e-3)
+        assert row["duration"] <= MAX_SECONDS
+
+
+def test_no_recording_is_left_over_and_all_is_small() -> None:
+    listed = {row["audio"] for split in SPLITS for row in rows(split)}
+    assert {f"audio/{path.name}" for path in (FOLDER / "audio").iterdir()} == listed
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 5_000_000
+
+
+def test_no_shipped_sentence_can_be_in_base_or_in_two_splits() -> None:
+    seen: set[str] = set()
+    for split in SPLITS:
+        for row in rows(split):
+            assert part_of(row["text_en"]) == split.part
+            key = re.sub(r"\W+", " ", row["text_en"].lower())
+            assert key not in seen
+            seen.add(key)
+
+
+def test_test_voices_are_held_out_and_half_is_noisy() -> None:
+    for split in SPLITS:
+        shipped = rows(split)
+        espeak = [row["voice"].split("+")[1] for row in shipped if row["voice"].startswith("espeak:")]
+        assert set(espeak) <= set(variants(split.part))
+        assert len(espeak) == len(shipped) // len(split.engines)
+        assert sum(row["noisy"] for row in shipped) / len(shipped) == pytest.approx(split.noise, abs=0.13)
