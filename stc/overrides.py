@@ -14,6 +14,8 @@ from stc.errors import ConfigError, Fault, nearest
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 EXPERIMENTS = ROOT / "experiments"
+_VALUED = frozenset("-c --cfg -p --package -cp --config-path -cn --config-name -cd --config-dir".split())
+"""Options of Hydra that take the next argument as their value."""
 
 
 def groups() -> dict[str, list[str]]:
@@ -30,20 +32,21 @@ def checked(arguments: list[str]) -> list[str]:
         ConfigError: with every group choice and top-level key that does not exist.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     parser = OverridesParser.create()
     faults: list[Fault] = []
     passed: list[str] = []
     known = groups()
     top = [*known, "teacher", "seed", "force", "store", "stages", "hydra"]
-    for argument in arguments:
-        if argument.startswith("-"):
+    assignments = _assignments(arguments)
+    for position, argument in enumerate(arguments):
+        if position not in assignments:
             passed.append(argument)
             continue
         try:
             override = parser.parse_override(argument)
-        except OverrideParseException as error:
+        except HydraException as error:
             faults.append(Fault(argument, "", f"not an assignment key=value: {str(error).splitlines()[0]}"))
             continue
         key = override.key_or_group
@@ -78,7 +81,7 @@ def jobs(arguments: list[str]) -> list[list[str]]:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides = list(_assignments(arguments).values())
     if not {"-m", "--multirun"} & set(arguments):
         return [overrides]
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
@@ -117,6 +120,17 @@ def _composed_faults(arguments: list[str]) -> list[Fault]:
     return list(faults.values())
 
 
+def _assignments(arguments: list[str]) -> dict[int, str]:
+    """The arguments that are neither an option nor an option's value, by position."""
+    pairs = zip(["", *arguments], arguments, strict=False)
+    return {
+        position: argument
+        for position, (before, argument) in enumerate(pairs)
+        if not argument.startswith("-") and before not in _VALUED
+    }
+
+
 def _choice_exists(override: str, known: dict[str, list[str]]) -> bool:
     key, _, value = override.partition("=")
+    key = key.split("@")[0]
     return key not in known or value in known[key] or value == "null"

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     HYPOTHESES = "hypotheses"  # translations, one a line
     SCORES = "scores"  # quality of one system on one data set
     MEASUREMENT = "measurement"  # size and speed of one system on one machine
+    CHECK = "check"  # that something holds, before the rest of a run
     COMPARISON = "comparison"  # the table of a run
 
 

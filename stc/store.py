@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,7 @@ class Store:
         file = self.path(kind, identity) / RECORD_FILE
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):  # not JSON, or not even text
             return None
         return found
 
@@ -102,7 +103,10 @@ class Store:
         facts: dict[str, Any] = {}
         record = folder / RECORD_FILE
         if record.exists():
-            content = json.loads(record.read_text(encoding="utf-8"))
+            try:
+                content = json.loads(record.read_text(encoding="utf-8"))
+            except ValueError:
+                raise InputError(f"{folder} is damaged: {RECORD_FILE} is not JSON") from None
             fault = self._fault(folder, content["files"])
             if fault:
                 raise InputError(f"{folder} is damaged: {fault}")
@@ -172,7 +176,7 @@ class Store:
             if found.get("stage") != wanted.get("stage"):
                 continue
             differing = [
-                f"{key} {found.get(key, 'absent')} → {wanted.get(key, 'absent')}"
+                f"{key} {_short(found.get(key, 'absent'))} → {_short(wanted.get(key, 'absent'))}"
                 for key in sorted(found.keys() | wanted.keys())
                 if found.get(key) != wanted.get(key)
             ]
@@ -237,6 +241,11 @@ def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in _leaves(item, f"{prefix}.{key}".strip(".")).items()}
     return {prefix: list(value) if isinstance(value, tuple) else value}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 and not re.fullmatch(r"[0-9a-f]{20,}", text) else f"{text[:8]}…"
 
 
 def _write_atomically(file: Path, text: str) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from stc.errors import ModelError, nearest
 from stc.models.architecture import Architecture
 
-FAMILIES = ("qwen2_audio",)
-"""Model types stc handles; each is a module of this package with an ``ARCHITECTURE``."""
+FAMILIES = tuple(
+    sorted(file.stem for file in Path(__file__).parent.glob("*.py") if "\nARCHITECTURE" in file.read_text("utf-8"))
+)
+"""Model types stc handles: the modules of this package that define an ``ARCHITECTURE``."""
 
 
 def architecture(model_type: str) -> Architecture:

@@ -1,0 +1,43 @@
+# make demo   compress the shipped model, from audio to a table        make ui     look at the runs in MLflow
+# make test   run the tests                                            make lint   ruff and mypy
+# make setup  install only
+#
+# TORCH=…     the torch to install where there is none: a version (2.13.0) or anything pip takes.
+PYTHON ?= python3
+TORCH ?= 2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint ui
+
+setup: $(VENV)/.ready
+
+# A torch that can be imported where make is called from is taken as it is, so that a machine keeps its CUDA build.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@if [ ! -x $(BIN)/python ]; then \
+	  if [ "$(origin TORCH)" = file ] && $(PYTHON) -c 'import torch' 2>/dev/null; \
+	  then $(PYTHON) -m venv --system-site-packages $(VENV); else $(PYTHON) -m venv $(VENV); fi; fi
+	@echo "installing torch and what stc needs into $(VENV) (a few minutes)"
+	@$(BIN)/python -c 'import torch' 2>/dev/null || \
+	  $(BIN)/pip install -q --disable-pip-version-check "$(if $(findstring /,$(TORCH)),$(TORCH),$(if $(filter torch%,$(TORCH)),$(TORCH),torch==$(TORCH)))"
+	@$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m stc.run prune.ratio=0.5 lang=zh
+	@echo
+	@echo "Next:  make ui                                                        the runs in MLflow"
+	@echo "       $(BIN)/python -m stc.run prune.ratio=0.25 lang=de                another ratio, another language"
+	@echo "       $(BIN)/python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh      a sweep; what is equal runs once"
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check stc tests benchmarks
+	$(BIN)/ruff format --check stc tests benchmarks
+	$(BIN)/mypy
+
+ui: setup
+	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000

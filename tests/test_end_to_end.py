@@ -1,0 +1,180 @@
+"""The whole job on a tiny real model, as a user starts it: from the command line, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 16_000
+SPLITS = {"train": 6, "dev": 2, "selection": 3, "test": 4}
+SYSTEM_KEYS = {
+    "name", "layers", "params", "packed_elements", "bytes_on_disk", "bleu", "chrf", "chrf_pp", "retention",
+    "retention_ci", "rtf", "peak_memory_bytes", "model_dir", "hypotheses",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four splits of short tones."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(1)
+    for split, count in SPLITS.items():
+        lines = []
+        for number in range(count):
+            sound = 0.2 * random.standard_normal(int(RATE * random.uniform(0.4, 1.2)))
+            soundfile.write(folder / f"{split}{number}.wav", sound, RATE)
+            lines.append(
+                {"audio": f"{split}{number}.wav", "en": f"{split} {number}", "de": f"Ein Satz, {split} {number}."}
+            )
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def command(model: Path, data: Path, home: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "stc.run", "lang=de", f"model.path={model}", "model.max_new_tokens=6",
+        f"data.path={data}", "data.columns={audio: audio, source: en, target: de}", "prune.ratio=0.3333",
+        "finetune.warmup_steps=0", "teacher.warmup_steps=0", "finetune.epochs=2", "finetune.batch_size=4",
+        "metrics.timed_utterances=2", f"store.dir={home}/store", f"tracking.uri=sqlite:///{home}/mlflow.db",
+        f"hydra.run.dir={home}/out", *more,
+    ]  # fmt: skip
+
+
+def start(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("undisturbed")
+    done = start(command(tiny_model, data, home))
+    assert done.returncode == 0, done.stderr
+    (home / "stdout").write_text(done.stdout)
+    return home
+
+
+def result(home: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((home / "out" / "result.json").read_text())
+    return content
+
+
+def test_a_run_ends_with_the_table_of_the_four_systems(undisturbed: Path) -> None:
+    content = result(undisturbed)
+    systems = content["systems"]
+    assert [system["layers"] for system in systems] == [6, 6, 6, 4]
+    assert all(system.keys() >= SYSTEM_KEYS for system in systems)
+    assert content["lang"] == "de"
+    assert content["prune_ratio"] == 0.3333
+    assert len(content["layers_removed"]) == 2
+    assert all({"name", "identity", "cached", "seconds"} == stage.keys() for stage in content["stages"])
+    assert systems[-1]["bytes_on_disk"] < systems[1]["bytes_on_disk"] < systems[0]["bytes_on_disk"]
+    assert all(Path(system["model_dir"], "config.json").is_file() for system in systems)
+    lines = [Path(system["hypotheses"]).read_text().removesuffix("\n").split("\n") for system in systems]
+    assert {len(one) for one in lines} == {SPLITS["test"]}
+    table = (undisturbed / "stdout").read_text()
+    assert all(system["name"] in table for system in systems)
+
+
+def test_a_run_is_finished_in_mlflow_with_its_parameters_and_translations(undisturbed: Path) -> None:
+    run = result(undisturbed)["mlflow_run_id"]
+    with sqlite3.connect(undisturbed / "mlflow.db") as database:
+        (status, artifacts), *_ = database.execute("select status, artifact_uri from runs where run_uuid = ?", (run,))
+        parameters = dict(database.execute("select key, value from params where run_uuid = ?", (run,)).fetchall())
+        metrics = {key for (key,) in database.execute("select key from metrics where run_uuid = ?", (run,))}
+    assert status == "FINISHED"
+    assert parameters["prune.ratio"] == "0.3333"
+    assert "teacher/loss" in metrics
+    kept = {file.name for file in Path(artifacts.removeprefix("file://")).rglob("*")}
+    assert {"config.yaml", "translations.json", "result.json"} <= kept
+
+
+def test_a_second_run_takes_everything_from_the_store_without_torch(
+    undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    arguments = command(tiny_model, data, undisturbed, f"hydra.run.dir={tmp_path}/out")
+    watched = (
+        "import sys, stc.run; code = stc.run.main(); print('torch' in sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = start([sys.executable, "-c", watched, *arguments[3:]])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "False"
+    assert all(stage["cached"] for stage in result(tmp_path)["stages"])
+
+
+def test_a_run_killed_at_any_stage_goes_on_and_ends_with_the_same_scores(
+    undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    arguments = command(tiny_model, data, tmp_path, "pipeline.outputs=[evaluate]", "tracking=none")
+    finished: list[str] = []
+    for victim in ("teacher", "importance.2", "heal"):
+        seen = kill_at(victim, arguments)
+        assert not set(finished) & set(seen), "a finished stage ran again"
+        assert seen[-1] == victim
+        finished += seen[:-1]
+    done = start(arguments)
+    assert done.returncode == 0, done.stderr
+    assert not set(finished) & set(stages_in(done.stderr))
+    scores = [json.loads(next(home.glob("store/scores/*/scores.json")).read_text()) for home in (tmp_path,)]
+    evaluated = next(stage["identity"] for stage in result(undisturbed)["stages"] if stage["name"] == "evaluate")
+    assert scores == [json.loads((undisturbed / "store" / "scores" / evaluated / "scores.json").read_text())]
+
+
+def stages_in(text: str) -> list[str]:
+    return re.findall(r"^([a-z_.0-9]+) \(\w+ [0-9a-f]{8}\):", text.replace("\r", "\n"), flags=re.MULTILINE)
+
+
+def kill_at(stage: str, arguments: list[str]) -> list[str]:
+    """Kill the run as soon as it says it begins ``stage``; returns the stages it began."""
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    assert process.stderr is not None
+    text = ""
+    while stage not in stages_in(text):
+        piece = os.read(process.stderr.fileno(), 4096)
+        assert piece, text
+        text += piece.decode()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    return stages_in(text)
+
+
+def test_a_stopped_run_is_marked_killed(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    arguments = command(tiny_model, data, tmp_path)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("teacher"):
+            process.terminate()
+            break
+    process.stderr.read()
+    assert process.wait() == 128 + signal.SIGTERM
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("KILLED",)]
+    assert not list((tmp_path / "store").glob("model/*"))
+
+
+def test_splits_that_share_an_utterance_stop_the_run_before_training(
+    tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for file in data.iterdir():
+        (mixed / file.name).write_bytes(file.read_bytes())
+    lines = (mixed / "test.jsonl").read_text()
+    (mixed / "test.jsonl").write_text(lines + (mixed / "train.jsonl").read_text().splitlines()[2] + "\n")
+    done = start(command(tiny_model, mixed, tmp_path, "tracking=none"))
+    assert done.returncode == 1
+    assert "splits 'train' and 'test' share 1 utterances" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "teacher" not in stages_in(done.stderr)
