@@ -144,11 +144,18 @@ def plan(composed: DictConfig) -> Plan:
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
     stages = composed.pop("stages", {})
+    if not isinstance(stages, DictConfig):
+        raise ConfigError([Fault("stages", stages, "a mapping from name to stage is needed")])
     groups = _resolved(composed)
     config, faults = _groups(groups, list(stages))
+    faults += [
+        Fault(f"stages.{name!s}", entry, f"no stage: a mapping is needed{nearest(str(name), map(str, stages))}")
+        for name, entry in stages.items()
+        if not isinstance(entry, DictConfig)
+    ]
     if config is None:
         raise ConfigError(faults)
-    if any("chain" in entry for entry in stages.values()):
+    if any(isinstance(entry, DictConfig) and "chain" in entry for entry in stages.values()):
         removed, ratio_faults = _layers_removed(config)
         faults += ratio_faults
         composed.prune.layers_removed = removed
@@ -279,9 +286,14 @@ def _chain(name: str, entry: Mapping[str, Any], last: Mapping[str, str]) -> list
         stage = cls(**settings)
     except ValidationError as error:
         raise ConfigError(validation_faults(error, cls, f"stages.{name}")) from None
-    inputs = {key: _ends(target, last) for key, target in (entry.get("inputs") or {}).items()}
+    wiring = entry.get("inputs") or {}
+    if not isinstance(wiring, Mapping):
+        raise ConfigError([Fault(f"stages.{name}.inputs", wiring, "a mapping from input to stage is needed")])
+    inputs = {key: _ends(target, last) for key, target in wiring.items()}
     if "chain" not in entry:
         return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
+    if not isinstance(entry["chain"], int) or entry["chain"] < 1:
+        raise ConfigError([Fault(f"stages.{name}.chain", entry["chain"], "must be a number of links, at least 1")])
     links = range(1, entry["chain"] + 1)
     return [
         Node(
@@ -298,8 +310,8 @@ def _chain(name: str, entry: Mapping[str, Any], last: Mapping[str, str]) -> list
 def _ends(target: Any, last: Mapping[str, str]) -> Any:
     """Where an input comes from, a chain standing for its last link."""
     if isinstance(target, Mapping):
-        return {str(label): last.get(one, one) for label, one in target.items()}
-    return last.get(target, target)
+        return {str(label): last.get(str(one), str(one)) for label, one in target.items()}
+    return last.get(str(target), str(target))
 
 
 def _links(given: str, nodes: Mapping[str, Node]) -> list[str]:

@@ -14,7 +14,7 @@ from stc.errors import ConfigError, Fault, nearest
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 EXPERIMENTS = ROOT / "experiments"
-_VALUED = frozenset("-c --cfg -p --package -cp --config-path -cn --config-name -cd --config-dir".split())
+_VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
 """Options of Hydra that take the next argument as their value."""
 
 

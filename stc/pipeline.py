@@ -219,6 +219,8 @@ class Evaluation:
         identity, first, generation, spec = self._key(node.name)
         found, why = self._store.get(node.kind, identity)
         if found is not None:
+            if node.name in self._force:  # made by a run that died before it could say so
+                self._store.set_generation(first, generation)
             record = self._store.record(node.kind, identity) or {}
             return Done(node.name, found, True, record["seconds"])
         assert node.stage is not None

@@ -63,15 +63,20 @@ def test_canonical_json_refuses_what_has_no_stable_form(value: Any) -> None:
 def test_published_artifact_is_found_with_its_files_and_facts(store: Store) -> None:
     publish(store)
     found, why = store.get(Kind.MODEL, IDENTITY)
-    assert (found and (found.path / "inner" / "weights.bin").read_text(), why) == ("weights", "")
-    assert found and found.facts == {"layers": 4}
+    assert found
+    assert ((found.path / "inner" / "weights.bin").read_text(), why) == ("weights", "")
+    assert found.facts == {"layers": 4}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_artifact_whose_making_raises_is_absent(store: Store, error: type[BaseException]) -> None:
-    with pytest.raises(error), store.publish(Kind.MODEL, IDENTITY) as (folder, _):
-        (folder / "weights.bin").write_text("half")
-        raise error
+    def fail_half_way() -> None:
+        with store.publish(Kind.MODEL, IDENTITY) as (folder, _):
+            (folder / "weights.bin").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail_half_way()
     assert store.get(Kind.MODEL, IDENTITY) == (None, "not in the store")
     assert [file for file in store.root.rglob("*") if file.is_file()] == []
 

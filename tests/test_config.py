@@ -1,0 +1,182 @@
+"""conf/ and the command line: what ships is valid, and what is wrong is told all at once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from stc.errors import ConfigError, Fault
+from stc.overrides import ROOT, checked, groups, validate
+
+README = ROOT / "README.md"
+SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with as much of a model of 16 decoder layers as a config is validated against."""
+    folder = tmp_path_factory.mktemp("model")
+    config = {"model_type": "qwen2_audio", "text_config": {"num_hidden_layers": 16}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(a_model: Path) -> list[str]:
+    """The override that stands in for the shipped base model where it is not in the checkout."""
+    return [] if (ROOT / "assets" / "base" / "config.json").exists() else [f"model.path={a_model}"]
+
+
+def faults(arguments: list[str]) -> list[Fault]:
+    try:
+        validate(checked(arguments))
+    except ConfigError as error:
+        return error.faults
+    return []
+
+
+def free_groups() -> dict[str, list[str]]:
+    """Groups a run chooses from; tracking and resources, of which no stage knows, are combined with nothing."""
+    return {name: found for name, found in groups().items() if name not in ("experiments", "tracking", "resources")}
+
+
+@pytest.mark.parametrize("pipeline", groups()["pipeline"])
+@pytest.mark.parametrize("model", groups()["model"])
+def test_every_combination_of_group_members_is_valid(model: str, pipeline: str, base: list[str]) -> None:
+    others = {name: found for name, found in free_groups().items() if name not in ("model", "pipeline")}
+    chosen = [f"model={model}", f"pipeline={pipeline}", *(base if model == "talks" else [])]
+    for members in itertools.product(*others.values()):
+        choice = [f"{name}={member}" for name, member in zip(others, members, strict=True)]
+        assert faults(chosen + choice) == [], choice
+
+
+@pytest.mark.parametrize(
+    "choice", [f"{name}={member}" for name in ("tracking", "resources") for member in groups()[name]]
+)
+def test_every_member_that_no_stage_knows_of_is_valid(choice: str, base: list[str]) -> None:
+    assert faults([choice, *base]) == []
+
+
+@pytest.mark.parametrize("recipe", groups()["finetune"])
+def test_every_recipe_is_valid_for_the_teacher(recipe: str, base: list[str]) -> None:
+    assert faults([f"finetune@teacher={recipe}", *base]) == []
+
+
+@pytest.mark.parametrize("experiment", groups()["experiments"])
+@pytest.mark.parametrize("lang", groups()["lang"])
+def test_every_experiment_is_valid(experiment: str, lang: str, base: list[str]) -> None:
+    own_model = "/model" in (ROOT / "experiments" / f"{experiment}.yaml").read_text()
+    assert faults([f"experiments={experiment}", f"lang={lang}", *([] if own_model else base)]) == []
+
+
+def test_every_fault_is_listed_at_once(base: list[str]) -> None:
+    found = faults(["prune.ratio=5", "prune.ration=0.5", "lang=fr", "nonsense=1", *base])
+    assert sorted(fault.key for fault in found) == ["lang", "nonsense", "prune.ratio", "prune.ration"]
+
+
+def test_unknown_group_member_is_answered_with_the_members() -> None:
+    assert "must be one of de, zh" in faults(["lang=fr"])[0].allowed
+
+
+def test_unknown_recipe_of_the_teacher_is_answered_with_the_members_once(base: list[str]) -> None:
+    assert [fault.allowed for fault in faults(["finetune@teacher=ful", *base])] == [
+        f"must be one of {', '.join(groups()['finetune'])} (did you mean 'full'?)"
+    ]
+
+
+def test_ratio_that_is_no_whole_number_of_layers_is_answered_with_those_that_are(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.3", *base])
+    valid = [float(ratio) for ratio in fault.allowed.partition(": ")[2].split(", ")]
+    assert (fault.key, valid) == ("prune.ratio", [layers / 16 for layers in range(1, 15)])
+
+
+def test_every_ratio_named_as_valid_is_valid(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.3", *base])
+    valid = fault.allowed.partition(": ")[2].replace(" ", "")
+    assert faults(["-m", f"prune.ratio={valid}", *base]) == []
+
+
+def test_unknown_key_of_a_stage_is_answered_with_the_nearest(base: list[str]) -> None:
+    found = {fault.key: fault.allowed for fault in faults(["stages.heal.epoch=2", *base])}
+    assert "did you mean 'epochs'" in found["stages.heal.epoch"]
+
+
+def test_unknown_stage_is_told(base: list[str]) -> None:
+    assert [fault.key for fault in faults(["stages.heel.epochs=2", *base])] == ["stages.heel"]
+
+
+@pytest.mark.parametrize("key", ["stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model"])
+def test_wiring_of_the_wrong_form_is_told(key: str, base: list[str]) -> None:
+    assert key in {fault.key for fault in faults([f"{key}=2", *base])}
+
+
+def test_chain_of_no_links_is_told(base: list[str]) -> None:
+    assert "stages.importance.chain" in {fault.key for fault in faults(["stages.importance.chain=0", *base])}
+
+
+def test_wrong_value_of_a_stage_is_told(base: list[str]) -> None:
+    assert "stages.heal.epochs" in {fault.key for fault in faults(["stages.heal.epochs=-1", *base])}
+
+
+def test_force_of_an_unknown_stage_is_answered_with_the_nearest(base: list[str]) -> None:
+    (fault,) = faults(["force=[heel]", *base])
+    assert (fault.key, "did you mean 'heal'" in fault.allowed) == ("force", True)
+
+
+def test_missing_folder_that_stands_in_for_a_stage_is_told(base: list[str]) -> None:
+    (fault,) = faults(["stages.teacher.from=/no/such/folder", *base])
+    assert (fault.key, fault.allowed) == ("stages.teacher.from", "no such folder")
+
+
+def test_missing_model_folder_is_told() -> None:
+    assert [fault.key for fault in faults(["model.path=/no/such/folder"])] == ["model.path"]
+
+
+@pytest.mark.parametrize("argument", ["nonsense", "prune.ratio"])
+def test_argument_that_is_no_assignment_is_told(argument: str, base: list[str]) -> None:
+    assert [fault.key for fault in faults([argument, *base])] == [argument]
+
+
+def test_faults_of_every_job_of_a_sweep_are_told(base: list[str]) -> None:
+    found = faults(["-m", "prune.ratio=0.5,0.3,5", *base])
+    assert [fault.value for fault in found] == [0.3, 5]
+
+
+def test_plus_sign_does_not_smuggle_an_unknown_key_in(base: list[str]) -> None:
+    assert "prune.ration" in {fault.key for fault in faults(["+prune.ration=0.5", *base])}
+
+
+def commands() -> list[str]:
+    """Every ``python -m stc.run`` line in the bash fences of the README, continued lines joined."""
+    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    fences = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "".join(fences).replace("\\\n", " ").splitlines()
+    return [line for line in lines if re.search(r"\bpython3? -m stc\.run\b", line.partition("#")[0])]
+
+
+def test_readme_shows_commands() -> None:
+    assert commands()
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_of_the_readme_is_valid(command: str, a_model: Path, base: list[str]) -> None:
+    """A folder the reader is to have (``….from=`` or ``model.path=``) is stood in for; all else is as written."""
+    words = shlex.split(command, comments=True)
+    arguments = list(itertools.takewhile(lambda word: word not in SHELL, words[words.index("stc.run") + 1 :]))
+    for position, argument in enumerate(arguments):
+        key, _, value = argument.partition("=")
+        if (key == "model.path" or key.endswith(".from")) and not (os.path.isdir(value) or value == "null"):
+            arguments[position] = f"{key}={a_model}"
+    own_model = any(argument.startswith(("model=", "model.path=")) for argument in arguments)
+    assert faults(arguments + ([] if own_model else base)) == []
