@@ -149,7 +149,7 @@ def plan(composed: DictConfig) -> Plan:
     groups = _resolved(composed)
     config, faults = _groups(groups, list(stages))
     faults += [
-        Fault(f"stages.{name!s}", entry, f"no stage: a mapping is needed{nearest(str(name), map(str, stages))}")
+        Fault(f"stages.{name!s}", entry, "a mapping (stage, inputs, settings) is needed")
         for name, entry in stages.items()
         if not isinstance(entry, DictConfig)
     ]
@@ -184,7 +184,8 @@ def _groups(values: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
         quantizer(values.get("quant") or {})
     except ConfigError as error:
         faults += error.faults
-    for name in values.get("force") or []:
+    force = values.get("force")
+    for name in map(str, force if isinstance(force, list) else []):
         if name.split(".")[0] not in stages:
             faults.append(Fault("force", name, f"stages are {', '.join(stages)}{nearest(name, stages)}"))
     try:
@@ -265,7 +266,7 @@ def _filled(name: str, entry: Mapping[str, Any], entries: Mapping[str, Mapping[s
     however ``heal`` is overridden."""
     if "like" not in entry:
         return entry
-    model = entry["like"]
+    model = str(entry["like"])
     if model not in entries or "like" in entries[model]:
         raise ConfigError(
             [Fault(f"stages.{name}.like", model, f"a stage of its own is needed{nearest(model, entries)}")]
@@ -276,11 +277,15 @@ def _filled(name: str, entry: Mapping[str, Any], entries: Mapping[str, Mapping[s
 def _chain(name: str, entry: Mapping[str, Any], last: Mapping[str, str]) -> list[Node]:
     if "stage" not in entry:
         if entry.get("from") and entry.get("kind") in set(Kind):
-            return [Node(name, Kind(entry["kind"]), "from", source=folder_of(entry["from"], f"stages.{name}.from"))]
+            return [
+                Node(name, Kind(entry["kind"]), "from", source=folder_of(str(entry["from"]), f"stages.{name}.from"))
+            ]
         raise ConfigError([Fault(f"stages.{name}", dict(entry), "a stage, or a folder (from) and its kind, is needed")])
-    cls = stage_class(entry["stage"])
+    cls = stage_class(str(entry["stage"]))
     if entry.get("from"):
-        return [Node(last[name], cls.GIVES, entry["stage"], source=folder_of(entry["from"], f"stages.{name}.from"))]
+        return [
+            Node(last[name], cls.GIVES, entry["stage"], source=folder_of(str(entry["from"]), f"stages.{name}.from"))
+        ]
     settings = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
     try:
         stage = cls(**settings)

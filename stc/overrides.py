@@ -53,7 +53,7 @@ def checked(arguments: list[str]) -> list[str]:
         if key in known:
             members = known[key]
             choices = argument.partition("=")[2].strip("[]").split(",")
-            bad = [choice for choice in choices if choice not in members and choice != "null"]
+            bad = [choice for choice in choices if choice not in members and not argument.startswith("~")]
             faults += [
                 Fault(key, choice, f"must be one of {', '.join(members)}{nearest(choice, members)}") for choice in bad
             ]
@@ -133,4 +133,4 @@ def _assignments(arguments: list[str]) -> dict[int, str]:
 def _choice_exists(override: str, known: dict[str, list[str]]) -> bool:
     key, _, value = override.partition("=")
     key = key.split("@")[0]
-    return key not in known or value in known[key] or value == "null"
+    return key not in known or value in known[key]

@@ -116,9 +116,15 @@ def test_unknown_stage_is_told(base: list[str]) -> None:
     assert [fault.key for fault in faults(["stages.heel.epochs=2", *base])] == ["stages.heel"]
 
 
-@pytest.mark.parametrize("key", ["stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model"])
+@pytest.mark.parametrize(
+    "key", ["force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like"]
+)
 def test_wiring_of_the_wrong_form_is_told(key: str, base: list[str]) -> None:
     assert key in {fault.key for fault in faults([f"{key}=2", *base])}
+
+
+def test_group_without_a_member_is_told(base: list[str]) -> None:
+    assert [fault.key for fault in faults(["quant=null", *base])] == ["quant"]
 
 
 def test_chain_of_no_links_is_told(base: list[str]) -> None:
