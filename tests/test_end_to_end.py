@@ -125,9 +125,9 @@ def test_a_run_killed_at_any_stage_goes_on_and_ends_with_the_same_scores(
     done = start(arguments)
     assert done.returncode == 0, done.stderr
     assert not set(finished) & set(stages_in(done.stderr))
-    scores = [json.loads(next(home.glob("store/scores/*/scores.json")).read_text()) for home in (tmp_path,)]
+    (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob("store/scores/*/scores.json"))
     evaluated = next(stage["identity"] for stage in result(undisturbed)["stages"] if stage["name"] == "evaluate")
-    assert scores == [json.loads((undisturbed / "store" / "scores" / evaluated / "scores.json").read_text())]
+    assert scores == json.loads((undisturbed / "store" / "scores" / evaluated / "scores.json").read_text())
 
 
 def stages_in(text: str) -> list[str]:
