@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
+from stc.models.architecture import Heard
 
 IGNORED = -100  # label of a position that carries no loss
 
@@ -20,19 +21,21 @@ class Batch:
     """Examples of one forward pass in training.
 
     Attributes:
-        inputs: what the architecture embeds: ``input_ids`` and ``attention_mask`` (utterances, tokens), padded on
-            the right, with the audio's features.
+        inputs: ``input_ids`` and ``attention_mask`` (utterances, tokens), padded on the right, with the audio's
+            features unless it was ``heard``.
         labels: (utterances, tokens): each position's own token where it belongs to the target, else -100.
         tokens: positions with a label.
+        heard: what the encoder made of the audio, where that is known beforehand.
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
     tokens: int
+    heard: Heard | None = None
 
     def to(self, device: str) -> Batch:
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
-        return Batch(inputs, self.labels.to(device), self.tokens)
+        return replace(self, inputs=inputs, labels=self.labels.to(device))
 
 
 class Collator:
@@ -63,7 +66,7 @@ class Collator:
         Raises:
             InputError: audio is longer than the model's window.
         """
-        rows, features = self._process(ids, audio)
+        rows, features = self.process(ids, audio)
         return {**self.pad(rows), **features}
 
     def pairs(self, ids: Sequence[str], audio: Sequence[np.ndarray], targets: Sequence[str]) -> Batch:
@@ -71,13 +74,14 @@ class Collator:
 
         Prompt and target are tokenized apart, so that training sees exactly the prompt tokens of decoding.
         """
-        prompts, features = self._process(ids, audio)
+        prompts, features = self.process(ids, audio)
         return self.join(prompts, self.target_tokens(targets), features)
 
     def join(
         self, prompts: Sequence[np.ndarray], targets: Sequence[np.ndarray], features: dict[str, torch.Tensor]
     ) -> Batch:
-        """The batch of tokenized prompts and targets and the audio's features."""
+        """The batch of tokenized prompts and targets and the audio's features, of which there are none where it was
+        heard."""
         pairs = list(zip(prompts, targets, strict=True))
         labels = [np.concatenate([np.full(len(prompt), IGNORED), target]) for prompt, target in pairs]
         inputs = self.pad([np.concatenate(pair) for pair in pairs])
@@ -93,7 +97,7 @@ class Collator:
         frames = -(-samples // self._hop)
         if frames not in self._prompt_tokens:
             silence = np.zeros(frames * self._hop, dtype=np.float32)
-            self._prompt_tokens[frames] = self._process(["silence"], [silence])[0][0]
+            self._prompt_tokens[frames] = self.process(["silence"], [silence])[0][0]
         return self._prompt_tokens[frames]
 
     def pad(self, rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -110,9 +114,10 @@ class Collator:
                 f"the first is {long[0].id!r} ({long[0].duration:.2f} s)"
             )
 
-    def _process(
+    def process(
         self, ids: Sequence[str], audio: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray], dict[str, torch.Tensor]]:
+        """Each utterance's prompt tokens, and the features of all; as for :meth:`prompts`."""
         for name, samples in zip(ids, audio, strict=True):
             if len(samples) > self._window:  # the processor would cut it without a word
                 raise InputError(

@@ -55,8 +55,8 @@ def encode(translator: Translator, manifest: Manifest, *, batch_size: int, progr
         ids = [row.id for row in manifest.rows[start : start + batch_size]]
         batch = collator.prompts(ids, [next(audio) for _ in ids])
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        embedded, mask = architecture.embed(model, on_device)
-        embeddings += [row[keep.bool()] for row, keep in zip(embedded, mask, strict=True)]
+        embedded = architecture.embed(model, on_device["input_ids"], architecture.hear(model, on_device))
+        embeddings += [row[keep.bool()] for row, keep in zip(embedded, on_device["attention_mask"], strict=True)]
         if progress is not None:
             progress.update(len(ids))
     return Encoded(embeddings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stc.data.manifest import Task
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 Part = Literal["encoder", "projector", "decoder", "embedding", "head"]
 """What a speech translation model consists of: audio encoder, the projector from its width to the decoder's, the
 decoder layers with their final norm, the token embedding and the language-modelling head."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the encoder makes of some utterances.
+
+    Attributes:
+        states: of all utterances, one after the other and without padding: (positions, encoder width).
+        counts: how many of them each utterance has: (utterances,), int64.
+    """
+
+    states: Tensor
+    counts: Tensor
 
 
 class Architecture(ABC):
@@ -71,19 +85,23 @@ class Architecture(ABC):
         """The transformers class of the whole model."""
 
     @abstractmethod
-    def embed(self, model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The decoder's input embeddings with the audio in its place.
+    def hear(self, model: Any, batch: Mapping[str, Tensor]) -> Heard:
+        """The encoder's output for audio: computed over the longest utterance of the batch, not the whole window.
 
         Args:
-            batch: what the processor returns for prompts and audio: ``input_ids`` and ``attention_mask``
-                (utterances, tokens), ``input_features`` (utterances, mel bins, frames) and
+            batch: what the processor returns for audio: ``input_features`` (utterances, mel bins, frames) and
                 ``feature_attention_mask`` (utterances, frames), on the model's device.
+        """
 
-        Returns:
-            ``inputs_embeds`` (utterances, tokens, hidden) and ``attention_mask`` (utterances, tokens).
+    @abstractmethod
+    def embed(self, model: Any, input_ids: Tensor, heard: Heard) -> Tensor:
+        """The decoder's input embeddings with the projected audio in its place: (utterances, tokens, hidden).
+
+        Args:
+            input_ids: prompts with a placeholder for every position of the audio, (utterances, tokens).
 
         Raises:
-            ModelError: the prompts have room for another number of audio embeddings than the encoder gives.
+            ModelError: the prompts have room for another number of positions than were heard.
         """
 
     @abstractmethod

@@ -5,12 +5,13 @@ Every fact about the family is here. Module names are those of transformers 5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stc.data.manifest import Task
 from stc.errors import InputError, ModelError, nearest
-from stc.models.architecture import Architecture, Part
+from stc.models.architecture import Architecture, Heard, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,9 @@ SOURCE_NAMES = {"en": "English"}
 
 # What transformers assumes where a config.json leaves it out, as the published one does.
 DEFAULT_DECODER_LAYERS = 32
+
+# Frames after an utterance's last that the two convolutions still see: silence, which is not zero in log-mel.
+CONVOLVED = 2
 
 # A weight's name in the model starts with the first, in a published checkpoint with the second.
 STORED_PREFIXES = {
@@ -84,29 +88,38 @@ class Qwen2Audio(Architecture):
 
         return Qwen2AudioForConditionalGeneration
 
-    def embed(self, model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def hear(self, model: Any, batch: Mapping[str, Tensor]) -> Heard:
         import torch
         from transformers.masking_utils import create_bidirectional_mask
 
         tower = model.model.audio_tower
-        frames, tokens = tower._get_feat_extract_output_lengths(batch["feature_attention_mask"].sum(-1))
+        frames = batch["feature_attention_mask"].sum(-1)
+        positions, counts = tower._get_feat_extract_output_lengths(frames)
         # The first convolution keeps the number of frames, the second halves it: what attention is over.
-        positions = torch.arange(batch["input_features"].shape[-1] // 2, device=frames.device)
-        embeds = model.get_input_embeddings()(batch["input_ids"])
+        window = min(batch["input_features"].shape[-1] // 2, (int(frames.max()) + CONVOLVED + 1) // 2)
+        place = torch.arange(window, device=frames.device)[None]
+        features = batch["input_features"][..., : 2 * window]
         mask = create_bidirectional_mask(
             config=tower.config,
-            inputs_embeds=embeds.new_zeros(len(frames), len(positions), 1),
-            attention_mask=(positions[None] < frames[:, None]).long(),
+            inputs_embeds=features.new_zeros(len(frames), window, 1),
+            attention_mask=(place < positions[:, None]).long(),
         )
-        encoded = tower(batch["input_features"], attention_mask=mask).last_hidden_state
-        audio = model.model.multi_modal_projector(encoded)
-        heard = torch.arange(audio.shape[1], device=audio.device)[None] < tokens[:, None]
-        place = batch["input_ids"] == model.config.audio_token_id
-        if not torch.equal(place.sum(-1), heard.sum(-1)):
+        with _window(tower, window) as positions_kept:
+            encoded = torch.func.functional_call(tower, positions_kept, (features,), {"attention_mask": mask})
+        states = encoded.last_hidden_state
+        return Heard(states[place[:, : states.shape[1]] < counts[:, None]], counts)
+
+    def embed(self, model: Any, input_ids: Tensor, heard: Heard) -> Tensor:
+        import torch
+
+        place = input_ids == model.config.audio_token_id
+        if not torch.equal(place.sum(-1), heard.counts):
             raise ModelError(
-                f"the prompts have {place.sum(-1).tolist()} audio tokens, the encoder gives {heard.sum(-1).tolist()}"
+                f"the prompts have {place.sum(-1).tolist()} audio tokens, the encoder gives {heard.counts.tolist()}"
             )
-        return embeds.masked_scatter(place[..., None], audio[heard].to(embeds.dtype)), batch["attention_mask"]
+        embeds: Tensor = model.get_input_embeddings()(input_ids)
+        audio = model.model.multi_modal_projector(heard.states)
+        return embeds.masked_scatter(place[..., None], audio.to(embeds.dtype))
 
     def initialise(self, model: Any) -> None:
         """Fill the encoder's positions with sinusoids (Radford et al. 2022, arXiv 2212.04356, section 2.2).
@@ -119,6 +132,21 @@ class Qwen2Audio(Architecture):
         weight = model.model.audio_tower.embed_positions.weight
         with torch.no_grad():
             weight.copy_(sinusoids(*weight.shape))
+
+
+@contextmanager
+def _window(tower: Any, positions: int) -> Iterator[dict[str, Tensor]]:
+    """An encoder for audio of fewer positions than its config's window, which it would refuse.
+
+    Yields:
+        the weights it is to be called with in place of its own: the first sinusoids.
+    """
+    whole = tower.config.max_source_positions
+    tower.config.max_source_positions = positions
+    try:
+        yield {"embed_positions.weight": tower.embed_positions.weight[:positions]}
+    finally:
+        tower.config.max_source_positions = whole
 
 
 ARCHITECTURE = Qwen2Audio()

@@ -62,11 +62,12 @@ class CtcHead(nn.Module):
         order, so trainings agree to rounding only.
 
         Args:
-            positions: of the encoder's output, without padding, of each utterance.
+            positions: how many of the encoder's output each utterance has.
             spellings: characters, (utterances, longest), padded with anything.
             letters: how many characters each has.
         """
-        scores = functional.log_softmax(self.classes(self._encoded).float(), dim=-1).transpose(0, 1)
+        padded = nn.utils.rnn.pad_sequence(self.classes(self._encoded).split(list(positions)))
+        scores = functional.log_softmax(padded.float(), dim=-1)
         lengths = torch.tensor(letters)
         losses = functional.ctc_loss(
             scores, spellings, torch.tensor(positions), lengths, BLANK, reduction="none", zero_infinity=True

@@ -20,7 +20,9 @@ def translation_loss(translator: Translator, batch: Batch, label_smoothing: floa
     156,032 their logits would take more memory than the rest of the pass.
     """
     model, architecture = translator.model, translator.architecture
-    embedded, mask = architecture.embed(model, batch.inputs)
+    heard = batch.heard or architecture.hear(model, batch.inputs)
+    embedded = architecture.embed(model, batch.inputs["input_ids"], heard)
+    mask = batch.inputs["attention_mask"]
     hidden = architecture.decoder(model)(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state
     following = batch.labels[:, 1:]  # a position predicts the token after it
     predicts = following != IGNORED

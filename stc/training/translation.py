@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from stc.data.audio import Recordings
-from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import Part
 from stc.models.parts import part_parameters
 from stc.stage import Context
+from stc.training.examples import Examples
 from stc.training.loop import Outcome, train
 from stc.training.objective import translation_loss
 from stc.training.order import batches, batches_per_epoch
@@ -28,21 +27,14 @@ def fit(
     translator: Translator, parameters: Iterable[nn.Parameter], manifest: Manifest, recipe: Recipe, ctx: Context
 ) -> Outcome:
     """Train ``parameters`` of a translator on a manifest, as the recipe says; the model is left in eval mode."""
-    collator = _collator(translator, manifest)
-    recordings = Recordings(manifest, collator.sampling_rate, ctx.workers)
-
-    def collate(indices: Sequence[int]) -> Batch:
-        rows = [manifest.rows[index] for index in indices]
-        audio = recordings.read(rows)
-        return collator.pairs([row.id for row in rows], audio, [row.target for row in rows]).to(ctx.device)
-
+    examples = Examples(translator, manifest, ctx)
     torch.manual_seed(recipe.seed)  # dropout
     translator.model.train()
     outcome = train(
         parameters,
         batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
         recipe.epochs * batches_per_epoch(len(manifest), recipe.batch_size),
-        collate,
+        examples.batch,
         lambda batch, step: translation_loss(translator, batch, recipe.label_smoothing),
         recipe,
         ctx,
@@ -55,17 +47,15 @@ def fit(
 @torch.inference_mode()
 def held_out_loss(translator: Translator, manifest: Manifest, ctx: Context) -> float:
     """Teacher-forced cross-entropy in nats per target token, without label smoothing."""
-    collator = _collator(translator, manifest)
-    recordings = Recordings(manifest, collator.sampling_rate, ctx.workers)
+    examples = Examples(translator, manifest, ctx)
     total, tokens = 0.0, 0
     with ctx.progress("held-out loss", total=len(manifest), unit="utterance") as bar:
         for start in range(0, len(manifest), ctx.train_micro_batch):
-            rows = manifest.rows[start : start + ctx.train_micro_batch]
-            audio = recordings.read(rows)
-            batch = collator.pairs([row.id for row in rows], audio, [row.target for row in rows]).to(ctx.device)
+            indices = range(start, min(start + ctx.train_micro_batch, len(manifest)))
+            batch = examples.batch(indices)
             total += float(translation_loss(translator, batch))
             tokens += batch.tokens
-            bar.update(len(rows))
+            bar.update(len(indices))
     return total / tokens
 
 
@@ -85,9 +75,3 @@ def select(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:
     for parameter in chosen:
         parameter.requires_grad_(True)
     return chosen
-
-
-def _collator(translator: Translator, manifest: Manifest) -> Collator:
-    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
-    collator.refuse_long(manifest)
-    return collator

@@ -64,10 +64,36 @@ def test_embedding_is_what_the_model_does_itself(tiny_model: Path, tiny_manifest
         padding_side="left",
     )
     with torch.no_grad():
-        embeds, mask = translator.architecture.embed(translator.model, batch)
-        own = translator.model(inputs_embeds=embeds, attention_mask=mask).logits
+        heard = translator.architecture.hear(translator.model, batch)
+        embeds = translator.architecture.embed(translator.model, batch["input_ids"], heard)
+        own = translator.model(inputs_embeds=embeds, attention_mask=batch["attention_mask"]).logits
         expected = translator.model(**batch).logits
-    assert torch.equal(own, expected)
+    torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_encoder_works_on_the_length_of_the_audio_and_hears_what_it_would_in_a_whole_window(
+    tiny_model: Path,
+) -> None:
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    widths: list[int] = []
+    translator.model.model.audio_tower.layers[0].register_forward_hook(lambda *call: widths.append(call[2].shape[1]))
+    noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+
+    def hear(*lengths: int) -> torch.Tensor:
+        audio = [noise[:length] for length in lengths]
+        features = translator.processor.feature_extractor(
+            audio, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True
+        )
+        batch = {"input_features": features["input_features"], "feature_attention_mask": features["attention_mask"]}
+        with torch.no_grad():
+            heard = translator.architecture.hear(translator.model, batch)
+        return heard.states[: heard.counts[0]]
+
+    for samples in (1_600, 5_920, 16_000, 31_990):
+        torch.testing.assert_close(hear(samples), hear(samples, len(noise)), rtol=1e-4, atol=1e-4)
+        alone, together = widths[-2:]
+        assert alone <= samples / 16_000 * 50 + 2
+        assert together == 100
 
 
 def test_audio_that_does_not_fit_the_prompt_is_refused(tiny_model: Path) -> None:
@@ -79,9 +105,9 @@ def test_audio_that_does_not_fit_the_prompt_is_refused(tiny_model: Path) -> None
         )
         for samples in (8_000, 16_000)
     )
-    mixed = {**short, "feature_attention_mask": long["feature_attention_mask"]}
     with pytest.raises(ModelError, match=r"\[12\] audio tokens.*\[25\]"):
-        translator.architecture.embed(translator.model, mixed)
+        heard = translator.architecture.hear(translator.model, long)
+        translator.architecture.embed(translator.model, short["input_ids"], heard)
 
 
 def test_parts_cover_every_parameter_once(tiny_model: Path) -> None:

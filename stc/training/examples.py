@@ -1,0 +1,75 @@
+"""The examples of a manifest as micro-batches for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from stc.data.audio import Recordings
+from stc.data.collate import Batch, Collator
+from stc.data.manifest import Manifest, Utterance
+from stc.models.architecture import Heard
+from stc.models.parts import part_parameters
+from stc.stage import Context
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+
+class Examples:
+    """Micro-batches of a manifest's utterances, on the device.
+
+    What an encoder that is not trained makes of a recording is always the same, so it is computed once and kept, up
+    to :data:`KEEP_BYTES`; distilled and repeated rows share it with the original. Whether the encoder is trained is
+    looked up once: examples are made after the choice of parameters.
+
+    Raises:
+        InputError: an utterance is longer than the model's window.
+    """
+
+    KEEP_BYTES = 4 * 1024**3
+
+    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context) -> None:
+        processor = translator.processor
+        self._translator = translator
+        self._device = ctx.device
+        self._rows = manifest.rows
+        self._collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
+        self._collator.refuse_long(manifest)
+        self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
+        self._frozen = next(part_parameters(translator, ["encoder"]), None) is None
+        self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
+        self._room = self.KEEP_BYTES
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        rows = [self._rows[index] for index in indices]
+        targets = [row.target for row in rows]
+        if not self._frozen:
+            audio = self._recordings.read(rows)
+            return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
+        known = self._hear(rows)
+        prompts, states = zip(*(known[row.sha256] for row in rows), strict=True)
+        batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
+        counts = torch.tensor([len(one) for one in states], device=self._device)
+        return replace(batch, heard=Heard(torch.cat(states), counts))
+
+    @torch.no_grad()
+    def _hear(self, rows: Sequence[Utterance]) -> dict[str, tuple[np.ndarray, torch.Tensor]]:
+        missing = list({row.sha256: row for row in rows if row.sha256 not in self._known}.values())
+        if not missing:
+            return self._known
+        audio = self._recordings.read(missing)
+        prompts, features = self._collator.process([row.id for row in missing], audio)
+        on_device = {name: tensor.to(self._device) for name, tensor in features.items()}
+        heard = self._translator.architecture.hear(self._translator.model, on_device)
+        states = heard.states.split(heard.counts.tolist())
+        fresh = {row.sha256: pair for row, pair in zip(missing, zip(prompts, states, strict=True), strict=True)}
+        self._room -= heard.states.nbytes
+        if self._room < 0:
+            return {**self._known, **fresh}
+        self._known |= fresh
+        return self._known

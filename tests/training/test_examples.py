@@ -1,0 +1,76 @@
+"""Examples for training: what a frozen encoder hears is kept, and the loss is what the audio would have given."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stc.data.manifest import Manifest
+from stc.models.checkpoint import Translator, load
+from stc.stage import Context
+from stc.training.examples import Examples
+from stc.training.objective import translation_loss
+from stc.training.translation import select
+
+
+@pytest.fixture
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def passes(translator: Translator) -> list[int]:
+    """How many utterances the encoder works on at each of its passes."""
+    seen: list[int] = []
+    tower = translator.model.model.audio_tower
+    tower.layers[0].register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    return seen
+
+
+def test_a_frozen_encoder_hears_each_recording_once(
+    translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
+) -> None:
+    manifest = Manifest.load(tiny_manifest)
+    again = [row.model_copy(update={"id": f"{row.id}.kd", "target": "Noch einmal."}) for row in manifest.rows]
+    select(translator, ["projector", "decoder"])
+    examples = Examples(translator, Manifest(manifest.folder, manifest.task, manifest.rows + again), ctx)
+    for indices in ([0, 1, 8], [8, 9, 2], [0, 1, 2]):
+        examples.batch(indices)
+    assert passes == [2, 1]
+
+
+def test_what_was_heard_gives_the_loss_of_the_audio(
+    translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
+) -> None:
+    manifest = Manifest.load(tiny_manifest)
+    unfrozen = Examples(translator, manifest, ctx).batch([0, 3, 7])
+    select(translator, ["projector", "decoder"])
+    frozen = Examples(translator, manifest, ctx).batch([0, 3, 7])
+    assert unfrozen.heard is None
+    assert frozen.heard is not None
+    with torch.no_grad():
+        torch.testing.assert_close(translation_loss(translator, frozen), translation_loss(translator, unfrozen))
+
+
+def test_a_trained_encoder_hears_anew_each_time(
+    translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
+) -> None:
+    select(translator, ["encoder"])
+    examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
+    for _ in range(2):
+        translation_loss(translator, examples.batch([0, 1])).backward()
+    assert passes == [2, 2]
+    assert translator.model.model.audio_tower.layers[0].fc1.weight.grad is not None
+
+
+def test_states_beyond_the_limit_are_computed_again(
+    translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examples, "KEEP_BYTES", 0)
+    select(translator, ["decoder"])
+    examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
+    first, second = examples.batch([0, 1]), examples.batch([0, 1])
+    assert passes == [2, 2]
+    assert first.heard is not None
+    assert second.heard is not None
+    assert torch.equal(first.heard.states, second.heard.states)
