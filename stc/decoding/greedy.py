@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import DynamicCache
+from transformers.cache_utils import Cache
 
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
+from stc.decoding.cache import roomy_cache
 from stc.stage import Progress
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 READERS = 4  # threads that decode audio ahead of the encoder
+WORTH_MOVING = 0.75  # of a batch's utterances still running
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
 
@@ -76,17 +78,14 @@ def decode(
     Utterances of similar length are decoded together; the texts come back in the order of ``encoded``, without
     special tokens, stripped, on one line each. In float32 they don't depend on ``batch_size``.
     """
-    tokenizer = translator.processor.tokenizer
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)
     texts = [""] * len(encoded)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        tokens = _generate(translator, [encoded.embeddings[index] for index in chosen], max_new_tokens)
-        decoded = tokenizer.batch_decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        for index, text in zip(chosen, decoded, strict=True):
-            texts[index] = " ".join(text.splitlines()).strip()
+    for indices, prompts in padded_batches(encoded, batch_size, max_new_tokens):
+        cache = roomy_cache(len(translator.architecture.decoder(translator.model).layers), max_new_tokens)
+        hidden = run_layers(translator, prompts.embeddings, prompts, cache)
+        for index, text in zip(indices, complete(translator, hidden, prompts, cache), strict=True):
+            texts[index] = text
         if progress is not None:
-            progress.update(len(chosen))
+            progress.update(len(indices))
     return texts
 
 
@@ -119,53 +118,102 @@ def _chunks(manifest: Manifest, size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def _generate(translator: Translator, embeddings: list[torch.Tensor], max_new_tokens: int) -> list[list[int]]:
-    """Tokens of each utterance up to and without the one that ends its turn."""
-    model = translator.model
-    decoder, head, embed = (
-        translator.architecture.decoder(model),
-        model.get_output_embeddings(),
-        model.get_input_embeddings(),
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of one batch, padded on the left.
+
+    Attributes:
+        embeddings: (utterances, longest, hidden).
+        mask: 1 for what is not padding, with room for the tokens to come: (utterances, longest + new tokens).
+        positions: of each, counting real tokens only, so that padding shifts nobody; shape as ``mask``.
+    """
+
+    embeddings: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+
+    @property
+    def longest(self) -> int:
+        return self.embeddings.shape[1]
+
+
+def padded_batches(encoded: Encoded, batch_size: int, max_new_tokens: int) -> Iterator[tuple[list[int], Prompts]]:
+    """Utterances of similar length together, with their indices in ``encoded``; the longest come first."""
+    order = sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        rows = [encoded.embeddings[index] for index in indices]
+        longest = max(map(len, rows))
+        embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
+        mask = torch.ones(len(rows), longest + max_new_tokens, dtype=torch.int64, device=embeddings.device)
+        for number, row in enumerate(rows):
+            embeddings[number, longest - len(row) :] = row
+            mask[number, : longest - len(row)] = 0
+        yield indices, Prompts(embeddings, mask, (mask.cumsum(dim=1) - 1).clamp(min=0))
+
+
+def run_layers(translator: Translator, inputs: torch.Tensor, prompts: Prompts, cache: Cache) -> torch.Tensor:
+    """The decoder's output for whole prompts, (utterances, longest, hidden), with the cache filled on the way.
+
+    Args:
+        inputs: what its first layer takes, (utterances, longest, hidden).
+    """
+    hidden: torch.Tensor = translator.architecture.decoder(translator.model)(
+        inputs_embeds=inputs,
+        attention_mask=prompts.mask[:, : prompts.longest],
+        position_ids=prompts.positions[:, : prompts.longest],
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    return hidden
+
+
+def complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, cache: Cache) -> list[str]:
+    """The text that follows each prompt.
+
+    Args:
+        hidden: what the decoder gave for the prompts, (utterances, longest, hidden).
+        cache: as it was left by that; used up here.
+    """
+    tokens = _complete(translator, hidden[:, -1:], prompts, cache)
+    decoded = translator.processor.tokenizer.batch_decode(
+        tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
+    return [" ".join(text.splitlines()).strip() for text in decoded]
+
+
+def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, cache: Cache) -> list[list[int]]:
+    """Tokens of each utterance up to and without the one that ends its turn.
+
+    An utterance that has ended is computed along until enough have, to be worth moving the others together.
+    """
+    model = translator.model
+    decoder = translator.architecture.decoder(model)
+    head, embed = model.get_output_embeddings(), model.get_input_embeddings()
     ends = torch.tensor(sorted(_end_tokens(translator)), device=model.device)
-    inputs, mask = _pad_left(embeddings, max_new_tokens)
-    prompt = inputs.shape[1]
-    # Positions count real tokens only, so padding shifts nobody.
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    cache = DynamicCache(config=decoder.config)
-    finished = torch.zeros(len(embeddings), dtype=torch.bool, device=model.device)
-    steps: list[torch.Tensor] = []
-    start = 0
-    for end in range(prompt, prompt + max_new_tokens):
+    mask, positions = prompts.mask, prompts.positions
+    rows = torch.arange(len(mask), device=mask.device)
+    running = torch.ones_like(rows, dtype=torch.bool)
+    tokens = torch.full((len(mask), mask.shape[1] - prompts.longest), -1, device=mask.device)
+    for step, place in enumerate(range(prompts.longest, mask.shape[1])):
+        token = head(hidden[:, -1]).argmax(dim=-1)
+        running = running & ~torch.isin(token, ends)
+        tokens[rows, step] = torch.where(running, token, -1)
+        left = int(running.sum())
+        if left == 0 or step + 1 == tokens.shape[1]:
+            break
+        if left <= WORTH_MOVING * len(rows):
+            cache.batch_select_indices(running.nonzero()[:, 0])
+            rows, token, mask, positions = rows[running], token[running], mask[running], positions[running]
+            running = running[running]
         hidden = decoder(
-            inputs_embeds=inputs,
-            attention_mask=mask[:, :end],
-            position_ids=positions[:, start:end],
+            inputs_embeds=embed(token)[:, None],
+            attention_mask=mask[:, : place + 1],
+            position_ids=positions[:, place : place + 1],
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        token = head(hidden[:, -1]).argmax(dim=-1)
-        finished = finished | torch.isin(token, ends)
-        if finished.all():
-            break
-        steps.append(torch.where(finished, -1, token))
-        inputs = embed(token)[:, None]
-        start = end
-    if not steps:
-        return [[] for _ in embeddings]
-    return [[token for token in row if token >= 0] for row in torch.stack(steps, dim=1).tolist()]
-
-
-def _pad_left(embeddings: list[torch.Tensor], max_new_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """One (utterances, longest, hidden) tensor, and its mask with room for the tokens to come."""
-    longest = max(len(row) for row in embeddings)
-    first = embeddings[0]
-    inputs = first.new_zeros(len(embeddings), longest, first.shape[1])
-    mask = torch.ones(len(embeddings), longest + max_new_tokens, dtype=torch.int64, device=first.device)
-    for index, row in enumerate(embeddings):
-        inputs[index, longest - len(row) :] = row
-        mask[index, : longest - len(row)] = 0
-    return inputs, mask
+    return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
 def _end_tokens(translator: Translator) -> set[int]:

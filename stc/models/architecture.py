@@ -57,7 +57,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def decoder(self, model: Any) -> Any:
-        """The module whose ``layers`` (a ``ModuleList``) are the decoder layers."""
+        """The module whose ``layers`` (a ``ModuleList``) are the decoder layers, with the final ``norm`` after them."""
 
     @abstractmethod
     def parts(self, model: Any) -> dict[Part, list[str]]:

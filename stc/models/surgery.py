@@ -44,14 +44,25 @@ def without_layers(translator: Translator, layers: Collection[int]) -> Iterator[
         ModelError: a layer does not exist or is protected.
     """
     _refuse(translator, layers)
+    count = len(translator.architecture.decoder(translator.model).layers)
+    with only_layers(translator, [layer for layer in range(count) if layer not in layers]):
+        yield
+
+
+@contextmanager
+def only_layers(translator: Translator, layers: Sequence[int], *, norm: bool = True) -> Iterator[None]:
+    """The decoder reduced to ``layers``, protected or not, for as long as the context lasts; without ``norm`` it
+    gives what its last layer gives, and not the final norm of it."""
     decoder = translator.architecture.decoder(translator.model)
     config = vars(translator.model.config.get_text_config())
-    every, described = decoder.layers, dict(config)
+    every, described, final = decoder.layers, dict(config), decoder.norm
     try:
-        _keep(translator, [layer for layer in range(len(every)) if layer not in layers])
+        _keep(translator, layers)
+        if not norm:
+            decoder.norm = nn.Identity()
         yield
     finally:
-        decoder.layers = every
+        decoder.layers, decoder.norm = every, final
         _number(translator)
         config.update(described)
 

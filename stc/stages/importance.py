@@ -28,7 +28,7 @@ class Importance(Compute, Stage):
     one candidate.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "model": Takes(Kind.MODEL),
         "data": Takes(Kind.MANIFEST),
@@ -74,10 +74,10 @@ class Importance(Compute, Stage):
         self, folder: Path, manifest: Manifest, removed: list[int], candidates: list[int], ctx: Context
     ) -> dict[int, float]:
         """The score without each candidate: from scratch where a run before this one got that far."""
-        from stc.decoding.greedy import decode, encode
+        from stc.decoding.greedy import encode
+        from stc.decoding.search import translate_without_each
         from stc.metrics.text import score
         from stc.models.checkpoint import load
-        from stc.models.surgery import without_layers
 
         journal = ctx.scratch / "candidates.jsonl"
         scores = _recover(journal)
@@ -87,9 +87,14 @@ class Importance(Compute, Stage):
         translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
         encoded = encode(translator, manifest, batch_size=ctx.decode_batch)
         with ctx.progress(f"layer {len(removed) + 1}", total=len(missing), unit="candidate") as bar:
-            for layer in missing:
-                with without_layers(translator, [*removed, layer]):
-                    texts = decode(translator, encoded, batch_size=ctx.decode_batch, max_new_tokens=self.max_new_tokens)
+            for layer, texts in translate_without_each(
+                translator,
+                encoded,
+                removed,
+                missing,
+                batch_size=ctx.decode_batch,
+                max_new_tokens=self.max_new_tokens,
+            ):
                 scores[layer] = score(self.metric, texts, manifest.targets, manifest.task.target_lang)
                 with journal.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"layer": layer, "score": scores[layer]}) + "\n")

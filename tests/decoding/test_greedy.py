@@ -9,7 +9,8 @@ from transformers import GenerationConfig
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
-from stc.decoding.greedy import _generate, decode, encode, translate
+from stc.decoding.cache import roomy_cache
+from stc.decoding.greedy import _complete, decode, encode, padded_batches, run_layers, translate
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 
@@ -43,14 +44,20 @@ def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest)
     assert translate(translator, manifest, batch_size=4, max_new_tokens=24) == expected
 
 
+@torch.inference_mode()
 def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Translator, manifest: Manifest) -> None:
-    embeddings = encode(translator, manifest, batch_size=4).embeddings
-    free = _generate(translator, embeddings, 12)
+    def tokens() -> list[list[int]]:
+        (_, prompts), *_ = padded_batches(encode(translator, manifest, batch_size=4), 8, 12)
+        cache = roomy_cache(6, 12)
+        hidden = run_layers(translator, prompts.embeddings, prompts, cache)
+        return _complete(translator, hidden, prompts, cache)
+
+    free = tokens()
     end = free[0][5]
     translator.model.generation_config.eos_token_id = [end]
     expected = [row[: row.index(end)] if end in row else row for row in free]
     assert expected[0] != free[0]
-    assert _generate(translator, embeddings, 12) == expected
+    assert tokens() == expected
 
 
 def test_the_folders_generation_config_changes_nothing(translator: Translator, manifest: Manifest) -> None:

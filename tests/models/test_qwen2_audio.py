@@ -105,8 +105,8 @@ def test_audio_that_does_not_fit_the_prompt_is_refused(tiny_model: Path) -> None
         )
         for samples in (8_000, 16_000)
     )
+    heard = translator.architecture.hear(translator.model, long)
     with pytest.raises(ModelError, match=r"\[12\] audio tokens.*\[25\]"):
-        heard = translator.architecture.hear(translator.model, long)
         translator.architecture.embed(translator.model, short["input_ids"], heard)
 
 

@@ -1,0 +1,51 @@
+"""Sharing the layers below a candidate changes no text."""
+
+from pathlib import Path
+
+import pytest
+
+from stc.data.manifest import Manifest
+from stc.decoding.greedy import decode, encode
+from stc.decoding.search import translate_without_each
+from stc.models.checkpoint import Translator, load
+from stc.models.surgery import without_layers
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize(("removed", "candidates"), [([], [1, 2, 3, 4]), ([3], [4, 1]), ([1, 4], [2])])
+@pytest.mark.parametrize("batch_size", [3, 8])
+def test_texts_are_those_of_the_model_without_the_layers(
+    translator: Translator, tiny_manifest: Path, removed: list[int], candidates: list[int], batch_size: int
+) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    settings = {"batch_size": batch_size, "max_new_tokens": 16}
+    found = dict(translate_without_each(translator, encoded, removed, candidates, **settings))
+    assert sorted(found) == sorted(candidates)
+    for candidate, texts in found.items():
+        with without_layers(translator, [*removed, candidate]):
+            assert texts == decode(translator, encoded, **settings)
+    assert len({tuple(texts) for texts in found.values()}) == len(candidates)
+
+
+def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Translator, tiny_manifest: Path) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    prompts: list[int] = []
+    lowest = translator.architecture.decoder(translator.model).layers[0]
+    handle = lowest.register_forward_hook(lambda module, args, out: prompts.append(args[0].shape[1]))
+    for _ in translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
+        pass
+    handle.remove()
+    assert [positions for positions in prompts if positions > 1] == [max(map(len, encoded.embeddings))]
+
+
+def test_the_model_is_whole_afterwards(translator: Translator, tiny_manifest: Path) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    before = decode(translator, encoded, batch_size=8, max_new_tokens=8)
+    walk = translate_without_each(translator, encoded, [2], [1, 3], batch_size=8, max_new_tokens=8)
+    next(walk)
+    walk.close()
+    assert decode(translator, encoded, batch_size=8, max_new_tokens=8) == before
