@@ -15,7 +15,6 @@ SAMPLE_RATE = 16_000
 
 _ACCENTS = ("en-US", "en", "en-GB-x-rp", "en-GB-scotland", "en-GB-x-gbclan", "en-GB-x-gbcwmd", "en-029", "en-US-nyc")
 
-
 # Variants of the espeak-ng data folder that sound like people. Whispering and robot voices are left out, as are those
 # (caleb, Reed) whose samples differ from call to call.
 _ESPEAK_SEEN = (
