@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from stc.corpus.effects import Effects, apply, draw_effects
+from stc.corpus.engines import engine
 from stc.corpus.grammar import Part, Sentence, sentences
-from stc.corpus.speech import HELD_OUT_ENGINES, SAMPLE_RATE, EngineName, Voice, draw_voice, engine
+from stc.corpus.speech import SAMPLE_RATE, EngineName, Voice, check_engines, draw_voice
 from stc.data.manifest import file_sha256
-from stc.errors import InputError
 
 AudioFormat = Literal["wav", "ogg"]
-_OPUS_COMPRESSION = 0.92  # libsndfile's scale of 0 to 1; about 22 kbit/s at 16 kHz
+_OPUS_COMPRESSION = 0.95  # libsndfile's scale of 0 to 1; about 21 kbit/s at 16 kHz, and still wideband
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,18 @@ class Spoken:
     duration: float
 
 
-def requests(seed: int, part: Part, engines: Sequence[EngineName], noise: float) -> Iterator[Request]:
-    """Without end; ids count from ``<part>-000001``. Engines take turns; a share ``noise`` is noisy.
+def requests(seed: int, part: Part, engines: Mapping[EngineName, float], noise: float) -> Iterator[Request]:
+    """Without end; ids count from ``<part>-000001``. Engines speak by weight; a share ``noise`` is noisy.
 
     Raises:
-        InputError: an engine held out for test is asked for elsewhere.
+        InputError: an engine does not speak the part.
     """
-    wrong = sorted(HELD_OUT_ENGINES & set(engines))
-    if part != "test" and wrong:
-        raise InputError(f"engine {wrong[0]!r} is held out for part test; part {part} is spoken by espeak")
+    check_engines(engines, part)
     for number, sentence in enumerate(sentences(seed, part), start=1):
+        # a generator of its own, so that an utterance does not depend on how many others are asked for
         rng = random.Random(f"{part}-{seed}-{number}")
-        voice = draw_voice(rng, part, engines[number % len(engines)])
-        effects = draw_effects(rng, rng.random() < noise)
+        voice = draw_voice(rng, part, engines)
+        effects = draw_effects(rng, part, rng.random() < noise)
         yield Request(f"{part}-{number:06}", sentence, voice, effects, int(rng.random() * 2**31))
 
 

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Colour = Literal["white", "pink", "hum"]
-_COLOURS: tuple[Colour, ...] = ("white", "pink", "hum")
+Colour = Literal["white", "pink", "hum", "babble", "clatter"]
+COLOURS: tuple[Colour, ...] = ("white", "pink", "hum", "babble")
+# Heard in the test part only. The others swell slowly at most; clatter is knocks with quiet between them.
+HELD_OUT_COLOUR: Colour = "clatter"
+SNR_DB = (3.0, 20.0)
+_TALKERS = 5
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class Effects:
     seed: int
 
 
-def draw_effects(rng: random.Random, noisy: bool) -> Effects:
-    colour = _COLOURS[int(rng.random() * 3)]
-    snr, room = rng.uniform(3, 20), rng.uniform(0.1, 0.45)
+def draw_effects(rng: random.Random, part: str, noisy: bool) -> Effects:
+    colours = (*COLOURS, HELD_OUT_COLOUR) if part == "test" else COLOURS
+    colour = colours[int(rng.random() * len(colours))]
+    snr, room = rng.uniform(*SNR_DB), rng.uniform(0.1, 0.45)
     return Effects(
         noise=colour if noisy else None,
         snr=round(snr, 2),
@@ -58,18 +63,82 @@ def apply(samples: NDArray[np.float32], effects: Effects) -> NDArray[np.float32]
 
 
 def _noise(colour: Colour, length: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """White; pink (power falling as 1/f); or hum: mains harmonics under slowly swelling low noise, like a full room."""
+    """Of any loudness.
+
+    White; pink (power falling as 1/f); hum (mains harmonics under slowly swelling low noise, like a full room);
+    babble (people talking at once); clatter (keys and cups).
+    """
     import numpy as np
 
-    if colour == "white":
-        return rng.standard_normal(length)
-    frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
-    spectrum = rng.standard_normal(len(frequency)) + 1j * rng.standard_normal(len(frequency))
-    if colour == "pink":
-        return np.fft.irfft(spectrum / np.sqrt(np.maximum(frequency, 20.0)), length)
-    band = np.exp(-np.square(np.log(np.maximum(frequency, 1.0) / 400)) / 1.5)
-    murmur = np.fft.irfft(spectrum * band, length)
+    match colour:
+        case "white":
+            return rng.standard_normal(length)
+        case "pink":
+            return _shaped(length, 1 / np.sqrt(np.maximum(_frequencies(length), 20.0)), rng)
+        case "hum":
+            return _hum(length, rng)
+        case "babble":
+            return sum((_talker(length, rng) for _ in range(_TALKERS)), np.zeros(length))
+        case "clatter":
+            return _clatter(length, rng)
+
+
+def _frequencies(length: int) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.asarray(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), dtype=np.float64)
+
+
+def _shaped(length: int, envelope: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Gaussian noise with ``envelope`` as the magnitude at each of :func:`_frequencies`."""
+    import numpy as np
+
+    spectrum = rng.standard_normal(len(envelope)) + 1j * rng.standard_normal(len(envelope))
+    return np.fft.irfft(spectrum * envelope, length)
+
+
+def _hum(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    import numpy as np
+
+    band = np.exp(-np.square(np.log(np.maximum(_frequencies(length), 1.0) / 400)) / 1.5)
+    murmur = _shaped(length, band, rng)
     time = np.arange(length) / SAMPLE_RATE
     swell = 1 + 0.5 * np.sin(2 * np.pi * rng.uniform(2, 5) * time + rng.uniform(0, 6.28))
     hum = sum(np.sin(2 * np.pi * 50 * k * time + rng.uniform(0, 6.28)) / k for k in (1, 2, 3, 5))
     return murmur / np.std(murmur) * swell + 0.5 * hum
+
+
+def _talker(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Syllables without words: harmonics of a voice's pitch under two formants, other ones for each syllable."""
+    import numpy as np
+
+    said = np.zeros(length)
+    voice = rng.uniform(90, 230)  # Hz
+    at = -int(rng.uniform(0, 0.2) * SAMPLE_RATE)
+    while at < length:
+        time = np.arange(int(rng.uniform(0.12, 0.3) * SAMPLE_RATE)) / SAMPLE_RATE
+        pitch = voice * rng.uniform(0.85, 1.2)
+        harmonic = pitch * np.arange(1, 4000 // pitch + 1)
+        first, second = rng.uniform(280, 850), rng.uniform(900, 2500)
+        strength = np.exp(-np.square((harmonic - first) / 150)) + 0.4 * np.exp(-np.square((harmonic - second) / 250))
+        strength += 0.05 * pitch / harmonic
+        glide = 2 * np.pi * (time + rng.uniform(-0.3, 0.3) * np.square(time))  # the pitch rises or falls
+        syllable = strength @ np.sin(harmonic[:, None] * glide) * np.hanning(len(time)) * rng.uniform(0.3, 1)
+        begin, end = max(at, 0), min(at + len(time), length)
+        said[begin:end] += syllable[begin - at : max(end - at, 0)] if end > begin else 0
+        at += int(len(time) * (rng.uniform(0.6, 0.9) if rng.random() < 0.85 else rng.uniform(1.2, 2.5)))
+    return said
+
+
+def _clatter(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """About six knocks a second, each a ringing that dies away within 10 to 60 ms, over a faint floor."""
+    import numpy as np
+
+    sound = rng.standard_normal(length) * 0.003
+    for _ in range(max(1, rng.poisson(6 * length / SAMPLE_RATE))):
+        time = np.arange(int(0.1 * SAMPLE_RATE)) / SAMPLE_RATE
+        ringing = np.sin(2 * np.pi * rng.uniform(600, 4500) * time) + rng.standard_normal(len(time)) * 0.7
+        knock = ringing * np.exp(-time / rng.uniform(0.003, 0.015)) * rng.uniform(0.2, 1)
+        at = int(rng.random() * length)
+        sound[at : at + len(knock)] += knock[: length - at]
+    return sound

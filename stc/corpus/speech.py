@@ -1,40 +1,50 @@
-"""Speech engines behind one small interface, and the voices each part of the corpus may use.
-
-The engines serve the recipe of the corpus only: ``pip install 'stc[corpus]'``. None is thread-safe; use processes.
-"""
+"""Who speaks which part of the corpus, and how fast and high. The engines themselves are in ``stc.corpus.engines``."""
 
 from __future__ import annotations
 
-import ctypes
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal, get_args
 
 from stc.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-EngineName = Literal["espeak", "hibari"]
+EngineName = Literal["espeak", "flite", "hibari", "piper"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 SAMPLE_RATE = 16_000
-HELD_OUT_ENGINES: frozenset[EngineName] = frozenset({"hibari"})  # heard in the test part only
 
 _ACCENTS = ("en-US", "en", "en-GB-x-rp", "en-GB-scotland", "en-GB-x-gbclan", "en-GB-x-gbcwmd", "en-029", "en-US-nyc")
-# Variants of the espeak-ng data folder that sound like people. Whispering and robot voices are left out, as are
-# those (caleb, Reed) whose samples differ from call to call.
-_VARIANTS = (
-    "Alex Alicia Andrea Andy Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike Nguyen "
-    "Storm adam anika announcer antonio aunty belinda benjamin boris david ed edward edward2 f1 f2 f3 f4 f5 "
-    "grandma grandpa gustave ian iven iven2 iven3 iven4 john kaukovalta linda m1 m2 m3 m4 m5 m6 m7 m8 marcelo max "
-    "michel miguel mike2 norbert pablo paul pedro quincy rob robert sandro shelby steph steph2 steph3 travis victor zac"
+
+# Variants of the espeak-ng data folder that sound like people. Whispering and robot voices are left out, as are those
+# (caleb, Reed) whose samples differ from call to call.
+_ESPEAK_SEEN = (
+    "Alex Andrea Annie Denis Diogo Gene Gene2 Hugo Jacky Lee Marco Mario Mike Nguyen Storm adam anika antonio aunty "
+    "benjamin boris david ed edward edward2 f1 f2 f4 f5 grandpa gustave ian john kaukovalta linda m1 m2 m3 m5 m6 m8 "
+    "marcelo michel miguel mike2 norbert pablo paul pedro rob robert shelby travis victor zac"
 )
 # Whole families (steph, steph2, …), so that no test voice has a sibling in training.
-HELD_OUT_VARIANTS = (
+_ESPEAK_HELD_OUT = (
     "Alicia Andy Henrique Michael announcer belinda f3 grandma iven iven2 iven3 iven4 m4 m7 max quincy sandro "
     "steph steph2 steph3"
 )
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The voices of one engine: those of the parts something is trained or chosen on, and those kept for ``test``."""
+
+    seen: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+# The one place that says what is held out. An engine without seen voices is held out as a whole.
+CASTS: dict[EngineName, Cast] = {
+    "espeak": Cast(seen=tuple(_ESPEAK_SEEN.split()), held_out=tuple(_ESPEAK_HELD_OUT.split())),
+    # slt is the only woman of flite's voices.
+    "flite": Cast(seen=("awb", "kal", "kal16", "rms"), held_out=("slt",)),
+    "hibari": Cast(seen=("heart",), held_out=()),
+    "piper": Cast(seen=(), held_out=("joe",)),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Voice:
     """Who speaks and how.
 
     Attributes:
-        name: accent and variant for espeak (``en-US+f2``), the voice's own name for hibari.
+        name: accent and variant for espeak (``en-US+f2``), elsewhere the name the engine knows it by.
         speed: 1 is the engine's normal pace.
         pitch: 1 is the voice's normal pitch.
     """
@@ -56,112 +66,49 @@ class Voice:
         return f"{self.engine}:{self.name}"
 
 
-def variants(part: str) -> list[str]:
-    """The espeak variants a part is spoken by: those of ``test`` are heard nowhere else."""
-    held_out = HELD_OUT_VARIANTS.split()
-    return held_out if part == "test" else [name for name in _VARIANTS.split() if name not in held_out]
-
-
-def draw_voice(rng: random.Random, part: str, engine: EngineName) -> Voice:
-    speed, pitch = round(rng.uniform(0.85, 1.2), 3), round(rng.uniform(0.85, 1.15), 3)
-    if engine == "hibari":
-        return Voice(engine, "heart", speed, pitch)
-    names = variants(part)
-    accent, variant = _ACCENTS[int(rng.random() * len(_ACCENTS))], names[int(rng.random() * len(names))]
-    return Voice(engine, f"{accent}+{variant}", speed, pitch)
-
-
-class Engine(Protocol):
-    def speak(self, text: str, voice: Voice, seed: int) -> NDArray[np.float32]:
-        """Mono samples in [-1, 1] at :data:`SAMPLE_RATE`; ``seed`` fixes whatever is random in the engine."""
-        ...
-
-
-@cache
-def engine(name: EngineName) -> Engine:
-    """The engine of this process.
+def voices(engine: EngineName, part: str) -> tuple[str, ...]:
+    """The engine's voices in a part: those of ``test`` are heard nowhere else.
 
     Raises:
-        InputError: its package is not installed.
+        InputError: it has none there.
     """
-    try:
-        return _Espeak() if name == "espeak" else _Hibari()
-    except ModuleNotFoundError as error:
-        package = {"espeak": "espeakng-loader", "hibari": "hibari-tts"}[name]
-        raise InputError(
-            f"speech engine {name!r} needs the package {package} ({error.name} is missing): pip install 'stc[corpus]'"
-        ) from None
+    found = CASTS[engine].held_out if part == "test" else CASTS[engine].seen
+    if not found:
+        allowed = [name for name in ENGINES if (CASTS[name].held_out if part == "test" else CASTS[name].seen)]
+        why = "has no voice held out for part test" if part == "test" else "is held out for part test"
+        raise InputError(f"engine {engine!r} {why}; part {part} can be spoken by {', '.join(allowed)}")
+    return found
 
 
-class _Espeak:
-    """espeak-ng's library through ctypes; constants and signatures as in its ``speak_lib.h``."""
-
-    _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: the callback has had all samples when espeak_Synth returns
-    _UTF8 = 1
-    _RATE, _PITCH = 1, 3
-    _WORDS_A_MINUTE, _NORMAL_PITCH = 165, 50
-
-    def __init__(self) -> None:
-        import espeakng_loader
-
-        self._path = espeakng_loader.get_library_path()
-        self._data = espeakng_loader.get_data_path().encode()
-        self._chunks: list[bytes] = []
-        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        self._callback = callback(self._receive)  # kept: the library holds the bare pointer
-
-    def _receive(self, samples: Any, count: int, _events: Any) -> int:
-        if samples and count > 0:
-            self._chunks.append(ctypes.string_at(samples, 2 * count))
-        return 0
-
-    def speak(self, text: str, voice: Voice, seed: int) -> NDArray[np.float32]:
-        import _ctypes
-
-        import numpy as np
-
-        # The library keeps state of one utterance for the next (the phase of its flutter, for one) that neither
-        # espeak_Terminate nor a seed resets. Loading it anew for each (1 ms) makes samples a matter of arguments alone.
-        library = ctypes.CDLL(self._path)
-        try:
-            rate = library.espeak_Initialize(self._SYNCHRONOUS, 0, self._data, 0)
-            if rate <= 0:
-                raise InputError(f"espeak-ng does not start with the data in {self._data.decode()}")
-            library.espeak_SetSynthCallback(self._callback)
-            library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-            if library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-                raise InputError(f"espeak-ng has no voice {voice.name!r}")
-            library.espeak_SetParameter(self._RATE, round(self._WORDS_A_MINUTE * voice.speed), 0)
-            library.espeak_SetParameter(self._PITCH, round(self._NORMAL_PITCH * voice.pitch**2), 0)
-            self._chunks.clear()
-            data = text.encode()
-            library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, self._UTF8, None, None)
-            library.espeak_Terminate()
-        finally:
-            _ctypes.dlclose(library._handle)
-        samples = np.frombuffer(b"".join(self._chunks), dtype="<i2").astype(np.float32) / 32768
-        return _resample(samples, rate)
+def check_engines(engines: Mapping[EngineName, float], part: str) -> None:
+    """
+    Raises:
+        InputError: an engine does not speak the part, or no weight is above 0.
+    """
+    wanted = [name for name in sorted(engines) if engines[name] > 0]
+    if not wanted:
+        raise InputError(f"engines for part {part}: no weight is above 0 in {dict(engines)}")
+    for name in wanted:
+        voices(name, part)
 
 
-class _Hibari:
-    """hibari-tts; pitch by resampling, made up for in speed."""
-
-    def __init__(self) -> None:
-        import hibari
-
-        self._hibari = hibari.Hibari()
-        self._rate = hibari.SAMPLE_RATE
-
-    def speak(self, text: str, voice: Voice, seed: int) -> NDArray[np.float32]:
-        samples = self._hibari(text, speed=voice.speed / voice.pitch, seed=seed)
-        return _resample(samples, round(self._rate * voice.pitch / 100) * 100)
+def draw_voice(rng: random.Random, part: str, engines: Mapping[EngineName, float]) -> Voice:
+    """A voice of an engine drawn by weight; the weights need not add up to 1, and their order does not matter."""
+    engine = _weighted(rng, engines)
+    speed, pitch = round(rng.uniform(0.85, 1.2), 3), round(rng.uniform(0.85, 1.15), 3)
+    accent, name = _pick(rng, _ACCENTS), _pick(rng, voices(engine, part))
+    return Voice(engine, f"{accent}+{name}" if engine == "espeak" else name, speed, pitch)
 
 
-def _resample(samples: NDArray[Any], rate: int) -> NDArray[np.float32]:
-    from math import gcd
+def _pick(rng: random.Random, among: tuple[str, ...]) -> str:
+    return among[int(rng.random() * len(among))]
 
-    import numpy as np
-    from scipy.signal import resample_poly
 
-    common = gcd(rate, SAMPLE_RATE)
-    return np.asarray(resample_poly(samples, SAMPLE_RATE // common, rate // common), dtype=np.float32)
+def _weighted(rng: random.Random, engines: Mapping[EngineName, float]) -> EngineName:
+    names = [name for name in sorted(engines) if engines[name] > 0]
+    at = rng.random() * sum(engines[name] for name in names)
+    for name in names:
+        at -= engines[name]
+        if at < 0:
+            return name
+    return names[-1]  # reached by rounding alone

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from stc.corpus.speech import EngineName, check_engines
+from stc.errors import InputError
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 if TYPE_CHECKING:
@@ -27,13 +29,13 @@ class Synthesize(Stage):
         sentences: how many.
         seed: of sentences, voices and noise.
         target_lang: the language of the translations.
-        engines: who speaks, in turns; ``hibari`` in ``test`` only.
+        engines: who speaks, each with its weight; 0 leaves one out.
         noise: the share of noisy utterances.
         max_seconds: longer utterances are replaced by others.
         audio_format: 16-bit PCM, or Opus in Ogg (lossy, an eighth of the size, slower to write).
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {"audio": Takes(Kind.MANIFEST, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
@@ -41,15 +43,17 @@ class Synthesize(Stage):
     sentences: int = Field(ge=1, le=1_000_000)
     seed: int = 0
     target_lang: Literal["de", "zh"]
-    engines: tuple[Literal["espeak", "hibari"], ...] = Field(default=("espeak",), min_length=1)
+    engines: dict[EngineName, Annotated[float, Field(ge=0)]] = Field(default={"espeak": 1.0})
     noise: float = Field(default=0.0, ge=0, le=1)
     max_seconds: float = Field(default=8.0, gt=1, le=30)
     audio_format: Literal["wav", "ogg"] = "wav"
 
     @model_validator(mode="after")
     def _held_out(self) -> Synthesize:
-        if self.part != "test" and "hibari" in self.engines:
-            raise ValueError(f"engine 'hibari' is held out for part 'test'; part {self.part!r} is spoken by 'espeak'")
+        try:
+            check_engines(self.engines, self.part)
+        except InputError as error:
+            raise ValueError(str(error)) from None
         return self
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
@@ -90,7 +94,6 @@ class Synthesize(Stage):
     def _translate(self, other: Manifest, wanted: Iterator[Request], out_dir: Path) -> list[Utterance]:
         """The rows of ``other`` with this language's translations; the files are linked, not copied."""
         from stc.data.manifest import place_file
-        from stc.errors import InputError
 
         if len(other) != self.sentences:
             raise InputError(f"{other.folder} has {len(other)} utterances, not sentences={self.sentences}")

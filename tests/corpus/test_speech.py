@@ -1,80 +1,95 @@
-"""Speech: engines, voices and effects follow from their arguments alone."""
+"""Who speaks what: held-out engines and voices stay in the test part, and weights are respected."""
 
 from __future__ import annotations
 
 import random
-import sys
+from collections import Counter
 
-import numpy as np
 import pytest
 
-from stc.corpus.effects import Effects, apply
-from stc.corpus.speech import SAMPLE_RATE, EngineName, Voice, draw_voice, engine, variants
+from stc.corpus.grammar import PARTS
+from stc.corpus.speech import CASTS, ENGINES, EngineName, Voice, check_engines, draw_voice, voices
 from stc.errors import InputError
 
-TEXT = "We discussed the new results yesterday."
+TRAINING = [part for part in PARTS if part != "test"]
+SEEN: dict[EngineName, float] = {"espeak": 0.6, "hibari": 0.2, "flite": 0.2}
+HELD_OUT: dict[EngineName, float] = {"espeak": 0.4, "flite": 0.25, "piper": 0.35}
 
 
-@pytest.mark.parametrize("voice", [Voice("espeak", "en-US+f2", 1.0, 1.0), Voice("hibari", "heart", 1.0, 1.0)])
-def test_an_engine_speaks_a_sentence_at_16_khz(voice: Voice) -> None:
-    samples = engine(voice.engine).speak(TEXT, voice, 1)
-    assert samples.dtype == np.float32
-    assert 1.5 < len(samples) / SAMPLE_RATE < 5
-    assert 0.05 < np.abs(samples).max() <= 1.2
+def drawn(part: str, engines: dict[EngineName, float], count: int = 4000) -> list[Voice]:
+    rng = random.Random(3)
+    return [draw_voice(rng, part, engines) for _ in range(count)]
 
 
-@pytest.mark.parametrize("name", ["espeak", "hibari"])
-def test_what_was_spoken_before_does_not_matter(name: EngineName) -> None:
-    rng = random.Random(2)
-    voices = [draw_voice(rng, "test", name) for _ in range(8)]
-    first = [engine(name).speak(TEXT, voice, 7) for voice in voices]
-    backwards = [engine(name).speak(TEXT, voice, 7) for voice in reversed(voices)][::-1]
-    for one, other in zip(first, backwards, strict=True):
-        np.testing.assert_array_equal(one, other)
+def plain(voice: Voice) -> str:
+    """Without espeak's accent, which all parts share."""
+    return f"{voice.engine}:{voice.name.split('+')[-1]}"
 
 
-@pytest.mark.parametrize("name", ["espeak", "hibari"])
-def test_speed_shortens_and_pitch_does_not(name: EngineName) -> None:
-    own = {"espeak": "en+m1", "hibari": "heart"}[name]
-    normal, fast, high = (
-        len(engine(name).speak(TEXT, Voice(name, own, speed, pitch), 1))
-        for speed, pitch in ((1, 1), (1.2, 1), (1, 1.15))
+def test_no_test_voice_is_heard_in_another_part() -> None:
+    test = {plain(voice) for voice in drawn("test", HELD_OUT)}
+    for part in TRAINING:
+        assert not test & {plain(voice) for voice in drawn(part, SEEN)}
+
+
+def test_every_voice_is_either_seen_or_held_out_and_speaks() -> None:
+    assert set(CASTS) == set(ENGINES)
+    for name, cast in CASTS.items():
+        assert not set(cast.seen) & set(cast.held_out)
+        for part, expected in (("base", cast.seen), ("test", cast.held_out)):
+            if expected:
+                spoken = {plain(voice) for voice in drawn(part, {name: 1})}
+                assert spoken == {f"{name}:{voice}" for voice in expected}
+
+
+def test_no_held_out_espeak_voice_has_a_sibling_in_training() -> None:
+    def family(name: str) -> str:
+        return name.rstrip("0123456789") if len(name) > 2 else name  # f1 and f2 are two people
+
+    cast = CASTS["espeak"]
+    assert not {family(name) for name in cast.seen} & {family(name) for name in cast.held_out}
+
+
+@pytest.mark.parametrize("part", TRAINING)
+def test_a_held_out_engine_is_refused_outside_test(part: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"'piper' is held out for part test; part {part} can be spoken by espeak, flite, hibari"
+    ):
+        check_engines({"espeak": 1, "piper": 0.1}, part)
+
+
+def test_an_engine_without_a_held_out_voice_is_refused_in_test() -> None:
+    with pytest.raises(InputError, match=r"'hibari' has no voice held out.* spoken by espeak, flite, piper"):
+        voices("hibari", "test")
+
+
+def test_a_weight_of_nothing_leaves_an_engine_out_and_something_has_to_be_left() -> None:
+    check_engines({"espeak": 1, "piper": 0}, "base")
+    assert {voice.engine for voice in drawn("base", {"espeak": 1, "hibari": 0}, 200)} == {"espeak"}
+    with pytest.raises(InputError, match="no weight is above 0"):
+        check_engines({"espeak": 0}, "base")
+
+
+def test_engines_speak_by_weight() -> None:
+    for part, engines in (("base", SEEN), ("test", HELD_OUT)):
+        share = Counter(voice.engine for voice in drawn(part, engines))
+        for name, weight in engines.items():
+            assert share[name] / 4000 == pytest.approx(weight, abs=0.03)
+
+
+def test_weights_count_against_each_other_in_any_order() -> None:
+    assert drawn("base", {"flite": 2, "espeak": 6, "hibari": 2}, 100) == drawn(
+        "base", {"espeak": 3, "hibari": 1, "flite": 1}, 100
     )
-    assert fast < 0.92 * normal
-    assert abs(high / normal - 1) < 0.1
 
 
-def test_test_variants_are_heard_in_no_other_part() -> None:
-    assert not set(variants("test")) & set(variants("base"))
-    assert variants("base") == variants("train") == variants("dev") == variants("selection")
-
-
-def test_an_unknown_voice_is_named() -> None:
-    with pytest.raises(InputError, match=r"no voice 'en-US\+nobody-at-all'|no voice 'xx'"):
-        engine("espeak").speak(TEXT, Voice("espeak", "xx", 1.0, 1.0), 0)
-
-
-def test_a_missing_engine_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hibari", None)
-    engine.cache_clear()  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match=r"hibari-tts.*pip install 'stc\[corpus\]'"):
-        engine("hibari")
-
-
-@pytest.mark.parametrize("colour", ["white", "pink", "hum"])
-def test_noise_has_the_asked_for_level(colour: str) -> None:
-    tone = np.sin(np.arange(SAMPLE_RATE) * 0.3).astype(np.float32)
-    noisy = apply(tone, Effects(colour, 10.0, None, 0.5, 3))  # type: ignore[arg-type]
-    gain = float(noisy @ tone / (tone @ tone))
-    rest = noisy - gain * tone
-    assert 10 * np.log10(np.mean((gain * tone) ** 2) / np.mean(rest**2)) == pytest.approx(10, abs=0.6)
-    assert np.abs(noisy).max() == pytest.approx(0.5, abs=1e-3)
-
-
-def test_a_room_adds_a_tail() -> None:
-    click = np.zeros(SAMPLE_RATE, dtype=np.float32)
-    click[100] = 1.0
-    wet = apply(click, Effects(None, 0.0, 0.3, 0.9, 3))
-    assert len(wet) == len(click)
-    early, late = np.square(wet[200:1000]).sum(), np.square(wet[3000:4500]).sum()
-    assert early > 100 * late > 0
+def test_speed_and_pitch_vary_for_every_engine() -> None:
+    for part, engines in (("base", SEEN), ("test", HELD_OUT)):
+        for name in engines:
+            mine = drawn(part, {name: 1}, 400)
+            for low, high, values in (
+                (0.85, 1.2, [voice.speed for voice in mine]),
+                (0.85, 1.15, [voice.pitch for voice in mine]),
+            ):
+                assert low <= min(values) < low + 0.02
+                assert high - 0.02 < max(values) <= high

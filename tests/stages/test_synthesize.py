@@ -79,6 +79,24 @@ def test_ogg_is_a_sixth_of_the_size(tmp_path: Path) -> None:
     assert [row.duration for row in wav.rows] == [row.duration for row in ogg.rows]
 
 
+def test_engines_are_weighted_and_the_first_recordings_of_a_longer_run_are_the_same(
+    german: Manifest, tmp_path: Path
+) -> None:
+    more = make(stage(max_seconds=3.0, sentences=14), tmp_path / "more")
+    assert [row.model_dump() for row in more.rows[:12]] == [row.model_dump() for row in german.rows]
+    mixed = make(stage(max_seconds=3.0, engines={"espeak": 1, "hibari": 1}), tmp_path / "mixed")
+    assert 0 < sum(row.sha256 in {other.sha256 for other in german.rows} for row in mixed.rows) < 12
+
+
 def test_a_held_out_engine_is_refused_outside_test() -> None:
-    with pytest.raises(ValidationError, match="'hibari' is held out"):
-        stage(engines=["hibari"])
+    with pytest.raises(ValidationError, match="'piper' is held out for part test; part base can be spoken by espeak"):
+        stage(engines={"piper": 1})
+
+
+def test_an_unknown_engine_or_no_engine_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'espeak', 'flite', 'hibari' or 'piper'"):
+        stage(engines={"festival": 1})
+    with pytest.raises(ValidationError, match="no weight is above 0"):
+        stage(engines={})
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        stage(engines={"espeak": -1})
