@@ -84,7 +84,9 @@ def superlative(stem: str) -> str:
     """Without its ending: ``schnellst``, ``leichtest``."""
     if stem in _IRREGULAR:
         return _IRREGULAR[stem][1]
-    return stem + ("est" if stem.endswith(("t", "d", "s", "z", "ß", "sch", "eu")) else "st")
+    if stem.endswith(("isch", "end")):  # unstressed: praktischst, dringendst
+        return stem + "st"
+    return stem + ("est" if stem.endswith(("t", "d", "s", "z", "x", "ß", "sch", "eu", "au")) else "st")
 
 
 _IRREGULAR = {
@@ -97,8 +99,6 @@ _IRREGULAR = {
     "alt": ("älter", "ältest"),
     "jung": ("jünger", "jüngst"),
     "klug": ("klüger", "klügst"),
-    "überzeugend": ("überzeugender", "überzeugendst"),
-    "spannend": ("spannender", "spannendst"),
 }
 
 
