@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from stc.corpus.german import prepositional
 from stc.corpus.lexicon import Adverbial, Verb
 from stc.corpus.phrases import Person, Phrase, join
 
@@ -204,7 +205,7 @@ class Clause:
         if self.object is None:
             return join(when, no, where)
         if self.verb.preposition:
-            return join(when, no, where, f"{self.verb.preposition} {self.object.case(self.verb.case)}")
+            return join(when, no, where, prepositional(self.verb.preposition, self.object.case(self.verb.case)))
         if self.object.negated is not None:
             phrase = self.object.negated if self.negated and self.object.negated else self.object
             return join(when, where, phrase.case(self.verb.case))

@@ -95,9 +95,9 @@ class Draw:
     def adjective(self, noun: Noun) -> Adjective:
         return self.pick(_adjectives(noun.tags))
 
-    def time(self, kind: str, *, negated: bool = False) -> Adverbial:
-        """``negated``: one that can stand in a negated sentence, which "recently" and "soon" cannot."""
-        return self.pick([time for time in _times(kind) if not negated or time.en not in ("recently", "soon")])
+    def time(self, kind: str, *, vague: bool = True) -> Adverbial:
+        """``vague=False`` leaves out "recently" and "soon", which go ill with negation, modals and 将."""
+        return self.pick([time for time in _times(kind) if vague or time.en not in ("recently", "soon")])
 
     def place(self) -> Adverbial:
         return self.pick(lexicon.PLACES)
@@ -137,7 +137,7 @@ class Draw:
         adjective = None if self.chance(0.8 if noun.has("person") else 0.55) else self.adjective(noun)
         if self.chance(0.55 if not plain else 0.7):
             return singular(self.pick(("the", "the", "this")), noun, adjective)
-        if self.chance(0.3):
+        if self.chance(0.3) and not noun.has("point"):  # a difference is nobody's
             return singular(self.pick(("our", "my", "her", "his", "their")), noun)
         if self.chance(0.5) or plain:
             return plural(self.pick(("the", "these")), noun, adjective)
@@ -175,7 +175,7 @@ class Draw:
             self.object(verb, who, plain=plain or (negated and tense != "past")),
             tense,
             negated,
-            self.time(kind, negated=negated) if time else None,
+            self.time(kind, vague=tense in ("past", "future") and not negated) if time else None,
             self.place() if place and not verb.stative and verb.takes != "place" else None,
         )
 

@@ -113,6 +113,16 @@ def noun(lemma: str, plural: str, gender: Gender, case: Case, *, weak: bool, man
     return lemma
 
 
+_CONTRACTED = {"zu dem": "zum", "zu der": "zur", "von dem": "vom", "an dem": "am"}
+
+
+def prepositional(preposition: str, phrase: str) -> str:
+    """``zu`` and ``dem Bericht`` make ``zum Bericht``."""
+    article, _, rest = phrase.partition(" ")
+    contracted = _CONTRACTED.get(f"{preposition} {article}")
+    return f"{contracted} {rest}" if contracted and rest else f"{preposition} {phrase}"
+
+
 _UNITS = ("null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf")
 _TENS = ("-", "zehn", "zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig")
 

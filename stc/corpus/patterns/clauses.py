@@ -73,9 +73,8 @@ def future(draw: Draw) -> Triple:
 
 @pattern(held_out=True)
 def future_fronted(draw: Draw) -> Triple:
-    clause = draw.clause("future", time=True)
-    while clause.time is None or clause.time.en == "soon":  # 很快就 cannot stand before the subject
-        clause = draw.clause("future", time=True)
+    # 很快就 cannot stand before the subject
+    clause = replace(draw.clause("future"), time=draw.time("future", vague=False))
     return spoken(clause.en_fronted(), clause.de_fronted(), clause.zh_fronted())
 
 
@@ -96,14 +95,12 @@ def modal_negated(draw: Draw) -> Triple:
 
 @pattern(weight=0.8)
 def might(draw: Draw) -> Triple:
-    return stated(draw.clause("might", time=draw.chance(0.5), plain=True, negated=draw.chance(0.3)))
+    return stated(draw.clause("might", time=draw.chance(0.5), plain=True))
 
 
 @pattern()
 def would_like(draw: Draw) -> Triple:
-    clause = draw.clause("would like", subject=PRONOUNS[draw.pick(("I", "we"))], time=True, plain=True)
-    en, de, zh = stated(clause)
-    return en, de, zh.replace("很快就想", "想尽快")
+    return stated(draw.clause("would like", subject=PRONOUNS[draw.pick(("I", "we"))], time=True, plain=True))
 
 
 @pattern(weight=1.5)

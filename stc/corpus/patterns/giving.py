@@ -52,7 +52,7 @@ class _Given:
 def _given(draw: Draw, subject: Phrase, when: str, *, negated: bool = False) -> _Given:
     giving = draw.pick(_GIVINGS)
     who = draw.other(subject) if draw.chance(0.3) else draw.thing("person", plain=True)
-    return _Given(giving, who, draw.thing(giving.takes, plain=True), draw.time(when, negated=negated))
+    return _Given(giving, who, draw.thing(giving.takes, plain=True), draw.time(when, vague=not negated))
 
 
 @pattern(weight=1.5)

@@ -25,14 +25,16 @@ _QUANTITIES = (
     ("the temperature", "die Temperatur", "温度", ("上升", "下降")),
     ("the speed", "die Geschwindigkeit", "速度", ("提高", "降低")),
 )
-_CHANGES = (("increased", "increase", "gestiegen"), ("decreased", "decrease", "gesunken"))
+_CHANGES = (("increased", "increase", "gestiegen", "steigen"), ("decreased", "decrease", "gesunken", "sinken"))
+_PERIODS = [time for time in lexicon.TIMES if time.en in ("last week", "last month", "last year", "last summer")]
+_TO_COME = [time for time in lexicon.TIMES if time.en in ("next week", "next month", "next year", "next summer")]
 
 
 @pattern(weight=1.2)
 def percent(draw: Draw) -> Triple:
     en, de, zh, changes = draw.pick(_QUANTITIES)
-    down, number, time = draw.number(0, 1), draw.number(2, 99), draw.time("past")
-    verb, _, wort = _CHANGES[down]
+    down, number, time = draw.number(0, 1), draw.number(2, 99), draw.pick(_PERIODS)
+    verb, _, wort, _ = _CHANGES[down]
     return spoken(
         f"{en} {verb} by {en_number(number)} percent {time.en}",
         f"{de} ist {time.de} um {german.cardinal(number)} Prozent {wort}",
@@ -40,11 +42,23 @@ def percent(draw: Draw) -> Triple:
     )
 
 
+@pattern(weight=0.8)
+def percent_to_come(draw: Draw) -> Triple:
+    en, de, zh, changes = draw.pick(_QUANTITIES)
+    down, number, time = draw.number(0, 1), draw.number(2, 99), draw.pick(_TO_COME)
+    _, verb, _, wort = _CHANGES[down]
+    return spoken(
+        f"{en} will {verb} by {en_number(number)} percent {time.en}",
+        f"{de} wird {time.de} um {german.cardinal(number)} Prozent {wort}",
+        f"{time.zh}{zh}会{changes[down]}百分之{zh_number(number)}",
+    )
+
+
 @pattern(held_out=True)
 def percent_asked(draw: Draw) -> Triple:
     en, de, zh, changes = draw.pick(_QUANTITIES)
-    down, number, time = draw.number(0, 1), draw.number(2, 99), draw.time("past")
-    _, verb, wort = _CHANGES[down]
+    down, number, time = draw.number(0, 1), draw.number(2, 99), draw.pick(_PERIODS)
+    _, verb, wort, _ = _CHANGES[down]
     return spoken(
         f"did {en} {verb} by {en_number(number)} percent {time.en}",
         f"ist {de} {time.de} um {german.cardinal(number)} Prozent {wort}",
@@ -118,17 +132,19 @@ def from_until(draw: Draw) -> Triple:
     )
 
 
-_SPANS = (("hours", "Stunden", "个小时"), ("days", "Tage", "天"), ("minutes", "Minuten", "分钟"))
+_SPANS = (("hours", "Stunden", "个小时", 2, 8), ("minutes", "Minuten", "分钟", 10, 90))
 
 
 @pattern(weight=0.8)
 def lasted(draw: Draw) -> Triple:
-    phrase = singular(draw.pick(("the", "our", "this")), draw.noun("event exam"))
-    number, (en, de, zh), time = draw.number(2, 20), draw.pick(_SPANS), draw.time("past")
+    noun, (day, tag, ri) = draw.noun("event exam"), draw.pick(lexicon.WEEKDAYS)
+    hours, stunden, xiaoshi, low, high = draw.pick(_SPANS)
+    number = draw.number(low, high)
     return spoken(
-        f"{phrase.en} {time.en} lasted {en_number(number)} {en}",
-        f"{phrase.case('nom')} hat {time.de} {german.cardinal(number)} {de} gedauert",
-        f"{phrase.zh}{time.zh}持续了{zh_count(number, zh)}",
+        f"the {noun.en} on {day} lasted {en_number(number)} {hours}",
+        f"{german.determiner('der', noun.gender, 'nom')} {noun.de} am {tag} hat "
+        f"{german.cardinal(number)} {stunden} gedauert",
+        f"{ri}的{noun.zh}持续了{zh_count(number, xiaoshi)}",
     )
 
 
@@ -158,7 +174,7 @@ def ordinal(draw: Draw) -> Triple:
     noun, kapitel, zhang = draw.pick((("chapter", "das {} Kapitel", "章"), ("part", "der {} Teil", "部分")))
     return spoken(
         f"the {_ORDINALS[number - 1]} {noun} is about {thing.en}",
-        f"{kapitel.format(german.ordinal(number) + 'e')} handelt von {thing.case('dat')}",
+        f"{kapitel.format(german.ordinal(number) + 'e')} handelt {german.prepositional('von', thing.case('dat'))}",
         f"第{zh_number(number)}{zhang}讲的是{thing.zh_as_object}",
     )
 
@@ -211,9 +227,7 @@ def costs(draw: Draw) -> Triple:
         en, de, zh = en_number(number), german.cardinal(number), zh_count(number, "")
     else:
         en, de, zh = f"{en_number(number)} thousand", f"{german.cardinal(number)}tausend", _thousands(number)
-    return spoken(
-        f"{phrase.en} costs {en} euros", f"{phrase.case('nom')} kostet {de} Euro", f"{phrase.zh}的价格是{zh}欧元"
-    )
+    return spoken(f"{phrase.en} costs {en} euros", f"{phrase.case('nom')} kostet {de} Euro", f"{phrase.zh}售价{zh}欧元")
 
 
 @pattern(weight=0.6)

@@ -1,18 +1,19 @@
 """The passive: of the past, of the future, of modals, with and without who did it.
 
 Chinese has no general passive. What is done to a plan or a meeting is told with 被; of a report one says when or by
-whom it was written (是…的), that it was not, or that it has to be (必须 and an object).
+whom it was written (是…的), that it was not, or, without a subject, that one has to or will do it.
 """
 
 from stc.corpus.clause import auxiliary, be, spoken
 from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.german import prepositional
 from stc.corpus.lexicon import Adverbial, Verb
 from stc.corpus.phrases import Phrase
 
 
 def _happened(draw: Draw, *, negated: bool = False) -> tuple[Phrase, Verb, Adverbial]:
     verb, tags = draw.transitive(passive=True)
-    return draw.thing(tags, plain=True), verb, draw.time("past", negated=negated)
+    return draw.thing(tags, plain=True), verb, draw.time("past", vague=not negated)
 
 
 def _zh_done(verb: Verb, thing: Phrase, circumstance: str, *, asked: bool = False) -> str:
@@ -48,9 +49,10 @@ def passive_by(draw: Draw) -> Triple:
     thing, verb, _ = _happened(draw)
     who = draw.person()
     done = f"被{who.zh_as_object}{verb.zh}了" if verb.zh_passive == "被" else f"是{who.zh_as_object}{verb.zh}的"
+    von = prepositional("von", who.case("dat"))
     return spoken(
         f"{thing.en} {be(thing.person, past=True)} {verb.forms[3]} by {who.en}",
-        f"{thing.case('nom')} {auxiliary('wurde', thing.person)} von {who.case('dat')} {verb.de_forms[2]}",
+        f"{thing.case('nom')} {auxiliary('wurde', thing.person)} {von} {verb.de_forms[2]}",
         thing.zh + done,
     )
 
@@ -90,12 +92,11 @@ def that_passive(draw: Draw) -> Triple:
 
 
 def _planned(draw: Draw) -> tuple[Phrase, Verb, Adverbial]:
-    """Something that goes on, with a verb that 将 can stand before; 很快就 cannot follow 在."""
+    """Something that goes on, with a verb that 将 can stand before."""
     while True:
         verb, tags = draw.transitive(passive=True)
-        time = draw.time("future")
-        if verb.durative and verb.zh_passive == "是" and len(verb.zh) == 2 and time.en != "soon":
-            return draw.thing(tags, plain=True), verb, time
+        if verb.durative and verb.zh_passive == "是" and len(verb.zh) == 2:
+            return draw.thing(tags, plain=True), verb, draw.time("future", vague=False)
 
 
 @pattern()
@@ -104,7 +105,7 @@ def passive_future(draw: Draw) -> Triple:
     return spoken(
         f"{thing.en} will be {verb.forms[3]} {time.en}",
         f"{thing.case('nom')} {auxiliary('future', thing.person)} {time.de} {verb.de_forms[2]} werden",
-        f"{thing.zh}将在{time.zh}{verb.zh}",
+        f"{time.zh}将{verb.zh}{thing.zh_as_object}",
     )
 
 

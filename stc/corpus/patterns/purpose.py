@@ -2,13 +2,36 @@
 
 from stc.corpus.clause import Clause, Tense, spoken
 from stc.corpus.draw import Draw, Triple, pattern
-from stc.corpus.phrases import PRONOUNS
+from stc.corpus.phrases import PRONOUNS, Phrase
+
+# What one does for the sake of something else, and what for.
+_MEANS = (
+    "read", "check", "use", "analyze", "collect", "buy", "borrow", "repeat", "discuss", "test", "improve", "write",
+    "translate", "evaluate", "install", "develop", "design", "order", "measure", "change", "edit", "summarize", "visit",
+)  # fmt: skip
+_AIMS = (
+    "solve", "improve", "explain", "prepare", "convince", "correct", "find", "finish", "reach", "avoid", "present",
+    "publish", "answer", "prove", "choose", "help", "describe", "repair", "organize", "evaluate",
+)  # fmt: skip
+
+
+def _short_with(draw: Draw, tense: Tense, subject: Phrase, verbs: tuple[str, ...]) -> Clause:
+    while True:
+        clause = draw.short(tense, words=8, subject=subject)
+        if clause.verb.forms[0] in verbs:
+            return clause
 
 
 def _with_aim(draw: Draw, tense: Tense) -> tuple[Clause, Clause]:
     """A deed and what it is for, done by the same people."""
     subject = draw.subject()
-    return draw.short(tense, words=6, subject=subject), draw.short("future", words=6, subject=subject)
+    return _short_with(draw, tense, subject, _MEANS), _short_with(draw, "future", subject, _AIMS)
+
+
+def _two_deeds(draw: Draw) -> tuple[Clause, Clause]:
+    """What was done, and what was not."""
+    subject = draw.subject()
+    return draw.short(words=7, subject=subject), draw.short("future", words=7, subject=subject)
 
 
 def _to(deed: Clause, aim: Clause) -> Triple:
@@ -41,7 +64,7 @@ def in_order_to_first(draw: Draw) -> Triple:
 
 @pattern()
 def without_doing(draw: Draw) -> Triple:
-    deed, other = _with_aim(draw, "past")
+    deed, other = _two_deeds(draw)
     return spoken(
         f"{deed.en()} without {_gerund(other)}",
         f"{deed.de()}, ohne {other.de_infinitive()}",
@@ -51,7 +74,7 @@ def without_doing(draw: Draw) -> Triple:
 
 @pattern()
 def instead_of(draw: Draw) -> Triple:
-    deed, other = _with_aim(draw, "past")
+    deed, other = _two_deeds(draw)
     return spoken(
         f"instead of {_gerund(other)}, {deed.en()}",
         f"statt {other.de_infinitive()}, {deed.de_inverted()}",

@@ -49,8 +49,7 @@ def have_you_ever(draw: Draw) -> Triple:
 @pattern(weight=0.8)
 def would_you_like(draw: Draw) -> Triple:
     clause = draw.clause("would like", subject=PRONOUNS["you"], time=draw.chance(0.5), plain=True)
-    zh = clause.zh().replace("很快就想", "想尽快")
-    return spoken(clause.en_question(), clause.de_inverted(), zh + "吗", "?")
+    return spoken(clause.en_question(), clause.de_inverted(), clause.zh() + "吗", "?")
 
 
 @pattern(weight=0.8)
@@ -95,7 +94,7 @@ def could_you_please(draw: Draw) -> Triple:
     return spoken(
         f"could you please {clause.en_predicate()}",
         f"könnten Sie bitte {clause.de_infinitive(zu=False)}",
-        f"您能{clause.zh_bare()}吗",
+        f"能请您{clause.zh_bare()}吗",
         "?",
     )
 

@@ -156,7 +156,7 @@ def _two(draw: Draw) -> tuple[Phrase, Clause, Phrase, Phrase]:
     verb, tags = draw.transitive()
     first, second = draw.noun(tags), draw.noun(tags)
     while second is first:
-        (verb, tags) = draw.transitive()
+        verb, tags = draw.transitive()
         first, second = draw.noun(tags), draw.noun(tags)
     subject = draw.subject()
     return subject, Clause(subject, verb, None, "past"), singular("the", first), singular("the", second)

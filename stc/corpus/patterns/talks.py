@@ -13,9 +13,12 @@ def today_about(draw: Draw) -> Triple:
         (("today I will talk about {}", "heute werde ich über {} sprechen", "今天我要谈谈{}", 1),
          ("my talk today is about {}", "in meinem Vortrag geht es heute um {}", "我今天的演讲是关于{}的", 1),
          ("let me begin with {}", "lassen Sie mich mit {} beginnen", "我先来讲{}", 2),
-         ("now we come to {}", "jetzt kommen wir zu {}", "现在我们来看{}", 2))
+         ("now we come to {}", "jetzt kommen wir {}", "现在我们来看{}", 2))
     )  # fmt: skip
-    return spoken(en.format(thing.en), de.format(thing.de[case]), zh.format(thing.zh_as_object))
+    what = thing.de[case]
+    if zh.startswith("现在"):
+        what = german.prepositional("zu", what)
+    return spoken(en.format(thing.en), de.format(what), zh.format(thing.zh_as_object))
 
 
 _SLIDES = (
@@ -75,15 +78,15 @@ def thanks_for(draw: Draw) -> Triple:
     noun = draw.noun("event text find idea plan question")
     while noun.has("error") or noun.has("point"):
         noun = draw.noun("event text find idea plan question")
-    adjective = draw.adjective(noun) if draw.chance(0.4) and not noun.has("find") else None
-    thing, (day, tag, ri) = singular("your", noun, adjective), draw.pick(lexicon.WEEKDAYS)
-    core = (adjective.zh if adjective else "") + noun.zh
+    day, tag, ri = draw.pick(lexicon.WEEKDAYS)
     if draw.chance(0.5):
-        return spoken(f"thank you for {thing.en}", f"vielen Dank für {thing.case('acc')}", f"感谢您的{core}")
+        thing = singular("your", noun, draw.adjective(noun) if draw.chance(0.6) and not noun.has("find") else None)
+        return spoken(f"thank you for {thing.en}", f"vielen Dank für {thing.case('acc')}", f"感谢{thing.zh}")
+    thing = singular("your", noun)
     return spoken(
         f"thank you very much for {thing.en} on {day}",
         f"vielen herzlichen Dank für {thing.case('acc')} am {tag}",
-        f"非常感谢您{ri}的{core}",
+        f"非常感谢您{ri}的{noun.zh}",
     )
 
 
@@ -116,13 +119,13 @@ def questions_about(draw: Draw) -> Triple:
     if draw.chance(0.5):
         return spoken(
             f"does anyone have questions about {thing.en}",
-            f"hat jemand Fragen zu {thing.case('dat')}",
+            f"hat jemand Fragen {german.prepositional('zu', thing.case('dat'))}",
             f"关于{thing.zh_as_object}，大家有问题吗",
             "?",
         )
     return spoken(
         f"if you have questions about {thing.en}, please ask me",
-        f"wenn Sie Fragen zu {thing.case('dat')} haben, fragen Sie mich bitte",
+        f"wenn Sie Fragen {german.prepositional('zu', thing.case('dat'))} haben, fragen Sie mich bitte",
         f"如果您对{thing.zh_as_object}有疑问，请问我",
     )
 

@@ -19,9 +19,10 @@ def while_doing(draw: Draw) -> Triple:
     )
 
 
-def _two(draw: Draw, first: Tense, second: Tense) -> tuple[Clause, Clause]:
-    subject = PRONOUNS[draw.pick(("I", "we", "he", "she", "they"))]  # said twice
-    return draw.short(first, words=6, subject=subject), draw.short(second, words=6, subject=subject)
+def _two(draw: Draw, first: Tense, second: Tense, *, subject: str = "") -> tuple[Clause, Clause]:
+    """Both about the same people, by a pronoun because they are named twice."""
+    who = PRONOUNS[subject or draw.pick(("I", "we", "he", "she", "they"))]
+    return draw.short(first, words=6, subject=who), draw.short(second, words=6, subject=who)
 
 
 def _before(first: Clause, second: Clause) -> Triple:
@@ -37,7 +38,7 @@ def before(draw: Draw) -> Triple:
     return _before(*_two(draw, "past", "past"))
 
 
-@pattern()
+@pattern(weight=1.5)
 def before_future(draw: Draw) -> Triple:
     first, second = _two(draw, "future", "future")
     return _before(replace(first, tense="present"), second)
@@ -45,7 +46,8 @@ def before_future(draw: Draw) -> Triple:
 
 @pattern(held_out=True)
 def before_modal(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", draw.pick(("must", "should")))
+    subject = draw.pick(("we", "he", "she", "they"))
+    first, second = _two(draw, "future", draw.pick(("must", "should")), subject=subject)
     return _before(replace(first, tense="present"), second)
 
 
@@ -56,6 +58,31 @@ def after(draw: Draw) -> Triple:
         f"after {first.en()}, {second.en()}",
         f"nachdem {first.de_final()}, {second.de_inverted()}",
         f"{first.subject.zh}{first.zh_bare('了')}之后，{second.zh_predicate()}",
+    )
+
+
+@pattern(weight=1.8)
+def as_soon_as(draw: Draw) -> Triple:
+    first, second = _two(draw, "future", "future")
+    now = replace(first, tense="present")
+    return spoken(
+        f"as soon as {now.en()}, {second.en()}",
+        f"sobald {now.de_final()}, {second.de_inverted()}",
+        f"{now.subject.zh}一{now.zh_bare()}，就会{second.zh_bare()}",
+    )
+
+
+_WAITING = (
+    ("we will wait", "wir werden warten", "我们会等到"),
+    ("they want to stay here", "sie wollen hier bleiben", "他们想在这里待到"),
+)
+
+
+@pattern(weight=1.5)
+def until(draw: Draw) -> Triple:
+    (en, de, zh), clause = draw.pick(_WAITING), replace(draw.short("future"), tense="present")
+    return spoken(
+        f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{clause.subject.zh}{clause.zh_bare()}为止"
     )
 
 

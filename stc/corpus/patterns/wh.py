@@ -1,6 +1,8 @@
 """Questions for who, what, which, when, where, why, how and how many."""
 
-from stc.corpus import german
+from dataclasses import replace
+
+from stc.corpus import german, lexicon
 from stc.corpus.clause import Clause, Tense, spoken
 from stc.corpus.draw import Draw, Triple, pattern
 from stc.corpus.lexicon import Adverbial, Noun, Verb
@@ -73,7 +75,8 @@ def who(draw: Draw) -> Triple:
 
 @pattern()
 def who_will(draw: Draw) -> Triple:
-    clause = draw.clause("future", time=True, subject=fixed("who", "wer", "谁"), plain=True)
+    clause = draw.clause("future", subject=fixed("who", "wer", "谁"), plain=True)
+    clause = replace(clause, time=draw.time("future", vague=False))
     return spoken(clause.en(), clause.de(), clause.zh(), "?")
 
 
@@ -129,16 +132,19 @@ def how_many(draw: Draw) -> Triple:
 
 @pattern(held_out=True)
 def how_many_will(draw: Draw) -> Triple:
-    return _how_many(draw, "future", draw.time("future"))
+    return _how_many(draw, "future", draw.time("future", vague=False))
 
 
 @pattern(weight=0.6)
 def how_long(draw: Draw) -> Triple:
-    phrase, time = singular(draw.pick(("the", "our", "this")), draw.noun("event exam")), draw.time("future")
+    phrase, (city, stadt, shi) = (
+        singular(draw.pick(("the", "this")), draw.noun("event exam")),
+        draw.pick(lexicon.CITIES),
+    )
     return spoken(
-        f"how long will {phrase.en} last {time.en}",
-        f"wie lange wird {phrase.case('nom')} {time.de} dauern",
-        f"{phrase.zh}{time.zh.removesuffix('就')}会持续多久",
+        f"how long will {phrase.en} in {city} last",
+        f"wie lange wird {phrase.case('nom')} in {stadt} dauern",
+        f"{shi}的{phrase.zh}会持续多久",
         "?",
     )
 
