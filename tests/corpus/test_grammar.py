@@ -37,7 +37,7 @@ def test_the_part_of_a_sentence_ignores_case_and_punctuation() -> None:
 
 
 def test_other_seeds_stay_in_the_part() -> None:
-    texts = {part: {s.en for seed in range(2) for s in generate(seed, 300, part=part)} for part in PARTS}
+    texts = {part: {s.en for seed in range(2) for s in generate(seed, 150, part=part)} for part in PARTS}
     for part in PARTS:
         assert all(part_of(text) == part for text in texts[part])
 
@@ -50,7 +50,7 @@ def test_held_out_patterns_appear_in_test_only(parts: dict[Part, list[Sentence]]
 
 def test_an_english_sentence_has_one_translation(parts: dict[Part, list[Sentence]]) -> None:
     translations: dict[str, tuple[str, str]] = {}
-    again = [sentence for part in PARTS for sentence in generate(4, 2000, part=part)]
+    again = [sentence for part in PARTS for sentence in generate(4, 1000, part=part)]
     for sentence in [s for sentences in parts.values() for s in sentences] + again:
         assert translations.setdefault(sentence.en, (sentence.de, sentence.zh)) == (sentence.de, sentence.zh)
 

@@ -119,7 +119,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("invite invites invited invited inviting", "laden lädt eingeladen", "邀请", "person", prefix="ein",
          durative=False),
     Verb("call calls called called calling", "rufen ruft angerufen", "给{}打~电话", "person", prefix="an"),
-    Verb("meet meets met met meeting", "treffen trifft getroffen", "见到", "person", durative=False),
+    Verb("meet meets met met meeting", "treffen trifft getroffen", "见", "person", durative=False),
     Verb("welcome welcomes welcomed welcomed welcoming", "begrüßen begrüßt begrüßt", "迎接", "person"),
     Verb("accompany accompanies accompanied accompanied accompanying", "begleiten begleitet begleitet", "陪同",
          "person"),

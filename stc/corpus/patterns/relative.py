@@ -10,13 +10,13 @@ from stc.corpus.lexicon import Noun
 from stc.corpus.phrases import PRONOUNS, Phrase, plural, singular
 
 
-def _relative(draw: Draw) -> tuple[Phrase, str, str, str]:
+def _relative(draw: Draw, *, subject: Phrase | None = None) -> tuple[Phrase, str, str, str]:
     """A thing, and the clause about it in the three languages; Chinese before the noun."""
     verb, tags = draw.transitive()
     noun = draw.noun(tags)
     many = draw.chance(0.35)
     head = plural("the", noun) if many else singular("the", noun)
-    clause = Clause(draw.subject(), verb, None, "past", time=draw.time("past") if draw.chance(0.7) else None)
+    clause = Clause(subject or draw.subject(), verb, None, "past", time=draw.time("past") if draw.chance(0.7) else None)
     key = "p" if many else noun.gender
     zh = clause.zh(aspect=False) + "的" + ("那些" if many else "那" + noun.classifier) + noun.zh
     return head, clause.en(), f"{relative_pronoun(key, 'acc')} {clause.de_final()}", zh
@@ -39,7 +39,8 @@ def relative_subject(draw: Draw) -> Triple:
 
 @pattern(held_out=True)
 def relative_object(draw: Draw) -> Triple:
-    head, en, de, zh = _relative(draw)
+    # by someone else than who needs it, for a pronoun said twice is clumsy in Chinese
+    head, en, de, zh = _relative(draw, subject=draw.pick((PRONOUNS["he"], PRONOUNS["she"], draw.person())))
     verb = draw.pick([verb for verb in lexicon.VERBS if verb.forms[0] in ("need", "understand")])
     clause = Clause(PRONOUNS[draw.pick(("I", "we", "they"))], verb, head, "present")
     return spoken(f"{clause.en()} {en}", f"{clause.de()}, {de}", f"{clause.subject.zh}{verb.zh}{zh}")
