@@ -64,6 +64,8 @@ def _verbs(tense: Tense, tags: str) -> list[Verb]:
     good = [verb for verb in lexicon.VERBS if not wanted or wanted & set(verb.takes.split())]
     if tense == "progressive":
         return [verb for verb in good if verb.durative and not verb.stative]
+    if tense in ("can", "must", "should", "want", "would like", "had to"):
+        good = [verb for verb in good if verb.willed]
     return [verb for verb in good if verb.stative == (tense == "present")]
 
 

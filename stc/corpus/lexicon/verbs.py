@@ -18,7 +18,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("sign signs signed signed signing", "unterschreiben unterschreibt unterschrieben", "签署", "contract",
          durative=False),
     Verb("receive receives received received receiving", "erhalten erhält erhalten", "收到", "mail", durative=False,
-         zh_passive=""),
+         zh_passive="", willed=False),
     Verb("delete deletes deleted deleted deleting", "löschen löscht gelöscht", "删除", "file", durative=False,
          zh_passive="被"),
     Verb("save saves saved saved saving", "speichern speichert gespeichert", "保存", "file data", durative=False),

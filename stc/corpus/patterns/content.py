@@ -25,7 +25,7 @@ _UNKNOWN = (
 @pattern(weight=1.5)
 def that(draw: Draw) -> Triple:
     en, de, zh = draw.pick(_OPINIONS)
-    clause = draw.short(draw.pick(("future", "must", "can")))
+    clause = draw.short(draw.pick(("future", "can") if en == "I hope" else ("future", "must", "can")))
     return spoken(f"{en} that {clause.en()}", f"{de}, dass {clause.de_final()}", f"{zh}，{clause.zh()}")
 
 
@@ -87,7 +87,7 @@ _INTENTIONS = (
 @pattern(weight=1.5)
 def decided_to(draw: Draw) -> Triple:
     (en, de, zh), subject = draw.pick(_INTENTIONS), draw.subject()
-    deed, time = draw.short("future", subject=subject), draw.time("past")
+    deed, time = draw.short("want", subject=subject), draw.time("past")
     finite = auxiliary("haben", subject.person)
     return spoken(
         f"{time.en} {subject.en} {en} to {deed.en_infinitive()}",
@@ -112,7 +112,7 @@ def hope_to(draw: Draw) -> Triple:
 def asked_to(draw: Draw) -> Triple:
     subject = draw.person()
     who = draw.other(subject) if draw.chance(0.5) else draw.thing("person", plain=True)
-    deed = draw.short("future", words=6, subject=who)
+    deed = draw.short("want", words=8, subject=who)
     return spoken(
         f"{subject.en} asked {who.en} to {deed.en_infinitive()}",
         f"{subject.case('nom')} {auxiliary('haben', subject.person)} {who.case('acc')} gebeten, {deed.de_infinitive()}",

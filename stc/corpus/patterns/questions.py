@@ -61,7 +61,7 @@ _REQUESTED = "text idea system data plan question problem file"
 
 
 def _requested(draw: Draw, subject: str, *, time: bool = False, place: bool = False, negated: bool = False) -> Clause:
-    verb = draw.verb("future", _REQUESTED)
+    verb = draw.verb("want", _REQUESTED)
     when = draw.time("future") if time else None
     where = draw.place() if place else None
     who = PRONOUNS[subject]
@@ -123,7 +123,7 @@ def will_be_in(draw: Draw) -> Triple:
 
 
 @pattern(weight=0.7)
-def have_we_enough(draw: Draw) -> Triple:
+def do_we_have(draw: Draw) -> Triple:
     phrase = counted(draw.number(2, 20), draw.noun("device chart data"))
     who, haben = draw.pick(((PRONOUNS["we"], "haben"), (PRONOUNS["they"], "haben")))
     return spoken(

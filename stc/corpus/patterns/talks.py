@@ -54,6 +54,8 @@ _TALKS = (
 def show_how(draw: Draw) -> Triple:
     (where, wo, nali), subject = draw.pick(_TALKS), PRONOUNS[draw.pick(("we", "they"))]
     clause = draw.short("can", subject=subject)
+    while not clause.verb.plain_object or clause.verb.takes == "person":
+        clause = draw.short("can", subject=subject)
     return spoken(
         f"{where} I want to show how {clause.en()}",
         f"{wo} will ich zeigen, wie {clause.de_final()}",
