@@ -90,7 +90,7 @@ def test_chinese_is_chinese(parts: dict[Part, list[Sentence]]) -> None:
         assert re.fullmatch(r"(?:[\u4e00-\u9fff]|\d{4}年|，)+[。？]", sentence.zh), sentence.zh
         assert not re.search(r"(?<![十第])二[个位名份篇本封场次台张段项种门家所辆部块款条]", sentence.zh), sentence.zh
         assert "的的" not in sentence.zh
-        assert not re.search("没有[^，。]{0,2}了|不.{0,2}过了", sentence.zh), sentence.zh
+        assert not re.search("没有[^，。]{0,2}了", sentence.zh), sentence.zh
 
 
 def test_german_separable_verbs_part_in_main_clauses_and_join_in_subordinate_ones(

@@ -40,7 +40,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("prove proves proved proved proving", "beweisen beweist bewiesen", "证明", "claim", durative=False),
     Verb("share shares shared shared sharing", "teilen teilt geteilt", "分享", "data file", durative=False),
     Verb("choose chooses chose chosen choosing", "wählen wählt ausgewählt", "选择", "choice", prefix="aus",
-         durative=False),
+         durative=False, zh_passive=""),
     Verb("accept accepts accepted accepted accepting", "nehmen nimmt angenommen", "接受", "plan", prefix="an",
          durative=False, zh_passive="被"),
     Verb("approve approves approved approved approving", "genehmigen genehmigt genehmigt", "批准", "plan",

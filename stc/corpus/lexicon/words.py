@@ -36,8 +36,8 @@ class Verb:
     object. ``stative`` verbs stand in the simple present without an adverb of frequency; only ``durative`` ones are in
     progress or repeated. ``zh`` with ``{}`` says where the object stands, ``~`` where the aspect particle does; plain
     verbs have both right after them. ``zh_passive``: a past passive reads 是…的, or 被 where what happened is done to
-    the thing; empty for verbs that Chinese does not turn around. Nobody wants, has or decides to do what is not ``willed``, such as
-    receiving.
+    the thing; empty for verbs that Chinese does not turn around. Nobody wants, has or decides to do what
+    is not ``willed``, such as receiving.
     """
 
     en: str

@@ -18,7 +18,7 @@ _UNKNOWN = (
     ("I do not know", "ich weiß nicht", "我不知道"),
     ("nobody knows", "niemand weiß", "没有人知道"),
     ("we want to know", "wir wollen wissen", "我们想知道"),
-    ("she is asking", "sie fragt", "她在问"),
+    ("she is asking", "sie fragt", "她在问，"),
 )
 
 
