@@ -9,12 +9,11 @@ from functools import cache
 from typing import TypeVar
 
 from stc.corpus import lexicon
-from stc.corpus.clause import Clause, Tense
+from stc.corpus.clause import Clause, Tense, Triple
 from stc.corpus.lexicon import Adjective, Adverbial, Noun, Verb
-from stc.corpus.phrases import PRONOUNS, Phrase, counted, fixed, plural, singular
+from stc.corpus.phrases import OBJECTS, PRONOUNS, Phrase, counted, fixed, plural, singular
 
 T = TypeVar("T")
-Triple = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,16 @@ def _verbs(tense: Tense, tags: str) -> list[Verb]:
     good = [verb for verb in lexicon.VERBS if not wanted or wanted & set(verb.takes.split())]
     if tense == "progressive":
         return [verb for verb in good if verb.durative and not verb.stative]
+    if tense in ("can", "must", "should", "want", "would like", "had to"):
+        good = [verb for verb in good if verb.willed]
     return [verb for verb in good if verb.stative == (tense == "present")]
+
+
+@cache
+def _transitive(passive: bool) -> list[tuple[Verb, str]]:
+    verbs = [verb for verb in lexicon.VERBS if verb.plain_object and not verb.stative]
+    tagged = [(verb, " ".join(tag for tag in verb.takes.split() if tag != "person")) for verb in verbs]
+    return [(verb, tags) for verb, tags in tagged if tags and (verb.zh_passive or not passive)]
 
 
 class Draw:
@@ -89,8 +97,9 @@ class Draw:
     def adjective(self, noun: Noun) -> Adjective:
         return self.pick(_adjectives(noun.tags))
 
-    def time(self, kind: str) -> Adverbial:
-        return self.pick(_times(kind))
+    def time(self, kind: str, *, vague: bool = True) -> Adverbial:
+        """``vague=False`` leaves out "recently" and "soon", which go ill with negation, modals and 将."""
+        return self.pick([time for time in _times(kind) if vague or time.en not in ("recently", "soon")])
 
     def place(self) -> Adverbial:
         return self.pick(lexicon.PLACES)
@@ -99,35 +108,50 @@ class Draw:
         """A subject that is not a pronoun."""
         kind = self.number(1, 10)
         noun = self.noun("person")
-        if kind <= 4:
-            name = self.pick(lexicon.NAMES)
-            return fixed(name.en, name.en, name.zh, key="m")
-        if kind <= 6:
+        if kind <= 3:
+            return self.name()
+        if kind <= 5:
             return singular(self.pick(("the", "our", "my")), noun)
+        if kind == 6:
+            return singular(self.pick(("the", "our")), noun, self.adjective(noun))
         if kind <= 8:
             return plural(self.pick(("the", "our")), noun)
         name = self.pick(lexicon.SURNAMES)
         return fixed(f"Professor {name.en}", f"Professor {name.en}", f"{name.zh}教授", key="m")
+
+    def name(self) -> Phrase:
+        name = self.pick(lexicon.NAMES)
+        return fixed(name.en, name.en, name.zh, key="m")
 
     def subject(self) -> Phrase:
         if self.chance(0.5):
             return PRONOUNS[self.pick(("I", "we", "he", "she", "they"))]
         return self.person()
 
+    def other(self, subject: Phrase) -> Phrase:
+        """An object pronoun that is not the subject's own."""
+        first = subject.person in ("1s", "1p")
+        return OBJECTS[self.pick(("he", "she", "they", "you") if first else ("I", "we"))]
+
     def thing(self, tags: str, *, plain: bool = False) -> Phrase:
         """An object: definite, possessive, indefinite or counted; ``plain`` leaves the last two out."""
         noun = self.noun(tags)
-        is_person = "person" in noun.tags.split()
-        adjective = None if is_person or self.chance(0.55) else self.adjective(noun)
+        adjective = None if self.chance(0.8 if noun.has("person") else 0.55) else self.adjective(noun)
         if self.chance(0.55 if not plain else 0.7):
             return singular(self.pick(("the", "the", "this")), noun, adjective)
-        if self.chance(0.3):
-            return singular(self.pick(("our", "my", "her", "his")), noun)
+        if self.chance(0.3) and not noun.has("point"):  # a difference is nobody's
+            return singular(self.pick(("our", "my", "her", "his", "their")), noun)
         if self.chance(0.5) or plain:
             return plural(self.pick(("the", "these")), noun, adjective)
         if self.chance(0.6):
             return singular("a", noun, adjective)
         return counted(self.number(2, 12), noun, adjective)
+
+    def object(self, verb: Verb, subject: Phrase, *, plain: bool = False) -> Phrase:
+        """What ``verb`` may be done to; for people sometimes a pronoun."""
+        if "person" in verb.takes.split() and self.chance(0.25):
+            return self.other(subject)
+        return self.thing(verb.takes, plain=plain)
 
     def verb(self, tense: Tense, tags: str = "") -> Verb:
         """One that can stand in ``tense``; with ``tags``, one whose object may be such a noun."""
@@ -145,16 +169,30 @@ class Draw:
     ) -> Clause:
         """A clause with a fitting object; ``time`` and ``place`` add adverbials, ``plain`` keeps it definite."""
         verb = self.verb(tense)
-        kind = {"past": "past"}.get(tense, "future")
+        kind = {"past": "past", "had to": "past", "could": "past"}.get(tense, "future")
+        who = subject or self.subject()
         return Clause(
-            subject or self.subject(),
+            who,
             verb,
-            self.thing(verb.takes, plain=plain or (negated and tense != "past")),
+            self.object(verb, who, plain=plain or (negated and tense != "past")),
             tense,
             negated,
-            self.time(kind) if time else None,
-            self.place() if place and not verb.stative else None,
+            self.time(kind, vague=tense in ("past", "future") and not negated) if time else None,
+            self.place() if place and not verb.stative and verb.takes != "place" else None,
         )
+
+    def short(
+        self, tense: Tense = "past", *, words: int = 7, negated: bool = False, subject: Phrase | None = None
+    ) -> Clause:
+        """A clause with a definite object, of at most ``words`` English words."""
+        while True:
+            clause = self.clause(tense, plain=True, negated=negated, subject=subject)
+            if len(clause.en().split()) <= words:
+                return clause
+
+    def transitive(self, *, passive: bool = False) -> tuple[Verb, str]:
+        """A verb with a bare object that is no person, and the tags of that object."""
+        return self.pick(_transitive(passive))
 
     def habit(self) -> Clause:
         """Something done regularly."""

@@ -84,7 +84,9 @@ def superlative(stem: str) -> str:
     """Without its ending: ``schnellst``, ``leichtest``."""
     if stem in _IRREGULAR:
         return _IRREGULAR[stem][1]
-    return stem + ("est" if stem.endswith(("t", "d", "s", "z", "ß", "sch", "eu")) else "st")
+    if stem.endswith(("isch", "end")):  # unstressed: praktischst, dringendst
+        return stem + "st"
+    return stem + ("est" if stem.endswith(("t", "d", "s", "z", "x", "ß", "sch", "eu", "au")) else "st")
 
 
 _IRREGULAR = {
@@ -97,8 +99,6 @@ _IRREGULAR = {
     "alt": ("älter", "ältest"),
     "jung": ("jünger", "jüngst"),
     "klug": ("klüger", "klügst"),
-    "überzeugend": ("überzeugender", "überzeugendst"),
-    "spannend": ("spannender", "spannendst"),
 }
 
 
@@ -111,6 +111,16 @@ def noun(lemma: str, plural: str, gender: Gender, case: Case, *, weak: bool, man
     if case == "gen" and gender != "f":
         return lemma + ("es" if lemma.endswith(("s", "ß", "x", "z")) else "s")
     return lemma
+
+
+_CONTRACTED = {"zu dem": "zum", "zu der": "zur", "von dem": "vom", "an dem": "am"}
+
+
+def prepositional(preposition: str, phrase: str) -> str:
+    """``zu`` and ``dem Bericht`` make ``zum Bericht``."""
+    article, _, rest = phrase.partition(" ")
+    contracted = _CONTRACTED.get(f"{preposition} {article}")
+    return f"{contracted} {rest}" if contracted and rest else f"{preposition} {phrase}"
 
 
 _UNITS = ("null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf")

@@ -18,7 +18,8 @@ class Phrase:
 
     ``zh_object`` differs from ``zh`` for people: bare as a subject (教授), with a classifier as an object (这位教授).
     ``key`` is the gender, or ``p``, which a relative pronoun agrees with. ``negated``: how an indefinite phrase reads
-    under negation (kein, and no 一个 in Chinese); None for a definite one.
+    under negation (kein, and no 一个 in Chinese); None for a definite one. A ``pronoun`` as an object comes before
+    German adverbials.
     """
 
     en: str
@@ -28,6 +29,7 @@ class Phrase:
     key: str = "n"
     zh_object: str = ""
     negated: Phrase | None = None
+    pronoun: bool = False
 
     def case(self, case: Case) -> str:
         return self.de[("nom", "acc", "dat", "gen").index(case)]
@@ -51,12 +53,19 @@ PRONOUNS = {
     "you": Phrase("you", ("Sie", "Sie", "Ihnen", ""), "您", "3p"),
 }
 
+# The same as objects: "us", uns, 我们.
+OBJECTS = {
+    subject: replace(PRONOUNS[subject], en=en, pronoun=True)
+    for subject, en in (("I", "me"), ("we", "us"), ("he", "him"), ("she", "her"), ("they", "them"), ("you", "you"))
+}
+
 # English determiner → (German stem, Chinese prefix before the classifier, Chinese classifier wanted).
 _DETERMINERS: dict[str, tuple[str, str, bool]] = {
     "the": ("der", "这", True),
     "this": ("dies", "这", True),
     "a": ("ein", "一", True),
     "my": ("mein", "我的", False),
+    "their": ("ihr", "他们的", False),
     "our": ("unser", "我们的", False),
     "his": ("sein", "他的", False),
     "her": ("ihr", "她的", False),
@@ -111,15 +120,24 @@ def _cases(noun: Noun, stem: str, adjective: Adjective | None, key: str) -> tupl
     return one("nom"), one("acc"), one("dat"), one("gen")
 
 
+def _starts_with_vowel(word: str) -> bool:
+    return word[0] in "aeio" or word.startswith("ur")  # other words in u- begin as "you" does
+
+
+def _before(zh: str, adjective: Adjective | None) -> str:
+    """A Chinese possessive, which goes without 的 before an adjective that has its own: 我们著名的教授."""
+    return zh.removesuffix("的") if adjective and adjective.zh.endswith("的") else zh
+
+
 def singular(determiner: str, noun: Noun, adjective: Adjective | None = None) -> Phrase:
     """``the report``, ``a new idea``, ``our method``; determiners are those of ``_DETERMINERS``."""
     stem, zh, classified = _DETERMINERS[determiner]
     described = (adjective.en + " " if adjective else "") + noun.en
-    article = "an" if determiner == "a" and described[0] in "aeio" else determiner  # every word in u- here is a "you-"
+    article = "an" if determiner == "a" and _starts_with_vowel(described) else determiner
     core = (adjective.zh if adjective else "") + noun.zh
+    zh = _before(zh, adjective)
     counted = zh + (noun.classifier if classified else "") + core
-    person = "person" in noun.tags.split()
-    bare = person and determiner == "the"
+    bare = noun.has("person") and determiner == "the" and adjective is None
     return Phrase(
         f"{article} {described}",
         _cases(noun, stem, adjective, noun.gender),
@@ -138,6 +156,8 @@ def plural(determiner: str, noun: Noun, adjective: Adjective | None = None) -> P
         "these": ("dies", "这些"),
         "our": ("unser", "我们的"),
         "their": ("ihr", "他们的"),
+        "my": ("mein", "我的"),
+        "his": ("sein", "他的"),
         "all the": ("all", "所有"),
         "many": ("viele", "许多"),
         "some": ("einige", "一些"),
@@ -152,11 +172,12 @@ def plural(determiner: str, noun: Noun, adjective: Adjective | None = None) -> P
     else:
         cases = _cases(noun, stem, adjective, "p")
     core = (adjective.zh if adjective else "") + noun.zh
-    bare = "person" in noun.tags.split() and determiner == "the"
+    zh = _before(zh, adjective)
+    bare = noun.has("person") and determiner == "the" and adjective is None
     return Phrase(
         join(determiner, adjective.en if adjective else "", noun.plural),
         cases,
-        f"{core}们" if bare else zh + core,
+        core + ("" if core.endswith("人员") else "们") if bare else zh + core,
         "3p",
         "p",
         zh_object=f"这些{core}" if bare else "",

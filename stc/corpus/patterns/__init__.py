@@ -1,5 +1,22 @@
 """The sentence patterns, by what they are about. Importing this package registers them all."""
 
-from stc.corpus.patterns import clauses, compound, description, questions, talks
+from stc.corpus.patterns import (
+    clauses,
+    content,
+    description,
+    giving,
+    numbers,
+    passive,
+    purpose,
+    questions,
+    reasons,
+    relative,
+    talks,
+    timing,
+    wh,
+)
 
-__all__ = ["clauses", "compound", "description", "questions", "talks"]
+__all__ = [
+    "clauses", "content", "description", "giving", "numbers", "passive", "purpose", "questions", "reasons", "relative",
+    "talks", "timing", "wh",
+]  # fmt: skip

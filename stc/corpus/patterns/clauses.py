@@ -1,121 +1,131 @@
 """One clause: who does what, in every tense, affirmed and negated."""
 
-from stc.corpus.clause import Clause, auxiliary, sentence
+from dataclasses import replace
+
+from stc.corpus import german, lexicon
+from stc.corpus.clause import Clause, spoken, stated
 from stc.corpus.draw import Draw, Triple, pattern
-from stc.corpus.phrases import Phrase
-
-
-def said(clause: Clause) -> Triple:
-    return sentence(clause.en()), sentence(clause.de()), clause.zh() + "。"
+from stc.corpus.lexicon import Adverbial
+from stc.corpus.phrases import PRONOUNS, en_number, join, zh_count
 
 
 @pattern(weight=2)
 def past(draw: Draw) -> Triple:
-    return said(draw.clause("past", time=True, place=draw.chance(0.4)))
+    return stated(draw.clause("past", time=True, place=draw.chance(0.4)))
 
 
 @pattern(weight=1.5)
 def past_fronted(draw: Draw) -> Triple:
     clause = draw.clause("past", time=True, place=draw.chance(0.4))
-    return sentence(clause.en_fronted()), sentence(clause.de_fronted()), clause.zh_fronted() + "。"
+    return spoken(clause.en_fronted(), clause.de_fronted(), clause.zh_fronted())
 
 
 @pattern()
 def past_negated(draw: Draw) -> Triple:
-    return said(draw.clause("past", time=True, negated=True))
+    return stated(draw.clause("past", time=True, negated=True))
 
 
 @pattern(weight=1.5)
 def progressive(draw: Draw) -> Triple:
-    return said(draw.clause("progressive", place=draw.chance(0.6)))
+    return stated(draw.clause("progressive", place=draw.chance(0.6)))
+
+
+@pattern(weight=0.7)
+def progressive_negated(draw: Draw) -> Triple:
+    return stated(draw.clause("progressive", negated=True))
+
+
+@pattern()
+def still(draw: Draw) -> Triple:
+    clause = draw.clause("progressive", plain=True, place=draw.chance(0.4))
+    return stated(replace(clause, often=Adverbial("still", "immer noch", "还", "frequency")))
 
 
 @pattern()
 def perfect(draw: Draw) -> Triple:
-    return said(draw.clause("perfect", plain=True))
+    return stated(draw.clause("perfect", plain=True))
 
 
 @pattern()
 def perfect_negated(draw: Draw) -> Triple:
-    return said(draw.clause("perfect", negated=True))
+    return stated(draw.clause("perfect", negated=True))
+
+
+@pattern()
+def never(draw: Draw) -> Triple:
+    return stated(draw.clause("never", plain=True))
+
+
+@pattern()
+def had_to(draw: Draw) -> Triple:
+    return stated(draw.clause("had to", time=True, place=draw.chance(0.3)))
+
+
+@pattern(weight=0.8)
+def could_not(draw: Draw) -> Triple:
+    return stated(draw.clause("could", time=draw.chance(0.7), negated=True))
 
 
 @pattern(weight=1.5)
 def future(draw: Draw) -> Triple:
-    return said(draw.clause("future", time=True, place=draw.chance(0.4)))
+    return stated(draw.clause("future", time=True, place=draw.chance(0.4)))
 
 
 @pattern(held_out=True)
 def future_fronted(draw: Draw) -> Triple:
-    clause = draw.clause("future", time=True)
-    while clause.time is None or clause.time.en == "soon":  # 很快就 cannot stand before the subject
-        clause = draw.clause("future", time=True)
-    return sentence(clause.en_fronted()), sentence(clause.de_fronted()), clause.zh_fronted() + "。"
+    # 很快就 cannot stand before the subject
+    clause = replace(draw.clause("future", plain=True), time=draw.time("future", vague=False))
+    return spoken(clause.en_fronted(), clause.de_fronted(), clause.zh_fronted())
 
 
 @pattern()
 def future_negated(draw: Draw) -> Triple:
-    return said(draw.clause("future", negated=True))
+    return stated(draw.clause("future", negated=True))
 
 
 @pattern(weight=2)
 def modal(draw: Draw) -> Triple:
-    return said(draw.clause(draw.modal(), time=draw.chance(0.5), place=draw.chance(0.3)))
+    return stated(draw.clause(draw.modal(), time=draw.chance(0.5), place=draw.chance(0.3)))
 
 
 @pattern()
 def modal_negated(draw: Draw) -> Triple:
-    return said(draw.clause(draw.modal(), negated=True))
+    return stated(draw.clause(draw.modal(), negated=True))
+
+
+@pattern(weight=0.8)
+def might(draw: Draw) -> Triple:
+    return stated(draw.clause("might", time=draw.chance(0.5), plain=True))
+
+
+@pattern()
+def would_like(draw: Draw) -> Triple:
+    return stated(draw.clause("would like", subject=PRONOUNS[draw.pick(("I", "we"))], time=True, plain=True))
 
 
 @pattern(weight=1.5)
 def habit(draw: Draw) -> Triple:
-    return said(draw.habit())
+    return stated(draw.habit())
 
 
-@pattern(weight=0.5)
+@pattern()
 def state(draw: Draw) -> Triple:
-    return said(draw.clause("present", negated=draw.chance(0.4)))
+    return stated(draw.clause("present", negated=draw.chance(0.4)))
 
 
-@pattern()
-def passive(draw: Draw) -> Triple:
-    verb = draw.verb("past", "text system plan data")
-    while verb.preposition or "{}" in verb.zh or verb.case != "acc":
-        verb = draw.verb("past", "text system plan data")
-    thing = draw.thing(verb.takes, plain=True)
-    time = draw.time("past")
-    was, wurde = ("were", "wurden") if thing.person == "3p" else ("was", "wurde")
-    return (
-        sentence(f"{thing.en} {was} {verb.forms[3]} {time.en}"),
-        sentence(f"{thing.case('nom')} {wurde} {time.de} {verb.de_forms[2]}"),
-        f"{thing.zh}{time.zh}被{verb.zh}了。",
+_LASTING = [verb for verb in lexicon.VERBS if verb.forms[0] in ("use", "work", "develop", "test", "analyze", "collect")]
+_SPANS = (("years", "Jahren", "年"), ("months", "Monaten", "个月"), ("weeks", "Wochen", "周"))
+
+
+@pattern(weight=0.8)
+def lasting(draw: Draw) -> Triple:
+    verb, number, (years, jahre, nian) = draw.pick(_LASTING), draw.number(2, 12), draw.pick(_SPANS)
+    since = Adverbial(f"for {en_number(number)} {years}", f"seit {german.cardinal(number)} {jahre}", "")
+    clause = Clause(draw.subject(), verb, draw.thing(verb.takes, plain=True), "present", time=since)
+    has = "has" if clause.subject.person == "3s" else "have"
+    done = clause.en_predicate().split(" ", 1)[1]
+    return spoken(
+        join(clause.subject.en, has, "been", verb.forms[4], done),
+        clause.de(),
+        f"{clause.zh()}已经{zh_count(number, nian)}了",
     )
-
-
-@pattern()
-def showing(draw: Draw) -> Triple:
-    subject, receiver, thing = draw.subject(), _receiver(draw), draw.thing("text chart device", plain=True)
-    time = draw.time("past")
-    has = auxiliary("haben", subject.person)
-    return (
-        sentence(f"{subject.en} showed {receiver.en} {thing.en} {time.en}"),
-        sentence(f"{subject.case('nom')} {has} {receiver.case('dat')} {time.de} {thing.case('acc')} gezeigt"),
-        f"{subject.zh}{time.zh}给{receiver.zh_as_object}看了{thing.zh_as_object}。",
-    )
-
-
-@pattern(held_out=True)
-def sending(draw: Draw) -> Triple:
-    subject, receiver, thing = draw.subject(), _receiver(draw), draw.thing("text chart", plain=True)
-    time = draw.time("future")
-    will = auxiliary("werden", subject.person)
-    return (
-        sentence(f"{subject.en} will send {receiver.en} {thing.en} {time.en}"),
-        sentence(f"{subject.case('nom')} {will} {receiver.case('dat')} {time.de} {thing.case('acc')} schicken"),
-        f"{subject.zh}{time.zh}会把{thing.zh_as_object}发给{receiver.zh_as_object}。",
-    )
-
-
-def _receiver(draw: Draw) -> Phrase:
-    return draw.thing("person", plain=True)

@@ -1,10 +1,10 @@
-"""What things and people are like: description, comparison, numbers, dates."""
+"""What things and people are like: description, comparison, possession."""
 
 from stc.corpus import german, lexicon
-from stc.corpus.clause import auxiliary, be, sentence
+from stc.corpus.clause import auxiliary, be, spoken
 from stc.corpus.draw import Draw, Triple, pattern
-from stc.corpus.lexicon import Adjective, Noun
-from stc.corpus.phrases import Phrase, counted, en_number, plural, singular, zh_count, zh_number
+from stc.corpus.lexicon import Adjective
+from stc.corpus.phrases import Phrase, plural, singular
 
 _DEGREES = (
     ("very", "sehr", "非常"),
@@ -12,10 +12,13 @@ _DEGREES = (
     ("really", "wirklich", "真的很"),
     ("quite", "ziemlich", "相当"),
 )
+_DESCRIBED = "text idea method system device event plan problem talk data film point rule decision question place"
 
 
 def _described(draw: Draw) -> tuple[Phrase, Adjective]:
-    noun = draw.noun("text idea method system device event plan problem talk data")
+    noun = draw.noun(_DESCRIBED)
+    while noun.has("point") and not noun.has("rule"):  # advantages and reasons are not described by themselves
+        noun = draw.noun(_DESCRIBED)
     many = draw.chance(0.4)
     phrase = plural(draw.pick(("the", "these", "our")), noun) if many else singular(
         draw.pick(("the", "this", "our", "my", "her")), noun)  # fmt: skip
@@ -27,10 +30,10 @@ def thing_is(draw: Draw) -> Triple:
     phrase, adjective = _described(draw)
     en, de, zh = draw.pick(_DEGREES)
     tail = "了" if zh == "太" else ""
-    return (
-        sentence(f"{phrase.en} {be(phrase.person)} {en} {adjective.en}"),
-        sentence(f"{phrase.case('nom')} {auxiliary('sein', phrase.person)} {de} {adjective.de}"),
-        f"{phrase.zh}{zh}{adjective.zh_predicate}{tail}。",
+    return spoken(
+        f"{phrase.en} {be(phrase.person)} {en} {adjective.en}",
+        f"{phrase.case('nom')} {auxiliary('sein', phrase.person)} {de} {adjective.de}",
+        f"{phrase.zh}{zh}{adjective.zh_predicate}{tail}",
     )
 
 
@@ -40,10 +43,21 @@ def thing_is_not(draw: Draw) -> Triple:
     enough = draw.chance(0.5)
     en, de, zh = (f"{adjective.en} enough", f"{adjective.de} genug", "不够") if enough else (
         f"very {adjective.en}", f"sehr {adjective.de}", "不太")  # fmt: skip
-    return (
-        sentence(f"{phrase.en} {be(phrase.person)} not {en}"),
-        sentence(f"{phrase.case('nom')} {auxiliary('sein', phrase.person)} nicht {de}"),
-        f"{phrase.zh}{zh}{adjective.zh_predicate}。",
+    return spoken(
+        f"{phrase.en} {be(phrase.person)} not {en}",
+        f"{phrase.case('nom')} {auxiliary('sein', phrase.person)} nicht {de}",
+        f"{phrase.zh}{zh}{adjective.zh_predicate}",
+    )
+
+
+@pattern(weight=0.8)
+def is_it(draw: Draw) -> Triple:
+    phrase, adjective = _described(draw)
+    return spoken(
+        f"{be(phrase.person)} {phrase.en} really {adjective.en}",
+        f"{auxiliary('sein', phrase.person)} {phrase.case('nom')} wirklich {adjective.de}",
+        f"{phrase.zh}真的很{adjective.zh_predicate}吗",
+        "?",
     )
 
 
@@ -51,172 +65,117 @@ def thing_is_not(draw: Draw) -> Triple:
 def mood(draw: Draw) -> Triple:
     who, time, word = draw.person(), draw.time("past"), draw.pick(lexicon.MOODS)
     en, de, zh = draw.pick((("very", "sehr", "非常"), ("a little", "ein wenig", "有点"), ("rather", "recht", "挺")))
-    return (
-        sentence(f"{who.en} {be(who.person, past=True)} {en} {word.en} {time.en}"),
-        sentence(f"{who.case('nom')} {auxiliary('war', who.person)} {time.de} {de} {word.de}"),
-        f"{who.zh}{time.zh}{zh}{word.zh_predicate}{'的' if zh == '挺' else ''}。",
+    if zh == "有点" and word.en in ("satisfied", "patient", "optimistic"):  # 有点 is said of what one regrets
+        en, de, zh = "very", "sehr", "非常"
+    return spoken(
+        f"{who.en} {be(who.person, past=True)} {en} {word.en} {time.en}",
+        f"{who.case('nom')} {auxiliary('war', who.person)} {time.de} {de} {word.de}",
+        f"{who.zh}{time.zh}{zh}{word.zh_predicate}{'的' if zh == '挺' else ''}",
     )
 
 
-def _more(adjective: Adjective) -> str:
-    return adjective.forms.split()[0] if adjective.forms else f"more {adjective.en}"
+@pattern(weight=0.7)
+def person_is(draw: Draw) -> Triple:
+    noun = draw.noun("person")
+    who = singular(draw.pick(("our", "my", "their", "this")), noun)
+    adjective, (en, de, zh) = draw.adjective(noun), draw.pick(_DEGREES[2:])
+    return spoken(
+        f"{who.en} is {en} {adjective.en}",
+        f"{who.case('nom')} ist {de} {adjective.de}",
+        f"{who.zh}{zh}{adjective.zh_predicate}",
+    )
 
 
-def _pair(draw: Draw) -> tuple[Noun, Noun, Adjective]:
-    first = draw.noun("text idea system device event plan")
-    second = draw.noun(first.tags)
-    while second is first:
-        first = draw.noun("text idea system device event plan")
+def _pair(draw: Draw) -> tuple[Phrase, Phrase, Adjective]:
+    """Two things that the same adjective can be said of."""
+    while True:
+        first = draw.noun("text idea system device event plan place film")
         second = draw.noun(first.tags)
-    shared = set(first.tags.split()) & set(second.tags.split())
-    fitting = [word for word in lexicon.ADJECTIVES if shared & set(word.tags.split())]
-    return first, second, draw.pick(fitting)
+        shared = set(first.tags.split()) & set(second.tags.split())
+        fitting = [word for word in lexicon.ADJECTIVES if shared & set(word.tags.split())]
+        if second is not first and fitting:
+            one = singular(draw.pick(("the", "this", "our")), first)
+            return one, singular(draw.pick(("the", "my", "her")), second), draw.pick(fitting)
 
 
 @pattern(weight=1.2)
 def comparative(draw: Draw) -> Triple:
-    first, second, adjective = _pair(draw)
-    one, other = singular(draw.pick(("the", "this", "our")), first), singular(draw.pick(("the", "my", "her")), second)
-    return (
-        sentence(f"{one.en} is {_more(adjective)} than {other.en}"),
-        sentence(f"{one.case('nom')} ist {german.comparative(adjective.de)} als {other.case('nom')}"),
-        f"{one.zh}比{other.zh}更{adjective.zh_predicate}。",
+    one, other, adjective = _pair(draw)
+    return spoken(
+        f"{one.en} is {adjective.comparative} than {other.en}",
+        f"{one.case('nom')} ist {german.comparative(adjective.de)} als {other.case('nom')}",
+        f"{one.zh}比{other.zh}更{adjective.zh_predicate}",
+    )
+
+
+@pattern(weight=0.8)
+def much_comparative(draw: Draw) -> Triple:
+    one, other, adjective = _pair(draw)
+    return spoken(
+        f"{one.en} is much {adjective.comparative} than {other.en}",
+        f"{one.case('nom')} ist viel {german.comparative(adjective.de)} als {other.case('nom')}",
+        f"{one.zh}比{other.zh}{adjective.zh_predicate}得多",
+    )
+
+
+@pattern()
+def equal(draw: Draw) -> Triple:
+    one, other, adjective = _pair(draw)
+    return spoken(
+        f"{one.en} is as {adjective.en} as {other.en}",
+        f"{one.case('nom')} ist so {adjective.de} wie {other.case('nom')}",
+        f"{one.zh}和{other.zh}一样{adjective.zh_predicate}",
     )
 
 
 @pattern(held_out=True)
-def equal(draw: Draw) -> Triple:
-    first, second, adjective = _pair(draw)
-    one, other = singular(draw.pick(("the", "this", "our")), first), singular(draw.pick(("the", "my", "her")), second)
-    return (
-        sentence(f"{one.en} is as {adjective.en} as {other.en}"),
-        sentence(f"{one.case('nom')} ist so {adjective.de} wie {other.case('nom')}"),
-        f"{one.zh}和{other.zh}一样{adjective.zh_predicate}。",
+def equal_asked(draw: Draw) -> Triple:
+    one, other, adjective = _pair(draw)
+    return spoken(
+        f"is {one.en} as {adjective.en} as {other.en}",
+        f"ist {one.case('nom')} so {adjective.de} wie {other.case('nom')}",
+        f"{one.zh}和{other.zh}一样{adjective.zh_predicate}吗",
+        "?",
     )
 
 
 @pattern(weight=0.8)
 def superlative(draw: Draw) -> Triple:
-    noun = draw.noun("text idea system device plan problem")
-    adjective, what = draw.adjective(noun), draw.pick(("this", "her", "our"))
-    most = adjective.forms.split()[1] if adjective.forms else f"most {adjective.en}"
-    name, de, zh = draw.pick(lexicon.CITIES)
-    stem = german.superlative(adjective.de)
-    subject = {"this": "This", "her": "That", "our": "It"}[what]
-    head = {"this": ("Dies", "这"), "her": ("Das", "那"), "our": ("Es", "它")}[what]
-    article = german.determiner("der", noun.gender, "nom")
-    return (
-        f"{subject} is the {most} {noun.en} in {name}.",
-        f"{head[0]} ist {article} {german.adjective(stem, 'der', noun.gender, 'nom')} {noun.de} in {de}.",
-        f"{head[1]}是{zh}最{adjective.zh_predicate}的{noun.zh}。",
+    noun = draw.noun("text idea system device plan problem place")
+    adjective, (city, stadt, shi) = draw.adjective(noun), draw.pick(lexicon.CITIES)
+    en, de, zh = draw.pick((("this", "dies", "这"), ("that", "das", "那")))
+    most = german.adjective(german.superlative(adjective.de), "der", noun.gender, "nom")
+    return spoken(
+        f"{en} is the {adjective.superlative} {noun.en} in {city}",
+        f"{de} ist {german.determiner('der', noun.gender, 'nom')} {most} {noun.de} in {stadt}",
+        f"{zh}是{shi}最{adjective.zh_predicate}的{noun.zh}",
     )
 
 
 @pattern()
-def there_are(draw: Draw) -> Triple:
-    noun = draw.noun("text device person chart problem find")
-    number, place = draw.number(2, 99), draw.place()
-    phrase = counted(number, noun)
-    where = place.zh.removeprefix("在")
-    return (
-        sentence(f"there are {phrase.en} {place.en}"),
-        sentence(f"{place.de} gibt es {phrase.case('acc')}"),
-        f"{where}有{phrase.zh}。",
-    )
-
-
-_QUANTITIES = (
-    ("error rate", "die Fehlerrate", "错误率"),
-    ("price", "der Preis", "价格"),
-    ("number of students", "die Zahl der Studenten", "学生人数"),
-    ("unemployment rate", "die Arbeitslosenquote", "失业率"),
-    ("income", "das Einkommen", "收入"),
-    ("quality", "die Qualität", "质量"),
-    ("speed", "die Geschwindigkeit", "速度"),
-)
-
-
-@pattern(weight=1.2)
-def percent(draw: Draw) -> Triple:
-    en, de, zh = draw.pick(_QUANTITIES)
-    (verb, wort, dong), time, number = draw.pick(
-        (("increased", "gestiegen", "提高"), ("decreased", "gesunken", "降低"))
-    ), draw.time("past"), draw.number(2, 99)  # fmt: skip
-    if en == "number of students":
-        dong = {"提高": "增加", "降低": "减少"}[dong]
-    return (
-        f"The {en} {verb} by {en_number(number)} percent {time.en}.",
-        sentence(f"{de} ist {time.de} um {german.cardinal(number)} Prozent {wort}"),
-        f"{time.zh}{zh}{dong}了百分之{zh_number(number)}。",
-    )
-
-
-_STARTS = (("begins", "beginnt", "开始"), ("ends", "endet", "结束"))
-
-
-@pattern()
-def clock(draw: Draw) -> Triple:
-    noun, (verb, wort, dong), hour = draw.noun("event exam"), draw.pick(_STARTS), draw.number(1, 12)
-    phrase = singular(draw.pick(("the", "our", "this")), noun)
-    day, tag, zh_day = draw.pick(lexicon.WEEKDAYS)
-    return (
-        sentence(f"{phrase.en} {verb} at {en_number(hour)} o'clock on {day}"),
-        sentence(f"{phrase.case('nom')} {wort} am {tag} um {'ein' if hour == 1 else german.cardinal(hour)} Uhr"),
-        f"{phrase.zh}{zh_day}{zh_count(hour, '点')}{dong}。",
-    )
-
-
-_ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
-    "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
-)
-
-
-def _date(draw: Draw) -> Triple:
-    day, (month, monat, yue) = draw.number(1, 20), draw.pick(lexicon.MONTHS)
-    return (
-        f"on the {_ORDINALS.split()[day - 1]} of {month}",
-        f"am {german.ordinal(day)}en {monat}",
-        f"{yue}{zh_number(day)}日",
-    )
-
-
-@pattern()
-def on_date(draw: Draw) -> Triple:
-    noun, (en, de, zh), (city, stadt, shi) = draw.noun("event exam"), _date(draw), draw.pick(lexicon.CITIES)
-    phrase = singular(draw.pick(("the", "our", "this")), noun)
-    return (
-        sentence(f"{phrase.en} will take place in {city} {en}"),
-        sentence(f"{phrase.case('nom')} findet {de} in {stadt} statt"),
-        f"{phrase.zh}将于{zh}在{shi}举行。",
+def one_of_the(draw: Draw) -> Triple:
+    """One of the most important results: eines der wichtigsten Ergebnisse, 最重要的结果之一."""
+    noun = draw.noun("text idea system problem place event method")
+    adjective, (what, was, he) = draw.adjective(noun), draw.pick(
+        (("this", "dies", "这"), ("that", "das", "那"))
+    )  # fmt: skip
+    most = german.adjective(german.superlative(adjective.de), "der", "p", "gen")
+    many = german.noun(noun.de, noun.de_plural, noun.gender, "gen", weak=noun.weak, many=True)
+    one = {"m": "einer", "f": "eine", "n": "eines"}[noun.gender]
+    return spoken(
+        f"{what} is one of the {adjective.superlative} {noun.plural}",
+        f"{was} ist {one} der {most} {many}",
+        f"{he}是最{adjective.zh_predicate}的{noun.zh}之一",
     )
 
 
 @pattern(weight=0.8)
-def born(draw: Draw) -> Triple:
-    who, (city, stadt, shi), year = draw.pick(lexicon.NAMES), draw.pick(lexicon.CITIES), draw.number(1950, 2005)
-    return (
-        f"{who.en} was born in {city} in {year}.",
-        f"{who.en} wurde {year} in {stadt} geboren.",
-        f"{who.zh}{year}年出生在{shi}。",
+def belongs_to(draw: Draw) -> Triple:
+    thing, who = draw.thing("device loan book", plain=True), draw.person()
+    owned = thing.zh_as_object
+    many = thing.person == "3p"
+    return spoken(
+        f"{thing.en} {'belong' if many else 'belongs'} to {who.en}",
+        f"{thing.case('nom')} {'gehören' if many else 'gehört'} {who.case('dat')}",
+        f"{owned}是{who.zh_as_object}的",
     )
-
-
-@pattern(weight=0.8)
-def costs(draw: Draw) -> Triple:
-    noun, number = draw.noun("device"), draw.number(2, 99)
-    adjective = draw.adjective(noun) if draw.chance(0.6) else None
-    phrase = singular(draw.pick(("the", "this", "our")), noun, None)
-    if adjective:
-        phrase = singular(draw.pick(("the", "this")), noun, adjective)
-    return (
-        sentence(f"{phrase.en} costs {en_number(number)} thousand euros"),
-        sentence(f"{phrase.case('nom')} kostet {german.cardinal(number)}tausend Euro"),
-        f"{phrase.zh}的价格是{_thousands(number)}欧元。",
-    )
-
-
-def _thousands(number: int) -> str:
-    ten_thousands, thousands = divmod(number, 10)
-    head = zh_count(ten_thousands, "万") if ten_thousands else ""
-    return head + (zh_count(thousands, "千") if thousands else "")

@@ -1,128 +1,112 @@
-"""Questions and requests."""
+"""Questions for yes and no, requests, and proposals."""
 
-from stc.corpus import lexicon
-from stc.corpus.clause import Clause, Tense, sentence
+from stc.corpus import german, lexicon
+from stc.corpus.clause import Clause, Tense, auxiliary, spoken
 from stc.corpus.draw import Draw, Triple, pattern
-from stc.corpus.phrases import PRONOUNS
+from stc.corpus.phrases import PRONOUNS, counted
 
 
-def _asked(draw: Draw, tense: Tense, *, time: bool = False, subject: str = "") -> Clause:
+def _asked(draw: Draw, tense: Tense, *, time: bool = False, subject: str = "") -> Triple:
     who = PRONOUNS[subject] if subject else draw.pick((PRONOUNS["you"], draw.person(), PRONOUNS["they"]))
-    return draw.clause(tense, subject=who, time=time, plain=True)
+    clause = draw.clause(tense, subject=who, time=time, plain=True)
+    return spoken(clause.en_question(), clause.de_inverted(), clause.zh() + "吗", "?")
 
 
 @pattern(weight=1.5)
 def did(draw: Draw) -> Triple:
-    clause = _asked(draw, "past", time=True)
-    return sentence(clause.en_question(), "?"), sentence(clause.de_inverted(), "?"), clause.zh() + "吗？"
+    return _asked(draw, "past", time=True)
 
 
 @pattern()
 def will(draw: Draw) -> Triple:
-    clause = _asked(draw, "future", time=True)
-    return sentence(clause.en_question(), "?"), sentence(clause.de_inverted(), "?"), clause.zh() + "吗？"
+    return _asked(draw, "future", time=True)
+
+
+@pattern(weight=0.8)
+def does(draw: Draw) -> Triple:
+    return _asked(draw, "present")
+
+
+@pattern(weight=0.8)
+def must(draw: Draw) -> Triple:
+    who = draw.pick((PRONOUNS["I"], PRONOUNS["we"], draw.person()))
+    clause = draw.clause("must", subject=who, time=draw.chance(0.5), plain=True)
+    helper = "does" if who.person == "3s" else "do"
+    have = f"{helper} {who.en} have to {clause.en_infinitive()}"
+    return spoken(have, clause.de_inverted(), clause.zh() + "吗", "?")
 
 
 @pattern()
 def can_you(draw: Draw) -> Triple:
-    clause = _asked(draw, "can", time=draw.chance(0.6), subject="you")
-    return sentence(clause.en_question(), "?"), sentence(clause.de_inverted(), "?"), clause.zh() + "吗？"
-
-
-def _wh(draw: Draw, en: str, de: str, zh: str, tense: Tense, *, place: bool = False) -> Triple:
-    clause = draw.clause(tense, place=place, plain=True)
-    return (
-        sentence(f"{en} {clause.en_question()}", "?"),
-        sentence(f"{de} {clause.de_inverted()}", "?"),
-        f"{clause.subject.zh}{zh}{clause.zh_predicate()}？",
-    )
+    return _asked(draw, "can", time=draw.chance(0.6), subject="you")
 
 
 @pattern()
-def when_will(draw: Draw) -> Triple:
-    return _wh(draw, "when", "wann", "什么时候", "future")
+def have_you_ever(draw: Draw) -> Triple:
+    return _asked(draw, "ever")
 
 
-@pattern()
-def why(draw: Draw) -> Triple:
-    clause = draw.clause("past", time=draw.chance(0.5), negated=draw.chance(0.5), plain=True)
-    if clause.negated:
-        en = f"why did {clause.subject.en} not {clause.en().split(' did not ', 1)[1]}"
-    else:
-        en = f"why {clause.en_question()}"
-    return (
-        sentence(en, "?"),
-        sentence(f"warum {clause.de_inverted()}", "?"),
-        f"{clause.subject.zh}为什么{clause.zh_predicate()}？",
-    )
+@pattern(weight=0.8)
+def would_you_like(draw: Draw) -> Triple:
+    clause = draw.clause("would like", subject=PRONOUNS["you"], time=draw.chance(0.5), plain=True)
+    return spoken(clause.en_question(), clause.de_inverted(), clause.zh() + "吗", "?")
 
 
-@pattern(held_out=True)
-def why_should(draw: Draw) -> Triple:
-    clause = draw.clause("should", time=draw.chance(0.5), plain=True)
-    zh = f"为什么{clause.zh()}？"
-    return sentence(f"why {clause.en_question()}", "?"), sentence(f"warum {clause.de_inverted()}", "?"), zh
+@pattern(weight=0.8)
+def is_doing(draw: Draw) -> Triple:
+    return _asked(draw, "progressive")
 
 
-@pattern()
-def how_can(draw: Draw) -> Triple:
-    verb = draw.verb("can", "method problem idea system")
-    clause = Clause(draw.subject(), verb, draw.thing(verb.takes, plain=True), "can")
-    what = clause.zh_predicate().removeprefix("可以")
-    return (
-        sentence(f"how {clause.en_question()}", "?"),
-        sentence(f"wie {clause.de_inverted()}", "?"),
-        f"{clause.subject.zh}怎样才能{what}？",
-    )
+_REQUESTED = "text idea system data plan question problem file"
 
 
-@pattern()
-def who(draw: Draw) -> Triple:
-    clause = draw.clause("past", time=True, subject=draw.person(), plain=True)
-    while clause.subject.person != "3s":
-        clause = draw.clause("past", time=True, subject=draw.person(), plain=True)
-    start = clause.subject
-    return (
-        sentence("who" + clause.en()[len(start.en) :], "?"),
-        sentence("wer" + clause.de()[len(start.case("nom")) :], "?"),
-        f"谁{clause.zh_predicate()}？",
-    )
+def _requested(draw: Draw, subject: str, *, time: bool = False, place: bool = False, negated: bool = False) -> Clause:
+    verb = draw.verb("want", _REQUESTED)
+    when = draw.time("future") if time else None
+    where = draw.place() if place else None
+    who = PRONOUNS[subject]
+    return Clause(who, verb, draw.thing(verb.takes, plain=True), "present", negated, when, where)
 
 
 @pattern()
 def please(draw: Draw) -> Triple:
-    verb = draw.verb("future", "text idea system data plan")
-    clause = Clause(PRONOUNS["you"], verb, draw.thing(verb.takes, plain=True), "present", time=draw.time("future"))
-    return (
-        sentence(f"please {clause.en().removeprefix('you ')}"),
-        sentence(f"bitte {clause.de_inverted()}"),
-        f"请{clause.zh_predicate()}。".replace("很快就", "尽快"),
+    clause = _requested(draw, "you", time=True)
+    return spoken(
+        f"please {clause.en_predicate()}",
+        f"bitte {clause.de_inverted()}",
+        f"请{clause.zh_predicate()}".replace("很快就", "尽快"),
     )
 
 
-@pattern(weight=0.7)
+@pattern(weight=0.8)
+def please_do_not(draw: Draw) -> Triple:
+    clause = _requested(draw, "you", negated=True)
+    return spoken(
+        f"please {clause.en_predicate()}",
+        f"bitte {clause.de_inverted()}",
+        f"请{clause.zh_predicate().replace('不', '不要', 1)}",
+    )
+
+
+@pattern()
+def could_you_please(draw: Draw) -> Triple:
+    clause = _requested(draw, "you")
+    return spoken(
+        f"could you please {clause.en_predicate()}",
+        f"könnten Sie bitte {clause.de_infinitive(zu=False)}",
+        f"能请您{clause.zh_bare()}吗",
+        "?",
+    )
+
+
+@pattern(weight=0.8)
 def let_us(draw: Draw) -> Triple:
-    verb = draw.verb("future", "text idea system data plan")
-    clause = Clause(PRONOUNS["we"], verb, draw.thing(verb.takes, plain=True), "present", place=_maybe(draw))
-    return (
-        sentence(f"let us {clause.en().removeprefix('we ')}"),
-        sentence(
-            f"lassen Sie uns {clause.de_final().removeprefix('wir ').removesuffix(_verb(clause))}{_infinitive(clause)}"
-        ),
-        f"让我们{clause.zh_predicate()}吧。",
+    clause = _requested(draw, "we", place=draw.chance(0.5))
+    return spoken(
+        f"let us {clause.en_predicate()}",
+        f"lassen Sie uns {clause.de_infinitive(zu=False)}",
+        f"让我们{clause.zh_predicate()}吧",
     )
-
-
-def _maybe(draw: Draw) -> lexicon.Adverbial | None:
-    return draw.place() if draw.chance(0.6) else None
-
-
-def _infinitive(clause: Clause) -> str:
-    return clause.verb.prefix + clause.verb.de_forms[0]
-
-
-def _verb(clause: Clause) -> str:
-    return clause.de_final().split()[-1]
 
 
 @pattern(weight=0.5)
@@ -130,12 +114,21 @@ def will_be_in(draw: Draw) -> Triple:
     noun = draw.noun("event exam")
     name, de, zh = draw.pick(lexicon.CITIES)
     year = draw.number(2027, 2060)
-    return (
-        f"Will the {noun.en} in {year} be in {name}?",
-        f"Wird {_the(noun)} im Jahr {year} in {de} stattfinden?",
-        f"{year}年的{noun.zh}会在{zh}举行吗？",
+    return spoken(
+        f"will the {noun.en} in {year} be in {name}",
+        f"wird {german.determiner('der', noun.gender, 'nom')} {noun.de} im Jahr {year} in {de} stattfinden",
+        f"{year}年的{noun.zh}会在{zh}举行吗",
+        "?",
     )
 
 
-def _the(noun: lexicon.Noun) -> str:
-    return {"m": "der", "f": "die", "n": "das"}[noun.gender] + " " + noun.de
+@pattern(weight=0.7)
+def do_we_have(draw: Draw) -> Triple:
+    phrase = counted(draw.number(2, 20), draw.noun("device chart data"))
+    who, haben = draw.pick(((PRONOUNS["we"], "haben"), (PRONOUNS["they"], "haben")))
+    return spoken(
+        f"do {who.en} have {phrase.en}",
+        f"{auxiliary(haben, who.person)} {who.case('nom')} {phrase.case('acc')}",
+        f"{who.zh}有{phrase.zh}吗",
+        "?",
+    )

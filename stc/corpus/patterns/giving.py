@@ -1,0 +1,113 @@
+"""Someone gives, shows or explains something to someone."""
+
+from dataclasses import dataclass
+
+from stc.corpus.clause import auxiliary, spoken
+from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.lexicon import Adverbial
+from stc.corpus.phrases import OBJECTS, PRONOUNS, Phrase
+
+
+@dataclass(frozen=True)
+class Giving:
+    """``en``: base and past; ``de``: infinitive and participle; ``zh`` with ``~`` where 了 stands."""
+
+    en: str
+    de: str
+    zh: str
+    takes: str
+    to: bool = False  # English names the receiver last
+
+
+_GIVINGS = (
+    Giving("show showed", "zeigen gezeigt", "给{who}看~{what}", "text chart device film"),
+    Giving("send sent", "schicken geschickt", "把{what}发给~{who}", "mail chart file"),
+    Giving("give gave", "geben gegeben", "把{what}交给~{who}", "text device chart"),
+    Giving("lend lent", "leihen geliehen", "把{what}借给~{who}", "loan book"),
+    Giving("explain explained", "erklären erklärt", "给{who}讲解~{what}", "idea rule problem", to=True),
+    Giving("recommend recommended", "empfehlen empfohlen", "给{who}推荐~{what}", "book film method", to=True),
+    Giving("return returned", "zurückgeben zurückgegeben", "把{what}还给~{who}", "loan book", to=True),
+)
+
+
+@dataclass(frozen=True)
+class _Given:
+    giving: Giving
+    who: Phrase
+    what: Phrase
+    time: Adverbial
+
+    def en(self, past: bool = False) -> str:
+        verb = self.giving.en.split()[past]
+        end = f"{self.what.en} to {self.who.en}" if self.giving.to else f"{self.who.en} {self.what.en}"
+        return f"{verb} {end} {self.time.en}"
+
+    def de(self) -> str:
+        return f"{self.who.case('dat')} {self.time.de} {self.what.case('acc')}"
+
+    def zh(self, particle: str = "") -> str:
+        return self.giving.zh.replace("~", particle).format(who=self.who.zh_as_object, what=self.what.zh_as_object)
+
+
+def _given(draw: Draw, subject: Phrase, when: str, *, negated: bool = False) -> _Given:
+    giving = draw.pick(_GIVINGS)
+    who = draw.other(subject) if draw.chance(0.3) else draw.thing("person", plain=True)
+    return _Given(giving, who, draw.thing(giving.takes, plain=True), draw.time(when, vague=not negated))
+
+
+@pattern(weight=1.5)
+def gave(draw: Draw) -> Triple:
+    subject = draw.subject()
+    given = _given(draw, subject, "past")
+    return spoken(
+        f"{subject.en} {given.en(past=True)}",
+        f"{subject.case('nom')} {auxiliary('haben', subject.person)} {given.de()} {given.giving.de.split()[1]}",
+        f"{subject.zh}{given.time.zh}{given.zh('了')}",
+    )
+
+
+@pattern(weight=1.5)
+def will_give(draw: Draw) -> Triple:
+    subject = draw.subject()
+    given = _given(draw, subject, "future")
+    return spoken(
+        f"{subject.en} will {given.en()}",
+        f"{subject.case('nom')} {auxiliary('future', subject.person)} {given.de()} {given.giving.de.split()[0]}",
+        f"{subject.zh}{given.time.zh}会{given.zh()}",
+    )
+
+
+@pattern()
+def did_not_give(draw: Draw) -> Triple:
+    subject = draw.subject()
+    given = _given(draw, subject, "past", negated=True)
+    verb = given.giving.de.split()[1]
+    what = f"{given.who.case('dat')} {given.what.case('acc')} {given.time.de} nicht {verb}"
+    return spoken(
+        f"{subject.en} did not {given.en()}",
+        f"{subject.case('nom')} {auxiliary('haben', subject.person)} {what}",
+        f"{subject.zh}{given.time.zh}没有{given.zh()}",
+    )
+
+
+@pattern(held_out=True)
+def will_you_give(draw: Draw) -> Triple:
+    subject = PRONOUNS["you"]
+    given = _given(draw, subject, "future")
+    return spoken(
+        f"will you {given.en()}",
+        f"werden Sie {given.de()} {given.giving.de.split()[0]}",
+        f"您{given.time.zh}会{given.zh()}吗",
+        "?",
+    )
+
+
+@pattern()
+def please_give(draw: Draw) -> Triple:
+    given = _given(draw, PRONOUNS["you"], "future")
+    while given.giving.en == "return returned":  # "zurückgeben" parts in an imperative; "geben Sie … zurück"
+        given = _given(draw, PRONOUNS["you"], "future")
+    if draw.chance(0.5):
+        given = _Given(given.giving, OBJECTS[draw.pick(("I", "we"))], given.what, given.time)
+    zh = f"请{given.time.zh}{given.zh()}".replace("很快就", "尽快")
+    return spoken(f"please {given.en()}", f"bitte {given.giving.de.split()[0]} Sie {given.de()}", zh)

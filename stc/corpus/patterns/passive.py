@@ -1,0 +1,133 @@
+"""The passive: of the past, of the future, of modals, with and without who did it.
+
+Chinese has no general passive. What is done to a plan or a meeting is told with 被; of a report one says when or by
+whom it was written (是…的), that it was not, or, without a subject, that one has to or will do it.
+"""
+
+from stc.corpus.clause import auxiliary, be, spoken
+from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.german import prepositional
+from stc.corpus.lexicon import Adverbial, Verb
+from stc.corpus.phrases import Phrase
+
+
+def _happened(draw: Draw, *, negated: bool = False) -> tuple[Phrase, Verb, Adverbial]:
+    verb, tags = draw.transitive(passive=True)
+    return draw.thing(tags, plain=True), verb, draw.time("past", vague=not negated)
+
+
+def _zh_done(verb: Verb, thing: Phrase, circumstance: str, *, asked: bool = False) -> str:
+    """``circumstance`` is when it happened."""
+    if verb.zh_passive == "被":
+        return f"{thing.zh}{circumstance}被{verb.zh}了" + ("吗" if asked else "")
+    return f"{thing.zh}是{circumstance}{verb.zh}的" + ("吗" if asked else "")
+
+
+@pattern(weight=1.5)
+def passive(draw: Draw) -> Triple:
+    thing, verb, time = _happened(draw)
+    return spoken(
+        f"{thing.en} {be(thing.person, past=True)} {verb.forms[3]} {time.en}",
+        f"{thing.case('nom')} {auxiliary('wurde', thing.person)} {time.de} {verb.de_forms[2]}",
+        _zh_done(verb, thing, time.zh),
+    )
+
+
+@pattern()
+def passive_negated(draw: Draw) -> Triple:
+    thing, verb, time = _happened(draw, negated=True)
+    done = "被" if verb.zh_passive == "被" else ""
+    return spoken(
+        f"{thing.en} {be(thing.person, past=True)} not {verb.forms[3]} {time.en}",
+        f"{thing.case('nom')} {auxiliary('wurde', thing.person)} {time.de} nicht {verb.de_forms[2]}",
+        f"{thing.zh}{time.zh}没有{done}{verb.zh}",
+    )
+
+
+@pattern()
+def passive_by(draw: Draw) -> Triple:
+    thing, verb, _ = _happened(draw)
+    who = draw.person()
+    done = f"被{who.zh_as_object}{verb.zh}了" if verb.zh_passive == "被" else f"是{who.zh_as_object}{verb.zh}的"
+    von = prepositional("von", who.case("dat"))
+    return spoken(
+        f"{thing.en} {be(thing.person, past=True)} {verb.forms[3]} by {who.en}",
+        f"{thing.case('nom')} {auxiliary('wurde', thing.person)} {von} {verb.de_forms[2]}",
+        thing.zh + done,
+    )
+
+
+@pattern()
+def passive_asked(draw: Draw) -> Triple:
+    thing, verb, time = _happened(draw)
+    return spoken(
+        f"{be(thing.person, past=True)} {thing.en} {verb.forms[3]} {time.en}",
+        f"{auxiliary('wurde', thing.person)} {thing.case('nom')} {time.de} {verb.de_forms[2]}",
+        _zh_done(verb, thing, time.zh, asked=True),
+        "?",
+    )
+
+
+@pattern(held_out=True)
+def passive_when(draw: Draw) -> Triple:
+    thing, verb, _ = _happened(draw)
+    when = f"{verb.zh}的" if verb.zh_passive == "是" else f"被{verb.zh}的"
+    return spoken(
+        f"when {be(thing.person, past=True)} {thing.en} {verb.forms[3]}",
+        f"wann {auxiliary('wurde', thing.person)} {thing.case('nom')} {verb.de_forms[2]}",
+        f"{thing.zh}是什么时候{when}",
+        "?",
+    )
+
+
+@pattern(held_out=True)
+def that_passive(draw: Draw) -> Triple:
+    thing, verb, time = _happened(draw)
+    en, de, zh = draw.pick((("I think", "ich denke", "我认为"), ("everyone knows", "alle wissen", "大家都知道")))
+    return spoken(
+        f"{en} that {thing.en} {be(thing.person, past=True)} {verb.forms[3]} {time.en}",
+        f"{de}, dass {thing.case('nom')} {time.de} {verb.de_forms[2]} {auxiliary('wurde', thing.person)}",
+        f"{zh}，{_zh_done(verb, thing, time.zh)}",
+    )
+
+
+def _planned(draw: Draw) -> tuple[Phrase, Verb, Adverbial]:
+    """Something that goes on, with a verb that 将 can stand before."""
+    while True:
+        verb, tags = draw.transitive(passive=True)
+        if verb.durative and verb.zh_passive == "是" and len(verb.zh) == 2:
+            return draw.thing(tags, plain=True), verb, draw.time("future", vague=False)
+
+
+@pattern()
+def passive_future(draw: Draw) -> Triple:
+    thing, verb, time = _planned(draw)
+    return spoken(
+        f"{thing.en} will be {verb.forms[3]} {time.en}",
+        f"{thing.case('nom')} {auxiliary('future', thing.person)} {time.de} {verb.de_forms[2]} werden",
+        f"{time.zh}将{verb.zh}{thing.zh_as_object}",
+    )
+
+
+@pattern(weight=1.2)
+def passive_modal(draw: Draw) -> Triple:
+    thing, verb, time = _planned(draw)
+    tense, zh = draw.pick((("must", "必须"), ("should", "应该"), ("can", "可以")))
+    when = time if draw.chance(0.5) else Adverbial("", "", "")
+    return spoken(
+        f"{thing.en} {tense} be {verb.forms[3]} {when.en}".rstrip(),
+        " ".join(f"{thing.case('nom')} {auxiliary(tense, thing.person)} {when.de} {verb.de_forms[2]} werden".split()),
+        f"{when.zh}{zh}{verb.zh}{thing.zh_as_object}",
+    )
+
+
+@pattern()
+def passive_perfect(draw: Draw) -> Triple:
+    thing, verb, _ = _happened(draw)
+    has = "have" if thing.person == "3p" else "has"
+    done = "被" if verb.zh_passive == "被" else ""
+    return spoken(
+        f"{thing.en} {has} already been {verb.forms[3]}",
+        f"{thing.case('nom')} {auxiliary('sein', thing.person)} schon {verb.de_forms[2]} worden",
+        f"{thing.zh}已经{done}{verb.zh}了",
+    )

@@ -1,0 +1,106 @@
+"""Nouns that a clause tells more about."""
+
+from dataclasses import replace
+
+from stc.corpus import lexicon
+from stc.corpus.clause import Clause, auxiliary, be, spoken
+from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.german import relative_pronoun
+from stc.corpus.lexicon import Noun
+from stc.corpus.phrases import PRONOUNS, Phrase, plural, singular
+
+
+def _relative(draw: Draw, *, subject: Phrase | None = None) -> tuple[Phrase, str, str, str]:
+    """A thing, and the clause about it in the three languages; Chinese before the noun."""
+    verb, tags = draw.transitive()
+    noun = draw.noun(tags)
+    many = draw.chance(0.35)
+    head = plural("the", noun) if many else singular("the", noun)
+    clause = Clause(subject or draw.subject(), verb, None, "past", time=draw.time("past") if draw.chance(0.7) else None)
+    key = "p" if many else noun.gender
+    zh = clause.zh(aspect=False) + "的" + ("那些" if many else "那" + noun.classifier) + noun.zh
+    return head, clause.en(), f"{relative_pronoun(key, 'acc')} {clause.de_final()}", zh
+
+
+@pattern(weight=2)
+def relative_subject(draw: Draw) -> Triple:
+    head, en, de, zh = _relative(draw)
+    word, wort, ci = draw.pick(
+        (("interesting", "interessant", "有意思"), ("important", "wichtig", "重要"), ("good", "gut", "好"),
+         ("useful", "nützlich", "有用"), ("complicated", "kompliziert", "复杂"))
+    )  # fmt: skip
+    is_ = auxiliary("sein", head.person)
+    return spoken(
+        f"{head.en} {en} {be(head.person)} very {word}",
+        f"{head.case('nom')}, {de}, {is_} sehr {wort}",
+        f"{zh}非常{ci}",
+    )
+
+
+@pattern(held_out=True)
+def relative_object(draw: Draw) -> Triple:
+    # by someone else than who needs it, for a pronoun said twice is clumsy in Chinese
+    head, en, de, zh = _relative(draw, subject=draw.pick((PRONOUNS["he"], PRONOUNS["she"], draw.person())))
+    verb = draw.pick([verb for verb in lexicon.VERBS if verb.forms[0] in ("need", "understand")])
+    clause = Clause(PRONOUNS[draw.pick(("I", "we", "they"))], verb, head, "present")
+    return spoken(f"{clause.en()} {en}", f"{clause.de()}, {de}", f"{clause.subject.zh}{verb.zh}{zh}")
+
+
+def _person_who(draw: Draw) -> tuple[Noun, str, str, str]:
+    """A person and what he did: English with "who", German from the relative pronoun on, Chinese before 的."""
+    noun = draw.noun("person")
+    clause = draw.clause("past", subject=singular("the", noun), plain=True)
+    en = f"the {noun.en} who {clause.en_predicate()}"
+    de = f"{relative_pronoun(noun.gender, 'nom')} {clause.de_final(subject=False)}"
+    return noun, en, de, f"{clause.zh_predicate(aspect=False)}的那{noun.classifier}{noun.zh}"
+
+
+@pattern()
+def person_who(draw: Draw) -> Triple:
+    noun, en, de, zh = _person_who(draw)
+    city, stadt, shi = draw.pick(lexicon.CITIES)
+    return spoken(f"{en} comes from {city}", f"der {noun.de}, {de}, kommt aus {stadt}", f"{zh}来自{shi}")
+
+
+@pattern(held_out=True)
+def person_who_object(draw: Draw) -> Triple:
+    noun, en, de, zh = _person_who(draw)
+    verbs = [verb for verb in lexicon.VERBS if verb.forms[0] in ("invite", "meet", "thank")]
+    clause = Clause(draw.subject(), draw.pick(verbs), singular("the", noun), "future")
+    said = replace(clause, object=Phrase("", ("", "", "", ""), zh))
+    return spoken(f"{clause.en().removesuffix(f'the {noun.en}')}{en}", f"{clause.de()}, {de}", said.zh())
+
+
+@pattern()
+def person_whom(draw: Draw) -> Triple:
+    """The case of the German pronoun is that of the verb: den ich einlade, dem ich helfe."""
+    noun, subject = draw.noun("person"), PRONOUNS[draw.pick(("I", "we", "he", "she", "they"))]
+    verbs = [verb for verb in lexicon.VERBS if verb.takes == "person" and verb.zh.isalpha() and not verb.stative]
+    verb, adjective = draw.pick([verb for verb in verbs if not verb.preposition]), draw.adjective(noun)
+    clause = Clause(subject, verb, None, "past", time=draw.time("past"))
+    middle = clause.en().replace(f" {clause.time.en}", "") if clause.time else clause.en()
+    return spoken(
+        f"the {noun.en} whom {middle} {clause.time.en if clause.time else ''} is very {adjective.en}",
+        f"der {noun.de}, {relative_pronoun(noun.gender, verb.case)} {clause.de_final()}, ist sehr {adjective.de}",
+        f"{clause.zh(aspect=False)}的那{noun.classifier}{noun.zh}非常{adjective.zh_predicate}",
+    )
+
+
+_ROOMS = (
+    ("room", "der Raum, in dem", "房间"),
+    ("building", "das Gebäude, in dem", "大楼"),
+    ("city", "die Stadt, in der", "城市"),
+    ("hotel", "das Hotel, in dem", "酒店"),
+)
+
+
+@pattern(weight=0.8)
+def room_where(draw: Draw) -> Triple:
+    room, raum, fang = draw.pick(_ROOMS)
+    thing = singular(draw.pick(("the", "our", "this")), draw.noun("event exam"))
+    word, wort, ci = draw.pick((("large", "groß", "大"), ("small", "klein", "小"), ("modern", "modern", "现代化")))
+    return spoken(
+        f"the {room} where {thing.en} takes place is very {word}",
+        f"{raum} {thing.case('nom')} stattfindet, ist sehr {wort}",
+        f"举行{thing.zh}的{fang}非常{ci}",
+    )

@@ -1,0 +1,121 @@
+"""Two clauses in time: while, before, after, when, first and then."""
+
+from dataclasses import replace
+
+from stc.corpus.clause import Clause, Tense, auxiliary, be, spoken
+from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.phrases import PRONOUNS
+
+
+@pattern(weight=1.2)
+def while_doing(draw: Draw) -> Triple:
+    first, second = draw.short("progressive"), draw.short("progressive")
+    while first.subject == second.subject:
+        second = draw.short("progressive")
+    return spoken(
+        f"while {first.en()}, {second.en()}",
+        f"während {first.de_final()}, {second.de_inverted()}".replace(" gerade", "", 1),
+        f"{first.zh()}的时候，{second.zh()}",
+    )
+
+
+def _two(draw: Draw, first: Tense, second: Tense, *, subject: str = "") -> tuple[Clause, Clause]:
+    """Both about the same people, by a pronoun because they are named twice."""
+    who = PRONOUNS[subject or draw.pick(("I", "we", "he", "she", "they"))]
+    return draw.short(first, words=6, subject=who), draw.short(second, words=6, subject=who)
+
+
+def _before(first: Clause, second: Clause) -> Triple:
+    return spoken(
+        f"before {first.en()}, {second.en()}",
+        f"bevor {first.de_final()}, {second.de_inverted()}",
+        f"在{first.zh_bare()}之前，{second.zh()}",
+    )
+
+
+@pattern()
+def before(draw: Draw) -> Triple:
+    return _before(*_two(draw, "past", "past"))
+
+
+@pattern(weight=1.5)
+def before_future(draw: Draw) -> Triple:
+    first, second = _two(draw, "future", "future")
+    return _before(replace(first, tense="present"), second)
+
+
+@pattern(held_out=True)
+def before_modal(draw: Draw) -> Triple:
+    subject = draw.pick(("we", "he", "she", "they"))
+    first, second = _two(draw, "future", draw.pick(("must", "should")), subject=subject)
+    return _before(replace(first, tense="present"), second)
+
+
+@pattern(weight=1.2)
+def after(draw: Draw) -> Triple:
+    first, second = _two(draw, "pluperfect", "past")
+    return spoken(
+        f"after {first.en()}, {second.en()}",
+        f"nachdem {first.de_final()}, {second.de_inverted()}",
+        f"{first.subject.zh}{first.zh_bare('了')}之后，{second.zh_predicate()}",
+    )
+
+
+@pattern(weight=1.8)
+def as_soon_as(draw: Draw) -> Triple:
+    first, second = _two(draw, "future", "future")
+    now = replace(first, tense="present")
+    return spoken(
+        f"as soon as {now.en()}, {second.en()}",
+        f"sobald {now.de_final()}, {second.de_inverted()}",
+        f"{now.subject.zh}一{now.zh_bare()}，就会{second.zh_bare()}",
+    )
+
+
+_WAITING = (
+    ("we will wait", "wir werden warten", "我们会等到"),
+    ("they want to stay here", "sie wollen hier bleiben", "他们想在这里待到"),
+)
+
+
+@pattern(weight=1.5)
+def until(draw: Draw) -> Triple:
+    (en, de, zh), clause = draw.pick(_WAITING), replace(draw.short("future"), tense="present")
+    return spoken(
+        f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{clause.subject.zh}{clause.zh_bare()}为止"
+    )
+
+
+_MOMENTS = (
+    ("I came in", "ich hereinkam", "我进来"),
+    ("the lights went out", "das Licht ausging", "灯灭"),
+    ("the phone rang", "das Telefon klingelte", "电话响"),
+    ("the train arrived", "der Zug ankam", "火车到"),
+    ("the guests left", "die Gäste gingen", "客人们离开"),
+    ("it began to rain", "es zu regnen begann", "开始下雨"),
+)
+
+
+@pattern(weight=1.2)
+def when_it_happened(draw: Draw) -> Triple:
+    (en, de, zh), clause = draw.pick(_MOMENTS), draw.short("progressive")
+    while clause.subject.en == "I":
+        clause = draw.short("progressive")
+    who = clause.subject
+    doing = f"{clause.verb.forms[4]} {clause.en_infinitive().split(' ', 1)[1]}"
+    return spoken(
+        f"when {en}, {who.en} {be(who.person, past=True)} {doing}",
+        f"als {de}, {auxiliary('war', who.person)} {who.case('nom')} gerade dabei, "
+        f"{replace(clause, tense='present').de_infinitive()}",
+        f"{zh}的时候，{clause.zh()}",
+    )
+
+
+@pattern()
+def first_then(draw: Draw) -> Triple:
+    first, second = _two(draw, "future", "future")
+    return spoken(
+        f"first {first.en()}, then {second.en()}",
+        f"zuerst {first.de_inverted()}, dann {second.de_inverted()}",
+        f"{first.subject.zh}会先{first.zh_bare()}，然后再{second.zh_bare()}",
+    )
