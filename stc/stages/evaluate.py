@@ -24,7 +24,7 @@ class Evaluate(Compute, Stage):
     Facts: every metric's score, and ``sentences``.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SCORES
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Finetune(Recipe, Stage):
     """Gives a plain bfloat16 folder, whichever the method."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "model": Takes(Kind.MODEL),
         "train": Takes(Kind.MANIFEST),

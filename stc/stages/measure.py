@@ -24,7 +24,7 @@ class Measure(Compute, Stage):
     Facts: the measurement, without the machine.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.MEASUREMENT
 

@@ -46,7 +46,7 @@ class Pretrain(Optimisation, Stage):
         max_new_tokens: when it translates the dev manifests.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "train": Takes(Kind.MANIFEST, many=True),
         "dev": Takes(Kind.MANIFEST, many=True, optional=True),

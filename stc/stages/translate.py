@@ -16,7 +16,7 @@ from stc.stage import Context, Inputs, Kind, Stage, Takes
 class Translate(Compute, Stage):
     """Writes hypotheses.txt: one translation a line, in the manifest's order."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.HYPOTHESES
 

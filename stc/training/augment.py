@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-RATES = (0.87, 1.15)  # speed and pitch together
+RATES = (0.82, 1.22)  # speed and pitch together
 SNR_DB = (5.0, 45.0)
 GAIN_DB = (-12.0, 6.0)
 TILT = 0.4  # largest coefficient of the first-order filter, of either sign
