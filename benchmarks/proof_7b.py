@@ -4,10 +4,10 @@
     python benchmarks/proof_7b.py --tiny    the same steps at a small shape on the CPU
 
 Builds the model, removes the eight decoder layers published for German, quantizes it to NF4 with double
-quantization, saves it, has a process that imports transformers and no stc reload it and compute logits on a fixed input, puts
-LoRA of rank 64 on the linear layers of encoder, projector and decoder, and trains it for a few steps. Every figure
-that is known beforehand is compared to it. Writes proof_7b.json into the folder named by the environment variable
-OUT, or here.
+quantization, saves it, has a process that imports transformers and no stc reload it and compute logits on a
+fixed input, puts LoRA of rank 64 on the linear layers of encoder, projector and decoder, and trains it for a few
+steps. Every figure that is known beforehand is compared to it. Writes proof_7b.json into the folder named by the
+environment variable OUT, or here.
 """
 
 from __future__ import annotations
