@@ -261,6 +261,8 @@ class Clause:
             particle = "过"
         elif aspect and not self.negated and self.tense in ("past", "perfect"):
             particle = "了"
+        if self.tense in ("want", "would like"):  # one wants it now: 想明天见, not 明天想见
+            return helper + when + self.zh_bare()
         if self.tense == "progressive":
             if self.often and not self.negated:  # 还在, not 还正在
                 helper = "在"

@@ -71,7 +71,7 @@ def _verbs(tense: Tense, tags: str) -> list[Verb]:
 
 @cache
 def _transitive(passive: bool) -> list[tuple[Verb, str]]:
-    verbs = [verb for verb in lexicon.VERBS if verb.plain_object and not verb.stative]
+    verbs = [verb for verb in lexicon.VERBS if verb.plain_object and not verb.stative and not verb.several]
     tagged = [(verb, " ".join(tag for tag in verb.takes.split() if tag != "person")) for verb in verbs]
     return [(verb, tags) for verb, tags in tagged if tags and (verb.zh_passive or not passive)]
 
@@ -95,7 +95,9 @@ class Draw:
         return self.pick(_nouns(tags))
 
     def adjective(self, noun: Noun) -> Adjective:
-        return self.pick(_adjectives(noun.tags))
+        return self.pick(
+            [word for word in _adjectives(noun.tags) if not word.en.startswith(noun.en)]
+        )  # friendly friend
 
     def time(self, kind: str, *, vague: bool = True) -> Adverbial:
         """``vague=False`` leaves out "recently" and "soon", which go ill with negation, modals and 将."""
@@ -111,7 +113,7 @@ class Draw:
         if kind <= 3:
             return self.name()
         if kind <= 5:
-            return singular(self.pick(("the", "our", "my")), noun)
+            return singular(self.pick(("the", "our", "my") if noun.has("known") else ("the", "our")), noun)
         if kind == 6:
             return singular(self.pick(("the", "our")), noun, self.adjective(noun))
         if kind <= 8:
@@ -137,9 +139,12 @@ class Draw:
         """An object: definite, possessive, indefinite or counted; ``plain`` leaves the last two out."""
         noun = self.noun(tags)
         adjective = None if self.chance(0.8 if noun.has("person") else 0.55) else self.adjective(noun)
+        if "several" in tags.split():
+            return plural(self.pick(("the", "these")), noun, adjective)
         if self.chance(0.55 if not plain else 0.7):
             return singular(self.pick(("the", "the", "this")), noun, adjective)
-        if self.chance(0.3) and not noun.has("point"):  # a difference is nobody's
+        owned = not noun.has("point") and (noun.has("known") or not noun.has("person"))  # a difference is nobody's
+        if self.chance(0.3) and owned:
             return singular(self.pick(("our", "my", "her", "his", "their")), noun)
         if self.chance(0.5) or plain:
             return plural(self.pick(("the", "these")), noun, adjective)

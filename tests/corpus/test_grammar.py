@@ -216,3 +216,23 @@ def test_german_numbers() -> None:
 def test_words_are_listed_once() -> None:
     for words in ([noun.en for noun in NOUNS], [verb.forms[0] for verb in VERBS], [word.en for word in ADJECTIVES]):
         assert len(set(words)) == len(words)
+
+
+def test_chinese_wants_now_what_is_to_be_later(parts: dict[Part, list[Sentence]]) -> None:
+    wanting = [s.zh for s in of(parts, "modal", "would_like", "would_you_like") if "想" in s.zh.replace("想法", "")]
+    assert any("想明天" in zh for zh in wanting)
+    assert not [zh for zh in wanting if re.search("(明天|后天|下周|明年)想", zh)]
+
+
+def test_collocations(parts: dict[Part, list[Sentence]]) -> None:
+    sentences = [s for part in parts.values() for s in part]
+    collected = [s.en for s in sentences if re.search(r"\bcollect", s.en)]
+    assert collected
+    assert all(re.search(r"\b(the|these) [\w ]*(results|samples|values|signals|recordings)\b", en) for en in collected)
+    assert not [s.en for s in sentences if re.search(r"\bpublish\w* (\w+ ){1,2}(text)?books?\b", s.en)]
+    assert not [s.zh for s in sentences if "课程" in s.zh and "举行" in s.zh]
+
+
+def test_nobody_needs_a_place(parts: dict[Part, list[Sentence]]) -> None:
+    places = "|".join(noun.en for noun in NOUNS if noun.has("place"))
+    assert not [s.en for s in of(parts, "relative_object") if re.search(rf"need the ({places})\b", s.en)]

@@ -77,7 +77,7 @@ def mood(draw: Draw) -> Triple:
 @pattern(weight=0.7)
 def person_is(draw: Draw) -> Triple:
     noun = draw.noun("person")
-    who = singular(draw.pick(("our", "my", "their", "this")), noun)
+    who = singular(draw.pick(("our", "my", "their", "this") if noun.has("known") else ("our", "this")), noun)
     adjective, (en, de, zh) = draw.adjective(noun), draw.pick(_DEGREES[2:])
     return spoken(
         f"{who.en} is {en} {adjective.en}",

@@ -52,6 +52,8 @@ class _Given:
 def _given(draw: Draw, subject: Phrase, when: str, *, negated: bool = False) -> _Given:
     giving = draw.pick(_GIVINGS)
     who = draw.other(subject) if draw.chance(0.3) else draw.thing("person", plain=True)
+    while who.en.split()[-1] == subject.en.split()[-1]:
+        who = draw.thing("person", plain=True)
     return _Given(giving, who, draw.thing(giving.takes, plain=True), draw.time(when, vague=not negated))
 
 

@@ -157,7 +157,7 @@ _ORDINALS = (
 
 @pattern()
 def on_date(draw: Draw) -> Triple:
-    noun, (city, stadt, shi) = draw.noun("event exam"), draw.pick(lexicon.CITIES)
+    noun, (city, stadt, shi) = draw.noun("held"), draw.pick(lexicon.CITIES)
     day, (month, monat, yue) = draw.number(1, 20), draw.pick(lexicon.MONTHS)
     phrase = singular(draw.pick(("the", "our", "this")), noun)
     return spoken(

@@ -11,7 +11,7 @@ _MEANS = (
 )  # fmt: skip
 _AIMS = (
     "solve", "improve", "explain", "prepare", "convince", "correct", "find", "finish", "reach", "avoid", "present",
-    "publish", "answer", "prove", "choose", "help", "describe", "repair", "organize", "evaluate",
+    "publish", "answer", "prove", "choose", "help", "describe", "organize", "evaluate",
 )  # fmt: skip
 
 

@@ -22,7 +22,10 @@ def while_doing(draw: Draw) -> Triple:
 def _two(draw: Draw, first: Tense, second: Tense, *, subject: str = "") -> tuple[Clause, Clause]:
     """Both about the same people, by a pronoun because they are named twice."""
     who = PRONOUNS[subject or draw.pick(("I", "we", "he", "she", "they"))]
-    return draw.short(first, words=6, subject=who), draw.short(second, words=6, subject=who)
+    while True:
+        one, other = draw.short(first, words=6, subject=who), draw.short(second, words=6, subject=who)
+        if one.en().split()[-1] != other.en().split()[-1]:  # not of the same thing
+            return one, other
 
 
 def _before(first: Clause, second: Clause) -> Triple:

@@ -46,7 +46,8 @@ def why(draw: Draw) -> Triple:
 
 
 def _why(clause: Clause) -> Triple:
-    zh = f"{clause.subject.zh}为什么{clause.zh_predicate()}"
+    # before a time, why comes first: 为什么我明天应该, not 我为什么明天应该
+    zh = f"为什么{clause.zh()}" if clause.time else f"{clause.subject.zh}为什么{clause.zh_predicate()}"
     return spoken(f"why {clause.en_question()}", f"warum {clause.de_inverted()}", zh, "?")
 
 
@@ -95,6 +96,8 @@ def what(draw: Draw) -> Triple:
 
 def _which(draw: Draw, tense: Tense, time: Adverbial | None) -> Triple:
     verb, tags = draw.transitive()
+    while tense != "past" and not verb.willed:
+        verb, tags = draw.transitive()
     phrase = singular("which", draw.noun(tags))
     clause = _asking_for(draw, verb, phrase.zh, tense, time)
     return spoken(
