@@ -172,6 +172,8 @@ def one_of_the(draw: Draw) -> Triple:
 @pattern(weight=0.8)
 def belongs_to(draw: Draw) -> Triple:
     thing, who = draw.thing("device loan book", plain=True), draw.person()
+    while thing.en.startswith(("our", "my", "his", "her", "their")):  # whose it is, is what the sentence says
+        thing = draw.thing("device loan book", plain=True)
     owned = thing.zh_as_object
     many = thing.person == "3p"
     return spoken(

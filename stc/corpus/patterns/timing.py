@@ -84,9 +84,8 @@ _WAITING = (
 @pattern(weight=1.5)
 def until(draw: Draw) -> Triple:
     (en, de, zh), clause = draw.pick(_WAITING), replace(draw.short("future"), tense="present")
-    return spoken(
-        f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{clause.subject.zh}{clause.zh_bare()}为止"
-    )
+    who = "" if zh.startswith(clause.subject.zh) else clause.subject.zh  # not 他们想待到他们…
+    return spoken(f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{who}{clause.zh_bare()}为止")
 
 
 _MOMENTS = (
