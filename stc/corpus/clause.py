@@ -188,7 +188,7 @@ class Clause:
         return auxiliary(self.tense, person), self.verb.infinitive
 
     def _de_middle(self, *, time: bool = True) -> str:
-        """Between the verbs: time before a definite object, place after it, an indefinite object last."""
+        """Between the verbs: when before a definite object, how often and where after it, an indefinite object last."""
         adverb = {
             "progressive": "gerade",
             "perfect": "noch" if self.negated else "schon",
@@ -210,7 +210,8 @@ class Clause:
             phrase = self.object.negated if self.negated and self.object.negated else self.object
             return join(when, where, phrase.case(self.verb.case))
         what = self.object.case(self.verb.case)
-        if self.object.pronoun or self.negated or self.tense in ("perfect", "never", "ever"):
+        late = self.often is not None and self.often.de in ("immer", "oft", "selten")  # liest den Bericht oft
+        if self.object.pronoun or self.negated or late or self.tense in ("perfect", "never", "ever"):
             return join(what, when, no, where)
         return join(when, what, where)
 

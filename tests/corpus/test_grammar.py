@@ -236,3 +236,20 @@ def test_collocations(parts: dict[Part, list[Sentence]]) -> None:
 def test_nobody_needs_a_place(parts: dict[Part, list[Sentence]]) -> None:
     places = "|".join(noun.en for noun in NOUNS if noun.has("place"))
     assert not [s.en for s in of(parts, "relative_object") if re.search(rf"need the ({places})\b", s.en)]
+
+
+def test_german_says_how_often_after_a_definite_object(parts: dict[Part, list[Sentence]]) -> None:
+    often = [s.de for s in of(parts, "habit") if re.search(" (immer|oft|selten) ", s.de)]
+    assert not [text for text in often if re.search(" (immer|oft|selten) (d|dies)(as|e|en|er|es)? ", text)]
+    assert [s.de for s in of(parts, "habit") if s.de.endswith((" oft.", " selten."))]
+
+
+def test_chinese_puts_zai_before_what_is_intended(parts: dict[Part, list[Sentence]]) -> None:
+    assert not [s.zh for s in of(parts, "first_then") if "再收到" in s.zh or "先收到" in s.zh]
+
+
+def test_chinese_names_who_is_waited_for(parts: dict[Part, list[Sentence]]) -> None:
+    for pronoun, zh in (("he", "他"), ("she", "她"), ("I", "我")):
+        waited = [s for s in of(parts, "until") if f" until {pronoun} " in s.en]
+        assert waited
+        assert all(re.search(f"到{zh}(?!们)", s.zh) for s in waited)

@@ -104,7 +104,8 @@ def comparative(draw: Draw) -> Triple:
     return spoken(
         f"{one.en} is {adjective.comparative} than {other.en}",
         f"{one.case('nom')} ist {german.comparative(adjective.de)} als {other.case('nom')}",
-        f"{one.zh}比{other.zh}更{adjective.zh_predicate}",
+        # 更新 is to update
+        f"{one.zh}比{other.zh}{'' if adjective.zh_predicate == '新' else '更'}{adjective.zh_predicate}",
     )
 
 

@@ -31,7 +31,8 @@ def _with_aim(draw: Draw, tense: Tense) -> tuple[Clause, Clause]:
 def _two_deeds(draw: Draw) -> tuple[Clause, Clause]:
     """What was done, and what was not."""
     subject = draw.subject()
-    return draw.short(words=7, subject=subject), draw.short("want", words=9, subject=subject)
+    deed = draw.short(words=7, subject=subject)
+    return deed, draw.short("want", words=9, subject=subject, without=deed.verb.forms[:1])
 
 
 def _to(deed: Clause, aim: Clause) -> Triple:

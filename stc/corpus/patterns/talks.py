@@ -82,8 +82,10 @@ def thanks_for(draw: Draw) -> Triple:
         noun = draw.noun("event text find idea plan question")
     day, tag, ri = draw.pick(lexicon.WEEKDAYS)
     if draw.chance(0.5):
-        thing = singular("your", noun, draw.adjective(noun) if draw.chance(0.6) and not noun.has("find") else None)
-        return spoken(f"thank you for {thing.en}", f"vielen Dank für {thing.case('acc')}", f"感谢{thing.zh}")
+        adjective = draw.adjective(noun) if draw.chance(0.6) and not noun.has("find") else None
+        thing = singular("your", noun, adjective)
+        zh = f"感谢您这{noun.classifier}{adjective.zh}{noun.zh}" if adjective else f"感谢{thing.zh}"
+        return spoken(f"thank you for {thing.en}", f"vielen Dank für {thing.case('acc')}", zh)
     noun = draw.noun("event mail question")  # what a day can bring
     thing = singular("your", noun)
     return spoken(

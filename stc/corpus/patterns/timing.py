@@ -1,9 +1,10 @@
 """Two clauses in time: while, before, after, when, first and then."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stc.corpus.clause import Clause, Tense, auxiliary, be, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
 from stc.corpus.phrases import PRONOUNS
 
 
@@ -19,11 +20,14 @@ def while_doing(draw: Draw) -> Triple:
     )
 
 
-def _two(draw: Draw, first: Tense, second: Tense, *, subject: str = "") -> tuple[Clause, Clause]:
+def _two(
+    draw: Draw, first: Tense, second: Tense, *, subject: str = "", without: Sequence[str] = ()
+) -> tuple[Clause, Clause]:
     """Both about the same people, by a pronoun because they are named twice."""
     who = PRONOUNS[subject or draw.pick(("I", "we", "he", "she", "they"))]
     while True:
-        one, other = draw.short(first, words=6, subject=who), draw.short(second, words=6, subject=who)
+        one = draw.short(first, words=6, subject=who, without=without)
+        other = draw.short(second, words=6, subject=who, without=without)
         if one.en().split()[-1] != other.en().split()[-1]:  # not of the same thing
             return one, other
 
@@ -66,7 +70,7 @@ def after(draw: Draw) -> Triple:
 
 @pattern(weight=1.8)
 def as_soon_as(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future")
+    first, second = _two(draw, "future", "future", without=LASTING_VERBS)
     now = replace(first, tense="present")
     return spoken(
         f"as soon as {now.en()}, {second.en()}",
@@ -83,8 +87,10 @@ _WAITING = (
 
 @pattern(weight=1.5)
 def until(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_WAITING), replace(draw.short("future"), tense="present")
-    who = "" if zh.startswith(clause.subject.zh) else clause.subject.zh  # not 他们想待到他们…
+    (en, de, zh), clause = draw.pick(_WAITING), draw.short("future", without=LASTING_VERBS)
+    clause = replace(clause, tense="present")
+    same = clause.subject in (PRONOUNS["we"], PRONOUNS["they"]) and zh.startswith(clause.subject.zh)
+    who = "" if same else clause.subject.zh  # not 他们想待到他们…
     return spoken(f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{who}{clause.zh_bare()}为止")
 
 
@@ -96,13 +102,15 @@ _MOMENTS = (
     ("the guests left", "die Gäste gingen", "客人们离开"),
     ("it began to rain", "es zu regnen begann", "开始下雨"),
 )
+# What leads to no end of its own, so that one is not dabei, es zu tun.
+_ENDLESS = ("attend", "wait", "listen", "lead", "use", "accompany", "look", "work")
 
 
 @pattern(weight=1.2)
 def when_it_happened(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_MOMENTS), draw.short("progressive")
+    (en, de, zh), clause = draw.pick(_MOMENTS), draw.short("progressive", without=_ENDLESS)
     while clause.subject.en == "I":
-        clause = draw.short("progressive")
+        clause = draw.short("progressive", without=_ENDLESS)
     who = clause.subject
     doing = f"{clause.verb.forms[4]} {clause.en_infinitive().split(' ', 1)[1]}"
     return spoken(
@@ -115,7 +123,7 @@ def when_it_happened(draw: Draw) -> Triple:
 
 @pattern()
 def first_then(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future")
+    first, second = _two(draw, "future", "future", without=(*LASTING_VERBS, "receive"))  # 再 is for what one intends
     return spoken(
         f"first {first.en()}, then {second.en()}",
         f"zuerst {first.de_inverted()}, dann {second.de_inverted()}",
