@@ -253,3 +253,13 @@ def test_chinese_names_who_is_waited_for(parts: dict[Part, list[Sentence]]) -> N
         waited = [s for s in of(parts, "until") if f" until {pronoun} " in s.en]
         assert waited
         assert all(re.search(f"到{zh}(?!们)", s.zh) for s in waited)
+
+
+def test_chinese_says_that_something_is_finished(parts: dict[Part, list[Sentence]]) -> None:
+    done = of(parts, "passive_perfect")
+    assert {s.zh.rpartition("已经")[2] for s in done if re.search(" (translated|prepared)[.]", s.en)} == {
+        "翻译好了。", "准备好了。",
+    }  # fmt: skip
+    assert {s.zh.rpartition("已经")[2] for s in done if re.search(" (solved|deleted)[.]", s.en)} == {
+        "解决了。", "被删除了。",
+    }  # fmt: skip

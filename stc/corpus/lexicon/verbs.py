@@ -11,7 +11,7 @@ VERBS: tuple[Verb, ...] = (
          prefix="zusammen"),
     Verb("print prints printed printed printing", "drucken druckt ausgedruckt", "打印", "text bill", prefix="aus"),
     Verb("publish publishes published published publishing", "veröffentlichen veröffentlicht veröffentlicht", "发表",
-         "published"),
+         "published", durative=False),
     Verb("edit edits edited edited editing", "bearbeiten bearbeitet bearbeitet", "编辑", "text film"),
     Verb("change changes changed changed changing", "ändern ändert geändert", "修改", "text plan rule"),
     Verb("check checks checked checked checking", "prüfen prüft geprüft", "检查", "text data chart system bill"),

@@ -1,7 +1,7 @@
 """What for, without what, instead of what: infinitives with um, ohne and statt."""
 
 from stc.corpus.clause import Clause, Tense, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
 from stc.corpus.phrases import PRONOUNS, Phrase
 
 # What one does for the sake of something else, and what for.
@@ -31,7 +31,7 @@ def _with_aim(draw: Draw, tense: Tense) -> tuple[Clause, Clause]:
 def _two_deeds(draw: Draw) -> tuple[Clause, Clause]:
     """What was done, and what was not."""
     subject = draw.subject()
-    deed = draw.short(words=7, subject=subject)
+    deed = draw.short(words=7, subject=subject, without=LASTING_VERBS)
     return deed, draw.short("want", words=9, subject=subject, without=deed.verb.forms[:1])
 
 

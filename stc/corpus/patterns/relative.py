@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from stc.corpus import lexicon
 from stc.corpus.clause import Clause, auxiliary, be, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
 from stc.corpus.german import relative_pronoun
 from stc.corpus.lexicon import Noun
 from stc.corpus.phrases import PRONOUNS, Phrase, plural, singular
@@ -20,7 +20,8 @@ def _relative(draw: Draw, *, subject: Phrase | None = None, tags: str = "") -> t
             break
     many = draw.chance(0.35)
     head = plural("the", noun) if many else singular("the", noun)
-    clause = Clause(subject or draw.subject(), verb, None, "past", time=draw.time("past") if draw.chance(0.7) else None)
+    time = draw.time("past") if draw.chance(0.7) and verb.forms[0] not in LASTING_VERBS else None
+    clause = Clause(subject or draw.subject(), verb, None, "past", time=time)
     key = "p" if many else noun.gender
     zh = clause.zh(aspect=False) + "的" + ("那些" if many else "那" + noun.classifier) + noun.zh
     return head, clause.en(), f"{relative_pronoun(key, 'acc')} {clause.de_final()}", zh
