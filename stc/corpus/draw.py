@@ -80,6 +80,11 @@ def _transitive(passive: bool) -> list[tuple[Verb, str]]:
     return [(verb, tags) for verb, tags in tagged if tags and (verb.zh_passive or not passive)]
 
 
+def same_thing(one: Phrase, other: Phrase) -> bool:
+    """Whether both are said with the same noun, which one sentence had better not have twice."""
+    return one.en.split()[-1].removesuffix("s") == other.en.split()[-1].removesuffix("s")
+
+
 class Draw:
     """Seeded choices. Each method draws as many random numbers as it needs; the order of the words counts too."""
 
@@ -160,7 +165,10 @@ class Draw:
         """What ``verb`` may be done to; for people sometimes a pronoun."""
         if "person" in verb.takes.split() and self.chance(0.25):
             return self.other(subject)
-        return self.thing(verb.takes, plain=plain)
+        while True:
+            thing = self.thing(verb.takes, plain=plain)
+            if not same_thing(thing, subject):
+                return thing
 
     def verb(self, tense: Tense, tags: str = "") -> Verb:
         """One that can stand in ``tense``; with ``tags``, one whose object may be such a noun."""

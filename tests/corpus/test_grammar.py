@@ -263,3 +263,16 @@ def test_chinese_says_that_something_is_finished(parts: dict[Part, list[Sentence
     assert {s.zh.rpartition("已经")[2] for s in done if re.search(" (solved|deleted)[.]", s.en)} == {
         "解决了。", "被删除了。",
     }  # fmt: skip
+
+
+def test_chinese_keeps_the_day_apart_from_the_hour(parts: dict[Part, list[Sentence]]) -> None:
+    assert not [s.zh for s in of(parts, "clock") if re.search("星期[一二三四五六]十", s.zh)]
+    assert [s.zh for s in of(parts, "clock") if "星期三的十" in s.zh]
+
+
+def test_two_deeds_of_the_same_people_are_done_to_different_things(parts: dict[Part, list[Sentence]]) -> None:
+    for s in of(parts, "in_order_to", "without_doing", "before", "first_then"):
+        first, second = re.split(
+            r", (?:then )?| to (?!\w+[.])| without ", s.en[:-1].removeprefix("Before "), maxsplit=1
+        )
+        assert first.split()[-1] != second.split()[-1], s.en

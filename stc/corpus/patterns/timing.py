@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stc.corpus.clause import Clause, Tense, auxiliary, be, spoken
-from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern, same_thing
 from stc.corpus.phrases import PRONOUNS
 
 
@@ -28,7 +28,7 @@ def _two(
     while True:
         one = draw.short(first, words=6, subject=who, without=without)
         other = draw.short(second, words=6, subject=who, without=without)
-        if one.en().split()[-1] != other.en().split()[-1]:  # not of the same thing
+        if one.object and other.object and not same_thing(one.object, other.object):
             return one, other
 
 
@@ -42,19 +42,19 @@ def _before(first: Clause, second: Clause) -> Triple:
 
 @pattern()
 def before(draw: Draw) -> Triple:
-    return _before(*_two(draw, "past", "past"))
+    return _before(*_two(draw, "past", "past", without=LASTING_VERBS))
 
 
 @pattern(weight=1.5)
 def before_future(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future")
+    first, second = _two(draw, "future", "future", without=LASTING_VERBS)
     return _before(replace(first, tense="present"), second)
 
 
 @pattern(held_out=True)
 def before_modal(draw: Draw) -> Triple:
     subject = draw.pick(("we", "he", "she", "they"))
-    first, second = _two(draw, "future", draw.pick(("must", "should")), subject=subject)
+    first, second = _two(draw, "future", draw.pick(("must", "should")), subject=subject, without=LASTING_VERBS)
     return _before(replace(first, tense="present"), second)
 
 
@@ -103,7 +103,7 @@ _MOMENTS = (
     ("it began to rain", "es zu regnen begann", "开始下雨"),
 )
 # What leads to no end of its own, so that one is not dabei, es zu tun.
-_ENDLESS = ("attend", "wait", "listen", "lead", "use", "accompany", "look", "work")
+_ENDLESS = ("attend", "wait", "listen", "lead", "use", "accompany", "look", "work", "talk")
 
 
 @pattern(weight=1.2)
