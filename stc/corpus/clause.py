@@ -188,7 +188,7 @@ class Clause:
         return auxiliary(self.tense, person), self.verb.infinitive
 
     def _de_middle(self, *, time: bool = True) -> str:
-        """Between the verbs: time before a definite object, place after it, an indefinite object last."""
+        """Between the verbs: when before a definite object, how often and where after it, an indefinite object last."""
         adverb = {
             "progressive": "gerade",
             "perfect": "noch" if self.negated else "schon",
@@ -210,7 +210,8 @@ class Clause:
             phrase = self.object.negated if self.negated and self.object.negated else self.object
             return join(when, where, phrase.case(self.verb.case))
         what = self.object.case(self.verb.case)
-        if self.object.pronoun or self.negated or self.tense in ("perfect", "never", "ever"):
+        late = self.often is not None and self.often.de in ("immer", "oft", "selten")  # liest den Bericht oft
+        if self.object.pronoun or self.negated or late or self.tense in ("perfect", "never", "ever"):
             return join(what, when, no, where)
         return join(when, what, where)
 
@@ -261,6 +262,8 @@ class Clause:
             particle = "过"
         elif aspect and not self.negated and self.tense in ("past", "perfect"):
             particle = "了"
+        if self.tense in ("want", "would like"):  # one wants it now: 想明天见, not 明天想见
+            return helper + when + self.zh_bare()
         if self.tense == "progressive":
             if self.often and not self.negated:  # 还在, not 还正在
                 helper = "在"

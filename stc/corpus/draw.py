@@ -16,6 +16,10 @@ from stc.corpus.phrases import OBJECTS, PRONOUNS, Phrase, counted, fixed, plural
 T = TypeVar("T")
 
 
+# What one does at no moment or place of its own.
+LASTING_VERBS = ("avoid", "follow", "support")
+
+
 @dataclass(frozen=True)
 class Pattern:
     """A way to make sentences. ``weight``: how often, against 1. Held-out patterns are met in the test part only."""
@@ -71,9 +75,14 @@ def _verbs(tense: Tense, tags: str) -> list[Verb]:
 
 @cache
 def _transitive(passive: bool) -> list[tuple[Verb, str]]:
-    verbs = [verb for verb in lexicon.VERBS if verb.plain_object and not verb.stative]
+    verbs = [verb for verb in lexicon.VERBS if verb.plain_object and not verb.stative and not verb.several]
     tagged = [(verb, " ".join(tag for tag in verb.takes.split() if tag != "person")) for verb in verbs]
     return [(verb, tags) for verb, tags in tagged if tags and (verb.zh_passive or not passive)]
+
+
+def same_thing(one: Phrase, other: Phrase) -> bool:
+    """Whether both are said with the same noun, which one sentence had better not have twice."""
+    return one.en.split()[-1].removesuffix("s") == other.en.split()[-1].removesuffix("s")
 
 
 class Draw:
@@ -95,7 +104,9 @@ class Draw:
         return self.pick(_nouns(tags))
 
     def adjective(self, noun: Noun) -> Adjective:
-        return self.pick(_adjectives(noun.tags))
+        return self.pick(
+            [word for word in _adjectives(noun.tags) if not word.en.startswith(noun.en)]
+        )  # friendly friend
 
     def time(self, kind: str, *, vague: bool = True) -> Adverbial:
         """``vague=False`` leaves out "recently" and "soon", which go ill with negation, modals and 将."""
@@ -111,7 +122,7 @@ class Draw:
         if kind <= 3:
             return self.name()
         if kind <= 5:
-            return singular(self.pick(("the", "our", "my")), noun)
+            return singular(self.pick(("the", "our", "my") if noun.has("known") else ("the", "our")), noun)
         if kind == 6:
             return singular(self.pick(("the", "our")), noun, self.adjective(noun))
         if kind <= 8:
@@ -137,9 +148,12 @@ class Draw:
         """An object: definite, possessive, indefinite or counted; ``plain`` leaves the last two out."""
         noun = self.noun(tags)
         adjective = None if self.chance(0.8 if noun.has("person") else 0.55) else self.adjective(noun)
+        if "several" in tags.split():
+            return plural(self.pick(("the", "these")), noun, adjective)
         if self.chance(0.55 if not plain else 0.7):
             return singular(self.pick(("the", "the", "this")), noun, adjective)
-        if self.chance(0.3) and not noun.has("point"):  # a difference is nobody's
+        owned = not noun.has("point") and (noun.has("known") or not noun.has("person"))  # a difference is nobody's
+        if self.chance(0.3) and owned:
             return singular(self.pick(("our", "my", "her", "his", "their")), noun)
         if self.chance(0.5) or plain:
             return plural(self.pick(("the", "these")), noun, adjective)
@@ -151,7 +165,10 @@ class Draw:
         """What ``verb`` may be done to; for people sometimes a pronoun."""
         if "person" in verb.takes.split() and self.chance(0.25):
             return self.other(subject)
-        return self.thing(verb.takes, plain=plain)
+        while True:
+            thing = self.thing(verb.takes, plain=plain)
+            if not same_thing(thing, subject):
+                return thing
 
     def verb(self, tense: Tense, tags: str = "") -> Verb:
         """One that can stand in ``tense``; with ``tags``, one whose object may be such a noun."""
@@ -182,12 +199,18 @@ class Draw:
         )
 
     def short(
-        self, tense: Tense = "past", *, words: int = 7, negated: bool = False, subject: Phrase | None = None
+        self,
+        tense: Tense = "past",
+        *,
+        words: int = 7,
+        negated: bool = False,
+        subject: Phrase | None = None,
+        without: Sequence[str] = (),
     ) -> Clause:
-        """A clause with a definite object, of at most ``words`` English words."""
+        """A clause with a definite object, of at most ``words`` English words, with none of the verbs ``without``."""
         while True:
             clause = self.clause(tense, plain=True, negated=negated, subject=subject)
-            if len(clause.en().split()) <= words:
+            if len(clause.en().split()) <= words and clause.verb.forms[0] not in without:
                 return clause
 
     def transitive(self, *, passive: bool = False) -> tuple[Verb, str]:

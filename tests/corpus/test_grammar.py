@@ -216,3 +216,63 @@ def test_german_numbers() -> None:
 def test_words_are_listed_once() -> None:
     for words in ([noun.en for noun in NOUNS], [verb.forms[0] for verb in VERBS], [word.en for word in ADJECTIVES]):
         assert len(set(words)) == len(words)
+
+
+def test_chinese_wants_now_what_is_to_be_later(parts: dict[Part, list[Sentence]]) -> None:
+    wanting = [s.zh for s in of(parts, "modal", "would_like", "would_you_like") if "想" in s.zh.replace("想法", "")]
+    assert any("想明天" in zh for zh in wanting)
+    assert not [zh for zh in wanting if re.search("(明天|后天|下周|明年)想", zh)]
+
+
+def test_collocations(parts: dict[Part, list[Sentence]]) -> None:
+    sentences = [s for part in parts.values() for s in part]
+    collected = [s.en for s in sentences if re.search(r"\bcollect", s.en)]
+    assert collected
+    assert all(re.search(r"\b(the|these) [\w ]*(results|samples|values|signals|recordings)\b", en) for en in collected)
+    assert not [s.en for s in sentences if re.search(r"\bpublish\w* (\w+ ){1,2}(text)?books?\b", s.en)]
+    assert not [s.zh for s in sentences if "课程" in s.zh and "举行" in s.zh]
+
+
+def test_nobody_needs_a_place(parts: dict[Part, list[Sentence]]) -> None:
+    places = "|".join(noun.en for noun in NOUNS if noun.has("place"))
+    assert not [s.en for s in of(parts, "relative_object") if re.search(rf"need the ({places})\b", s.en)]
+
+
+def test_german_says_how_often_after_a_definite_object(parts: dict[Part, list[Sentence]]) -> None:
+    often = [s.de for s in of(parts, "habit") if re.search(" (immer|oft|selten) ", s.de)]
+    assert not [text for text in often if re.search(" (immer|oft|selten) (d|dies)(as|e|en|er|es)? ", text)]
+    assert [s.de for s in of(parts, "habit") if s.de.endswith((" oft.", " selten."))]
+
+
+def test_chinese_puts_zai_before_what_is_intended(parts: dict[Part, list[Sentence]]) -> None:
+    assert not [s.zh for s in of(parts, "first_then") if "再收到" in s.zh or "先收到" in s.zh]
+
+
+def test_chinese_names_who_is_waited_for(parts: dict[Part, list[Sentence]]) -> None:
+    for pronoun, zh in (("he", "他"), ("she", "她"), ("I", "我")):
+        waited = [s for s in of(parts, "until") if f" until {pronoun} " in s.en]
+        assert waited
+        assert all(re.search(f"到{zh}(?!们)", s.zh) for s in waited)
+
+
+def test_chinese_says_that_something_is_finished(parts: dict[Part, list[Sentence]]) -> None:
+    done = of(parts, "passive_perfect")
+    assert {s.zh.rpartition("已经")[2] for s in done if re.search(" (translated|prepared)[.]", s.en)} == {
+        "翻译好了。", "准备好了。",
+    }  # fmt: skip
+    assert {s.zh.rpartition("已经")[2] for s in done if re.search(" (solved|deleted)[.]", s.en)} == {
+        "解决了。", "被删除了。",
+    }  # fmt: skip
+
+
+def test_chinese_keeps_the_day_apart_from_the_hour(parts: dict[Part, list[Sentence]]) -> None:
+    assert not [s.zh for s in of(parts, "clock") if re.search("星期[一二三四五六]十", s.zh)]
+    assert [s.zh for s in of(parts, "clock") if "星期三的十" in s.zh]
+
+
+def test_two_deeds_of_the_same_people_are_done_to_different_things(parts: dict[Part, list[Sentence]]) -> None:
+    for s in of(parts, "in_order_to", "without_doing", "before", "first_then"):
+        first, second = re.split(
+            r", (?:then )?| to (?!\w+[.])| without ", s.en[:-1].removeprefix("Before "), maxsplit=1
+        )
+        assert first.split()[-1] != second.split()[-1], s.en

@@ -37,7 +37,7 @@ class Verb:
     progress or repeated. ``zh`` with ``{}`` says where the object stands, ``~`` where the aspect particle does; plain
     verbs have both right after them. ``zh_passive``: a past passive reads 是…的, or 被 where what happened is done to
     the thing; empty for verbs that Chinese does not turn around. Nobody wants, has or decides to do what
-    is not ``willed``, such as receiving.
+    is not ``willed``, such as receiving. What ``takes`` ``several`` has objects in the plural, such as collecting.
     """
 
     en: str
@@ -69,6 +69,10 @@ class Verb:
     def zu_infinitive(self) -> str:
         """``zu lesen``, ``abzusagen``."""
         return f"{self.prefix}zu{self.de_forms[0]}" if self.prefix else f"zu {self.de_forms[0]}"
+
+    @property
+    def several(self) -> bool:
+        return "several" in self.takes.split()
 
     @property
     def plain_object(self) -> bool:

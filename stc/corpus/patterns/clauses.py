@@ -43,7 +43,10 @@ def still(draw: Draw) -> Triple:
 
 @pattern()
 def perfect(draw: Draw) -> Triple:
-    return stated(draw.clause("perfect", plain=True))
+    clause = draw.clause("perfect", plain=True)
+    while clause.verb.forms[0] in ("look", "wait"):  # 已经 is for what has an end
+        clause = draw.clause("perfect", plain=True)
+    return stated(clause)
 
 
 @pattern()

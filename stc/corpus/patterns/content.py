@@ -26,13 +26,21 @@ _UNKNOWN = (
 def that(draw: Draw) -> Triple:
     en, de, zh = draw.pick(_OPINIONS)
     clause = draw.short(draw.pick(("future", "can") if en == "I hope" else ("future", "must", "can")))
-    return spoken(f"{en} that {clause.en()}", f"{de}, dass {clause.de_final()}", f"{zh}，{clause.zh()}")
+    while en == "we believe" and clause.subject.en == "I":
+        clause = draw.short(clause.tense)
+    return spoken(
+        f"{en} that {clause.en()}",
+        f"{de}, dass {clause.de_final()}",
+        f"{zh}{'' if en == 'I hope' else '，'}{clause.zh()}",
+    )
 
 
 @pattern()
 def that_past(draw: Draw) -> Triple:
     en, de, zh = draw.pick(_OPINIONS[2:6])
     clause = draw.short(negated=draw.chance(0.4))
+    while en == "we believe" and clause.subject.en == "I":
+        clause = draw.short(negated=clause.negated)
     return spoken(f"{en} that {clause.en()}", f"{de}, dass {clause.de_final()}", f"{zh}，{clause.zh()}")
 
 

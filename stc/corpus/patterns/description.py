@@ -77,7 +77,7 @@ def mood(draw: Draw) -> Triple:
 @pattern(weight=0.7)
 def person_is(draw: Draw) -> Triple:
     noun = draw.noun("person")
-    who = singular(draw.pick(("our", "my", "their", "this")), noun)
+    who = singular(draw.pick(("our", "my", "their", "this") if noun.has("known") else ("our", "this")), noun)
     adjective, (en, de, zh) = draw.adjective(noun), draw.pick(_DEGREES[2:])
     return spoken(
         f"{who.en} is {en} {adjective.en}",
@@ -104,7 +104,8 @@ def comparative(draw: Draw) -> Triple:
     return spoken(
         f"{one.en} is {adjective.comparative} than {other.en}",
         f"{one.case('nom')} ist {german.comparative(adjective.de)} als {other.case('nom')}",
-        f"{one.zh}比{other.zh}更{adjective.zh_predicate}",
+        # 更新 is to update
+        f"{one.zh}比{other.zh}{'' if adjective.zh_predicate == '新' else '更'}{adjective.zh_predicate}",
     )
 
 
@@ -172,6 +173,8 @@ def one_of_the(draw: Draw) -> Triple:
 @pattern(weight=0.8)
 def belongs_to(draw: Draw) -> Triple:
     thing, who = draw.thing("device loan book", plain=True), draw.person()
+    while thing.en.startswith(("our", "my", "his", "her", "their")):  # whose it is, is what the sentence says
+        thing = draw.thing("device loan book", plain=True)
     owned = thing.zh_as_object
     many = thing.person == "3p"
     return spoken(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stc.corpus.clause import auxiliary, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import Draw, Triple, pattern, same_thing
 from stc.corpus.lexicon import Adverbial
 from stc.corpus.phrases import OBJECTS, PRONOUNS, Phrase
 
@@ -52,6 +52,8 @@ class _Given:
 def _given(draw: Draw, subject: Phrase, when: str, *, negated: bool = False) -> _Given:
     giving = draw.pick(_GIVINGS)
     who = draw.other(subject) if draw.chance(0.3) else draw.thing("person", plain=True)
+    while same_thing(who, subject):
+        who = draw.thing("person", plain=True)
     return _Given(giving, who, draw.thing(giving.takes, plain=True), draw.time(when, vague=not negated))
 
 

@@ -114,10 +114,11 @@ def clock(draw: Draw) -> Triple:
             f"um halb {'eins' if following == 1 else german.cardinal(following)}",
         )
         zh = zh_count(hour, "点") + "半"
+    when = f"在{zh_day}的{zh}" if hour >= 10 else zh_day + zh  # lest 星期三十二点 read as thirty-two
     return spoken(
         f"{phrase.en} {verb} {en} on {day}",
         f"{phrase.case('nom')} {wort} am {tag} {de}",
-        f"{phrase.zh}{zh_day}{zh}{dong}",
+        f"{phrase.zh}{when}{dong}",
     )
 
 
@@ -157,7 +158,7 @@ _ORDINALS = (
 
 @pattern()
 def on_date(draw: Draw) -> Triple:
-    noun, (city, stadt, shi) = draw.noun("event exam"), draw.pick(lexicon.CITIES)
+    noun, (city, stadt, shi) = draw.noun("held"), draw.pick(lexicon.CITIES)
     day, (month, monat, yue) = draw.number(1, 20), draw.pick(lexicon.MONTHS)
     phrase = singular(draw.pick(("the", "our", "this")), noun)
     return spoken(

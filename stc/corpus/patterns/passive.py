@@ -121,6 +121,17 @@ def passive_modal(draw: Draw) -> Triple:
     )
 
 
+# How Chinese says that nothing is left to do: 已经翻译好了, 已经讨论过了; other verbs say it by themselves.
+_FINISHED = {
+    "好": "写 翻译 打印 编辑 修改 准备 设计 安装 修理 录制 筹划",
+    "过": "读 检查 总结 讨论 解释 介绍 分析 测试 评估 测量 回答 重复",
+}
+
+
+def _zh_finished(verb: Verb) -> str:
+    return verb.zh + "".join(end for end, verbs in _FINISHED.items() if verb.zh in verbs.split()) + "了"
+
+
 @pattern()
 def passive_perfect(draw: Draw) -> Triple:
     thing, verb, _ = _happened(draw)
@@ -129,5 +140,5 @@ def passive_perfect(draw: Draw) -> Triple:
     return spoken(
         f"{thing.en} {has} already been {verb.forms[3]}",
         f"{thing.case('nom')} {auxiliary('sein', thing.person)} schon {verb.de_forms[2]} worden",
-        f"{thing.zh}已经{done}{verb.zh}了",
+        f"{thing.zh}已经{done}{_zh_finished(verb)}",
     )

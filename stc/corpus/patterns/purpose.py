@@ -1,7 +1,7 @@
 """What for, without what, instead of what: infinitives with um, ohne and statt."""
 
 from stc.corpus.clause import Clause, Tense, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern, same_thing
 from stc.corpus.phrases import PRONOUNS, Phrase
 
 # What one does for the sake of something else, and what for.
@@ -11,7 +11,7 @@ _MEANS = (
 )  # fmt: skip
 _AIMS = (
     "solve", "improve", "explain", "prepare", "convince", "correct", "find", "finish", "reach", "avoid", "present",
-    "publish", "answer", "prove", "choose", "help", "describe", "repair", "organize", "evaluate",
+    "publish", "answer", "prove", "choose", "help", "describe", "organize", "evaluate",
 )  # fmt: skip
 
 
@@ -25,13 +25,20 @@ def _short_with(draw: Draw, tense: Tense, subject: Phrase, verbs: tuple[str, ...
 def _with_aim(draw: Draw, tense: Tense) -> tuple[Clause, Clause]:
     """A deed and what it is for, done by the same people."""
     subject = draw.subject()
-    return _short_with(draw, tense, subject, _MEANS), _short_with(draw, "future", subject, _AIMS)
+    while True:
+        deed, aim = _short_with(draw, tense, subject, _MEANS), _short_with(draw, "future", subject, _AIMS)
+        if deed.object and aim.object and not same_thing(deed.object, aim.object):
+            return deed, aim
 
 
 def _two_deeds(draw: Draw) -> tuple[Clause, Clause]:
     """What was done, and what was not."""
     subject = draw.subject()
-    return draw.short(words=7, subject=subject), draw.short("want", words=9, subject=subject)
+    while True:
+        deed = draw.short(words=7, subject=subject, without=LASTING_VERBS)
+        other = draw.short("want", words=9, subject=subject, without=deed.verb.forms[:1])
+        if deed.object and other.object and not same_thing(deed.object, other.object):
+            return deed, other
 
 
 def _to(deed: Clause, aim: Clause) -> Triple:

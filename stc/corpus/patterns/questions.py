@@ -111,7 +111,7 @@ def let_us(draw: Draw) -> Triple:
 
 @pattern(weight=0.5)
 def will_be_in(draw: Draw) -> Triple:
-    noun = draw.noun("event exam")
+    noun = draw.noun("held")
     name, de, zh = draw.pick(lexicon.CITIES)
     year = draw.number(2027, 2060)
     return spoken(

@@ -46,7 +46,7 @@ _NOW = (
     State("everyone agrees", ("alle", "", "zustimmen"), "大家都同意"),
     State("the train is late", ("der Zug", "Verspätung", "hat"), "火车晚点"),
     State("the weather is good", ("das Wetter", "gut", "ist"), "天气好"),
-    State("there is a problem", ("es", "ein Problem", "gibt"), "出现问题"),
+    State("there is a problem", ("es", "ein Problem", "gibt"), "有问题"),
 )
 
 _CONDITIONS = (

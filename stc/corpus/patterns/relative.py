@@ -4,19 +4,24 @@ from dataclasses import replace
 
 from stc.corpus import lexicon
 from stc.corpus.clause import Clause, auxiliary, be, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
 from stc.corpus.german import relative_pronoun
 from stc.corpus.lexicon import Noun
 from stc.corpus.phrases import PRONOUNS, Phrase, plural, singular
 
 
-def _relative(draw: Draw, *, subject: Phrase | None = None) -> tuple[Phrase, str, str, str]:
-    """A thing, and the clause about it in the three languages; Chinese before the noun."""
-    verb, tags = draw.transitive()
-    noun = draw.noun(tags)
+def _relative(draw: Draw, *, subject: Phrase | None = None, tags: str = "") -> tuple[Phrase, str, str, str]:
+    """A thing, with one of ``tags`` if there are any, and the clause about it in the three languages; Chinese before
+    the noun."""
+    while True:
+        verb, taken = draw.transitive()
+        noun = draw.noun(taken)
+        if not tags or any(noun.has(tag) for tag in tags.split()):
+            break
     many = draw.chance(0.35)
     head = plural("the", noun) if many else singular("the", noun)
-    clause = Clause(subject or draw.subject(), verb, None, "past", time=draw.time("past") if draw.chance(0.7) else None)
+    time = draw.time("past") if draw.chance(0.7) and verb.forms[0] not in LASTING_VERBS else None
+    clause = Clause(subject or draw.subject(), verb, None, "past", time=time)
     key = "p" if many else noun.gender
     zh = clause.zh(aspect=False) + "的" + ("那些" if many else "那" + noun.classifier) + noun.zh
     return head, clause.en(), f"{relative_pronoun(key, 'acc')} {clause.de_final()}", zh
@@ -40,8 +45,9 @@ def relative_subject(draw: Draw) -> Triple:
 @pattern(held_out=True)
 def relative_object(draw: Draw) -> Triple:
     # by someone else than who needs it, for a pronoun said twice is clumsy in Chinese
-    head, en, de, zh = _relative(draw, subject=draw.pick((PRONOUNS["he"], PRONOUNS["she"], draw.person())))
+    someone = draw.pick((PRONOUNS["he"], PRONOUNS["she"], draw.person()))
     verb = draw.pick([verb for verb in lexicon.VERBS if verb.forms[0] in ("need", "understand")])
+    head, en, de, zh = _relative(draw, subject=someone, tags=verb.takes)
     clause = Clause(PRONOUNS[draw.pick(("I", "we", "they"))], verb, head, "present")
     return spoken(f"{clause.en()} {en}", f"{clause.de()}, {de}", f"{clause.subject.zh}{verb.zh}{zh}")
 
@@ -50,6 +56,8 @@ def _person_who(draw: Draw) -> tuple[Noun, str, str, str]:
     """A person and what he did: English with "who", German from the relative pronoun on, Chinese before 的."""
     noun = draw.noun("person")
     clause = draw.clause("past", subject=singular("the", noun), plain=True)
+    while "的" in clause.verb.zh:  # two of them would follow each other
+        clause = draw.clause("past", subject=singular("the", noun), plain=True)
     en = f"the {noun.en} who {clause.en_predicate()}"
     de = f"{relative_pronoun(noun.gender, 'nom')} {clause.de_final(subject=False)}"
     return noun, en, de, f"{clause.zh_predicate(aspect=False)}的那{noun.classifier}{noun.zh}"
@@ -97,10 +105,11 @@ _ROOMS = (
 @pattern(weight=0.8)
 def room_where(draw: Draw) -> Triple:
     room, raum, fang = draw.pick(_ROOMS)
-    thing = singular(draw.pick(("the", "our", "this")), draw.noun("event exam"))
+    noun, whose = draw.noun("held"), draw.pick(("the", "our", "this"))
+    thing = singular(whose, noun)
     word, wort, ci = draw.pick((("large", "groß", "大"), ("small", "klein", "小"), ("modern", "modern", "现代化")))
     return spoken(
         f"the {room} where {thing.en} takes place is very {word}",
         f"{raum} {thing.case('nom')} stattfindet, ist sehr {wort}",
-        f"举行{thing.zh}的{fang}非常{ci}",
+        f"{f'我们举行{noun.zh}' if whose == 'our' else f'举行{thing.zh}'}的{fang}非常{ci}",
     )

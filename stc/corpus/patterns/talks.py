@@ -82,8 +82,11 @@ def thanks_for(draw: Draw) -> Triple:
         noun = draw.noun("event text find idea plan question")
     day, tag, ri = draw.pick(lexicon.WEEKDAYS)
     if draw.chance(0.5):
-        thing = singular("your", noun, draw.adjective(noun) if draw.chance(0.6) and not noun.has("find") else None)
-        return spoken(f"thank you for {thing.en}", f"vielen Dank für {thing.case('acc')}", f"感谢{thing.zh}")
+        adjective = draw.adjective(noun) if draw.chance(0.6) and not noun.has("find") else None
+        thing = singular("your", noun, adjective)
+        zh = f"感谢您这{noun.classifier}{adjective.zh}{noun.zh}" if adjective else f"感谢{thing.zh}"
+        return spoken(f"thank you for {thing.en}", f"vielen Dank für {thing.case('acc')}", zh)
+    noun = draw.noun("event mail question")  # what a day can bring
     thing = singular("your", noun)
     return spoken(
         f"thank you very much for {thing.en} on {day}",
@@ -147,7 +150,7 @@ def welcome_to(draw: Draw) -> Triple:
 def next_speaker(draw: Draw) -> Triple:
     surname, (city, stadt, shi) = draw.pick(lexicon.SURNAMES), draw.pick(lexicon.CITIES)
     speaker, redner, zh = draw.pick(
-        (("speaker", "Redner", "演讲者"), ("guest", "Gast", "客人"), ("expert", "Experte", "专家"))
+        (("speaker", "Redner", "演讲者"), ("guest", "Gast", "嘉宾"), ("expert", "Experte", "专家"))
     )  # fmt: skip
     name = f"Professor {surname.en}" if draw.chance(0.7) else f"Doctor {surname.en}"
     title = "教授" if name.startswith("P") else "博士"

@@ -1,9 +1,10 @@
 """Two clauses in time: while, before, after, when, first and then."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stc.corpus.clause import Clause, Tense, auxiliary, be, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern, same_thing
 from stc.corpus.phrases import PRONOUNS
 
 
@@ -19,10 +20,16 @@ def while_doing(draw: Draw) -> Triple:
     )
 
 
-def _two(draw: Draw, first: Tense, second: Tense, *, subject: str = "") -> tuple[Clause, Clause]:
+def _two(
+    draw: Draw, first: Tense, second: Tense, *, subject: str = "", without: Sequence[str] = ()
+) -> tuple[Clause, Clause]:
     """Both about the same people, by a pronoun because they are named twice."""
     who = PRONOUNS[subject or draw.pick(("I", "we", "he", "she", "they"))]
-    return draw.short(first, words=6, subject=who), draw.short(second, words=6, subject=who)
+    while True:
+        one = draw.short(first, words=6, subject=who, without=without)
+        other = draw.short(second, words=6, subject=who, without=without)
+        if one.object and other.object and not same_thing(one.object, other.object):
+            return one, other
 
 
 def _before(first: Clause, second: Clause) -> Triple:
@@ -35,19 +42,19 @@ def _before(first: Clause, second: Clause) -> Triple:
 
 @pattern()
 def before(draw: Draw) -> Triple:
-    return _before(*_two(draw, "past", "past"))
+    return _before(*_two(draw, "past", "past", without=LASTING_VERBS))
 
 
 @pattern(weight=1.5)
 def before_future(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future")
+    first, second = _two(draw, "future", "future", without=LASTING_VERBS)
     return _before(replace(first, tense="present"), second)
 
 
 @pattern(held_out=True)
 def before_modal(draw: Draw) -> Triple:
     subject = draw.pick(("we", "he", "she", "they"))
-    first, second = _two(draw, "future", draw.pick(("must", "should")), subject=subject)
+    first, second = _two(draw, "future", draw.pick(("must", "should")), subject=subject, without=LASTING_VERBS)
     return _before(replace(first, tense="present"), second)
 
 
@@ -63,7 +70,7 @@ def after(draw: Draw) -> Triple:
 
 @pattern(weight=1.8)
 def as_soon_as(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future")
+    first, second = _two(draw, "future", "future", without=LASTING_VERBS)
     now = replace(first, tense="present")
     return spoken(
         f"as soon as {now.en()}, {second.en()}",
@@ -80,10 +87,11 @@ _WAITING = (
 
 @pattern(weight=1.5)
 def until(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_WAITING), replace(draw.short("future"), tense="present")
-    return spoken(
-        f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{clause.subject.zh}{clause.zh_bare()}为止"
-    )
+    (en, de, zh), clause = draw.pick(_WAITING), draw.short("future", without=LASTING_VERBS)
+    clause = replace(clause, tense="present")
+    same = clause.subject in (PRONOUNS["we"], PRONOUNS["they"]) and zh.startswith(clause.subject.zh)
+    who = "" if same else clause.subject.zh  # not 他们想待到他们…
+    return spoken(f"{en} until {clause.en()}", f"{de}, bis {clause.de_final()}", f"{zh}{who}{clause.zh_bare()}为止")
 
 
 _MOMENTS = (
@@ -94,13 +102,15 @@ _MOMENTS = (
     ("the guests left", "die Gäste gingen", "客人们离开"),
     ("it began to rain", "es zu regnen begann", "开始下雨"),
 )
+# What leads to no end of its own, so that one is not dabei, es zu tun.
+_ENDLESS = ("attend", "wait", "listen", "lead", "use", "accompany", "look", "work", "talk")
 
 
 @pattern(weight=1.2)
 def when_it_happened(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_MOMENTS), draw.short("progressive")
+    (en, de, zh), clause = draw.pick(_MOMENTS), draw.short("progressive", without=_ENDLESS)
     while clause.subject.en == "I":
-        clause = draw.short("progressive")
+        clause = draw.short("progressive", without=_ENDLESS)
     who = clause.subject
     doing = f"{clause.verb.forms[4]} {clause.en_infinitive().split(' ', 1)[1]}"
     return spoken(
@@ -113,7 +123,7 @@ def when_it_happened(draw: Draw) -> Triple:
 
 @pattern()
 def first_then(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future")
+    first, second = _two(draw, "future", "future", without=(*LASTING_VERBS, "receive"))  # 再 is for what one intends
     return spoken(
         f"first {first.en()}, then {second.en()}",
         f"zuerst {first.de_inverted()}, dann {second.de_inverted()}",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from stc.corpus import german, lexicon
 from stc.corpus.clause import Clause, Tense, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
 from stc.corpus.lexicon import Adverbial, Noun, Verb
 from stc.corpus.phrases import PRONOUNS, Phrase, fixed, singular
 
@@ -24,6 +24,8 @@ def _of_the_past(draw: Draw, en: str, de: str, zh: str) -> Triple:
     """When or where something known to have happened was done, which Chinese asks with 是…的."""
     who = draw.pick((PRONOUNS["you"], PRONOUNS["they"], draw.person()))
     clause = draw.clause("past", subject=who, plain=True)
+    while clause.verb.forms[0] in LASTING_VERBS:
+        clause = draw.clause("past", subject=who, plain=True)
     return spoken(
         f"{en} {clause.en_question()}", f"{de} {clause.de_inverted()}", f"{who.zh}是{zh}{clause.zh_bare()}的", "?"
     )
@@ -46,7 +48,8 @@ def why(draw: Draw) -> Triple:
 
 
 def _why(clause: Clause) -> Triple:
-    zh = f"{clause.subject.zh}为什么{clause.zh_predicate()}"
+    # before a time, why comes first: 为什么我明天应该, not 我为什么明天应该
+    zh = f"为什么{clause.zh()}" if clause.time else f"{clause.subject.zh}为什么{clause.zh_predicate()}"
     return spoken(f"why {clause.en_question()}", f"warum {clause.de_inverted()}", zh, "?")
 
 
@@ -95,6 +98,8 @@ def what(draw: Draw) -> Triple:
 
 def _which(draw: Draw, tense: Tense, time: Adverbial | None) -> Triple:
     verb, tags = draw.transitive()
+    while tense != "past" and not verb.willed:
+        verb, tags = draw.transitive()
     phrase = singular("which", draw.noun(tags))
     clause = _asking_for(draw, verb, phrase.zh, tense, time)
     return spoken(
@@ -114,6 +119,8 @@ def which_should(draw: Draw) -> Triple:
 
 def _how_many(draw: Draw, tense: Tense, time: Adverbial) -> Triple:
     verb, tags = draw.transitive()
+    while verb.forms[0] in LASTING_VERBS:
+        verb, tags = draw.transitive()
     noun: Noun = draw.noun(tags)
     clause = _asking_for(draw, verb, f"多少{noun.classifier}{noun.zh}", tense, time)
     return spoken(
