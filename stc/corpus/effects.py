@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from stc.corpus.speech import SAMPLE_RATE
@@ -17,7 +18,7 @@ COLOURS: tuple[Colour, ...] = ("white", "pink", "hum", "babble")
 # Heard in the test part only. The others swell slowly at most; clatter is knocks with quiet between them.
 HELD_OUT_COLOUR: Colour = "clatter"
 SNR_DB = (3.0, 20.0)
-_TALKERS = 5
+_TALKERS, _VOICES, _SYLLABLES = 5, 16, 40  # of babble: how many speak at once, of how many, each with how many
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _noise(colour: Colour, length: int, rng: np.random.Generator) -> NDArray[np.
         case "hum":
             return _hum(length, rng)
         case "babble":
-            return sum((_talker(length, rng) for _ in range(_TALKERS)), np.zeros(length))
+            return _babble(length, rng)
         case "clatter":
             return _clatter(length, rng)
 
@@ -108,26 +109,40 @@ def _hum(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return murmur / np.std(murmur) * swell + 0.5 * hum
 
 
-def _talker(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Syllables without words: harmonics of a voice's pitch under two formants, other ones for each syllable."""
+def _babble(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Several people at once, none of whom says a word: each strings together syllables of one voice."""
     import numpy as np
 
     said = np.zeros(length)
-    voice = rng.uniform(90, 230)  # Hz
-    at = -int(rng.uniform(0, 0.2) * SAMPLE_RATE)
-    while at < length:
+    for voice in rng.choice(_VOICES, _TALKERS, replace=False):
+        at = -int(rng.uniform(0, 0.2) * SAMPLE_RATE)
+        while at < length:
+            syllable = _syllables(int(voice))[int(rng.random() * _SYLLABLES)]
+            begin, end = max(at, 0), min(at + len(syllable), length)
+            if end > begin:
+                said[begin:end] += syllable[begin - at : end - at] * rng.uniform(0.3, 1)
+            at += int(len(syllable) * (rng.uniform(0.6, 0.9) if rng.random() < 0.85 else rng.uniform(1.2, 2.5)))
+    return said
+
+
+@cache
+def _syllables(voice: int) -> list[NDArray[np.float64]]:
+    """What a voice of babble can say: harmonics of its pitch under two formants, other ones for each syllable."""
+    import numpy as np
+
+    rng = np.random.default_rng(voice)
+    normal = rng.uniform(90, 230)  # Hz
+    syllables = []
+    for _ in range(_SYLLABLES):
         time = np.arange(int(rng.uniform(0.12, 0.3) * SAMPLE_RATE)) / SAMPLE_RATE
-        pitch = voice * rng.uniform(0.85, 1.2)
+        pitch = normal * rng.uniform(0.85, 1.2)
         harmonic = pitch * np.arange(1, 4000 // pitch + 1)
         first, second = rng.uniform(280, 850), rng.uniform(900, 2500)
         strength = np.exp(-np.square((harmonic - first) / 150)) + 0.4 * np.exp(-np.square((harmonic - second) / 250))
         strength += 0.05 * pitch / harmonic
         glide = 2 * np.pi * (time + rng.uniform(-0.3, 0.3) * np.square(time))  # the pitch rises or falls
-        syllable = strength @ np.sin(harmonic[:, None] * glide) * np.hanning(len(time)) * rng.uniform(0.3, 1)
-        begin, end = max(at, 0), min(at + len(time), length)
-        said[begin:end] += syllable[begin - at : max(end - at, 0)] if end > begin else 0
-        at += int(len(time) * (rng.uniform(0.6, 0.9) if rng.random() < 0.85 else rng.uniform(1.2, 2.5)))
-    return said
+        syllables.append(strength @ np.sin(harmonic[:, None] * glide) * np.hanning(len(time)))
+    return syllables
 
 
 def _clatter(length: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -63,6 +63,8 @@ def load(
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
+    # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
     if stored_by is not None:
         stored_by.set_compute_dtype(config.quantization_config, dtype)

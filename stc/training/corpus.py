@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from stc.data.audio import read_stream
+from stc.data.audio import read_pcm
 from stc.data.collate import Batch, Collator, pad
 from stc.data.manifest import Manifest
 from stc.stage import Context
@@ -127,12 +127,11 @@ class Corpus:
         with ctx.progress("reading audio", total=len(set(self._sha256)), unit="file") as bar:
             for manifest, collator in zip(manifests, self._collators, strict=True):
                 rows = list({row.sha256: row for row in manifest.rows if row.sha256 not in place}.values())
-                for row, audio in zip(
-                    rows, read_stream(manifest, rows, collator.sampling_rate, ctx.workers), strict=True
-                ):
-                    parts.append(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16))
-                    place[row.sha256] = (end, len(audio))
-                    end += len(audio)
+                read = read_pcm(manifest, rows, collator.sampling_rate, ctx.workers)
+                for row, samples in zip(rows, read, strict=True):
+                    parts.append(samples)
+                    place[row.sha256] = (end, len(samples))
+                    end += len(samples)
                     bar.update(1)
         self._flat = torch.from_numpy(np.concatenate(parts)).to(ctx.device)
         self._start, self._length = np.array([place[key] for key in self._sha256], dtype=np.int64).T.copy()

@@ -66,8 +66,11 @@ class CtcHead(nn.Module):
             spellings: characters, (utterances, longest), padded with anything.
             letters: how many characters each has.
         """
-        padded = nn.utils.rnn.pad_sequence(self.classes(self._encoded).split(list(positions)))
-        scores = functional.log_softmax(padded.float(), dim=-1)
+        flat = functional.log_softmax(self.classes(self._encoded).float(), dim=-1)
+        counts = torch.tensor(positions, device=flat.device)
+        place = torch.arange(max(positions), device=flat.device)[None] < counts[:, None]
+        padded = flat.new_zeros(*place.shape, flat.shape[-1]).masked_scatter(place[..., None], flat)
+        scores = padded.transpose(0, 1)
         lengths = torch.tensor(letters)
         losses = functional.ctc_loss(
             scores, spellings, torch.tensor(positions), lengths, BLANK, reduction="none", zero_infinity=True
