@@ -36,7 +36,7 @@ SPLITS = (
     Split("train", 800, _SEEN, 0.33),
     Split("dev", 150, _SEEN, 0.33),
     Split("selection", 64, _SEEN, 0.33),
-    Split("test", 300, {"espeak": 0.4, "flite": 0.25, "piper": 0.35}, 0.5),
+    Split("test", 300, {"espeak": 0.5, "flite": 0.25, "piper": 0.25}, 0.5),
 )
 
 

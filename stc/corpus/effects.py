@@ -17,7 +17,7 @@ Colour = Literal["white", "pink", "hum", "babble", "clatter"]
 COLOURS: tuple[Colour, ...] = ("white", "pink", "hum", "babble")
 # Heard in the test part only. The others swell slowly at most; clatter is knocks with quiet between them.
 HELD_OUT_COLOUR: Colour = "clatter"
-SNR_DB = (3.0, 20.0)
+SNR_DB = (5.0, 20.0)
 _TALKERS, _VOICES, _SYLLABLES = 5, 16, 40  # of babble: how many speak at once, of how many, each with how many
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from stc.corpus.speech import EngineName, check_engines
 from stc.errors import InputError
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+
+if TYPE_CHECKING:
+    from stc.corpus.build import Request
+    from stc.data.manifest import Manifest, Utterance
 
 _NAMES = {"de": "German", "zh": "Chinese"}
 
 
 class Synthesize(Stage):
     """Sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
+
+    With the input ``audio``, the manifest of the same part in another language, its recordings are used again.
 
     Attributes:
         part: the grammar's part; parts share no sentence.
@@ -29,8 +35,8 @@ class Synthesize(Stage):
         audio_format: 16-bit PCM, or Opus in Ogg (lossy, an eighth of the size, slower to write).
     """
 
-    VERSION: ClassVar[int] = 3
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    VERSION: ClassVar[int] = 4
+    TAKES: ClassVar[Mapping[str, Takes]] = {"audio": Takes(Kind.MANIFEST, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
     part: Literal["base", "train", "dev", "selection", "test"]
@@ -56,27 +62,48 @@ class Synthesize(Stage):
 
         wanted = requests(self.seed, self.part, self.engines, self.noise)
         task = Task(target_lang=self.target_lang, target_name=_NAMES[self.target_lang])
-        with ctx.progress(f"speaking {self.part}", total=self.sentences, unit="utterance") as bar:
-            spoken = speak(
-                wanted,
-                self.sentences,
-                out_dir,
-                audio_format=self.audio_format,
-                max_seconds=self.max_seconds,
-                workers=ctx.workers,
-                done=bar.update,
-            )
-        rows = [
-            Utterance(
-                id=one.request.id,
-                audio=one.audio,
-                sha256=one.sha256,
-                duration=one.duration,
-                source=one.request.sentence.en,
-                target=one.request.sentence.target(self.target_lang),
-            )
-            for one in spoken
-        ]
+        reused: Artifact | None = inputs.get("audio")
+        if reused is not None:
+            rows = self._translate(Manifest.load(reused.path), wanted, out_dir)
+        else:
+            with ctx.progress(f"speaking {self.part}", total=self.sentences, unit="utterance") as bar:
+                spoken = speak(
+                    wanted,
+                    self.sentences,
+                    out_dir,
+                    audio_format=self.audio_format,
+                    max_seconds=self.max_seconds,
+                    workers=ctx.workers,
+                    done=bar.update,
+                )
+            rows = [
+                Utterance(
+                    id=one.request.id,
+                    audio=one.audio,
+                    sha256=one.sha256,
+                    duration=one.duration,
+                    source=one.request.sentence.en,
+                    target=one.request.sentence.target(self.target_lang),
+                )
+                for one in spoken
+            ]
         manifest = Manifest(out_dir, task, rows)
         manifest.save()
         return {"utterances": len(manifest), "hours": round(manifest.seconds / 3600, 4)}
+
+    def _translate(self, other: Manifest, wanted: Iterator[Request], out_dir: Path) -> list[Utterance]:
+        """The rows of ``other`` with this language's translations; the files are linked, not copied."""
+        from stc.data.manifest import place_file
+
+        if len(other) != self.sentences:
+            raise InputError(f"{other.folder} has {len(other)} utterances, not sentences={self.sentences}")
+        rows = []
+        for row in other.rows:
+            request = next((one for one in wanted if one.id >= row.id), None)
+            if request is None or request.id != row.id or request.sentence.en != row.source:
+                raise InputError(
+                    f"{other.folder}: {row.id} is not of part={self.part}, seed={self.seed}: {row.source!r}"
+                )
+            place_file(other.folder / row.audio, out_dir / row.audio)
+            rows.append(row.model_copy(update={"target": request.sentence.target(self.target_lang)}))
+        return rows

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 
 RATES = (0.82, 1.22)  # speed and pitch together
-SNR_DB = (5.0, 45.0)
+SNR_DB = (3.0, 40.0)  # of coloured noise, which every utterance gets
+COLOURS = (-0.5, 2.0)  # its power falls as 1/f to such a power: 0 is white, 1 pink, 2 brown
+BABBLED, BABBLE_SNR_DB, TALKERS = 0.3, (3.0, 25.0), 3  # which share hears others of the batch talk, and how many
 GAIN_DB = (-12.0, 6.0)
 TILT = 0.4  # largest coefficient of the first-order filter, of either sign
 MASKED_MELS = 0.15  # widest frequency band and
 MASKED_SECONDS = 0.25  # longest stretch of time that SpecAugment hides
+FORGOTTEN = 0.1  # share of the target tokens that are replaced where the decoder reads them
 
 
 def draw_rates(lengths: np.ndarray, window: int, generator: np.random.Generator) -> np.ndarray:
@@ -53,7 +56,7 @@ def resample(
 
 
 def distort(waves: torch.Tensor, lengths: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Tilt each utterance's spectrum, add white noise and change its loudness.
+    """Tilt each utterance's spectrum, add coloured noise and for some the talk of others, and change its loudness.
 
     Args:
         waves: (utterances, samples), zero after each one's ``lengths``; so is the result.
@@ -62,11 +65,45 @@ def distort(waves: torch.Tensor, lengths: torch.Tensor, generator: torch.Generat
     inside = torch.arange(samples, device=waves.device)[None] < lengths[:, None]
     tilt = _uniform(count, -TILT, TILT, generator)
     waves = torch.cat([waves[:, :1], waves[:, 1:] - tilt * waves[:, :-1]], dim=1)
-    power = waves.square().sum(dim=1, keepdim=True) / lengths[:, None]
-    noise_power = power * 10 ** (-_uniform(count, *SNR_DB, generator) / 10)
-    noise = torch.randn(waves.shape, device=waves.device, generator=generator) * noise_power.sqrt()
+    others = sum((waves.roll(shift, dims=0) for shift in range(1, TALKERS + 1)), torch.zeros_like(waves))
+    babbled = _uniform(count, 0, 1, generator) < BABBLED
+    noisy = waves + babbled * _at_snr(others, waves, lengths, _uniform(count, *BABBLE_SNR_DB, generator))
+    noise = coloured_noise(count, samples, generator)
+    noisy = noisy + _at_snr(noise, waves, lengths, _uniform(count, *SNR_DB, generator))
     gain = 10 ** (_uniform(count, *GAIN_DB, generator) / 20)
-    return ((waves + noise) * gain).clamp(-1.0, 1.0) * inside
+    return (noisy * gain).clamp(-1.0, 1.0) * inside
+
+
+def coloured_noise(count: int, samples: int, generator: torch.Generator) -> torch.Tensor:
+    """(count, samples): Gaussian noise, each row with a colour of its own from :data:`COLOURS`; of any loudness."""
+    white = torch.randn(count, samples, device=generator.device, generator=generator)
+    frequency = torch.arange(samples // 2 + 1, device=generator.device).clamp(min=samples // 512 + 1)
+    slope = _uniform(count, *COLOURS, generator) / 2  # of the magnitude, half of the power's
+    envelope = (frequency / frequency[-1])[None] ** -slope
+    return torch.fft.irfft(torch.fft.rfft(white) * envelope, n=samples)
+
+
+def _at_snr(noise: torch.Tensor, speech: torch.Tensor, lengths: torch.Tensor, snr: torch.Tensor) -> torch.Tensor:
+    """``noise`` made as loud as ``snr`` (dB, (utterances, 1)) says against the speech within ``lengths``."""
+    speech_power = speech.square().sum(dim=1, keepdim=True) / lengths[:, None]
+    noise_power = noise.square().mean(dim=1, keepdim=True).clamp(min=1e-12)
+    return noise * (speech_power / noise_power * 10 ** (-snr / 10)).sqrt()
+
+
+def forget_targets(input_ids: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Input tokens with some of the targets' replaced by others of the batch; the labels stay what they were.
+
+    A decoder that cannot rely on the words before has to listen (Bowman et al. 2016, arXiv 1511.06349, section 3.1).
+
+    Args:
+        input_ids: (utterances, tokens).
+        labels: (utterances, tokens): the token itself within the target, negative elsewhere.
+    """
+    target = labels >= 0
+    words = labels[target]
+    drawn = torch.randint(len(words), input_ids.shape, device=input_ids.device, generator=generator)
+    forgotten = torch.rand(input_ids.shape, device=input_ids.device, generator=generator) < FORGOTTEN
+    return torch.where(target & forgotten, words[drawn], input_ids)
 
 
 def mask_features(features: torch.Tensor, frames_a_second: float, generator: torch.Generator) -> torch.Tensor:

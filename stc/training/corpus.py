@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,14 @@ from stc.data.audio import read_pcm
 from stc.data.collate import Batch, Collator, pad
 from stc.data.manifest import Manifest
 from stc.stage import Context
-from stc.training.augment import distort, draw_rates, mask_features, resample, resampled_lengths
+from stc.training.augment import (
+    distort,
+    draw_rates,
+    forget_targets,
+    mask_features,
+    resample,
+    resampled_lengths,
+)
 from stc.training.ctc import Characters
 from stc.training.logmel import LogMel
 
@@ -85,7 +92,7 @@ class Corpus:
         return lengths
 
     def batch(self, indices: Sequence[int]) -> SpeechBatch:
-        """These examples, with their audio changed at random."""
+        """These examples, with their audio and what the decoder reads of their targets changed at random."""
         chosen = np.asarray(indices)
         rates = draw_rates(self._length[chosen], self._logmel.samples, self._rates)
         samples = resampled_lengths(self._length[chosen], rates, self._logmel.samples)
@@ -98,8 +105,10 @@ class Corpus:
         # The audio's placeholder tokens, one an encoder position, count them.
         positions = [int((prompt == self._audio_token).sum()) for prompt in prompts]
         collator = self._collators[0]  # joining does not depend on the task
+        joined = collator.join(prompts, targets, self._features(chosen, rates, samples)).to(self._device)
+        read = forget_targets(joined.inputs["input_ids"], joined.labels, self._noise)
         return SpeechBatch(
-            collator.join(prompts, targets, self._features(chosen, rates, samples)).to(self._device),
+            replace(joined, inputs={**joined.inputs, "input_ids": read}),
             positions,
             pad(spellings, 0).to(self._device),
             [len(spelling) for spelling in spellings],

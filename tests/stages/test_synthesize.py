@@ -1,4 +1,4 @@
-"""The synthesize stage: reproducible, and spoken by who is allowed to."""
+"""The synthesize stage: reproducible, and cheap in a second language."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import soundfile
 from pydantic import ValidationError
 
 from stc.data.manifest import Manifest
-from stc.stage import Context
+from stc.errors import InputError
+from stc.stage import Artifact, Context, Kind
 from stc.stages.synthesize import Synthesize
 
 
@@ -20,13 +21,13 @@ class Silent:
         pass
 
 
-def make(stage: Synthesize, folder: Path, workers: int = 1) -> Manifest:
+def make(stage: Synthesize, folder: Path, inputs: dict[str, Artifact] | None = None, workers: int = 1) -> Manifest:
     folder.mkdir()
     ctx = Context(
         device="cpu", workers=workers, train_micro_batch=1, decode_batch=1, scratch=folder, log=lambda *_, **__: None,
         progress=lambda *_, **__: nullcontext(Silent()),
     )  # fmt: skip
-    facts = stage.run({}, folder, ctx)
+    facts = stage.run(inputs or {}, folder, ctx)
     manifest = Manifest.load(folder)
     assert facts["utterances"] == len(manifest)
     return manifest
@@ -56,10 +57,18 @@ def test_two_runs_give_the_same_bytes_with_any_number_of_workers(german: Manifes
     assert [row.model_dump() for row in again.rows] == [row.model_dump() for row in german.rows]
 
 
-def test_the_target_is_in_the_language_asked_for(german: Manifest, tmp_path: Path) -> None:
-    chinese = make(stage(max_seconds=3.0, target_lang="zh"), tmp_path / "zh")
+def test_a_second_language_shares_the_audio(german: Manifest, tmp_path: Path) -> None:
+    audio = Artifact(Kind.MANIFEST, german.folder, "german")
+    chinese = make(stage(max_seconds=3.0, target_lang="zh"), tmp_path / "zh", {"audio": audio})
     assert [(r.id, r.sha256, r.source) for r in chinese.rows] == [(r.id, r.sha256, r.source) for r in german.rows]
     assert all("\u4e00" <= row.target[0] <= "\u9fff" or row.target[0].isdigit() for row in chinese.rows)
+    assert all(path.is_file() for path in chinese.audio_paths())
+
+
+def test_audio_of_another_seed_is_refused(german: Manifest, tmp_path: Path) -> None:
+    audio = Artifact(Kind.MANIFEST, german.folder, "german")
+    with pytest.raises(InputError, match="is not of part=base, seed=6"):
+        make(stage(seed=6, max_seconds=3.0, target_lang="zh"), tmp_path / "zh", {"audio": audio})
 
 
 def test_ogg_is_a_sixth_of_the_size(tmp_path: Path) -> None:

@@ -3,7 +3,19 @@
 import numpy as np
 import torch
 
-from stc.training.augment import RATES, SNR_DB, distort, draw_rates, mask_features, resample, resampled_lengths
+from stc.training.augment import (
+    BABBLE_SNR_DB,
+    FORGOTTEN,
+    RATES,
+    SNR_DB,
+    coloured_noise,
+    distort,
+    draw_rates,
+    forget_targets,
+    mask_features,
+    resample,
+    resampled_lengths,
+)
 
 WINDOW = 1600
 
@@ -52,7 +64,25 @@ def test_distortion_keeps_the_end_silent_and_the_signal_above_the_noise() -> Non
     assert not changed[1, 600:].any()
     for before, after, count in zip(clean, changed, lengths.tolist(), strict=True):
         correlation = np.corrcoef(before[:count], after[:count])[0, 1]
-        assert 10 ** (SNR_DB[0] / 20) / 4 < correlation / np.sqrt(1 - correlation**2)
+        assert 10 ** (min(SNR_DB[0], BABBLE_SNR_DB[0]) / 20) / 4 < correlation / np.sqrt(1 - correlation**2)
+
+
+def test_coloured_noise_falls_with_frequency_by_a_slope_of_its_own() -> None:
+    noise = coloured_noise(64, 16000, torch.Generator().manual_seed(0))
+    power = torch.fft.rfft(noise).abs().square()
+    slope = torch.log2(power[:, 1000:1200].mean(dim=1) / power[:, 2000:2400].mean(dim=1))  # of an octave
+    assert -1.0 < slope.min() < 0.5
+    assert 1.5 < slope.max() < 2.5
+
+
+def test_forgetting_changes_a_share_of_the_targets_tokens_and_nothing_else() -> None:
+    tokens = torch.arange(4000).view(4, 1000)
+    labels = tokens.where(torch.arange(1000) >= 500, torch.tensor(-100))
+    read = forget_targets(tokens, labels, torch.Generator().manual_seed(0))
+    changed = read != tokens
+    assert not changed[:, :500].any()
+    assert abs(changed[:, 500:].float().mean() - FORGOTTEN) < 0.03
+    assert (read[changed] % 1000 >= 500).all()  # by tokens that targets have
 
 
 def test_masks_hide_a_small_part_of_the_features() -> None:
