@@ -132,12 +132,16 @@ def can_you_give(draw: Draw) -> Triple:
     subject = PRONOUNS["you"]
     given = _given(draw, subject, "future", negated=True)
     asked, fragt, zh = draw.pick(
-        (("can you", "können Sie", "您{}可以"), ("could you please", "könnten Sie bitte", "能请您{}"),
+        (("can you", "können Sie", "您{}可以"), ("could you please", "könnten Sie", "能请您{}"),
          ("do you have to", "müssen Sie", "您{}必须"))
     )  # fmt: skip
+    to_whom = given.de()
+    if fragt.startswith("könnten"):  # mir bitte, but bitte dem Direktor
+        dative = given.who.case("dat")
+        to_whom = to_whom.replace(dative, f"{dative} bitte" if given.who.pronoun else f"bitte {dative}", 1)
     return spoken(
         f"{asked} {given.en()}",
-        f"{fragt} {given.de()} {given.giving.de.split()[0]}",
+        f"{fragt} {to_whom} {given.giving.de.split()[0]}",
         f"{zh.format(given.time.zh)}{given.zh()}吗",
         "?",
     )

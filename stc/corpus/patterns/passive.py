@@ -176,7 +176,7 @@ def passive_will_when(draw: Draw) -> Triple:
     when, wann, zh = draw.pick((("when", "wann", "什么时候会"), ("where", "wo", "会在哪里")))
     return spoken(
         f"{when} will {thing.en} be {verb.forms[3]}",
-        f"{wann} {auxiliary('future', thing.person)} {thing.case('nom')} {verb.de_forms[2]} werden",
+        f"{wann} {auxiliary('future', thing.person)} {thing.case('nom')} {verb.de_forms[2]}",
         f"{zh}{verb.zh}{thing.zh_as_object}",
         "?",
     )
@@ -252,7 +252,9 @@ def that_passive_to_come(draw: Draw) -> Triple:
         zh_done = f"{thing.zh}已经{_zh_finished(verb)}"
     else:
         done = f"{'will' if tense == 'future' else tense} be {verb.forms[3]} {time.en}"
-        getan = f"{time.de} {verb.de_forms[2]} werden {auxiliary(tense, thing.person)}"
+        # "dass sie morgen trainiert werden", for "trainiert werden werden" is nobody's German
+        werden = "" if tense == "future" else "werden "
+        getan = f"{time.de} {verb.de_forms[2]} {werden}{auxiliary(tense, thing.person)}"
         helper = {"future": "将会", "must": "必须", "should": "应该", "can": "可以"}[tense]
         zh_done = f"{time.zh}{helper}{verb.zh}{thing.zh_as_object}"
     return spoken(f"{en} that {thing.en} {done}", f"{de}, dass {thing.case('nom')} {getan}", f"{zh}，{zh_done}")

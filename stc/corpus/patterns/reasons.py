@@ -98,16 +98,20 @@ def so(draw: Draw) -> Triple:
 
 @pattern()
 def because_had_to(draw: Draw) -> Triple:
-    tense: Tense = draw.pick(("had to", "had to", "could"))
-    return _because(draw.short(tense, negated=tense == "could"), draw.pick(_PAST))
+    tense: Tense = draw.pick(("had to", "had to", "had to", "could", "could", "perfect", "must", "future"))
+    return _because(draw.short(tense, negated=tense in ("could", "perfect")), draw.pick(_PAST))
+
+
+# What leads to nothing that could be a reason.
+_ENDLESS = (*LASTING_VERBS, "look", "wait", "listen", "work", "talk")
 
 
 @pattern(weight=0.8)
 def because_had(draw: Draw) -> Triple:
     first = draw.short(draw.pick(("past", "had to")), words=7)
-    second = draw.short("pluperfect", words=8, without=(*LASTING_VERBS, first.verb.forms[0]))
+    second = draw.short("pluperfect", words=8, without=(*_ENDLESS, first.verb.forms[0]))
     while second.subject == first.subject:
-        second = draw.short("pluperfect", words=8, without=(*LASTING_VERBS, first.verb.forms[0]))
+        second = draw.short("pluperfect", words=8, without=(*_ENDLESS, first.verb.forms[0]))
     return spoken(
         f"{first.en()} because {second.en()}",
         f"{first.de()}, weil {second.de_final()}",
@@ -117,7 +121,7 @@ def because_had(draw: Draw) -> Triple:
 
 @pattern()
 def so_had_to(draw: Draw) -> Triple:
-    tense: Tense = draw.pick(("had to", "had to", "could", "must"))
+    tense: Tense = draw.pick(("had to", "had to", "could"))
     return _so(draw.short(tense, negated=tense == "could"), draw.pick(_PAST))
 
 

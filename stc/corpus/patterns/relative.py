@@ -120,17 +120,19 @@ def _someone(draw: Draw) -> Phrase:
     return draw.pick((PRONOUNS["he"], PRONOUNS["she"], draw.person()))
 
 
+# Not done later to what someone has had in hand.
+_MAKING = ("write", "design", "develop", "build", "find", "look", "plan", "receive")
+
+
 @pattern(weight=1.5)
 def relative_done(draw: Draw) -> Triple:
     """The thing of a relative clause is what something else was, will or must be done to."""
+    tense: Tense = draw.pick(("past", "past", "future", "can", "must", "should"))
     while True:
         verb, tags = draw.transitive()
         head, en, de, zh = _relative(draw, subject=_someone(draw), tags=tags)
-        if verb.forms[2] not in en.split():
+        if verb.forms[2] not in en.split() and not (tense != "past" and verb.forms[0] in _MAKING):
             break
-    tense: Tense = draw.pick(("past", "past", "future", "can", "must", "should"))
-    if not verb.willed:
-        tense = "past"
     clause = Clause(PRONOUNS[draw.pick(("I", "we", "they"))], verb, head, tense)
     said = replace(clause, object=Phrase("", ("", "", "", ""), zh))
     return spoken(f"{clause.en()} {en}", f"{clause.de()}, {de}", said.zh())

@@ -177,6 +177,8 @@ def when_should_one(draw: Draw) -> Triple:
     """What must or should be done whenever something else is."""
     tense: Tense = draw.pick(("must", "should", "can"))
     first, second = _two(draw, "progressive", tense, without=LASTING_VERBS)
+    while first.verb == second.verb:
+        first, second = _two(draw, "progressive", tense, without=LASTING_VERBS)
     first = replace(first, tense="present")
     return spoken(
         f"when {first.en()}, {second.en()}",

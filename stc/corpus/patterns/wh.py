@@ -231,7 +231,7 @@ def why_must(draw: Draw) -> Triple:
 def what_should(draw: Draw) -> Triple:
     tense: Tense = draw.pick(("should", "must", "can", "future"))
     verb, _ = draw.transitive()
-    while not verb.willed:
+    while not verb.willed or verb.forms[0] in LASTING_VERBS:
         verb, _ = draw.transitive()
     clause = _asking_for(draw, verb, "什么", tense, draw.time("future", vague=False))
     return spoken(f"what {clause.en_question()}", f"was {clause.de_inverted()}", clause.zh(), "?")
@@ -255,7 +255,7 @@ def how_many_already(draw: Draw) -> Triple:
 @pattern(weight=0.7)
 def how_much_time(draw: Draw) -> Triple:
     much, wie, zh = draw.pick((("time", "Zeit", "时间"), ("money", "Geld", "钱")))
-    phrase, will = singular(draw.pick(("the", "this", "our")), draw.noun("work event study")), draw.chance(0.5)
+    phrase, will = singular(draw.pick(("the", "this")), draw.noun("work event study")), draw.chance(0.5)
     who = PRONOUNS[draw.pick(("we", "they", "you"))]
     for_thing = f"für {phrase.case('acc')}"
     return spoken(
@@ -263,6 +263,6 @@ def how_much_time(draw: Draw) -> Triple:
         f"wie viel {wie} werden {who.case('nom')} {for_thing} brauchen"
         if will
         else f"wie viel {wie} brauchen {who.case('nom')} {for_thing}",
-        f"{phrase.zh}{who.zh}{'会' if will else ''}需要多少{zh}",
+        f"{phrase.zh}{who.zh}{'将' if will else ''}需要多少{zh}",
         "?",
     )
