@@ -9,11 +9,11 @@ from stc.corpus.draw import Draw, Triple, pattern, same_thing
 _FREE: tuple[Tense, ...] = ("past", "progressive", "perfect", "future", "can", "must", "should", "want", "had to")
 
 
-def _two(draw: Draw, first: Sequence[Tense], second: Sequence[Tense]) -> tuple[Clause, Clause]:
+def _two(draw: Draw, first: Sequence[Tense], second: Sequence[Tense], words: int = 7) -> tuple[Clause, Clause]:
     """Of two people, about two things."""
-    one, tense = _one(draw, draw.pick(first)), draw.pick(second)
+    one, tense = _one(draw, draw.pick(first), words), draw.pick(second)
     while True:
-        other = _one(draw, tense)
+        other = _one(draw, tense, words)
         if one.subject.en != other.subject.en and one.verb != other.verb and _apart(one, other):
             return one, other
 
@@ -22,11 +22,13 @@ def _apart(one: Clause, other: Clause) -> bool:
     return one.object is not None and other.object is not None and not same_thing(one.object, other.object)
 
 
-def _one(draw: Draw, tense: Tense) -> Clause:
+def _one(draw: Draw, tense: Tense, words: int = 7) -> Clause:
     negated = tense not in ("must", "had to") and draw.chance(0.35)
-    clause = draw.short(tense, words=7, negated=negated)
+    if tense == "want" and negated:  # "she does not want to" is five words already
+        words += 3
+    clause = draw.short(tense, words=words, negated=negated)
     while tense == "perfect" and not negated and clause.verb.forms[0] in ("look", "wait"):  # see the pattern perfect
-        clause = draw.short(tense, words=7)
+        clause = draw.short(tense, words=words)
     return clause
 
 
@@ -61,7 +63,7 @@ def and_now(draw: Draw) -> Triple:
 @pattern(weight=1.2)
 def then_and_now(draw: Draw) -> Triple:
     """What was done once, and what is to be done another time, both after their times."""
-    first, second = _two(draw, ("past", "past", "had to"), ("must", "can", "want", "should", "might"))
+    first, second = _two(draw, ("past", "past", "had to"), ("must", "can", "want", "should", "might"), words=6)
     first = replace(first, time=draw.time("past", vague=False))
     second = replace(second, time=draw.time("future", vague=False))
     return spoken(

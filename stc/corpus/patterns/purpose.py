@@ -16,8 +16,9 @@ _AIMS = (
 
 
 def _short_with(draw: Draw, tense: Tense, subject: Phrase, verbs: tuple[str, ...]) -> Clause:
+    words = 10 if tense in ("had to", "would like") else 8  # or a long subject leaves no room for a verb
     while True:
-        clause = draw.short(tense, words=8, subject=subject)
+        clause = draw.short(tense, words=words, subject=subject)
         if clause.verb.forms[0] in verbs:
             return clause
 
