@@ -5,6 +5,8 @@ from stc.corpus.patterns import (
     content,
     description,
     giving,
+    joined,
+    known,
     numbers,
     passive,
     purpose,
@@ -17,6 +19,6 @@ from stc.corpus.patterns import (
 )
 
 __all__ = [
-    "clauses", "content", "description", "giving", "numbers", "passive", "purpose", "questions", "reasons", "relative",
-    "talks", "timing", "wh",
+    "clauses", "content", "description", "giving", "joined", "known", "numbers", "passive", "purpose", "questions",
+    "reasons", "relative", "talks", "timing", "wh",
 ]  # fmt: skip

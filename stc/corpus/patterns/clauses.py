@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from stc.corpus import german, lexicon
-from stc.corpus.clause import Clause, spoken, stated
+from stc.corpus.clause import Clause, Tense, spoken, stated
 from stc.corpus.draw import Draw, Triple, pattern
 from stc.corpus.lexicon import Adverbial
 from stc.corpus.phrases import PRONOUNS, en_number, join, zh_count
@@ -81,6 +81,22 @@ def future_fronted(draw: Draw) -> Triple:
     return spoken(clause.en_fronted(), clause.de_fronted(), clause.zh_fronted())
 
 
+@pattern(weight=1.2)
+def modal_fronted(draw: Draw) -> Triple:
+    tense = draw.pick((draw.modal(), draw.modal(), "might"))
+    clause = replace(draw.clause(tense, plain=True), time=draw.time("future", vague=False))
+    return spoken(clause.en_fronted(), clause.de_fronted(), clause.zh_fronted())
+
+
+@pattern()
+def had_to_fronted(draw: Draw) -> Triple:
+    """What had to be, could not be or was not done, after its time."""
+    tense: Tense = draw.pick(("had to", "could", "past"))
+    clause = draw.clause(tense, negated=tense != "had to", plain=True)
+    clause = replace(clause, time=draw.time("past", vague=False))
+    return spoken(clause.en_fronted(), clause.de_fronted(), clause.zh_fronted())
+
+
 @pattern()
 def future_negated(draw: Draw) -> Triple:
     return stated(draw.clause("future", negated=True))
@@ -131,4 +147,23 @@ def lasting(draw: Draw) -> Triple:
         join(clause.subject.en, has, "been", verb.forms[4], done),
         clause.de(),
         f"{clause.zh()}已经{zh_count(number, nian)}了",
+    )
+
+
+_WITHOUT = (
+    ("without your help", "ohne Ihre Hilfe", "没有您的帮助"),
+    ("without this meeting", "ohne diese Besprechung", "没有这次会议"),
+    ("without a good reason", "ohne einen guten Grund", "没有充分的理由"),
+    ("without more money", "ohne mehr Geld", "没有更多的钱"),
+    ("without a computer", "ohne einen Computer", "没有电脑"),
+)
+
+
+@pattern()
+def without_it(draw: Draw) -> Triple:
+    (en, de, zh), clause = draw.pick(_WITHOUT), draw.short("would", negated=True)
+    return spoken(
+        f"{en} {clause.en()}",
+        f"{de} {clause.de_inverted()}",
+        f"{zh}，{clause.subject.zh}就{clause.zh_predicate()}",
     )

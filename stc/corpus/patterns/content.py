@@ -5,7 +5,7 @@ from stc.corpus.clause import auxiliary, spoken
 from stc.corpus.draw import Draw, Triple, pattern
 from stc.corpus.phrases import singular
 
-_OPINIONS = (
+OPINIONS = (
     ("I think", "ich denke", "我认为"),
     ("I hope", "ich hoffe", "我希望"),
     ("we believe", "wir glauben", "我们相信"),
@@ -14,7 +14,7 @@ _OPINIONS = (
     ("she said yesterday", "sie hat gestern gesagt", "她昨天说"),
     ("the director expects", "der Direktor erwartet", "主任预计"),
 )
-_UNKNOWN = (
+UNKNOWN = (
     ("I do not know", "ich weiß nicht", "我不知道"),
     ("nobody knows", "niemand weiß", "没有人知道"),
     ("we want to know", "wir wollen wissen", "我们想知道"),
@@ -24,7 +24,7 @@ _UNKNOWN = (
 
 @pattern(weight=1.5)
 def that(draw: Draw) -> Triple:
-    en, de, zh = draw.pick(_OPINIONS)
+    en, de, zh = draw.pick(OPINIONS)
     clause = draw.short(draw.pick(("future", "can") if en == "I hope" else ("future", "must", "can")))
     while en == "we believe" and clause.subject.en == "I":
         clause = draw.short(clause.tense)
@@ -37,23 +37,29 @@ def that(draw: Draw) -> Triple:
 
 @pattern()
 def that_past(draw: Draw) -> Triple:
-    en, de, zh = draw.pick(_OPINIONS[2:6])
+    en, de, zh = draw.pick(OPINIONS[2:6])
     clause = draw.short(negated=draw.chance(0.4))
     while en == "we believe" and clause.subject.en == "I":
         clause = draw.short(negated=clause.negated)
     return spoken(f"{en} that {clause.en()}", f"{de}, dass {clause.de_final()}", f"{zh}，{clause.zh()}")
 
 
+@pattern(weight=0.8)
+def that_would_not(draw: Draw) -> Triple:
+    (en, de, zh), clause = draw.pick(OPINIONS[:1] + OPINIONS[4:6]), draw.short("would", negated=draw.chance(0.7))
+    return spoken(f"{en} that {clause.en()}", f"{de}, dass {clause.de_final()}", f"{zh}，{clause.zh()}")
+
+
 @pattern()
 def whether(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_UNKNOWN), draw.short("future")
+    (en, de, zh), clause = draw.pick(UNKNOWN), draw.short("future")
     choice = clause.subject.zh + "会不会" + clause.zh_predicate().removeprefix("会")
     return spoken(f"{en} whether {clause.en()}", f"{de}, ob {clause.de_final()}", f"{zh}{choice}")
 
 
 @pattern(held_out=True)
 def why_known(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_UNKNOWN), draw.short()
+    (en, de, zh), clause = draw.pick(UNKNOWN), draw.short()
     return spoken(
         f"{en} why {clause.en()}",
         f"{de}, warum {clause.de_final()}",
@@ -63,7 +69,7 @@ def why_known(draw: Draw) -> Triple:
 
 @pattern()
 def when_known(draw: Draw) -> Triple:
-    (en, de, zh), clause = draw.pick(_UNKNOWN), draw.short("future")
+    (en, de, zh), clause = draw.pick(UNKNOWN), draw.short("future")
     return spoken(
         f"{en} when {clause.en()}",
         f"{de}, wann {clause.de_final()}",

@@ -3,7 +3,7 @@
 from stc.corpus import german, lexicon
 from stc.corpus.clause import auxiliary, be, spoken
 from stc.corpus.draw import Draw, Triple, pattern
-from stc.corpus.lexicon import Adjective
+from stc.corpus.lexicon import Adjective, Noun
 from stc.corpus.phrases import Phrase, plural, singular
 
 _DEGREES = (
@@ -86,16 +86,21 @@ def person_is(draw: Draw) -> Triple:
     )
 
 
-def _pair(draw: Draw) -> tuple[Phrase, Phrase, Adjective]:
-    """Two things that the same adjective can be said of."""
+def _pair_of_nouns(draw: Draw) -> tuple[Noun, Noun, Adjective]:
+    """Two nouns that the same adjective can be said of."""
     while True:
         first = draw.noun("text idea system device event plan place film")
         second = draw.noun(first.tags)
         shared = set(first.tags.split()) & set(second.tags.split())
         fitting = [word for word in lexicon.ADJECTIVES if shared & set(word.tags.split())]
         if second is not first and fitting:
-            one = singular(draw.pick(("the", "this", "our")), first)
-            return one, singular(draw.pick(("the", "my", "her")), second), draw.pick(fitting)
+            return first, second, draw.pick(fitting)
+
+
+def _pair(draw: Draw) -> tuple[Phrase, Phrase, Adjective]:
+    first, second, adjective = _pair_of_nouns(draw)
+    one = singular(draw.pick(("the", "this", "our")), first)
+    return one, singular(draw.pick(("the", "my", "her")), second), adjective
 
 
 @pattern(weight=1.2)
@@ -181,4 +186,69 @@ def belongs_to(draw: Draw) -> Triple:
         f"{thing.en} {'belong' if many else 'belongs'} to {who.en}",
         f"{thing.case('nom')} {'gehören' if many else 'gehört'} {who.case('dat')}",
         f"{owned}是{who.zh_as_object}的",
+    )
+
+
+@pattern()
+def more_asked(draw: Draw) -> Triple:
+    one, other, adjective = _pair(draw)
+    return spoken(
+        f"is {one.en} {adjective.comparative} than {other.en}",
+        f"ist {one.case('nom')} {german.comparative(adjective.de)} als {other.case('nom')}",
+        f"{one.zh}比{other.zh}{'' if adjective.zh_predicate == '新' else '更'}{adjective.zh_predicate}吗",
+        "?",
+    )
+
+
+@pattern()
+def not_equal(draw: Draw) -> Triple:
+    one, other, adjective = _pair(draw)
+    return spoken(
+        f"{one.en} is not as {adjective.en} as {other.en}",
+        f"{one.case('nom')} ist nicht so {adjective.de} wie {other.case('nom')}",
+        f"{one.zh}没有{other.zh}那么{adjective.zh_predicate}",
+    )
+
+
+@pattern()
+def equal_plural(draw: Draw) -> Triple:
+    noun, other, adjective = _pair_of_nouns(draw)
+    these, those = plural(draw.pick(("the", "these", "our")), noun), plural(draw.pick(("my", "his", "their")), other)
+    no = draw.chance(0.3)
+    alike = f"没有{those.zh}那么" if no else f"和{those.zh}一样"
+    return spoken(
+        f"{these.en} are {'not ' if no else ''}as {adjective.en} as {those.en}",
+        f"{these.case('nom')} sind {'nicht ' if no else ''}so {adjective.de} wie {those.case('nom')}",
+        f"{these.zh}{alike}{adjective.zh_predicate}",
+    )
+
+
+@pattern(weight=0.8)
+def which_is_more(draw: Draw) -> Triple:
+    one, other, adjective = _pair(draw)
+    while adjective.zh_predicate == "新":
+        one, other, adjective = _pair(draw)
+    return spoken(
+        f"which is {adjective.comparative}, {one.en} or {other.en}",
+        f"was ist {german.comparative(adjective.de)}, {one.case('nom')} oder {other.case('nom')}",
+        f"{one.zh}和{other.zh}，哪个更{adjective.zh_predicate}",
+        "?",
+    )
+
+
+@pattern(weight=0.8)
+def is_it_enough(draw: Draw) -> Triple:
+    phrase, adjective = _described(draw)
+    en, de, zh = draw.pick(
+        (
+            ("too {}", "zu {}", "太{}了"),
+            ("{} enough", "{} genug", "够{}"),
+            ("not {} enough", "nicht {} genug", "不够{}"),
+        )
+    )
+    return spoken(
+        f"{be(phrase.person)} {phrase.en} {en.format(adjective.en)}",
+        f"{auxiliary('sein', phrase.person)} {phrase.case('nom')} {de.format(adjective.de)}",
+        f"{phrase.zh}{zh.format(adjective.zh_predicate)}吗",
+        "?",
     )

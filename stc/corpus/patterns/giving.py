@@ -113,3 +113,59 @@ def please_give(draw: Draw) -> Triple:
         given = _Given(given.giving, OBJECTS[draw.pick(("I", "we"))], given.what, given.time)
     zh = f"请{given.time.zh}{given.zh()}".replace("很快就", "尽快")
     return spoken(f"please {given.en()}", f"bitte {given.giving.de.split()[0]} Sie {given.de()}", zh)
+
+
+@pattern()
+def gave_asked(draw: Draw) -> Triple:
+    subject = draw.pick((PRONOUNS["you"], PRONOUNS["you"], PRONOUNS["they"], draw.person()))
+    given = _given(draw, subject, "past", negated=True)
+    return spoken(
+        f"did {subject.en} {given.en()}",
+        f"{auxiliary('haben', subject.person)} {subject.case('nom')} {given.de()} {given.giving.de.split()[1]}",
+        f"{subject.zh}{given.time.zh}{given.zh()}了吗",
+        "?",
+    )
+
+
+@pattern()
+def can_you_give(draw: Draw) -> Triple:
+    subject = PRONOUNS["you"]
+    given = _given(draw, subject, "future", negated=True)
+    asked, fragt, zh = draw.pick(
+        (("can you", "können Sie", "您{}可以"), ("could you please", "könnten Sie", "能请您{}"),
+         ("do you have to", "müssen Sie", "您{}必须"))
+    )  # fmt: skip
+    to_whom = given.de()
+    if fragt.startswith("könnten"):  # mir bitte, but bitte dem Direktor
+        dative = given.who.case("dat")
+        to_whom = to_whom.replace(dative, f"{dative} bitte" if given.who.pronoun else f"bitte {dative}", 1)
+    return spoken(
+        f"{asked} {given.en()}",
+        f"{fragt} {to_whom} {given.giving.de.split()[0]}",
+        f"{zh.format(given.time.zh)}{given.zh()}吗",
+        "?",
+    )
+
+
+@pattern()
+def will_someone_give(draw: Draw) -> Triple:
+    subject = draw.pick((PRONOUNS["he"], PRONOUNS["she"], PRONOUNS["they"], draw.person(), draw.person()))
+    given = _given(draw, subject, "future")
+    return spoken(
+        f"will {subject.en} {given.en()}",
+        f"{auxiliary('future', subject.person)} {subject.case('nom')} {given.de()} {given.giving.de.split()[0]}",
+        f"{subject.zh}{given.time.zh}会{given.zh()}吗",
+        "?",
+    )
+
+
+@pattern()
+def must_give(draw: Draw) -> Triple:
+    subject = draw.subject()
+    given = _given(draw, subject, "future", negated=True)
+    tense, zh = draw.pick((("must", "必须"), ("should", "应该"), ("can", "可以")))
+    return spoken(
+        f"{subject.en} {tense} {given.en()}",
+        f"{subject.case('nom')} {auxiliary(tense, subject.person)} {given.de()} {given.giving.de.split()[0]}",
+        f"{subject.zh}{given.time.zh}{zh}{given.zh()}",
+    )

@@ -68,18 +68,57 @@ def percent_asked(draw: Draw) -> Triple:
 
 
 @pattern(weight=0.8)
+def percent_to_come_asked(draw: Draw) -> Triple:
+    en, de, zh, changes = draw.pick(_QUANTITIES)
+    down, number, time = draw.number(0, 1), draw.number(2, 99), draw.pick(_TO_COME)
+    _, verb, _, wort = _CHANGES[down]
+    return spoken(
+        f"will {en} {verb} by {en_number(number)} percent {time.en}",
+        f"wird {de} {time.de} um {german.cardinal(number)} Prozent {wort}",
+        f"{time.zh}{zh}会{changes[down]}百分之{zh_number(number)}吗",
+        "?",
+    )
+
+
+@pattern(weight=0.8)
+def by_how_many_percent(draw: Draw) -> Triple:
+    en, de, zh, changes = draw.pick(_QUANTITIES)
+    down, past = draw.number(0, 1), draw.chance(0.6)
+    time = draw.pick(_PERIODS if past else _TO_COME)
+    _, verb, gone, going = _CHANGES[down]
+    return spoken(
+        f"by how many percent {'did' if past else 'will'} {en} {verb} {time.en}",
+        f"um wie viel Prozent {'ist' if past else 'wird'} {de} {time.de} {gone if past else going}",
+        f"{time.zh}{zh}{changes[down]}了百分之多少" if past else f"{time.zh}{zh}会{changes[down]}百分之多少",
+        "?",
+    )
+
+
+@pattern(weight=0.8)
 def from_to_percent(draw: Draw) -> Triple:
+    return _from_to(draw, asked=False)
+
+
+@pattern(weight=0.8)
+def from_to_percent_asked(draw: Draw) -> Triple:
+    return _from_to(draw, asked=True)
+
+
+def _from_to(draw: Draw, *, asked: bool) -> Triple:
     en, de, zh = draw.pick(
         (("the error rate", "die Fehlerrate", "错误率"), ("the unemployment rate", "die Arbeitslosenquote", "失业率"))
     )  # fmt: skip
     first = draw.number(10, 98)
     second = draw.number(2, first - 1) if draw.chance(0.5) else draw.number(first + 1, 99)
-    verb, wort, dong = ("fell", "gesunken", "下降") if second < first else ("rose", "gestiegen", "上升")
-    return spoken(
-        f"{en} {verb} from {en_number(first)} to {en_number(second)} percent",
-        f"{de} ist von {german.cardinal(first)} auf {german.cardinal(second)} Prozent {wort}",
-        f"{zh}从百分之{zh_number(first)}{dong}到了百分之{zh_number(second)}",
+    fell, fall, wort, dong = (
+        ("fell", "fall", "gesunken", "下降") if second < first else ("rose", "rise", "gestiegen", "上升")
     )
+    by = f"from {en_number(first)} to {en_number(second)} percent"
+    um = f"von {german.cardinal(first)} auf {german.cardinal(second)} Prozent {wort}"
+    said = f"{zh}从百分之{zh_number(first)}{dong}到了百分之{zh_number(second)}"
+    if asked:
+        return spoken(f"did {en} {fall} {by}", f"ist {de} {um}", f"{said}吗", "?")
+    return spoken(f"{en} {fell} {by}", f"{de} ist {um}", said)
 
 
 @pattern(weight=0.8)

@@ -16,8 +16,9 @@ _AIMS = (
 
 
 def _short_with(draw: Draw, tense: Tense, subject: Phrase, verbs: tuple[str, ...]) -> Clause:
+    words = 10 if tense in ("had to", "would like") else 8  # or a long subject leaves no room for a verb
     while True:
-        clause = draw.short(tense, words=8, subject=subject)
+        clause = draw.short(tense, words=words, subject=subject)
         if clause.verb.forms[0] in verbs:
             return clause
 
@@ -59,9 +60,22 @@ def in_order_to_modal(draw: Draw) -> Triple:
     return _to(*_with_aim(draw, draw.pick(("must", "should"))))
 
 
+@pattern(weight=1.2)
+def in_order_to_can(draw: Draw) -> Triple:
+    return _to(*_with_aim(draw, draw.pick(("can", "want", "would like", "had to"))))
+
+
 @pattern()
 def in_order_to_first(draw: Draw) -> Triple:
-    deed, aim = _with_aim(draw, "future")
+    return _in_order_to(*_with_aim(draw, "future"))
+
+
+@pattern()
+def in_order_to_first_modal(draw: Draw) -> Triple:
+    return _in_order_to(*_with_aim(draw, draw.pick(("must", "should", "must", "should", "can", "had to"))))
+
+
+def _in_order_to(deed: Clause, aim: Clause) -> Triple:
     return spoken(
         f"in order to {aim.en_infinitive()}, {deed.en()}",
         f"um {aim.de_infinitive()}, {deed.de_inverted()}",
@@ -95,7 +109,16 @@ def _gerund(clause: Clause) -> str:
 
 @pattern()
 def so_that(draw: Draw) -> Triple:
-    first = draw.short("future", words=7, subject=PRONOUNS[draw.pick(("I", "we"))])
+    return _so_that(draw, "future")
+
+
+@pattern()
+def so_that_modal(draw: Draw) -> Triple:
+    return _so_that(draw, draw.pick(("must", "should", "want", "had to")))
+
+
+def _so_that(draw: Draw, tense: Tense) -> Triple:
+    first = draw.short(tense, words=7, subject=PRONOUNS[draw.pick(("I", "we"))])
     second = draw.short("can", words=7, subject=draw.pick((PRONOUNS["they"], draw.person())))
     return spoken(
         f"{first.en()} so that {second.en()}",

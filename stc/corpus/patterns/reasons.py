@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from stc.corpus.clause import Clause, auxiliary, spoken
-from stc.corpus.draw import Draw, Triple, pattern
+from stc.corpus.clause import Clause, Tense, auxiliary, spoken
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
 from stc.corpus.phrases import Phrase, singular
 
 
@@ -14,6 +14,7 @@ class State:
     en: str
     de: tuple[str, str, str]
     zh: str
+    second: str = ""  # the German with the verb second where the verb parts
 
     @property
     def de_final(self) -> str:
@@ -21,7 +22,7 @@ class State:
 
     @property
     def de_second(self) -> str:
-        return " ".join(part for part in (self.de[0], self.de[2], self.de[1]) if part)
+        return self.second or " ".join(part for part in (self.de[0], self.de[2], self.de[1]) if part)
 
 
 _PAST = (
@@ -43,7 +44,7 @@ _NOW = (
     State("we have enough time", ("wir", "genug Zeit", "haben"), "我们有足够的时间"),
     State("we have no money", ("wir", "kein Geld", "haben"), "我们没有钱"),
     State("nobody objects", ("niemand", "", "widerspricht"), "没有人反对"),
-    State("everyone agrees", ("alle", "", "zustimmen"), "大家都同意"),
+    State("everyone agrees", ("alle", "", "zustimmen"), "大家都同意", second="alle stimmen zu"),
     State("the train is late", ("der Zug", "Verspätung", "hat"), "火车晚点"),
     State("the weather is good", ("das Wetter", "gut", "ist"), "天气好"),
     State("there is a problem", ("es", "ein Problem", "gibt"), "有问题"),
@@ -92,10 +93,72 @@ def because_now(draw: Draw) -> Triple:
 @pattern()
 def so(draw: Draw) -> Triple:
     clause, state = draw.short(negated=draw.chance(0.5)), draw.pick(_PAST)
+    return _so(clause, state)
+
+
+@pattern()
+def because_had_to(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("had to", "had to", "had to", "could", "could", "perfect", "must", "future"))
+    return _because(draw.short(tense, negated=tense in ("could", "perfect")), draw.pick(_PAST))
+
+
+# What leads to nothing that could be a reason.
+_ENDLESS = (*LASTING_VERBS, "look", "wait", "listen", "work", "talk")
+
+
+@pattern(weight=0.8)
+def because_had(draw: Draw) -> Triple:
+    first = draw.short(draw.pick(("past", "had to")), words=7)
+    second = draw.short("pluperfect", words=8, without=(*_ENDLESS, first.verb.forms[0]))
+    while second.subject == first.subject:
+        second = draw.short("pluperfect", words=8, without=(*_ENDLESS, first.verb.forms[0]))
+    return spoken(
+        f"{first.en()} because {second.en()}",
+        f"{first.de()}, weil {second.de_final()}",
+        f"因为{second.subject.zh}{second.zh_bare('了')}，所以{first.zh()}",
+    )
+
+
+@pattern()
+def so_had_to(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("had to", "had to", "could"))
+    return _so(draw.short(tense, negated=tense == "could"), draw.pick(_PAST))
+
+
+@pattern()
+def so_now(draw: Draw) -> Triple:
+    return _so(draw.short(draw.pick(("future", "must", "can", "should"))), draw.pick(_NOW))
+
+
+def _so(clause: Clause, state: State) -> Triple:
     return spoken(
         f"{state.en}, so {clause.en()}",
         f"{state.de_second}, deshalb {clause.de_inverted()}",
         f"{state.zh}，所以{clause.zh()}",
+    )
+
+
+@pattern()
+def since_now(draw: Draw) -> Triple:
+    clause, state = draw.short(draw.pick(("future", "must", "can"))), draw.pick(_NOW)
+    return spoken(
+        f"since {state.en}, {clause.en()}",
+        f"da {state.de_final}, {clause.de_inverted()}",
+        f"既然{state.zh}，{clause.subject.zh}就{clause.zh_predicate()}",
+    )
+
+
+@pattern(weight=0.8)
+def state_but(draw: Draw) -> Triple:
+    """A contrast with how things are or were."""
+    if draw.chance(0.6):
+        tense: Tense = draw.pick(("future", "must", "can", "want"))
+        clause, state = draw.short(tense, negated=tense != "must"), draw.pick(_NOW)
+    else:
+        tense = draw.pick(("past", "had to", "could"))
+        clause, state = draw.short(tense, negated=tense == "could"), draw.pick(_PAST)
+    return spoken(
+        f"{state.en}, but {clause.en()}", f"{state.de_second}, aber {clause.de()}", f"{state.zh}，但是{clause.zh()}"
     )
 
 
@@ -116,6 +179,20 @@ def although_had_to(draw: Draw) -> Triple:
     return _although(draw.short("had to"), draw.pick(_PAST), first=True)
 
 
+@pattern()
+def although_not(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("could", "perfect", "future", "can"))
+    negated = tense in ("could", "perfect") or draw.chance(0.4)
+    return _although(draw.short(tense, negated=negated), draw.pick(_PAST), first=draw.chance(0.6))
+
+
+@pattern()
+def although_now(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("future", "must", "can", "want"))
+    clause = draw.short(tense, negated=tense != "must" and draw.chance(0.6))
+    return _although(clause, draw.pick(_NOW), first=draw.chance(0.5))
+
+
 def _if(clause: Clause, state: State, *, first: bool) -> Triple:
     zh = f"如果{state.zh}，{clause.subject.zh}就{clause.zh_predicate()}"
     if first:
@@ -133,6 +210,13 @@ def then_if(draw: Draw) -> Triple:
     return _if(draw.short("future", negated=True), draw.pick(_CONDITIONS), first=False)
 
 
+@pattern()
+def if_should(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("should", "future", "can"))
+    clause = draw.short(tense, negated=tense != "should" or draw.chance(0.5))
+    return _if(clause, draw.pick(_CONDITIONS), first=True)
+
+
 @pattern(weight=1.2)
 def unreal(draw: Draw) -> Triple:
     return _if(draw.short("would"), draw.pick(_UNREAL), first=draw.chance(0.6))
@@ -141,6 +225,11 @@ def unreal(draw: Draw) -> Triple:
 @pattern(held_out=True)
 def unreal_negated(draw: Draw) -> Triple:
     return _if(draw.short("would", negated=True), draw.pick(_UNREAL), first=True)
+
+
+@pattern(weight=0.8)
+def would_not_if(draw: Draw) -> Triple:
+    return _if(draw.short("would", negated=True), draw.pick(_UNREAL), first=False)
 
 
 @pattern(weight=1.5)

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from stc.corpus import lexicon
-from stc.corpus.clause import Clause, auxiliary, be, spoken
-from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern
+from stc.corpus import german, lexicon
+from stc.corpus.clause import Clause, Tense, auxiliary, be, spoken
+from stc.corpus.draw import LASTING_VERBS, Draw, Triple, pattern, same_thing
 from stc.corpus.german import relative_pronoun
 from stc.corpus.lexicon import Noun
 from stc.corpus.phrases import PRONOUNS, Phrase, plural, singular
@@ -113,3 +113,103 @@ def room_where(draw: Draw) -> Triple:
         f"{raum} {thing.case('nom')} stattfindet, ist sehr {wort}",
         f"{f'我们举行{noun.zh}' if whose == 'our' else f'举行{thing.zh}'}的{fang}非常{ci}",
     )
+
+
+def _someone(draw: Draw) -> Phrase:
+    """Who did something to a thing that "I", "we" or "they" speak of."""
+    return draw.pick((PRONOUNS["he"], PRONOUNS["she"], draw.person()))
+
+
+# Not done later to what someone has had in hand.
+_MAKING = ("write", "design", "develop", "build", "find", "look", "plan", "receive")
+
+
+@pattern(weight=1.5)
+def relative_done(draw: Draw) -> Triple:
+    """The thing of a relative clause is what something else was, will or must be done to."""
+    tense: Tense = draw.pick(("past", "past", "future", "can", "must", "should"))
+    while True:
+        verb, tags = draw.transitive()
+        head, en, de, zh = _relative(draw, subject=_someone(draw), tags=tags)
+        if verb.forms[2] not in en.split() and not (tense != "past" and verb.forms[0] in _MAKING):
+            break
+    clause = Clause(PRONOUNS[draw.pick(("I", "we", "they"))], verb, head, tense)
+    said = replace(clause, object=Phrase("", ("", "", "", ""), zh))
+    return spoken(f"{clause.en()} {en}", f"{clause.de()}, {de}", said.zh())
+
+
+@pattern()
+def this_is_the(draw: Draw) -> Triple:
+    head, en, de, zh = _relative(draw)
+    if head.person == "3p":
+        this, das, zhe, what = "these are", "das sind", "这些就是", zh.replace("的那些", "的")
+    else:
+        this, das, zhe, what = "this is", "das ist", "这就是", zh
+    return spoken(f"{this} {head.en} {en}", f"{das} {head.case('nom')}, {de}", f"{zhe}{what}")
+
+
+@pattern(weight=0.8)
+def where_is_the(draw: Draw) -> Triple:
+    head, en, de, zh = _relative(
+        draw, subject=draw.pick((PRONOUNS["you"], draw.subject())), tags="mail chart device book"
+    )
+    return spoken(
+        f"where {be(head.person)} {head.en} {en}",
+        f"wo {auxiliary('sein', head.person)} {head.case('nom')}, {de}",
+        f"{zh}在哪里",
+        "?",
+    )
+
+
+@pattern(weight=1.2)
+def know_person_who(draw: Draw) -> Triple:
+    noun, en, de, zh = _person_who(draw)
+    den = german.noun(noun.de, noun.de_plural, noun.gender, "acc", weak=noun.weak, many=False)
+    known, kennt, zh_known, end = draw.pick(
+        (("I know", f"ich kenne den {den}", "我认识{}", "."), ("we know", f"wir kennen den {den}", "我们认识{}", "."),
+         ("do you know", f"kennen Sie den {den}", "您认识{}吗", "?"),
+         ("he is", f"er ist der {noun.de}", "他就是{}", "."),
+         ("this is", f"das ist der {noun.de}", "这就是{}", "."),
+         ("where is", f"wo ist der {noun.de}", "{}在哪里", "?"))
+    )  # fmt: skip
+    return spoken(f"{known} {en}", f"{kennt}, {de}", zh_known.format(zh), end)
+
+
+@pattern()
+def helped_person_who(draw: Draw) -> Triple:
+    """What was, can or must be done with the one who did something."""
+    noun, en, de, zh = _person_who(draw)
+    verbs = [verb for verb in lexicon.VERBS if verb.takes == "person" and not verb.stative and "的" not in verb.zh]
+    tense: Tense = draw.pick(("past", "can", "must", "should", "want"))
+    verb = draw.pick(verbs)
+    while verb.forms[2] in en.split():
+        verb = draw.pick(verbs)
+    clause = Clause(draw.subject(), verb, singular("the", noun), tense)
+    while same_thing(clause.subject, singular("the", noun)):
+        clause = replace(clause, subject=draw.subject())
+    said = replace(clause, object=Phrase("", ("", "", "", ""), zh))
+    return spoken(f"{clause.en().removesuffix(f'the {noun.en}')}{en}", f"{clause.de()}, {de}", said.zh())
+
+
+@pattern()
+def person_who_will(draw: Draw) -> Triple:
+    """Someone by what he will, must or wants to do; what he is like or whether he is there."""
+    noun, (adjective, time) = draw.noun("person"), (draw.pick(lexicon.MOODS), draw.time("future", vague=False))
+    tense: Tense = draw.pick(("future", "must", "want", "should", "can"))
+    clause = draw.clause(tense, subject=singular("the", noun), plain=True)
+    while "的" in clause.verb.zh:
+        clause = draw.clause(tense, subject=singular("the", noun), plain=True)
+    clause = replace(clause, time=time)
+    head, kopf = f"the {noun.en} who {clause.en_predicate()}", f"der {noun.de}, der {clause.de_final(subject=False)},"
+    zh = f"{clause.zh_predicate()}的那{noun.classifier}{noun.zh}"
+    if draw.chance(0.3):
+        return spoken(f"is {head} here", f"ist {kopf} hier", f"{zh}在这里吗", "?")
+    return spoken(
+        f"{head} is very {adjective.en}", f"{kopf} ist sehr {adjective.de}", f"{zh}非常{adjective.zh_predicate}"
+    )
+
+
+@pattern(weight=0.7)
+def was_person_there(draw: Draw) -> Triple:
+    noun, en, de, zh = _person_who(draw)
+    return spoken(f"was {en} there", f"war der {noun.de}, {de}, da", f"{zh}当时在场吗", "?")

@@ -129,3 +129,71 @@ def first_then(draw: Draw) -> Triple:
         f"zuerst {first.de_inverted()}, dann {second.de_inverted()}",
         f"{first.subject.zh}会先{first.zh_bare()}，然后再{second.zh_bare()}",
     )
+
+
+@pattern(weight=1.2)
+def before_can(draw: Draw) -> Triple:
+    """What can, will not or had to be done before something."""
+    tense: Tense = draw.pick(("can", "want", "future", "had to"))
+    first, second = _two(draw, "future", "future" if tense == "had to" else tense, without=LASTING_VERBS)
+    if tense == "had to":
+        while not second.verb.willed:
+            first, second = _two(draw, "future", "future", without=LASTING_VERBS)
+        return _before(replace(first, tense="past"), replace(second, tense="had to"))
+    return _before(replace(first, tense="present"), replace(second, negated=tense == "future"))
+
+
+@pattern()
+def as_soon_as_modal(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("must", "should", "can"))
+    first, second = _two(draw, "future", tense, without=LASTING_VERBS)
+    now = replace(first, tense="present")
+    return spoken(
+        f"as soon as {now.en()}, {second.en()}",
+        f"sobald {now.de_final()}, {second.de_inverted()}",
+        f"{now.subject.zh}一{now.zh_bare()}，就{second.zh_predicate()}",
+    )
+
+
+@pattern(weight=1.2)
+def after_modal(draw: Draw) -> Triple:
+    """What must, should or can be done after something, or could not be done."""
+    tense: Tense = draw.pick(("must", "should", "can", "could"))
+    first, second = _two(draw, "pluperfect", tense, without=LASTING_VERBS)
+    second = replace(second, negated=tense == "could")
+    had, done = first.en(), first.de_final()
+    if tense != "could":
+        had = had.replace(" had ", " has " if first.subject.person == "3s" else " have ", 1)
+        done = replace(first, tense="past").de_final()
+    return spoken(
+        f"after {had}, {second.en()}",
+        f"nachdem {done}, {second.de_inverted()}",
+        f"{first.subject.zh}{first.zh_bare('了')}之后，{second.zh_predicate()}",
+    )
+
+
+@pattern()
+def when_should_one(draw: Draw) -> Triple:
+    """What must or should be done whenever something else is."""
+    tense: Tense = draw.pick(("must", "should", "can"))
+    first, second = _two(draw, "progressive", tense, without=LASTING_VERBS)
+    while first.verb == second.verb:
+        first, second = _two(draw, "progressive", tense, without=LASTING_VERBS)
+    first = replace(first, tense="present")
+    return spoken(
+        f"when {first.en()}, {second.en()}",
+        f"wenn {first.de_final()}, {second.de_inverted()}",
+        f"{first.subject.zh}{first.zh_bare()}的时候，{second.zh_predicate()}",
+    )
+
+
+@pattern()
+def while_modal(draw: Draw) -> Triple:
+    first, second = draw.short("progressive", words=6), draw.short(draw.modal(), words=7)
+    while first.subject == second.subject:
+        second = draw.short(draw.modal(), words=7)
+    return spoken(
+        f"while {first.en()}, {second.en()}",
+        f"während {first.de_final()}, {second.de_inverted()}".replace(" gerade", "", 1),
+        f"{first.zh()}的时候，{second.zh()}",
+    )

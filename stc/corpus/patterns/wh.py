@@ -117,9 +117,9 @@ def which_should(draw: Draw) -> Triple:
     return _which(draw, draw.pick(("should", "must")), None)
 
 
-def _how_many(draw: Draw, tense: Tense, time: Adverbial) -> Triple:
+def _how_many(draw: Draw, tense: Tense, time: Adverbial | None) -> Triple:
     verb, tags = draw.transitive()
-    while verb.forms[0] in LASTING_VERBS:
+    while verb.forms[0] in LASTING_VERBS or (tense in ("should", "can", "must") and not verb.willed):
         verb, tags = draw.transitive()
     noun: Noun = draw.noun(tags)
     clause = _asking_for(draw, verb, f"多少{noun.classifier}{noun.zh}", tense, time)
@@ -168,5 +168,101 @@ def what_time(draw: Draw) -> Triple:
         f"at what time does {phrase.en} {verb} {day}",
         f"um wie viel Uhr {wort} {phrase.case('nom')} {tag}",
         f"{phrase.zh}{zh_day}几点{dong}",
+        "?",
+    )
+
+
+def _asking(draw: Draw, tense: Tense, tags: str = "") -> Clause:
+    """What someone may be asked how, when or where to do."""
+    who = draw.pick((PRONOUNS["you"], PRONOUNS["we"], PRONOUNS["they"], draw.subject()))
+    while True:
+        verb = draw.verb(tense, tags)
+        if verb.durative and verb.willed and verb.takes != "place" and verb.forms[0] not in LASTING_VERBS:
+            return Clause(who, verb, draw.object(verb, who, plain=True), tense)
+
+
+_WHEN_WHERE = (("when", "wann", "什么时候{}"), ("where", "wo", "{}在哪里"))
+_ZH_MODALS = {"can": "可以", "must": "必须", "should": "应该", "future": "会"}
+
+
+@pattern(weight=1.2)
+def when_should(draw: Draw) -> Triple:
+    """When or where something should, can or must be done, or where it will be."""
+    when, wann, zh = draw.pick(_WHEN_WHERE)
+    clause = _asking(draw, draw.pick(("should", "can", "must") if when == "when" else ("should", "can", "future")))
+    return spoken(
+        f"{when} {clause.en_question()}",
+        f"{wann} {clause.de_inverted()}",
+        f"{clause.subject.zh}{zh.format(_ZH_MODALS[clause.tense])}{clause.zh_bare()}",
+        "?",
+    )
+
+
+@pattern(weight=0.8)
+def when_will_you(draw: Draw) -> Triple:
+    clause = draw.clause("future", subject=PRONOUNS["you"], plain=True)
+    return spoken(
+        f"when {clause.en_question()}", f"wann {clause.de_inverted()}", f"您什么时候{clause.zh_predicate()}", "?"
+    )
+
+
+@pattern()
+def how_should(draw: Draw) -> Triple:
+    clause = _asking(draw, draw.pick(("should", "future", "past")), "method problem idea system data")
+    zh = {"should": "应该怎样{}", "future": "会怎样{}", "past": "是怎样{}的"}[clause.tense]
+    return spoken(
+        f"how {clause.en_question()}",
+        f"wie {clause.de_inverted()}",
+        f"{clause.subject.zh}{zh.format(clause.zh_bare())}",
+        "?",
+    )
+
+
+@pattern(weight=1.2)
+def why_must(draw: Draw) -> Triple:
+    """Why something has to, can, will or will not be done."""
+    tense: Tense = draw.pick(("must", "can", "future", "want"))
+    negated = tense in ("future", "want") and draw.chance(0.5)
+    subject = draw.pick((PRONOUNS["you"], PRONOUNS["we"], draw.subject()))
+    return _why(draw.clause(tense, subject=subject, time=draw.chance(0.4), negated=negated, plain=True))
+
+
+@pattern()
+def what_should(draw: Draw) -> Triple:
+    tense: Tense = draw.pick(("should", "must", "can", "future"))
+    verb, _ = draw.transitive()
+    while not verb.willed or verb.forms[0] in LASTING_VERBS:
+        verb, _ = draw.transitive()
+    clause = _asking_for(draw, verb, "什么", tense, draw.time("future", vague=False))
+    return spoken(f"what {clause.en_question()}", f"was {clause.de_inverted()}", clause.zh(), "?")
+
+
+@pattern()
+def which_will(draw: Draw) -> Triple:
+    return _which(draw, draw.pick(("future", "can")), draw.time("future", vague=False))
+
+
+@pattern(weight=1.2)
+def how_many_should(draw: Draw) -> Triple:
+    return _how_many(draw, draw.pick(("should", "can", "must")), draw.time("future", vague=False))
+
+
+@pattern()
+def how_many_already(draw: Draw) -> Triple:
+    return _how_many(draw, "perfect", None)
+
+
+@pattern(weight=0.7)
+def how_much_time(draw: Draw) -> Triple:
+    much, wie, zh = draw.pick((("time", "Zeit", "时间"), ("money", "Geld", "钱")))
+    phrase, will = singular(draw.pick(("the", "this")), draw.noun("work event study")), draw.chance(0.5)
+    who = PRONOUNS[draw.pick(("we", "they", "you"))]
+    for_thing = f"für {phrase.case('acc')}"
+    return spoken(
+        f"how much {much} {'will' if will else 'do'} {who.en} need for {phrase.en}",
+        f"wie viel {wie} werden {who.case('nom')} {for_thing} brauchen"
+        if will
+        else f"wie viel {wie} brauchen {who.case('nom')} {for_thing}",
+        f"{phrase.zh}{who.zh}{'将' if will else ''}需要多少{zh}",
         "?",
     )
