@@ -107,7 +107,7 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
     Returns:
         the content of result.json.
     """
-    from stc.config import fetch, plan
+    from stc.config import plan
     from stc.machine import resolve_device
     from stc.pipeline import Done, Evaluation
     from stc.stage import Context
@@ -141,7 +141,7 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
         evaluation = Evaluation(
-            planned.pipeline, store, context_of, force=config.force, fetch=fetch, say=partial(print, file=sys.stderr)
+            planned.pipeline, store, context_of, force=config.force, say=partial(print, file=sys.stderr)
         )
         started = time.monotonic()
         done = evaluation.run(finished)
