@@ -206,9 +206,12 @@ _CURVES = ("bleu", "chrf", "chrf_pp", "retention", "params", "packed_elements", 
 
 
 def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    first = Path(systems[0]["hypotheses"]).with_name("references.txt")
+    from stc.decoding.translating import read_lines
+    from stc.metrics.records import REFERENCES_FILE
+
+    first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
     columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: file.read_text(encoding="utf-8").removesuffix("\n").split("\n") for name, file in columns.items()}
+    return {name: read_lines(file) for name, file in columns.items()}
 
 
 def progress(title: str, total: int, unit: str = "it") -> Any:

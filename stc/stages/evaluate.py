@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
+from stc.decoding.translating import Translating, write_lines
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, MetricScore, Scores
 from stc.metrics.text import MetricName, from_statistics, signature, statistics
-from stc.models.options import Compute
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
-class Evaluate(Compute, Stage):
+class Evaluate(Translating, Stage):
     """Quality of one system.
 
     Writes hypotheses.txt and references.txt (one sentence a line, in the manifest's order) and scores.json (the
@@ -29,23 +29,10 @@ class Evaluate(Compute, Stage):
     GIVES: ClassVar[Kind] = Kind.SCORES
 
     metrics: list[MetricName] = Field(min_length=1)
-    max_new_tokens: int = Field(ge=1, le=1024)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.decoding.greedy import translate
-        from stc.models.checkpoint import load
-
         manifest = Manifest.load(inputs["data"].path)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
-            hypotheses = translate(
-                translator,
-                manifest,
-                batch_size=ctx.decode_batch,
-                max_new_tokens=self.max_new_tokens,
-                progress=bar,
-            )
-
+        hypotheses = self.translations(inputs["model"].path, manifest, ctx)
         target_lang = manifest.task.target_lang
         metrics: dict[str, MetricScore] = {}
         for name in dict.fromkeys(self.metrics):
@@ -56,14 +43,8 @@ class Evaluate(Compute, Stage):
                 signature=signature(name, target_lang),
                 statistics=rows,
             )
-        _write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
-        _write_lines(out_dir / REFERENCES_FILE, manifest.targets)
+        write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
+        write_lines(out_dir / REFERENCES_FILE, manifest.targets)
         scores = Scores(target_lang=target_lang, sentences=len(manifest), metrics=metrics)
         scores.save(out_dir)
         return {name: metric.score for name, metric in metrics.items()} | {"sentences": scores.sentences}
-
-
-def _write_lines(path: Path, texts: list[str]) -> None:
-    """One text a line; a newline inside a text becomes a space."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(" ".join(text.split("\n")) + "\n" for text in texts)
