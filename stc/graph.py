@@ -16,8 +16,8 @@ from stc.pipeline import Hub, Node
 from stc.stage import Kind
 from stc.stages import stage_class
 
-WIRING_KEYS = ("stage", "inputs", "from", "like", "chain", "kind")
-"""Keys of an entry that say where it stands in the graph; every other one is a field of the stage."""
+WIRING_KEYS = ("stage", "inputs", "labels", "settings", "from", "like", "chain", "kind")
+"""Keys of an entry that say where it stands in the graph, or where its fields are; every other one is a field."""
 
 Entry = Mapping[str, Any]
 
@@ -87,15 +87,19 @@ def _laid_out(name: str, entry: Entry, last: Mapping[str, str]) -> list[Node]:
         ]
     if cls is None:
         raise ConfigError([Fault(f"stages.{name}", dict(entry), "a stage, or a folder (from) and its kind, is needed")])
-    settings = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
+    settings = entry.get("settings") or {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError([Fault(f"stages.{name}.settings", settings, "a mapping from field to value is needed")])
+    own = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
     try:
-        stage = cls(**settings)
+        stage = cls(**_over(settings, own))
     except ValidationError as error:
         raise ConfigError(validation_faults(error, cls, f"stages.{name}")) from None
     wiring = entry.get("inputs") or {}
     if not isinstance(wiring, Mapping):
         raise ConfigError([Fault(f"stages.{name}.inputs", wiring, "a mapping from input to stage is needed")])
-    inputs = {key: _ends(target, last) for key, target in wiring.items()}
+    labelled = _labelled(name, wiring, entry.get("labels"))
+    inputs = {key: _ends(target, last) for key, target in labelled.items()}
     if "chain" not in entry:
         return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
     length = entry["chain"]
@@ -105,6 +109,41 @@ def _laid_out(name: str, entry: Entry, last: Mapping[str, str]) -> list[Node]:
     return [
         Node(f"{name}.{link}", cls.GIVES, entry["stage"], stage, inputs) for link, inputs in enumerate(fed, start=1)
     ]
+
+
+def _over(settings: Entry, own: Entry) -> dict[str, Any]:
+    """``settings`` with the entry's ``own`` fields over them; of a mapping (``lora``), each of its keys."""
+    merged = dict(settings)
+    for key, value in own.items():
+        below = settings.get(key)
+        merged[key] = {**below, **value} if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _labelled(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, Any]:
+    """The inputs of an entry with every list of stages as a mapping, its keys the entry's ``labels`` in order: a key
+    of a mapping cannot follow the rest of the config (``${…}``), an item of a list can."""
+    lists = {key: targets for key, targets in wiring.items() if isinstance(targets, list)}
+    if not lists:
+        return dict(wiring)
+    if not isinstance(labels, list) or len(set(map(str, labels))) < len(labels):
+        raise ConfigError(
+            [
+                Fault(
+                    f"stages.{name}.labels",
+                    labels,
+                    "a list of labels is needed, each once",
+                )
+            ]
+        )
+    faults = [
+        Fault(f"stages.{name}.inputs.{key}", targets, f"{len(labels)} stages are needed, one for each of the labels")
+        for key, targets in lists.items()
+        if len(targets) != len(labels)
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return {**wiring, **{key: dict(zip(map(str, labels), targets, strict=True)) for key, targets in lists.items()}}
 
 
 def _ends(target: Any, last: Mapping[str, str]) -> Any:

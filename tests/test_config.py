@@ -7,12 +7,19 @@ import json
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from stc.config import Plan, plan
 from stc.errors import ConfigError, Fault
-from stc.overrides import ROOT, checked, groups, validate
+from stc.overrides import CONF, ROOT, checked, groups, validate
+from stc.quantization.nf4 import NF4
 
 README = ROOT / "README.md"
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
@@ -44,6 +51,17 @@ def faults(arguments: list[str]) -> list[Fault]:
     except ConfigError as error:
         return error.faults
     return []
+
+
+def planned(arguments: list[str]) -> Plan:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return plan(compose("config", checked(arguments)))
+
+
+def stage(arguments: list[str], name: str) -> dict[str, Any]:
+    found = planned(arguments).pipeline.nodes[name].stage
+    assert found is not None
+    return found.model_dump()
 
 
 def free_groups() -> dict[str, list[str]]:
@@ -117,8 +135,12 @@ def test_unknown_stage_is_told(base: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like"]
-)
+    "key",
+    [
+        "force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like",
+        "stages.heal.settings", "stages.compare.labels",
+    ],
+)  # fmt: skip
 def test_wiring_of_the_wrong_form_is_told(key: str, base: list[str]) -> None:
     assert key in {fault.key for fault in faults([f"{key}=2", *base])}
 
@@ -133,6 +155,33 @@ def test_chain_of_no_links_is_told(base: list[str]) -> None:
 
 def test_wrong_value_of_a_stage_is_told(base: list[str]) -> None:
     assert "stages.heal.epochs" in {fault.key for fault in faults(["stages.heal.epochs=-1", *base])}
+
+
+@pytest.mark.parametrize(("override", "epochs"), [("stages.heal.epochs=3", 3), ("finetune.epochs=3", 3), ("seed=0", 4)])
+def test_recipe_of_a_stage_is_its_group_with_the_stage_s_own_settings_over_it(
+    override: str, epochs: int, base: list[str]
+) -> None:
+    found = [stage([override, *base], name)["epochs"] for name in ("heal", "heal_unpruned", "teacher")]
+    assert found == [epochs, epochs, 1]
+
+
+def test_composed_recipe_is_written_once(base: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        printed = OmegaConf.to_yaml(compose("config", base))
+    assert printed.count("weight_decay") == 2  # one a group: the teacher's and the healing's
+
+
+def test_labels_of_the_systems_follow_the_quantizer(base: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(NF4):
+        method: Literal["other"] = "other"  # type: ignore[assignment]
+
+    other = ModuleType("stc.quantization.other")
+    other.QUANTIZER = Other  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stc.quantization.other", other)
+    monkeypatch.setattr("stc.quantization.methods", lambda: ["nf4", "other"])
+    for method in ("nf4", "other"):
+        scores = planned([f"quant.method={method}", *base]).pipeline.nodes["compare"].inputs["scores"]
+        assert list(scores) == ["teacher", f"teacher-{method}", f"healed-{method}", f"pruned-healed-{method}"]
 
 
 def test_force_of_an_unknown_stage_is_answered_with_the_nearest(base: list[str]) -> None:

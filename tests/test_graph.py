@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stc.errors import ConfigError
+from stc.errors import ConfigError, Fault
 from stc.graph import links, nodes
 from stc.pipeline import Hub
 from stc.stage import Kind
@@ -49,3 +49,67 @@ def test_copy_of_a_chain_is_a_chain_and_meant_by_its_last_link() -> None:
     graph = nodes({"importance": IMPORTANCE, "again": {"like": "importance", "metric": "chrf_pp"}, "prune": prune})
     assert graph["prune"].inputs["ranking"] == "again.3"
     assert links("again", graph) == ["again.1", "again.2", "again.3"]
+
+
+RECIPE: dict[str, Any] = {
+    "method": "qlora", "parts": ["decoder"], "epochs": 4, "batch_size": 4, "learning_rate": 1e-4, "schedule": "cosine",
+    "warmup_steps": 0, "weight_decay": 0.0, "beta2": 0.999, "max_grad_norm": 1.0, "label_smoothing": 0.0,
+    "precision": "float32", "seed": 0, "lora": {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0},
+}  # fmt: skip
+HEAL: dict[str, Any] = {"stage": "finetune", "inputs": {"model": "base", "train": "train"}, "settings": RECIPE}
+
+
+def fields(entry: dict[str, Any]) -> dict[str, Any]:
+    stage = nodes({"heal": entry})["heal"].stage
+    assert stage is not None
+    return stage.model_dump()
+
+
+def faults(entry: dict[str, Any]) -> list[Fault]:
+    with pytest.raises(ConfigError) as caught:
+        nodes({"heal": entry})
+    return caught.value.faults
+
+
+def test_settings_are_fields_and_own_keys_go_over_them() -> None:
+    assert fields(HEAL)["epochs"] == 4
+    changed = fields({**HEAL, "epochs": 2, "lora": {"r": 8}})
+    assert (changed["epochs"], changed["lora"]) == (2, {"r": 8, "alpha": 128, "rslora": True, "dropout": 0.0})
+
+
+def test_copy_takes_settings_and_what_goes_over_them() -> None:
+    copied = nodes({"heal": {**HEAL, "epochs": 2}, "heal_unpruned": {"like": "heal"}})["heal_unpruned"].stage
+    assert copied is not None
+    assert copied.model_dump() == fields({**HEAL, "epochs": 2})
+
+
+def test_unknown_field_is_told_the_same_in_settings_and_beside_them() -> None:
+    told = [faults({**HEAL, "epoch": 2}), faults({**HEAL, "settings": {**RECIPE, "epoch": 2}})]
+    assert told[0] == told[1]
+    assert (told[0][0].key, "did you mean 'epochs'" in told[0][0].allowed) == ("stages.heal.epoch", True)
+
+
+def test_settings_that_are_no_mapping_are_told() -> None:
+    assert [fault.key for fault in faults({**HEAL, "settings": 2})] == ["stages.heal.settings"]
+
+
+COMPARE: dict[str, Any] = {
+    "stage": "compare", "metric": "chrf", "resamples": 100, "confidence": 0.95, "seed": 0, "labels": ["one", "two"],
+    "inputs": {"scores": ["a", "b"], "measurements": ["c", "d"], "models": {"one": "e", "two": "f"}},
+}  # fmt: skip
+
+
+def test_list_of_an_input_is_labelled_in_order() -> None:
+    inputs = nodes({"compare": COMPARE})["compare"].inputs
+    assert inputs == {
+        "scores": {"one": "a", "two": "b"}, "measurements": {"one": "c", "two": "d"}, "models": {"one": "e", "two": "f"}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("labels", "key"),
+    [(None, "labels"), (["one", "one"], "labels"), ("one", "labels"), (["one"], "inputs.scores")],
+    ids=["none", "one twice", "no list", "too few"],
+)
+def test_list_that_the_labels_do_not_fit_is_told(labels: Any, key: str) -> None:
+    assert faults({**COMPARE, "labels": labels})[0].key == f"stages.heal.{key}"
