@@ -127,15 +127,7 @@ def _labelled(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, An
     if not lists:
         return dict(wiring)
     if not isinstance(labels, list) or len(set(map(str, labels))) < len(labels):
-        raise ConfigError(
-            [
-                Fault(
-                    f"stages.{name}.labels",
-                    labels,
-                    "a list of labels is needed, each once",
-                )
-            ]
-        )
+        raise ConfigError([Fault(f"stages.{name}.labels", labels, "a list of labels is needed, each once")])
     faults = [
         Fault(f"stages.{name}.inputs.{key}", targets, f"{len(labels)} stages are needed, one for each of the labels")
         for key, targets in lists.items()

@@ -107,6 +107,37 @@ def test_unknown_group_member_is_answered_with_the_members() -> None:
     assert "must be one of de, zh" in faults(["lang=fr"])[0].allowed
 
 
+@pytest.mark.parametrize("values", ["[de,zh]", "[de, zh]", "de,zh"])
+def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(values: str, base: list[str]) -> None:
+    assert [str(fault) for fault in faults([f"lang={values}", *base])] == [
+        f"lang={values}: exactly one of de, zh is needed; -m lang=de,zh runs each of several"
+    ]
+
+
+@pytest.mark.parametrize("group", [name for name in groups() if name != "finetune"])
+def test_list_of_members_is_refused_of_every_group(group: str, base: list[str]) -> None:
+    member = groups()[group][0]
+    assert [fault.key for fault in faults([f"{group}=[{member}]", *base])] == [group]
+    assert [fault.key for fault in faults(["-m", f"{group}=[{member}]", *base])] == [group]
+
+
+def test_list_of_recipes_is_refused_of_the_teacher_and_the_healing(base: list[str]) -> None:
+    found = faults(["finetune=[full]", "finetune@teacher=[full,qlora]", *base])
+    assert [(fault.key, fault.allowed.rpartition("; ")[2]) for fault in found] == [
+        ("finetune", "-m finetune=full runs each of several"),
+        ("finetune@teacher", "-m finetune@teacher=full,qlora runs each of several"),
+    ]
+
+
+def test_several_values_of_a_setting_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.25,0.5", *base])
+    assert fault.allowed == "exactly one value is needed; -m prune.ratio=0.25,0.5 runs each of several"
+
+
+def test_sweep_that_cannot_be_expanded_is_told(base: list[str]) -> None:
+    assert "lang" in {fault.key for fault in faults(["-m", "lang=glob(*)", *base])}
+
+
 def test_unknown_recipe_of_the_teacher_is_answered_with_the_members_once(base: list[str]) -> None:
     assert [fault.allowed for fault in faults(["finetune@teacher=ful", *base])] == [
         f"must be one of {', '.join(groups()['finetune'])} (did you mean 'full'?)"
