@@ -82,6 +82,7 @@ class Metrics(_Group):
     resamples: int = Field(ge=100, le=100_000)
     confidence: float = Field(gt=0.5, lt=1)
     timed_utterances: int = Field(ge=1)
+    witnessed: int = Field(ge=0, le=10_000)
 
 
 class Resources(_Group):

@@ -21,18 +21,26 @@ class Evaluate(Translating, Stage):
     Writes hypotheses.txt and references.txt (one sentence a line, in the manifest's order) and scores.json (the
     corpus scores, their signatures, and the sentence-level statistics from which they can be resampled).
 
-    Facts: every metric's score, and ``sentences``.
+    A fresh process that imports transformers and not stc translates the first utterances as well
+    (:mod:`stc.decoding.witness`). In float32, plain weights that give it another text are an error.
+
+    Facts: every metric's score, ``sentences``, and ``witness_agreement``: the share of equal texts, in [0, 1].
+
+    Attributes:
+        witnessed: how many utterances that is; with 0 it is left out.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SCORES
 
     metrics: list[MetricName] = Field(min_length=1)
+    witnessed: int = Field(ge=0, le=10_000)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
         hypotheses = self.translations(inputs["model"].path, manifest, ctx)
+        witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         target_lang = manifest.task.target_lang
         metrics: dict[str, MetricScore] = {}
         for name in dict.fromkeys(self.metrics):
@@ -47,4 +55,13 @@ class Evaluate(Translating, Stage):
         write_lines(out_dir / REFERENCES_FILE, manifest.targets)
         scores = Scores(target_lang=target_lang, sentences=len(manifest), metrics=metrics)
         scores.save(out_dir)
-        return {name: metric.score for name, metric in metrics.items()} | {"sentences": scores.sentences}
+        return {**{name: metric.score for name, metric in metrics.items()}, "sentences": scores.sentences, **witness}
+
+    def _witness(self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context) -> dict[str, float]:
+        from stc.decoding.witness import agreement, witness
+
+        first = Manifest(manifest.folder, manifest.task, manifest.rows[: self.witnessed])
+        texts = witness(model, first, self, ctx.device)
+        agreed = {"witness_agreement": agreement(model, first, hypotheses[: len(first)], texts, self.dtype)}
+        ctx.log(agreed)
+        return agreed
