@@ -104,7 +104,7 @@ class PipelineGroup(_Group):
 
 
 class Config(_Group):
-    """A composed run."""
+    """A composed run. ``recover`` is the recipe of a second healing, in a pipeline that has one."""
 
     model: Model
     data: Data
@@ -114,6 +114,7 @@ class Config(_Group):
     distill: Distill
     teacher: Recipe
     finetune: Recipe
+    recover: Recipe | None = None
     metrics: Metrics
     resources: Resources
     store: StoreGroup
@@ -131,6 +132,11 @@ class Plan:
     config: Config
     values: dict[str, Any]
     pipeline: Pipeline
+
+    @property
+    def prunes(self) -> bool:
+        """Whether what is asked for rests on a pruned model; where not, ``prune.ratio`` says nothing."""
+        return any(self.pipeline.nodes[name].stage_name == "prune" for name in self.pipeline.needed())
 
 
 def plan(composed: DictConfig) -> Plan:

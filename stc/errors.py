@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -68,8 +69,9 @@ def validation_faults(error: ValidationError, model: type[BaseModel], prefix: st
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [one for one in get_args(annotation) or [annotation] if isinstance(one, type)]  # X, or X | None
+        if not issubclass(inner[0] if inner else object, BaseModel):
             break
-        model = inner
+        model = inner[0]
     return list(model.model_fields)

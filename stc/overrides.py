@@ -38,7 +38,7 @@ def checked(arguments: list[str]) -> list[str]:
     faults: list[Fault] = []
     passed: list[str] = []
     known = groups()
-    top = [*known, "teacher", "seed", "force", "store", "stages", "hydra"]
+    top = [*known, "teacher", "recover", "seed", "force", "store", "stages", "hydra"]
     assignments = _assignments(arguments)
     sweeping = _sweeping(arguments)
     for position, argument in enumerate(arguments):
@@ -63,7 +63,8 @@ def checked(arguments: list[str]) -> list[str]:
         elif members:
             bad = [choice for choice in value.split(",") if choice not in members and not argument.startswith("~")]
             faults += [
-                Fault(key, choice, f"must be one of {', '.join(members)}{nearest(choice, members)}") for choice in bad
+                Fault(name.lstrip("+"), choice, f"must be one of {', '.join(members)}{nearest(choice, members)}")
+                for choice in bad
             ]
             passed.append(argument)
         elif key.startswith("hydra") or argument[0] in "+~":
@@ -118,7 +119,7 @@ def _composed_faults(arguments: list[str]) -> list[Fault]:
         except ConfigError as error:
             faults.update({str(fault): fault for fault in error.faults})
         except HydraException as error:
-            fault = Fault(" ".join(job), "", str(error).splitlines()[0])
+            fault = Fault(" ".join(job), "", " ".join(str(error).splitlines()[:2]))
             faults.setdefault(str(fault), fault)
     return list(faults.values())
 

@@ -127,7 +127,8 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         log=lambda metrics, step=None: None,
         progress=progress,
     )
-    name = f"{config.model.name} {config.lang.code} {config.prune.ratio:g} {config.pipeline.name}"
+    ratio = config.prune.ratio if planned.prunes else 0.0
+    name = f"{config.model.name} {config.lang.code} {ratio:g} {config.pipeline.name}"
     store = Store(config.store.dir)
     with track(config.tracking, run_name=name, config=planned.values, tags={}) as tracked:
 
@@ -148,7 +149,7 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         systems = _systems(evaluation, planned)
         result = {
             "lang": config.lang.code,
-            "prune_ratio": config.prune.ratio,
+            "prune_ratio": ratio,
             "layers_removed": _removed(done),
             "systems": systems,
             "stages": [

@@ -16,10 +16,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config import Plan, plan
+from stc.config import Plan
+from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
 from stc.overrides import CONF, ROOT, checked, groups, validate
 from stc.quantization.nf4 import NF4
+from stc.stage import Kind
 
 README = ROOT / "README.md"
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
@@ -55,13 +57,13 @@ def faults(arguments: list[str]) -> list[Fault]:
 
 def planned(arguments: list[str]) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan(compose("config", checked(arguments)))
+        return plan_of(compose("config", checked(arguments)))
 
 
-def stage(arguments: list[str], name: str) -> dict[str, Any]:
-    found = planned(arguments).pipeline.nodes[name].stage
-    assert found is not None
-    return found.model_dump()
+def fields_of(plan: Plan, name: str) -> dict[str, Any]:
+    stage = plan.pipeline.nodes[name].stage
+    assert stage is not None
+    return stage.model_dump()
 
 
 def free_groups() -> dict[str, list[str]]:
@@ -96,6 +98,63 @@ def test_every_recipe_is_valid_for_the_teacher(recipe: str, base: list[str]) -> 
 def test_every_experiment_is_valid(experiment: str, lang: str, base: list[str]) -> None:
     own_model = "/model" in (ROOT / "experiments" / f"{experiment}.yaml").read_text()
     assert faults([f"experiments={experiment}", f"lang={lang}", *([] if own_model else base)]) == []
+
+
+@pytest.mark.parametrize("experiment", ["model_a", "model_b"])
+def test_experiment_of_the_publication_is_valid_for_the_shipped_model(experiment: str, base: list[str]) -> None:
+    assert faults([f"experiments={experiment}", "model=talks", "prune.ratio=0.5", *base]) == []
+
+
+def fed_by(plan: Plan, name: str) -> dict[str, Any]:
+    return dict(plan.pipeline.nodes[name].inputs)
+
+
+def told(plan: Plan, name: str) -> tuple[Any, ...]:
+    fields = fields_of(plan, name)
+    return tuple(fields[key] for key in ("method", "epochs", "batch_size", "learning_rate", "weight_decay"))
+
+
+def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
+    plan = planned(["experiments=model_a"])
+    assert not plan.prunes
+    assert {node.kind for node in map(plan.pipeline.nodes.get, plan.pipeline.needed()) if node} & {
+        Kind.RANKING
+    } == set()
+    assert list(plan.pipeline.nodes["compare"].inputs["scores"]) == ["teacher", "teacher-nf4", "healed-nf4"]
+    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
+    assert told(plan, "heal_unpruned") == ("qlora", 4, 4, 1e-5, 0.0)
+    assert fed_by(plan, "heal_unpruned") == {"model": "teacher", "train": "distill", "dev": "dev"}
+    assert fed_by(plan, "quantize_unpruned") == {"model": "heal_unpruned"}
+
+
+def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -> None:
+    plan = planned(["experiments=model_b"])
+    assert plan.prunes
+    assert sum(name.startswith("importance.") for name in plan.pipeline.needed()) == 8
+    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
+    assert told(plan, "heal") == ("full", 4, 4, 1e-5, 0.0)
+    assert told(plan, "recover") == ("qlora", 1, 8, 1e-5, 0.0)
+    assert fields_of(plan, "recover")["lora"] == {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
+    assert [fields_of(plan, name)["repeat"] for name in ("distill", "distill_again")] == [1, 10]
+    assert fed_by(plan, "heal") == {"model": "prune", "train": "distill", "dev": "dev"}
+    assert fed_by(plan, "recover") == {"model": "heal", "train": "distill_again", "dev": "dev"}
+    assert fed_by(plan, "quantize") == {"model": "recover"}
+
+
+def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
+    twice = planned(["experiments=model_b", "stages.recover.epochs=2"])
+    assert told(twice, "recover_unpruned") == told(twice, "recover") == ("qlora", 2, 8, 1e-5, 0.0)
+    assert fed_by(twice, "recover_unpruned") == {"model": "heal_unpruned", "train": "distill_again", "dev": "dev"}
+    assert fed_by(twice, "quantize_unpruned") == {"model": "recover_unpruned"}
+
+
+def test_recipe_of_a_second_healing_is_chosen_like_any_other(base: list[str]) -> None:
+    plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
+    assert fields_of(plan, "recover")["method"] == "full"
+    (fault,) = faults(["pipeline=compress_twice", "recover.epoch=2", *base])
+    assert "did you mean 'epochs'" in fault.allowed
+    (fault,) = faults(["finetune@recover=qlora", *base])
+    assert "Did you mean to override one of finetune, finetune@teacher" in fault.allowed
 
 
 def test_every_fault_is_listed_at_once(base: list[str]) -> None:
@@ -192,8 +251,8 @@ def test_wrong_value_of_a_stage_is_told(base: list[str]) -> None:
 def test_recipe_of_a_stage_is_its_group_with_the_stage_s_own_settings_over_it(
     override: str, epochs: int, base: list[str]
 ) -> None:
-    found = [stage([override, *base], name)["epochs"] for name in ("heal", "heal_unpruned", "teacher")]
-    assert found == [epochs, epochs, 1]
+    plan = planned([override, *base])
+    assert [fields_of(plan, name)["epochs"] for name in ("heal", "heal_unpruned", "teacher")] == [epochs, epochs, 1]
 
 
 def test_composed_recipe_is_written_once(base: list[str]) -> None:
