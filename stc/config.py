@@ -1,7 +1,7 @@
-"""The typed schema of everything in conf/, and from a composed config to a pipeline. All faults at once.
+"""The typed schema of everything in conf/, and from a composed config to a plan. All faults at once.
 
-A stage's own fields are validated by the stage's class; here are the groups they are filled from. Imports neither
-torch nor transformers.
+A stage's own fields are validated by the stage's class, when :mod:`stc.graph` makes the graph; here are the groups
+they are filled from. Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stc.errors import ConfigError, Fault, ModelError, nearest
+from stc.errors import ConfigError, Fault, ModelError, nearest, validation_faults
+from stc.graph import links, nodes
 from stc.metrics.text import MetricName
 from stc.models import architecture, read_config
-from stc.pipeline import Node, Pipeline
+from stc.pipeline import Pipeline
 from stc.quantization import quantizer
-from stc.stage import Kind
-from stc.stages import stage_class
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe
-
-WIRING_KEYS = ("stage", "inputs", "from", "like", "chain", "kind")
 
 
 class _Group(BaseModel):
@@ -85,6 +82,7 @@ class Metrics(_Group):
     resamples: int = Field(ge=100, le=100_000)
     confidence: float = Field(gt=0.5, lt=1)
     timed_utterances: int = Field(ge=1)
+    witnessed: int = Field(ge=0, le=10_000)
 
 
 class Resources(_Group):
@@ -106,7 +104,7 @@ class PipelineGroup(_Group):
 
 
 class Config(_Group):
-    """A composed run."""
+    """A composed run. ``recover`` is the recipe of a second healing, in a pipeline that has one."""
 
     model: Model
     data: Data
@@ -116,6 +114,7 @@ class Config(_Group):
     distill: Distill
     teacher: Recipe
     finetune: Recipe
+    recover: Recipe | None = None
     metrics: Metrics
     resources: Resources
     store: StoreGroup
@@ -133,6 +132,11 @@ class Plan:
     config: Config
     values: dict[str, Any]
     pipeline: Pipeline
+
+    @property
+    def prunes(self) -> bool:
+        """Whether what is asked for rests on a pruned model; where not, ``prune.ratio`` says nothing."""
+        return any(self.pipeline.nodes[name].stage_name == "prune" for name in self.pipeline.needed())
 
 
 def plan(composed: DictConfig) -> Plan:
@@ -163,10 +167,10 @@ def plan(composed: DictConfig) -> Plan:
         raise ConfigError(faults)
     composed.stages = stages
     values = _resolved(composed)
-    nodes = _nodes(values["stages"])
-    force = [name for given in config.force for name in _links(given, nodes)]
+    graph = nodes(values["stages"])
+    force = [name for given in config.force for name in links(given, graph)]
     config = config.model_copy(update={"force": tuple(force)})
-    return Plan(config, values, Pipeline(nodes, config.pipeline.outputs))
+    return Plan(config, values, Pipeline(graph, config.pipeline.outputs))
 
 
 def _resolved(composed: DictConfig) -> dict[str, Any]:
@@ -194,34 +198,6 @@ def _groups(values: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
         return None, validation_faults(error, Config, "") + faults
 
 
-def validation_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> list[Fault]:
-    """pydantic's errors as faults: dotted key, value, what is allowed, and the nearest key for an unknown one."""
-    faults = []
-    for entry in error.errors():
-        path = [str(part) for part in entry["loc"]]
-        key = ".".join([prefix, *path] if prefix else path)
-        if entry["type"] == "extra_forbidden":
-            known = _fields(model, path[:-1])
-            faults.append(
-                Fault(key, entry["input"], f"no such key; keys here: {', '.join(known)}{nearest(path[-1], known)}")
-            )
-        elif entry["type"] == "missing":
-            faults.append(Fault(key, "(nothing)", "is needed"))
-        else:
-            message = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            faults.append(Fault(key, entry["input"], message))
-    return faults
-
-
-def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            break
-        model = inner
-    return list(model.model_fields)
-
-
 def _layers_removed(config: Config) -> tuple[int, list[Fault]]:
     """prune.ratio as a number of layers; both ends of the decoder are protected, so two always stay."""
     folder = Path(config.model.path)
@@ -242,106 +218,3 @@ def _layers_removed(config: Config) -> tuple[int, list[Fault]]:
         allowed = f"must be a whole number of the {layers} decoder layers: {valid}"
         return 0, [Fault("prune.ratio", config.prune.ratio, allowed)]
     return removed, []
-
-
-def _nodes(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Node]:
-    """The stages of a config as nodes: ``like`` filled in, ``chain`` laid out as a chain."""
-    faults: list[Fault] = []
-    nodes: dict[str, Node] = {}
-    last = {name: f"{name}.{entry['chain']}" if "chain" in entry else name for name, entry in entries.items()}
-    for name, entry in entries.items():
-        try:
-            entry = _filled(name, entry, entries)
-            for node in _chain(name, entry, last):
-                nodes[node.name] = node
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    return nodes
-
-
-def _filled(name: str, entry: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """``like: heal`` takes everything of ``heal`` that the entry does not say itself: a control stays a control
-    however ``heal`` is overridden."""
-    if "like" not in entry:
-        return entry
-    model = str(entry["like"])
-    if model not in entries or "like" in entries[model]:
-        raise ConfigError(
-            [Fault(f"stages.{name}.like", model, f"a stage of its own is needed{nearest(model, entries)}")]
-        )
-    return {**entries[model], **{key: value for key, value in entry.items() if key != "like"}}
-
-
-def _chain(name: str, entry: Mapping[str, Any], last: Mapping[str, str]) -> list[Node]:
-    if "stage" not in entry:
-        if entry.get("from") and entry.get("kind") in set(Kind):
-            return [
-                Node(name, Kind(entry["kind"]), "from", source=folder_of(str(entry["from"]), f"stages.{name}.from"))
-            ]
-        raise ConfigError([Fault(f"stages.{name}", dict(entry), "a stage, or a folder (from) and its kind, is needed")])
-    cls = stage_class(str(entry["stage"]))
-    if entry.get("from"):
-        return [
-            Node(last[name], cls.GIVES, entry["stage"], source=folder_of(str(entry["from"]), f"stages.{name}.from"))
-        ]
-    settings = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
-    try:
-        stage = cls(**settings)
-    except ValidationError as error:
-        raise ConfigError(validation_faults(error, cls, f"stages.{name}")) from None
-    wiring = entry.get("inputs") or {}
-    if not isinstance(wiring, Mapping):
-        raise ConfigError([Fault(f"stages.{name}.inputs", wiring, "a mapping from input to stage is needed")])
-    inputs = {key: _ends(target, last) for key, target in wiring.items()}
-    if "chain" not in entry:
-        return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
-    if not isinstance(entry["chain"], int) or entry["chain"] < 1:
-        raise ConfigError([Fault(f"stages.{name}.chain", entry["chain"], "must be a number of links, at least 1")])
-    links = range(1, entry["chain"] + 1)
-    return [
-        Node(
-            f"{name}.{link}",
-            cls.GIVES,
-            entry["stage"],
-            stage,
-            inputs if link == 1 else {**inputs, "previous": f"{name}.{link - 1}"},
-        )
-        for link in links
-    ]
-
-
-def _ends(target: Any, last: Mapping[str, str]) -> Any:
-    """Where an input comes from, a chain standing for its last link."""
-    if isinstance(target, Mapping):
-        return {str(label): last.get(str(one), str(one)) for label, one in target.items()}
-    return last.get(str(target), str(target))
-
-
-def _links(given: str, nodes: Mapping[str, Node]) -> list[str]:
-    return [name for name in nodes if name == given or name.startswith(f"{given}.")]
-
-
-def folder_of(path: str, key: str) -> Path:
-    """A folder, or the folder of a hub id's files in the local cache, fetched where it is not there yet.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    folder = Path(path)
-    if folder.is_dir():
-        return folder.resolve()
-    if path.count("/") != 1 or path.startswith((".", "/", "~")):
-        raise ConfigError([Fault(key, path, "no such folder")])
-    return Path("hub:") / path
-
-
-def fetch(path: Path) -> Path:
-    """The files of a hub id; a folder as it is."""
-    if path.parts[0] != "hub:":
-        return path
-    from huggingface_hub import snapshot_download
-
-    allowed = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
-    return Path(snapshot_download("/".join(path.parts[1:]), allow_patterns=allowed))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
 
 
 class StcError(Exception):
@@ -43,3 +46,32 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest allowed name, or nothing where none is near."""
     match = get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def validation_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> list[Fault]:
+    """pydantic's errors as faults: dotted key, value, what is allowed, and the nearest key for an unknown one."""
+    faults = []
+    for entry in error.errors():
+        path = [str(part) for part in entry["loc"]]
+        key = ".".join([prefix, *path] if prefix else path)
+        if entry["type"] == "extra_forbidden":
+            known = _fields(model, path[:-1])
+            faults.append(
+                Fault(key, entry["input"], f"no such key; keys here: {', '.join(known)}{nearest(path[-1], known)}")
+            )
+        elif entry["type"] == "missing":
+            faults.append(Fault(key, "(nothing)", "is needed"))
+        else:
+            message = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            faults.append(Fault(key, entry["input"], message))
+    return faults
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [one for one in get_args(annotation) or [annotation] if isinstance(one, type)]  # X, or X | None
+        if not issubclass(inner[0] if inner else object, BaseModel):
+            break
+        model = inner[0]
+    return list(model.model_fields)

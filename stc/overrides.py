@@ -38,8 +38,9 @@ def checked(arguments: list[str]) -> list[str]:
     faults: list[Fault] = []
     passed: list[str] = []
     known = groups()
-    top = [*known, "teacher", "seed", "force", "store", "stages", "hydra"]
+    top = [*known, "teacher", "recover", "seed", "force", "store", "stages", "hydra"]
     assignments = _assignments(arguments)
+    sweeping = _sweeping(arguments)
     for position, argument in enumerate(arguments):
         if position not in assignments:
             passed.append(argument)
@@ -50,23 +51,22 @@ def checked(arguments: list[str]) -> list[str]:
             faults.append(Fault(argument, "", f"not an assignment key=value: {str(error).splitlines()[0]}"))
             continue
         key = override.key_or_group
-        if key in known:
-            members = known[key]
-            choices = argument.partition("=")[2].strip("[]").split(",")
-            bad = [choice for choice in choices if choice not in members and not argument.startswith("~")]
+        members = known.get(key, [])
+        first = key.split(".")[0]
+        name, _, value = argument.partition("=")
+        if not members and first.split("/")[0] not in top:
+            faults.append(Fault(key, value, f"no such key; at the top are {', '.join(top)}{nearest(first, top)}"))
+        elif (override.is_sweep_override() and not sweeping) or (members and "[" in value):
+            one = f"exactly one of {', '.join(members)}" if members else "exactly one value"
+            several = "".join(sign for sign in value if sign not in "[] ")
+            faults.append(Fault(name, value, f"{one} is needed; -m {name}={several} runs each of several"))
+        elif members:
+            bad = [choice for choice in value.split(",") if choice not in members and not argument.startswith("~")]
             faults += [
-                Fault(key, choice, f"must be one of {', '.join(members)}{nearest(choice, members)}") for choice in bad
+                Fault(name.lstrip("+"), choice, f"must be one of {', '.join(members)}{nearest(choice, members)}")
+                for choice in bad
             ]
             passed.append(argument)
-        elif key.split(".")[0].split("/")[0] not in top:
-            first = key.split(".")[0]
-            faults.append(
-                Fault(
-                    key,
-                    argument.partition("=")[2],
-                    f"no such key; at the top are {', '.join(top)}{nearest(first, top)}",
-                )
-            )
         elif key.startswith("hydra") or argument[0] in "+~":
             passed.append(argument)
         else:
@@ -82,7 +82,7 @@ def jobs(arguments: list[str]) -> list[list[str]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     overrides = list(_assignments(arguments).values())
-    if not {"-m", "--multirun"} & set(arguments):
+    if not _sweeping(arguments):
         return [overrides]
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
     return [list(job) for batch in batches for job in batch]
@@ -107,7 +107,11 @@ def _composed_faults(arguments: list[str]) -> list[Fault]:
 
     known = groups()
     faults: dict[str, Fault] = {}
-    for job in jobs(arguments):
+    try:
+        composed = jobs(arguments)
+    except HydraException as error:  # a sweep that only Hydra itself could expand: glob(…)
+        return [Fault(" ".join(_assignments(arguments).values()), "", str(error).splitlines()[0])]
+    for job in composed:
         sound = [one for one in job if _choice_exists(one, known) and not one.startswith("hydra")]
         try:
             with initialize_config_dir(str(CONF), version_base=None):
@@ -115,9 +119,13 @@ def _composed_faults(arguments: list[str]) -> list[Fault]:
         except ConfigError as error:
             faults.update({str(fault): fault for fault in error.faults})
         except HydraException as error:
-            fault = Fault(" ".join(job), "", str(error).splitlines()[0])
+            fault = Fault(" ".join(job), "", " ".join(str(error).splitlines()[:2]))
             faults.setdefault(str(fault), fault)
     return list(faults.values())
+
+
+def _sweeping(arguments: list[str]) -> bool:
+    return bool({"-m", "--multirun"} & set(arguments))
 
 
 def _assignments(arguments: list[str]) -> dict[int, str]:

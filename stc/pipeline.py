@@ -23,15 +23,28 @@ Wiring = str | Mapping[str, str]
 
 
 @dataclass(frozen=True)
+class Hub:
+    """A model of the Hugging Face hub in the place of a folder. ``id`` is ``owner/name``."""
+
+    id: str
+
+    def fetch(self) -> Path:
+        """The folder of its files in the local cache, downloaded where they are not there yet."""
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(self.id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+
+
+@dataclass(frozen=True)
 class Node:
-    """A stage under a name, or a folder that stands in for it (``source``)."""
+    """A stage under a name, or what stands in for it (``source``): a folder on this machine or on the hub."""
 
     name: str
     kind: Kind
     stage_name: str
     stage: Stage | None = None
     inputs: Mapping[str, Wiring] = field(default_factory=dict)
-    source: Path | None = None
+    source: Path | Hub | None = None
 
     def upstream(self) -> Iterator[tuple[str, str]]:
         """(key of the input, name of the node it comes from), labels spelled ``scores.teacher``."""
@@ -131,7 +144,6 @@ class Evaluation:
     Args:
         context: makes the context of a node from its scratch folder.
         force: nodes to make anew; what is made from them follows.
-        fetch: turns the source of a node into a folder on this machine.
         say: hears one line about every node that is about to run, and why.
     """
 
@@ -142,14 +154,12 @@ class Evaluation:
         context: Callable[[str, Path], Context],
         *,
         force: Sequence[str] = (),
-        fetch: Callable[[Path], Path] = lambda source: source,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
         self._context = context
         self._force = frozenset(force)
-        self._fetch = fetch
         self._say = say
         self._keys: dict[str, tuple[str, str, int, dict[str, Any]]] = {}
         self.done: dict[str, Done] = {}
@@ -209,7 +219,8 @@ class Evaluation:
         if name not in self.done:
             node = self._pipeline.nodes[name]
             if node.source is not None:
-                self.done[name] = Done(name, self._store.external(node.kind, self._fetch(node.source)), True, 0.0)
+                folder = node.source.fetch() if isinstance(node.source, Hub) else node.source
+                self.done[name] = Done(name, self._store.external(node.kind, folder), True, 0.0)
             else:
                 self.done[name] = self._make(node)
             self._finished(self.done[name])

@@ -107,7 +107,7 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
     Returns:
         the content of result.json.
     """
-    from stc.config import fetch, plan
+    from stc.config import plan
     from stc.machine import resolve_device
     from stc.pipeline import Done, Evaluation
     from stc.stage import Context
@@ -127,7 +127,8 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         log=lambda metrics, step=None: None,
         progress=progress,
     )
-    name = f"{config.model.name} {config.lang.code} {config.prune.ratio:g} {config.pipeline.name}"
+    ratio = config.prune.ratio if planned.prunes else 0.0
+    name = f"{config.model.name} {config.lang.code} {ratio:g} {config.pipeline.name}"
     store = Store(config.store.dir)
     with track(config.tracking, run_name=name, config=planned.values, tags={}) as tracked:
 
@@ -141,14 +142,14 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
         evaluation = Evaluation(
-            planned.pipeline, store, context_of, force=config.force, fetch=fetch, say=partial(print, file=sys.stderr)
+            planned.pipeline, store, context_of, force=config.force, say=partial(print, file=sys.stderr)
         )
         started = time.monotonic()
         done = evaluation.run(finished)
         systems = _systems(evaluation, planned)
         result = {
             "lang": config.lang.code,
-            "prune_ratio": config.prune.ratio,
+            "prune_ratio": ratio,
             "layers_removed": _removed(done),
             "systems": systems,
             "stages": [
@@ -206,9 +207,12 @@ _CURVES = ("bleu", "chrf", "chrf_pp", "retention", "params", "packed_elements", 
 
 
 def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    first = Path(systems[0]["hypotheses"]).with_name("references.txt")
+    from stc.decoding.translating import read_lines
+    from stc.metrics.records import REFERENCES_FILE
+
+    first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
     columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: file.read_text(encoding="utf-8").removesuffix("\n").split("\n") for name, file in columns.items()}
+    return {name: read_lines(file) for name, file in columns.items()}
 
 
 def progress(title: str, total: int, unit: str = "it") -> Any:

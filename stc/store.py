@@ -31,6 +31,8 @@ from stc.errors import InputError
 from stc.stage import Artifact, Kind
 
 RECORD_FILE = "stc.record.json"
+RECORD_SUM = "record_sha256"
+"""Key of a record's own checksum: of all its other keys. A record without the key is taken as it is."""
 
 
 def canonical(value: Any) -> str:
@@ -70,21 +72,17 @@ class Store:
         return self.root / kind.value / identity
 
     def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
-        """The record of an artifact, or None where there is no such artifact."""
-        file = self.path(kind, identity) / RECORD_FILE
-        try:
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # not JSON, or not even text
-            return None
-        return found
+        """The record of an artifact, or None where there is none or it is damaged."""
+        return _read_record(self.path(kind, identity))[0]
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
         folder = self.path(kind, identity)
         if not folder.exists():
             return None, "not in the store"
-        record = self.record(kind, identity)
-        fault = f"{RECORD_FILE} is missing or damaged" if record is None else self._fault(folder, record["files"])
+        record, fault = _read_record(folder)
+        if record is not None:
+            fault = self._fault(folder, record["files"])
         if record is None or fault:
             aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
             aside.parent.mkdir(parents=True, exist_ok=True)
@@ -96,22 +94,19 @@ class Store:
         """A folder from outside as an artifact, identified by the content of its files.
 
         Raises:
-            InputError: it is not a folder, or it carries a record and a file differs from it.
+            InputError: it is not a folder, or it carries a record that is damaged or that a file differs from.
         """
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder (a {kind.value} is expected there)")
         digests = {name: self._hashes.sha256(folder / name) for name in _files(folder)}
         facts: dict[str, Any] = {}
-        record = folder / RECORD_FILE
-        if record.exists():
-            try:
-                content = json.loads(record.read_text(encoding="utf-8"))
-            except ValueError:
-                raise InputError(f"{folder} is damaged: {RECORD_FILE} is not JSON") from None
-            fault = self._fault(folder, content["files"])
+        if (folder / RECORD_FILE).exists():
+            record, fault = _read_record(folder)
+            if record is not None:
+                fault = self._fault(folder, record["files"])
+                facts = record["facts"]
             if fault:
                 raise InputError(f"{folder} is damaged: {fault}")
-            facts = content["facts"]
         self._hashes.save()
         return Artifact(kind, folder, identity_of({"external": kind.value, "files": digests}), facts)
 
@@ -127,7 +122,8 @@ class Store:
     def publish(self, kind: Kind, identity: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yields an empty folder to fill and a record to complete; at the end both appear under ``identity``.
 
-        Nothing appears if the block raises or the process dies. The record needs ``facts``; ``files`` is added.
+        Nothing appears if the block raises or the process dies. The record needs ``facts``; ``files`` is added,
+        and the record's own checksum.
         """
         building = self.root / ".building" / f"{identity}.{os.getpid()}"
         shutil.rmtree(building, ignore_errors=True)
@@ -139,7 +135,8 @@ class Store:
             with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
                 written = pool.map(_settle, (building / name for name in names))
                 record["files"] = dict(zip(names, written, strict=True))
-            text = json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True)
+            content = json.loads(_record_text(record))  # as it will be read: tuples as lists, keys as text
+            text = _record_text({**content, RECORD_SUM: _record_sum(content)})
             (building / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
             _sync(building / RECORD_FILE)
             for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
@@ -173,7 +170,8 @@ class Store:
         wanted = _leaves(spec)
         best: list[str] | None = None
         for file in sorted((self.root / kind.value).glob(f"*/{RECORD_FILE}")):
-            found = _leaves(json.loads(file.read_text(encoding="utf-8"))["spec"])
+            record, _ = _read_record(file.parent)
+            found = _leaves(record["spec"]) if record else {}
             if found.get("stage") != wanted.get("stage"):
                 continue
             differing = [
@@ -236,6 +234,30 @@ def _stamp(path: Path) -> list[int]:
 def _files(folder: Path) -> list[str]:
     names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     return sorted(name for name in names if name != RECORD_FILE)
+
+
+def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """A folder's record, or None and what is wrong with it."""
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, f"{RECORD_FILE} is missing"
+    except ValueError:  # no JSON, or not even text
+        return None, f"{RECORD_FILE} is not JSON"
+    if not isinstance(record, dict) or not {"files", "facts"} <= record.keys():
+        return None, f"{RECORD_FILE} is not a record: files or facts are missing"
+    stated = record.pop(RECORD_SUM, None)
+    if stated is not None and stated != _record_sum(record):
+        return None, f"{RECORD_FILE} is not what was written (checksum)"
+    return record, ""
+
+
+def _record_sum(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_record_text(record).encode()).hexdigest()
+
+
+def _record_text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True)
 
 
 def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,12 +7,21 @@ import json
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from stc.config import Plan
+from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.overrides import ROOT, checked, groups, validate
+from stc.overrides import CONF, ROOT, checked, groups, validate
+from stc.quantization.nf4 import NF4
+from stc.stage import Kind
 
 README = ROOT / "README.md"
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
@@ -44,6 +53,17 @@ def faults(arguments: list[str]) -> list[Fault]:
     except ConfigError as error:
         return error.faults
     return []
+
+
+def planned(arguments: list[str]) -> Plan:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return plan_of(compose("config", checked(arguments)))
+
+
+def fields_of(plan: Plan, name: str) -> dict[str, Any]:
+    stage = plan.pipeline.nodes[name].stage
+    assert stage is not None
+    return stage.model_dump()
 
 
 def free_groups() -> dict[str, list[str]]:
@@ -80,6 +100,63 @@ def test_every_experiment_is_valid(experiment: str, lang: str, base: list[str]) 
     assert faults([f"experiments={experiment}", f"lang={lang}", *([] if own_model else base)]) == []
 
 
+@pytest.mark.parametrize("experiment", ["model_a", "model_b"])
+def test_experiment_of_the_publication_is_valid_for_the_shipped_model(experiment: str, base: list[str]) -> None:
+    assert faults([f"experiments={experiment}", "model=talks", "prune.ratio=0.5", *base]) == []
+
+
+def fed_by(plan: Plan, name: str) -> dict[str, Any]:
+    return dict(plan.pipeline.nodes[name].inputs)
+
+
+def told(plan: Plan, name: str) -> tuple[Any, ...]:
+    fields = fields_of(plan, name)
+    return tuple(fields[key] for key in ("method", "epochs", "batch_size", "learning_rate", "weight_decay"))
+
+
+def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
+    plan = planned(["experiments=model_a"])
+    assert not plan.prunes
+    assert {node.kind for node in map(plan.pipeline.nodes.get, plan.pipeline.needed()) if node} & {
+        Kind.RANKING
+    } == set()
+    assert list(plan.pipeline.nodes["compare"].inputs["scores"]) == ["teacher", "teacher-nf4", "healed-nf4"]
+    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
+    assert told(plan, "heal_unpruned") == ("qlora", 4, 4, 1e-5, 0.0)
+    assert fed_by(plan, "heal_unpruned") == {"model": "teacher", "train": "distill", "dev": "dev"}
+    assert fed_by(plan, "quantize_unpruned") == {"model": "heal_unpruned"}
+
+
+def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -> None:
+    plan = planned(["experiments=model_b"])
+    assert plan.prunes
+    assert sum(name.startswith("importance.") for name in plan.pipeline.needed()) == 8
+    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
+    assert told(plan, "heal") == ("full", 4, 4, 1e-5, 0.0)
+    assert told(plan, "recover") == ("qlora", 1, 8, 1e-5, 0.0)
+    assert fields_of(plan, "recover")["lora"] == {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
+    assert [fields_of(plan, name)["repeat"] for name in ("distill", "distill_again")] == [1, 10]
+    assert fed_by(plan, "heal") == {"model": "prune", "train": "distill", "dev": "dev"}
+    assert fed_by(plan, "recover") == {"model": "heal", "train": "distill_again", "dev": "dev"}
+    assert fed_by(plan, "quantize") == {"model": "recover"}
+
+
+def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
+    twice = planned(["experiments=model_b", "stages.recover.epochs=2"])
+    assert told(twice, "recover_unpruned") == told(twice, "recover") == ("qlora", 2, 8, 1e-5, 0.0)
+    assert fed_by(twice, "recover_unpruned") == {"model": "heal_unpruned", "train": "distill_again", "dev": "dev"}
+    assert fed_by(twice, "quantize_unpruned") == {"model": "recover_unpruned"}
+
+
+def test_recipe_of_a_second_healing_is_chosen_like_any_other(base: list[str]) -> None:
+    plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
+    assert fields_of(plan, "recover")["method"] == "full"
+    (fault,) = faults(["pipeline=compress_twice", "recover.epoch=2", *base])
+    assert "did you mean 'epochs'" in fault.allowed
+    (fault,) = faults(["finetune@recover=qlora", *base])
+    assert "Did you mean to override one of finetune, finetune@teacher" in fault.allowed
+
+
 def test_every_fault_is_listed_at_once(base: list[str]) -> None:
     found = faults(["prune.ratio=5", "prune.ration=0.5", "lang=fr", "nonsense=1", *base])
     assert sorted(fault.key for fault in found) == ["lang", "nonsense", "prune.ratio", "prune.ration"]
@@ -87,6 +164,37 @@ def test_every_fault_is_listed_at_once(base: list[str]) -> None:
 
 def test_unknown_group_member_is_answered_with_the_members() -> None:
     assert "must be one of de, zh" in faults(["lang=fr"])[0].allowed
+
+
+@pytest.mark.parametrize("values", ["[de,zh]", "[de, zh]", "de,zh"])
+def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(values: str, base: list[str]) -> None:
+    assert [str(fault) for fault in faults([f"lang={values}", *base])] == [
+        f"lang={values}: exactly one of de, zh is needed; -m lang=de,zh runs each of several"
+    ]
+
+
+@pytest.mark.parametrize("group", [name for name in groups() if name != "finetune"])
+def test_list_of_members_is_refused_of_every_group(group: str, base: list[str]) -> None:
+    member = groups()[group][0]
+    assert [fault.key for fault in faults([f"{group}=[{member}]", *base])] == [group]
+    assert [fault.key for fault in faults(["-m", f"{group}=[{member}]", *base])] == [group]
+
+
+def test_list_of_recipes_is_refused_of_the_teacher_and_the_healing(base: list[str]) -> None:
+    found = faults(["finetune=[full]", "finetune@teacher=[full,qlora]", *base])
+    assert [(fault.key, fault.allowed.rpartition("; ")[2]) for fault in found] == [
+        ("finetune", "-m finetune=full runs each of several"),
+        ("finetune@teacher", "-m finetune@teacher=full,qlora runs each of several"),
+    ]
+
+
+def test_several_values_of_a_setting_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.25,0.5", *base])
+    assert fault.allowed == "exactly one value is needed; -m prune.ratio=0.25,0.5 runs each of several"
+
+
+def test_sweep_that_cannot_be_expanded_is_told(base: list[str]) -> None:
+    assert "lang" in {fault.key for fault in faults(["-m", "lang=glob(*)", *base])}
 
 
 def test_unknown_recipe_of_the_teacher_is_answered_with_the_members_once(base: list[str]) -> None:
@@ -117,8 +225,12 @@ def test_unknown_stage_is_told(base: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like"]
-)
+    "key",
+    [
+        "force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like",
+        "stages.heal.settings", "stages.compare.labels",
+    ],
+)  # fmt: skip
 def test_wiring_of_the_wrong_form_is_told(key: str, base: list[str]) -> None:
     assert key in {fault.key for fault in faults([f"{key}=2", *base])}
 
@@ -133,6 +245,33 @@ def test_chain_of_no_links_is_told(base: list[str]) -> None:
 
 def test_wrong_value_of_a_stage_is_told(base: list[str]) -> None:
     assert "stages.heal.epochs" in {fault.key for fault in faults(["stages.heal.epochs=-1", *base])}
+
+
+@pytest.mark.parametrize(("override", "epochs"), [("stages.heal.epochs=3", 3), ("finetune.epochs=3", 3), ("seed=0", 4)])
+def test_recipe_of_a_stage_is_its_group_with_the_stage_s_own_settings_over_it(
+    override: str, epochs: int, base: list[str]
+) -> None:
+    plan = planned([override, *base])
+    assert [fields_of(plan, name)["epochs"] for name in ("heal", "heal_unpruned", "teacher")] == [epochs, epochs, 1]
+
+
+def test_composed_recipe_is_written_once(base: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        printed = OmegaConf.to_yaml(compose("config", base))
+    assert printed.count("weight_decay") == 2  # one a group: the teacher's and the healing's
+
+
+def test_labels_of_the_systems_follow_the_quantizer(base: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(NF4):
+        method: Literal["other"] = "other"  # type: ignore[assignment]
+
+    other = ModuleType("stc.quantization.other")
+    other.QUANTIZER = Other  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stc.quantization.other", other)
+    monkeypatch.setattr("stc.quantization.methods", lambda: ["nf4", "other"])
+    for method in ("nf4", "other"):
+        scores = planned([f"quant.method={method}", *base]).pipeline.nodes["compare"].inputs["scores"]
+        assert list(scores) == ["teacher", f"teacher-{method}", f"healed-{method}", f"pruned-healed-{method}"]
 
 
 def test_force_of_an_unknown_stage_is_answered_with_the_nearest(base: list[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from stc.errors import ConfigError
-from stc.pipeline import Done, Evaluation, Node, Pipeline
+from stc.pipeline import Done, Evaluation, Hub, Node, Pipeline
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store
 
@@ -316,6 +316,22 @@ def test_folder_that_stands_in_for_a_stage_is_used_instead_of_it(evaluate: Evalu
     nodes = [*line()[:1], Node("b", Kind.MODEL, "follow", source=folder), *line()[2:]]
     done = evaluate(nodes, "c")
     assert (RAN, (done[-1].artifact.path / "text").read_text()) == (["c"], "mine c")
+
+
+def test_model_of_the_hub_is_fetched_when_it_is_needed(
+    evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").write_text("fetched")
+    asked: list[str] = []
+
+    def fetch(hub: Hub) -> Path:
+        asked.append(hub.id)
+        return tmp_path
+
+    monkeypatch.setattr(Hub, "fetch", fetch)
+    nodes = [Node("a", Kind.MODEL, "from", source=Hub("owner/name")), *line()[1:]]
+    done = evaluate(nodes, "b")
+    assert (asked, (done[-1].artifact.path / "text").read_text()) == (["owner/name"], "fetched b")
 
 
 def test_folder_that_stands_in_is_known_by_content_wherever_it_lies(evaluate: Evaluate, tmp_path: Path) -> None:

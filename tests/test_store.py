@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,8 +13,9 @@ import pytest
 
 from stc.errors import InputError
 from stc.stage import Kind
-from stc.store import RECORD_FILE, Store, canonical, identity_of
+from stc.store import RECORD_FILE, RECORD_SUM, Store, canonical, identity_of
 
+SHIPPED = Path(__file__).parent.parent / "assets" / "base"
 IDENTITY = identity_of({"what": "a test"})
 
 
@@ -117,6 +119,39 @@ def test_artifact_without_a_readable_record_is_set_aside(store: Store, damage: C
     assert not folder.exists()
 
 
+def edit(record: Path) -> None:
+    """Another fact in a record that is JSON as before."""
+    record.write_text(record.read_text().replace('"layers": 4', '"layers": 5'))
+
+
+def test_artifact_whose_record_was_edited_is_set_aside_and_the_record_named(store: Store) -> None:
+    folder = publish(store)
+    edit(folder / RECORD_FILE)
+    assert store.record(Kind.MODEL, IDENTITY) is None
+    found, why = store.get(Kind.MODEL, IDENTITY)
+    assert (found, why.partition(";")[0]) == (None, f"damaged: {RECORD_FILE} is not what was written (checksum)")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("facts", [{"order": (3, 1)}, {2: "b", 10: "a"}, {"loss": float("nan")}, {"text": "ü\u2028"}])
+def test_record_is_whole_whatever_its_facts_are(store: Store, facts: dict[Any, Any]) -> None:
+    with store.publish(Kind.MODEL, IDENTITY) as (_, record):
+        record.update(facts=facts)
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[1] == ""
+
+
+def test_record_without_a_checksum_of_its_own_is_taken_as_it_is(store: Store) -> None:
+    file = publish(store) / RECORD_FILE
+    content = json.loads(file.read_text())
+    del content[RECORD_SUM]
+    file.write_text(json.dumps(content))
+    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+def test_record_of_the_shipped_model_is_read(store: Store) -> None:
+    assert store.external(Kind.MODEL, SHIPPED).facts == json.loads((SHIPPED / RECORD_FILE).read_text())["facts"]
+
+
 def test_damaged_artifact_can_be_published_again(store: Store) -> None:
     flip(publish(store) / "config.json")
     assert store.get(Kind.MODEL, IDENTITY)[0] is None
@@ -174,6 +209,14 @@ def test_external_folder_with_an_unreadable_record_is_refused_by_name(store: Sto
         store.external(Kind.MODEL, copy)
 
 
+def test_external_folder_whose_record_was_edited_is_refused_by_name(store: Store, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(publish(store), copy)
+    edit(copy / RECORD_FILE)
+    with pytest.raises(InputError, match=rf"{RECORD_FILE} is not what was written \(checksum\)"):
+        store.external(Kind.MODEL, copy)
+
+
 def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, tmp_path: Path) -> None:
     record = (publish(store) / RECORD_FILE).read_text()
     assert str(tmp_path) not in record
@@ -185,6 +228,12 @@ def test_missing_result_is_explained_by_the_field_that_differs(store: Store) -> 
     publish(store)
     why = store.why_missing(Kind.MODEL, {"stage": "toy", "config": {"width": 2}})
     assert why == "differs from the nearest in config.width 1 → 2"
+
+
+def test_damaged_record_explains_nothing(store: Store) -> None:
+    (publish(store) / RECORD_FILE).write_text("{")
+    edit(publish(store, identity_of({"what": "another"})) / RECORD_FILE)
+    assert store.why_missing(Kind.MODEL, {"stage": "toy", "config": {"width": 2}}) == "first of its kind"
 
 
 def test_generation_is_zero_until_set_and_survives_reopening(store: Store) -> None:

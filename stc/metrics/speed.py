@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 import resource
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -19,9 +18,7 @@ from pathlib import Path
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-
-_TAIL = 20  # lines of a failed child's stderr that are shown
-_REFUSED = 3  # exit status of a child that met a user's fault, whose message is complete
+from stc.fresh import REFUSED, ask
 
 
 @dataclass(frozen=True)
@@ -61,20 +58,7 @@ def measure_speed(request: SpeedRequest) -> Speed:
     Raises:
         StcError: when the process fails, with the end of what it said.
     """
-    child = subprocess.run(
-        [sys.executable, "-m", "stc.metrics.speed"],
-        input=json.dumps(asdict(request)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if child.returncode == 0:
-        return Speed(**json.loads(child.stdout))
-    said = child.stderr.strip()
-    if child.returncode == _REFUSED:
-        raise StcError(said.splitlines()[-1])
-    how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"exited with {child.returncode}"
-    raise StcError(f"measuring {request.model}: the process {how}\n" + "\n".join(said.splitlines()[-_TAIL:]))
+    return Speed(**ask(f"measuring {request.model}", ["-m", "stc.metrics.speed"], asdict(request)))
 
 
 def _measure(request: SpeedRequest) -> Speed:
@@ -141,7 +125,7 @@ def main() -> None:
             speed = _measure(request)
     except StcError as error:
         print(" ".join(str(error).splitlines()), file=sys.stderr)
-        sys.exit(_REFUSED)
+        sys.exit(REFUSED)
     json.dump(asdict(speed), sys.stdout)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stc.data.manifest import Task
+from stc.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +73,13 @@ class Architecture(ABC):
         """The name a weight has in a published checkpoint, for its name in the model."""
 
     @abstractmethod
+    def conversation(self, task: Task) -> list[dict[str, Any]]:
+        """What is said to the model about one utterance, as a chat template takes it.
+
+        Raises:
+            InputError: the source language is one the prompt has no name for.
+        """
+
     def prompt(self, processor: Any, task: Task) -> str:
         """The chat-formatted prompt for one utterance, up to where the translation starts.
 
@@ -79,6 +87,10 @@ class Architecture(ABC):
             ModelError: the processor has no chat template.
             InputError: the source language is one the prompt has no name for.
         """
+        if not getattr(processor, "chat_template", None):
+            raise ModelError("the processor has no chat template: an instruction-tuned model's folder has one")
+        text: str = processor.apply_chat_template(self.conversation(task), tokenize=False, add_generation_prompt=True)
+        return text
 
     @abstractmethod
     def model_class(self) -> type[Any]:

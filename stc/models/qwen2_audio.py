@@ -69,19 +69,15 @@ class Qwen2Audio(Architecture):
                 return stored + name.removeprefix(prefix)
         return name
 
-    def prompt(self, processor: Any, task: Task) -> str:
-        if not getattr(processor, "chat_template", None):
-            raise ModelError("the processor has no chat template: an instruction-tuned model's folder has one")
+    def conversation(self, task: Task) -> list[dict[str, Any]]:
         if task.source_lang not in SOURCE_NAMES:
             allowed = ", ".join(SOURCE_NAMES)
             raise InputError(f"source_lang={task.source_lang}: {allowed}{nearest(task.source_lang, SOURCE_NAMES)}")
         instruction = f"Translate the {SOURCE_NAMES[task.source_lang]} speech into {task.target_name}:"
-        conversation = [
+        return [
             {"role": "system", "content": SYSTEM},
             {"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": instruction}]},
         ]
-        text: str = processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        return text
 
     def model_class(self) -> type[Any]:
         from transformers import Qwen2AudioForConditionalGeneration

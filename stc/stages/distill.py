@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest, Utterance, place_file
+from stc.decoding.translating import read_lines
 from stc.errors import InputError
+from stc.metrics.records import HYPOTHESES_FILE
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
@@ -28,8 +30,8 @@ class Distill(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         data = Manifest.load(inputs["data"].path)
-        path = inputs["hypotheses"].path / "hypotheses.txt"
-        texts = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        path = inputs["hypotheses"].path / HYPOTHESES_FILE
+        texts = read_lines(path)
         if len(texts) != len(data):
             raise InputError(f"{path} has {len(texts)} translations for the {len(data)} utterances of {data.folder}")
 

@@ -9,43 +9,38 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
+from stc.decoding.translating import Translating, write_lines
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, MetricScore, Scores
 from stc.metrics.text import MetricName, from_statistics, signature, statistics
-from stc.models.options import Compute
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
-class Evaluate(Compute, Stage):
+class Evaluate(Translating, Stage):
     """Quality of one system.
 
     Writes hypotheses.txt and references.txt (one sentence a line, in the manifest's order) and scores.json (the
     corpus scores, their signatures, and the sentence-level statistics from which they can be resampled).
 
-    Facts: every metric's score, and ``sentences``.
+    A fresh process that imports transformers and not stc translates the first utterances as well
+    (:mod:`stc.decoding.witness`). In float32, plain weights that give it another text are an error.
+
+    Facts: every metric's score, ``sentences``, and ``witness_agreement``: the share of equal texts, in [0, 1].
+
+    Attributes:
+        witnessed: how many utterances that is; with 0 it is left out.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SCORES
 
     metrics: list[MetricName] = Field(min_length=1)
-    max_new_tokens: int = Field(ge=1, le=1024)
+    witnessed: int = Field(ge=0, le=10_000)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.decoding.greedy import translate
-        from stc.models.checkpoint import load
-
         manifest = Manifest.load(inputs["data"].path)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
-            hypotheses = translate(
-                translator,
-                manifest,
-                batch_size=ctx.decode_batch,
-                max_new_tokens=self.max_new_tokens,
-                progress=bar,
-            )
-
+        hypotheses = self.translations(inputs["model"].path, manifest, ctx)
+        witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         target_lang = manifest.task.target_lang
         metrics: dict[str, MetricScore] = {}
         for name in dict.fromkeys(self.metrics):
@@ -56,14 +51,17 @@ class Evaluate(Compute, Stage):
                 signature=signature(name, target_lang),
                 statistics=rows,
             )
-        _write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
-        _write_lines(out_dir / REFERENCES_FILE, manifest.targets)
+        write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
+        write_lines(out_dir / REFERENCES_FILE, manifest.targets)
         scores = Scores(target_lang=target_lang, sentences=len(manifest), metrics=metrics)
         scores.save(out_dir)
-        return {name: metric.score for name, metric in metrics.items()} | {"sentences": scores.sentences}
+        return {**{name: metric.score for name, metric in metrics.items()}, "sentences": scores.sentences, **witness}
 
+    def _witness(self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context) -> dict[str, float]:
+        from stc.decoding.witness import agreement, witness
 
-def _write_lines(path: Path, texts: list[str]) -> None:
-    """One text a line; a newline inside a text becomes a space."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(" ".join(text.split("\n")) + "\n" for text in texts)
+        first = Manifest(manifest.folder, manifest.task, manifest.rows[: self.witnessed])
+        texts = witness(model, first, self, ctx.device)
+        agreed = {"witness_agreement": agreement(model, first, hypotheses[: len(first)], texts, self.dtype)}
+        ctx.log(agreed)
+        return agreed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stc.metrics.text import from_statistics
 from stc.stage import Artifact, Context, Kind
 from stc.stages.evaluate import Evaluate
 
-STAGE = Evaluate(metrics=["bleu", "chrf_pp"], dtype="float32", max_new_tokens=8)
+STAGE = Evaluate(metrics=["bleu", "chrf_pp"], dtype="float32", max_new_tokens=8, witnessed=0)
 
 
 @pytest.fixture
@@ -58,3 +59,27 @@ def test_newline_in_a_reference_does_not_shift_the_lines(
     Manifest(folder, manifest.task, rows).save()
     STAGE.run(inputs | {"data": Artifact(Kind.MANIFEST, folder, "data")}, out, ctx)
     assert len((out / "references.txt").read_text(encoding="utf-8").split("\n")) == 3
+
+
+def test_first_utterances_are_witnessed(
+    inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    logged: dict[str, float] = {}
+
+    def witness(folder: Path, manifest: Manifest, stage: Evaluate, device: str) -> list[str]:
+        asked.extend(row.id for row in manifest.rows)
+        return stage.translations(folder, manifest, ctx)
+
+    monkeypatch.setattr("stc.decoding.witness.witness", witness)
+    stage = STAGE.model_copy(update={"witnessed": 3})
+    facts = stage.run(inputs, tmp_path, replace(ctx, log=lambda metrics, step=None: logged.update(metrics)))
+    assert asked == ["utterance-0", "utterance-1", "utterance-2"]
+    assert facts["witness_agreement"] == logged["witness_agreement"] == 1
+
+
+def test_nothing_is_witnessed_where_that_is_turned_off(
+    inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stc.decoding.witness.witness", None)
+    assert "witness_agreement" not in STAGE.run(inputs, tmp_path, ctx)

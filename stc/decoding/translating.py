@@ -1,0 +1,53 @@
+"""What the stages that translate have in common: their fields, the translating, and how texts lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field
+
+from stc.data.manifest import Manifest
+from stc.models.options import Compute
+from stc.stage import Context
+
+
+class Translating(Compute):
+    """Greedy translation by a model folder.
+
+    Attributes:
+        max_new_tokens: where a translation is cut off that has not ended by then.
+    """
+
+    max_new_tokens: int = Field(ge=1, le=1024)
+
+    def translations(self, model: Path, manifest: Manifest, ctx: Context) -> list[str]:
+        """One text an utterance, in the manifest's order.
+
+        Raises:
+            ModelError: the folder is no complete model.
+            InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
+        """
+        from stc.decoding.greedy import translate
+        from stc.models.checkpoint import load
+
+        translator = load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
+            return translate(
+                translator,
+                manifest,
+                batch_size=ctx.decode_batch,
+                max_new_tokens=self.max_new_tokens,
+                progress=bar,
+            )
+
+
+def write_lines(path: Path, texts: Iterable[str]) -> None:
+    """Write one text a line; a newline inside a text becomes a space."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(" ".join(text.split("\n")) + "\n" for text in texts)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The texts that :func:`write_lines` wrote. Not ``splitlines``, to which U+2028 inside a text is a new line."""
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
