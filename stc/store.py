@@ -244,10 +244,9 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
         return None, f"{RECORD_FILE} is missing"
     except ValueError:  # no JSON, or not even text
         return None, f"{RECORD_FILE} is not JSON"
-    if not isinstance(record, dict) or not {"files", "facts"} <= record.keys():
-        return None, f"{RECORD_FILE} is not a record: files or facts are missing"
-    stated = record.pop(RECORD_SUM, None)
-    if stated is not None and stated != _record_sum(record):
+    if not isinstance(record, dict) or not {"files", "facts", RECORD_SUM} <= record.keys():
+        return None, f"{RECORD_FILE} is not a record: files, facts or {RECORD_SUM} are missing"
+    if record.pop(RECORD_SUM) != _record_sum(record):
         return None, f"{RECORD_FILE} is not what was written (checksum)"
     return record, ""
 

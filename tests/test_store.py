@@ -140,12 +140,14 @@ def test_record_is_whole_whatever_its_facts_are(store: Store, facts: dict[Any, A
     assert Store(store.root).get(Kind.MODEL, IDENTITY)[1] == ""
 
 
-def test_record_without_a_checksum_of_its_own_is_taken_as_it_is(store: Store) -> None:
+def test_record_without_a_checksum_of_its_own_is_none(store: Store) -> None:
     file = publish(store) / RECORD_FILE
     content = json.loads(file.read_text())
     del content[RECORD_SUM]
     file.write_text(json.dumps(content))
-    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+    found, why = store.get(Kind.MODEL, IDENTITY)
+    assert found is None
+    assert RECORD_SUM in why
 
 
 def test_record_of_the_shipped_model_is_read(store: Store) -> None:
