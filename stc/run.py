@@ -188,7 +188,7 @@ def _removed(done: Sequence[Any]) -> list[int]:
 
 
 def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, seconds: float, file: Path) -> None:
-    from stc.report import table
+    from stc.report import markdown, table
 
     cached = sum(one.cached for one in done)
     print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
@@ -197,10 +197,11 @@ def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, se
             {f"{row['name']}/{key}": row[key] for row in systems for key in _CURVES if row[key] is not None}
         )
         tracked.log_table(_translations(systems), "translations.json")
+        tracked.set_tags({"mlflow.note.content": markdown(systems)})  # the run's description in the UI
         print(f"\n{table(systems)}\n\ntranslations:")
         for row in systems:
             print(f"  {row['name']:18} {row['hypotheses']}")
-    print(f"result: {file}\nMLflow: run {tracked.id or '(tracking is off)'}; `make ui` shows it")
+    print(f"result: {file}\nMLflow: " + (f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off"))
 
 
 _CURVES = ("bleu", "chrf", "chrf_pp", "retention", "params", "packed_elements", "bytes_on_disk", "rtf")

@@ -92,7 +92,9 @@ def test_a_run_is_finished_in_mlflow_with_its_parameters_and_translations(undist
         (status, artifacts), *_ = database.execute("select status, artifact_uri from runs where run_uuid = ?", (run,))
         parameters = dict(database.execute("select key, value from params where run_uuid = ?", (run,)).fetchall())
         metrics = {key for (key,) in database.execute("select key from metrics where run_uuid = ?", (run,))}
+        tags = dict(database.execute("select key, value from tags where run_uuid = ?", (run,)).fetchall())
     assert status == "FINISHED"
+    assert "pruned-healed-nf4" in tags["mlflow.note.content"]
     assert parameters["prune.ratio"] == "0.3333"
     assert {"teacher/loss", "evaluate_teacher/witness_agreement", "evaluate/witness_agreement"} <= metrics
     kept = {file.name for file in Path(artifacts.removeprefix("file://")).rglob("*")}
