@@ -51,7 +51,7 @@ def main() -> None:
         run = json.loads(file.read_text("utf-8"))
         lang = run["lang"]
         rows = read(TALKS / "test.jsonl")
-        print(f"\n## {NAMES[lang]} ({METRICS[METRIC[lang]]}), {run['layers_removed']} layers removed\n", flush=True)
+        print(f"\n## {NAMES[lang]} ({METRICS[METRIC[lang]]})\n", flush=True)
         by_subset(run, rows, lang)
         listening(run, rows, lang)
         removal(run, rows, lang)
