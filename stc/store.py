@@ -32,7 +32,7 @@ from stc.stage import Artifact, Kind
 
 RECORD_FILE = "stc.record.json"
 RECORD_SUM = "record_sha256"
-"""Key of a record's own checksum: of all its other keys. A record without the key is taken as it is."""
+"""Key of a record's own checksum: of all its other keys."""
 
 
 def canonical(value: Any) -> str:

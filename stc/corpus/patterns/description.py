@@ -109,9 +109,13 @@ def comparative(draw: Draw) -> Triple:
     return spoken(
         f"{one.en} is {adjective.comparative} than {other.en}",
         f"{one.case('nom')} ist {german.comparative(adjective.de)} als {other.case('nom')}",
-        # 更新 is to update
-        f"{one.zh}比{other.zh}{'' if adjective.zh_predicate == '新' else '更'}{adjective.zh_predicate}",
+        _zh_more(one, other, adjective),
     )
+
+
+def _zh_more(one: Phrase, other: Phrase, adjective: Adjective) -> str:
+    more = "" if adjective.zh_predicate == "新" else "更"  # 更新 is to update
+    return f"{one.zh}比{other.zh}{more}{adjective.zh_predicate}"
 
 
 @pattern(weight=0.8)
@@ -195,7 +199,7 @@ def more_asked(draw: Draw) -> Triple:
     return spoken(
         f"is {one.en} {adjective.comparative} than {other.en}",
         f"ist {one.case('nom')} {german.comparative(adjective.de)} als {other.case('nom')}",
-        f"{one.zh}比{other.zh}{'' if adjective.zh_predicate == '新' else '更'}{adjective.zh_predicate}吗",
+        f"{_zh_more(one, other, adjective)}吗",
         "?",
     )
 

@@ -70,12 +70,16 @@ def after(draw: Draw) -> Triple:
 
 @pattern(weight=1.8)
 def as_soon_as(draw: Draw) -> Triple:
-    first, second = _two(draw, "future", "future", without=LASTING_VERBS)
+    return _as_soon_as(draw, "future")
+
+
+def _as_soon_as(draw: Draw, tense: Tense) -> Triple:
+    first, second = _two(draw, "future", tense, without=LASTING_VERBS)
     now = replace(first, tense="present")
     return spoken(
         f"as soon as {now.en()}, {second.en()}",
         f"sobald {now.de_final()}, {second.de_inverted()}",
-        f"{now.subject.zh}一{now.zh_bare()}，就会{second.zh_bare()}",
+        f"{now.subject.zh}一{now.zh_bare()}，就{second.zh_predicate()}",
     )
 
 
@@ -145,14 +149,7 @@ def before_can(draw: Draw) -> Triple:
 
 @pattern()
 def as_soon_as_modal(draw: Draw) -> Triple:
-    tense: Tense = draw.pick(("must", "should", "can"))
-    first, second = _two(draw, "future", tense, without=LASTING_VERBS)
-    now = replace(first, tense="present")
-    return spoken(
-        f"as soon as {now.en()}, {second.en()}",
-        f"sobald {now.de_final()}, {second.de_inverted()}",
-        f"{now.subject.zh}一{now.zh_bare()}，就{second.zh_predicate()}",
-    )
+    return _as_soon_as(draw, draw.pick(("must", "should", "can")))
 
 
 @pattern(weight=1.2)
