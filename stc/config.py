@@ -23,7 +23,7 @@ from stc.pipeline import Pipeline
 from stc.quantization import quantizer
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
-from stc.training.recipe import Recipe
+from stc.training.recipe import Recipe, TokenDistillation
 
 
 class _Group(BaseModel):
@@ -73,7 +73,12 @@ class Prune(_Group):
 
 
 class Distill(_Group):
+    """``repeat``: how often the teacher's translations are in the data. ``tokens`` is what is learnt at every token
+    from the model that the stage ``teacher`` gives."""
+
     repeat: int = Field(ge=1, le=100)
+    teacher: str | None
+    tokens: TokenDistillation | None
 
 
 class Metrics(_Group):

@@ -98,7 +98,8 @@ def _laid_out(name: str, entry: Entry, last: Mapping[str, str]) -> list[Node]:
     wiring = entry.get("inputs") or {}
     if not isinstance(wiring, Mapping):
         raise ConfigError([Fault(f"stages.{name}.inputs", wiring, "a mapping from input to stage is needed")])
-    labelled = _labelled(name, wiring, entry.get("labels"))
+    given = {key: target for key, target in wiring.items() if target is not None}  # null: an input that is not there
+    labelled = _labelled(name, given, entry.get("labels"))
     inputs = {key: _ends(target, last) for key, target in labelled.items()}
     if "chain" not in entry:
         return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]

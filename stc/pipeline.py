@@ -99,6 +99,8 @@ class Pipeline:
             elif takes[name].many == isinstance(wiring, str):
                 form = "a mapping from label to stage" if takes[name].many else "the name of a stage"
                 yield Fault(f"{where}.{name}", wiring, f"{form} is needed")
+        for name, why in node.stage.unfit(node.inputs.keys()):
+            yield Fault(f"{where}.{name}", node.inputs.get(name), why)
         for key, target in node.upstream():
             wanted = takes.get(key.split(".")[0])
             if target not in self.nodes:

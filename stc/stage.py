@@ -10,7 +10,7 @@ This module imports neither torch nor transformers, and a stage module imports t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -121,6 +121,10 @@ class Stage(BaseModel):
         """What else the result depends on, for identity: the content of a file from outside, or, for a
         measurement, this machine."""
         return {}
+
+    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Inputs that the fields do not go with, each with the reason; ``given`` are the names of those there are."""
+        return iter(())
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         """Write the artifact into ``out_dir`` (exists, empty) and return its facts."""

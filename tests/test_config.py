@@ -148,6 +148,16 @@ def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
     assert fed_by(twice, "quantize_unpruned") == {"model": "recover_unpruned"}
 
 
+def test_distillation_at_every_token_is_the_control_s_too_and_needs_its_teacher(base: list[str]) -> None:
+    plan = planned(["distill=online", "distill.tokens.hidden=0", *base])
+    for name in ("heal", "heal_unpruned"):
+        assert fields_of(plan, name)["distillation"]["hidden"] == 0
+        assert fed_by(plan, name)["teacher"] == "teacher"
+    (fault, *rest) = faults(["distill=online", "distill.teacher=null", *base])
+    assert (fault.key, "needs a model" in str(fault)) == ("stages.heal.inputs.teacher", True)
+    assert [one.key for one in rest] == ["stages.heal_unpruned.inputs.teacher"]
+
+
 def test_recipe_of_a_second_healing_is_chosen_like_any_other(base: list[str]) -> None:
     plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
     assert fields_of(plan, "recover")["method"] == "full"

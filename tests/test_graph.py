@@ -71,6 +71,11 @@ def faults(entry: dict[str, Any]) -> list[Fault]:
     return caught.value.faults
 
 
+def test_input_that_is_null_is_not_there() -> None:
+    entry = {**HEAL, "inputs": {"model": "base", "train": "train", "dev": None}}
+    assert dict(nodes({"heal": entry})["heal"].inputs) == {"model": "base", "train": "train"}
+
+
 def test_settings_are_fields_and_own_keys_go_over_them() -> None:
     assert fields(HEAL)["epochs"] == 4
     changed = fields({**HEAL, "epochs": 2, "lora": {"r": 8}})

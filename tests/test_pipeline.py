@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +43,12 @@ class Follow(Source):
         RAN.append(self.label)
         (out_dir / "text").write_text((inputs["model"].path / "text").read_text() + f" {self.label}")
         return {}
+
+
+class Picky(Follow):
+    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        if self.number and "model" in given:
+            yield "model", "a number needs no model"
 
 
 class Rank(Stage):
@@ -245,6 +251,13 @@ def test_searches_that_end_in_another_set_share_nothing(evaluate: Evaluate) -> N
     evaluate(searched((3, 1)), "after")
     evaluate(searched((3, 2)), "after")
     assert RAN[-2:] == ["cut", "after"]
+
+
+def test_input_that_a_stage_s_fields_do_not_go_with_is_refused_with_the_reason() -> None:
+    picky = [node("a", Source(label="a")), node("b", Picky(label="b", number=1), model="a")]
+    with pytest.raises(ConfigError, match=r"stages\.b\.inputs\.model.*a number needs no model"):
+        pipeline(picky, "b")
+    pipeline([picky[0], node("b", Picky(label="b"), model="a")], "b")
 
 
 def chain(length: int) -> list[Node]:

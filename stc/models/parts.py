@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from stc.errors import ModelError
 from stc.models.architecture import Part
@@ -21,6 +21,12 @@ def part_parameters(translator: Translator, parts: Iterable[Part]) -> Iterator[t
     for name, parameter in translator.model.named_parameters():
         if parameter.requires_grad and _inside(name, prefixes):
             yield name, parameter
+
+
+def part_state(translator: Translator, part: Part) -> dict[str, Tensor]:
+    """The weights and buffers of one part by name, not copied."""
+    prefixes = _prefixes(translator, [part])
+    return {name: tensor for name, tensor in translator.model.state_dict().items() if _inside(name, prefixes)}
 
 
 def lora_targets(translator: Translator, parts: Iterable[Part]) -> list[str]:

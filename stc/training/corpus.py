@@ -1,4 +1,4 @@
-"""A speech corpus for training from scratch: all of it on the device, batches made and augmented there."""
+"""A speech corpus for training with augmentation: all of it on the device, batches made and changed there."""
 
 from __future__ import annotations
 

@@ -27,13 +27,16 @@ class Examples:
     to :data:`KEEP_BYTES`; distilled and repeated rows share it with the original. Whether the encoder is trained is
     looked up once: examples are made after the choice of parameters.
 
+    Args:
+        hear_once: whether to do so; without it every batch has the audio's features.
+
     Raises:
         InputError: an utterance is longer than the model's window.
     """
 
     KEEP_BYTES = 4 * 1024**3
 
-    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context) -> None:
+    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context, *, hear_once: bool = True) -> None:
         processor = translator.processor
         self._translator = translator
         self._device = ctx.device
@@ -41,14 +44,14 @@ class Examples:
         self._collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
         self._collator.refuse_long(manifest)
         self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
-        self._frozen = next(part_parameters(translator, ["encoder"]), None) is None
+        self._hear_once = hear_once and next(part_parameters(translator, ["encoder"]), None) is None
         self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
         self._room = self.KEEP_BYTES
 
     def batch(self, indices: Sequence[int]) -> Batch:
         rows = [self._rows[index] for index in indices]
         targets = [row.target for row in rows]
-        if not self._frozen:
+        if not self._hear_once:
             audio = self._recordings.read(rows)
             return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
         known = self._hear(rows)

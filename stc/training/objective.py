@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
+from torch import Tensor
 from torch.nn import functional
 
 from stc.data.collate import IGNORED, Batch
+from stc.models.architecture import Heard
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 
-def translation_loss(translator: Translator, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Teacher-forced cross-entropy in nats, summed over the labelled tokens of the batch.
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts for the labelled tokens of a batch, each given the true tokens before it.
 
-    The head is applied at those positions only: prompt and audio are most of a sequence, and over a vocabulary of
-    156,032 their logits would take more memory than the rest of the pass.
+    Attributes:
+        logits: (labelled tokens, vocabulary), float32; those of the first utterance first.
+        targets: the tokens themselves, (labelled tokens,).
+        states: what comes in at each decoder layer, (utterances, tokens, hidden) each; empty unless asked for.
+        heard: what the encoder made of the audio.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    states: tuple[Tensor, ...]
+    heard: Heard
+
+
+def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Predictions:
+    """One pass over a batch.
+
+    The head is applied at the labelled positions only: prompt and audio are most of a sequence, and over a
+    vocabulary of 156,032 their logits would take more memory than the rest of the pass.
     """
     model, architecture = translator.model, translator.architecture
     heard = batch.heard or architecture.hear(model, batch.inputs)
-    embedded = architecture.embed(model, batch.inputs["input_ids"], heard)
-    mask = batch.inputs["attention_mask"]
-    hidden = architecture.decoder(model)(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state
+    decoded = architecture.decoder(model)(
+        inputs_embeds=architecture.embed(model, batch.inputs["input_ids"], heard),
+        attention_mask=batch.inputs["attention_mask"],
+        use_cache=False,
+        output_hidden_states=states,
+    )
     following = batch.labels[:, 1:]  # a position predicts the token after it
     predicts = following != IGNORED
-    logits = model.get_output_embeddings()(hidden[:, :-1][predicts])
+    logits = model.get_output_embeddings()(decoded.last_hidden_state[:, :-1][predicts])
+    entering = decoded.hidden_states[:-1] if states else ()  # the last is what the final norm gives
+    return Predictions(logits.float(), following[predicts], tuple(entering), heard)
+
+
+def cross_entropy(predictions: Predictions, label_smoothing: float = 0.0) -> Tensor:
+    """In nats, summed over the labelled tokens."""
     return functional.cross_entropy(
-        logits.float(), following[predicts], reduction="sum", label_smoothing=label_smoothing
+        predictions.logits, predictions.targets, reduction="sum", label_smoothing=label_smoothing
     )
+
+
+def translation_loss(translator: Translator, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """Teacher-forced cross-entropy in nats, summed over the labelled tokens of the batch."""
+    return cross_entropy(predict(translator, batch), label_smoothing)

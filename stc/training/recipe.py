@@ -50,18 +50,39 @@ class Lora(BaseModel):
     dropout: float = Field(ge=0, lt=1)
 
 
+class TokenDistillation(BaseModel):
+    """Learning from a teacher at every token (``distillation.py``).
+
+    Attributes:
+        weight: share of the teacher's distribution in the loss; the rest is cross-entropy with the target's tokens.
+        reverse: share of the reverse Kullback-Leibler divergence; the rest is the forward one.
+        temperature: both models' logits are divided by it.
+        hidden: weight of the distance between both models' hidden states, relative to the whole of the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(gt=0, le=1)
+    reverse: float = Field(ge=0, le=1)
+    temperature: float = Field(gt=0, le=100)
+    hidden: float = Field(ge=0)
+
+
 class Recipe(Optimisation):
     """Fine-tuning: of whole parts (``full``), or of adapters on a 4-bit base (``qlora``, arXiv 2305.14314).
 
     Attributes:
         parts: what is trained (full), or whose linear layers get adapters (qlora); everything else is frozen.
         epochs: passes over the training data.
+        augment: change speed, loudness and noise of the audio and some of the target's tokens each time anew
+            (``augment.py``). All the audio is then held on the device, two bytes a sample.
         lora: the adapters; given if and only if ``method`` is ``qlora``.
     """
 
     method: Literal["full", "qlora"]
     parts: tuple[Part, ...] = Field(min_length=1)
     epochs: int = Field(ge=1, le=1000)
+    augment: bool = False
     lora: Lora | None = None
 
     @model_validator(mode="after")

@@ -8,10 +8,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stc.data.audio import read_batch
+from stc.data.collate import Collator
+from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
+from stc.models.checkpoint import load, save
+from stc.models.surgery import drop_decoder_layers
 from stc.quantization.nf4 import NF4
 from stc.stage import Artifact, Context, Kind
 from stc.stages.finetune import Finetune
+from stc.training.distillation import divergence
+from stc.training.objective import predict
 
 SETTINGS: dict[str, Any] = {
     "method": "full",
@@ -111,8 +118,6 @@ def test_adapters_reach_every_part_they_are_asked_for(
 
 
 def test_a_quantized_model_is_refused(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
-    from stc.models.checkpoint import load, save
-
     save(load(inputs["model"].path, device="cpu", dtype="float32", quantize=NF4()), tmp_path / "packed")
     packed = inputs | {"model": Artifact(Kind.MODEL, tmp_path / "packed", "packed")}
     with pytest.raises(ModelError, match="is quantized"):
@@ -124,3 +129,68 @@ def test_a_warm_up_longer_than_the_training_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="warmup_steps=400"):
         run(SETTINGS | {"warmup_steps": 400}, inputs, tmp_path / "out", ctx)
+
+
+DISTILLED: dict[str, Any] = {"distillation": {"weight": 1.0, "reverse": 0.0, "temperature": 1.0, "hidden": 1.0}}
+
+
+@pytest.fixture
+def pruned(inputs: dict[str, Artifact], tmp_path: Path) -> dict[str, Artifact]:
+    """The inputs with the model less one layer, and the whole one as its teacher."""
+    translator = load(inputs["model"].path, device="cpu", dtype="float32")
+    drop_decoder_layers(translator, {2})
+    save(translator, tmp_path / "pruned")
+    model = Artifact(Kind.MODEL, tmp_path / "pruned", "pruned", {"layers_removed": [2]})
+    return inputs | {"model": model, "teacher": inputs["model"]}
+
+
+def distance(folder: Path, inputs: dict[str, Artifact]) -> float:
+    """The divergence of a model's predictions from the teacher's on the training data."""
+    manifest = Manifest.load(inputs["train"].path)
+    model, teacher = (load(path, device="cpu", dtype="float32") for path in (folder, inputs["teacher"].path))
+    collator = Collator(model.processor, model.architecture.prompt(model.processor, manifest.task))
+    audio = read_batch(manifest, manifest.rows, 16000, workers=1)
+    batch = collator.pairs([row.id for row in manifest.rows], audio, manifest.targets)
+    with torch.no_grad():
+        ours, theirs = predict(model, batch).logits, predict(teacher, batch).logits
+    return float(divergence(ours, theirs, temperature=1, reverse=0)) / batch.tokens
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, QLORA, SETTINGS | {"parts": ["encoder", "decoder"]}])
+def test_distillation_brings_a_pruned_model_closer_to_its_teacher(
+    settings: dict[str, Any], pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    facts = run(settings | DISTILLED, pruned, tmp_path / "out", ctx)
+    assert distance(tmp_path / "out", pruned) < 0.9 * distance(pruned["model"].path, pruned)
+    assert facts["layers_removed"] == [2]
+
+
+def test_hidden_states_of_layers_nobody_knows_are_not_compared(
+    pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    stranger = pruned | {"model": Artifact(Kind.MODEL, pruned["model"].path, "stranger")}
+    with pytest.raises(InputError, match=r"has 5 decoder layers .* hidden: 0 compares none"):
+        run(SETTINGS | DISTILLED, stranger, tmp_path / "out", ctx)
+    without = {"distillation": DISTILLED["distillation"] | {"hidden": 0.0}}
+    run(SETTINGS | without, stranger, tmp_path / "without", ctx)
+
+
+def test_distillation_and_a_teacher_go_together() -> None:
+    assert [name for name, _ in Finetune(**SETTINGS).unfit(["model", "train", "teacher"])] == ["teacher"]
+    assert [name for name, _ in Finetune(**SETTINGS, **DISTILLED).unfit(["model", "train"])] == ["teacher"]
+    assert not list(Finetune(**SETTINGS).unfit(["model", "train"]))
+    assert not list(Finetune(**SETTINGS, **DISTILLED).unfit(["model", "train", "teacher"]))
+
+
+def test_augmented_audio_is_learnt_from_and_follows_from_the_seed(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    augmented = SETTINGS | {"augment": True}
+    barely = run(augmented | {"learning_rate": 1e-12}, inputs, tmp_path / "barely", ctx)
+    facts = run(augmented, inputs, tmp_path / "one", ctx)
+    assert facts["dev_loss"] < 0.9 * barely["dev_loss"]
+    run(augmented, inputs, tmp_path / "two", ctx)
+    run(SETTINGS, inputs, tmp_path / "clean", ctx)
+    one, two, clean = (weights(tmp_path / name) for name in ("one", "two", "clean"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not all(torch.equal(one[name], clean[name]) for name in one)

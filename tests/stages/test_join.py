@@ -1,0 +1,37 @@
+"""Joining keeps every utterance of every part, under names that cannot collide."""
+
+from pathlib import Path
+
+import pytest
+
+from stc.data.manifest import Manifest, Task, file_sha256
+from stc.errors import InputError
+from stc.stage import Artifact, Context, Kind
+from stc.stages.join import Join
+
+
+def test_the_parts_are_all_there_in_the_order_of_their_labels_with_their_audio(
+    tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    part = Artifact(Kind.MANIFEST, tiny_manifest, "part")
+    facts = Join().run({"parts": {"second": part, "first": part}}, tmp_path, ctx)
+    original, joined = Manifest.load(tiny_manifest), Manifest.load(tmp_path)
+    assert [row.id for row in joined.rows] == [
+        f"{label}.{row.id}" for label in ("first", "second") for row in original.rows
+    ]
+    assert joined.targets == original.targets * 2
+    assert joined.task == original.task
+    assert all(file_sha256(joined.folder / row.audio) == row.sha256 for row in joined.rows)
+    assert facts == {"utterances": 16, "of": {"first": 8, "second": 8}}
+
+
+def test_parts_of_different_language_pairs_are_refused_by_name(
+    tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    original = Manifest.load(tiny_manifest)
+    chinese = tmp_path / "chinese"
+    chinese.mkdir()
+    Manifest(chinese, Task(target_lang="zh", target_name="Chinese"), original.rows).save()
+    parts = {"a": Artifact(Kind.MANIFEST, tiny_manifest, "a"), "b": Artifact(Kind.MANIFEST, chinese, "b")}
+    with pytest.raises(InputError, match="b is for Chinese, a for German"):
+        Join().run({"parts": parts}, tmp_path / "out", ctx)

@@ -1,0 +1,144 @@
+"""Learning from a teacher at every token: what the loss is, and that it does not depend on how a batch is cut."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from stc.data.audio import read_batch
+from stc.data.collate import IGNORED, Batch, Collator
+from stc.data.manifest import Manifest
+from stc.models.checkpoint import Translator, load
+from stc.models.surgery import drop_decoder_layers
+from stc.training.distillation import Teacher, divergence, hidden_error
+from stc.training.objective import cross_entropy, predict
+from stc.training.recipe import TokenDistillation
+from stc.training.translation import select
+
+SETTINGS = TokenDistillation(weight=1.0, reverse=0.0, temperature=1.0, hidden=0.0)
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def student(tiny_model: Path) -> Translator:
+    """Two of six layers gone; only the decoder is trained."""
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    drop_decoder_layers(translator, {2, 3})
+    select(translator, ["decoder"])
+    return translator
+
+
+def batch_of(translator: Translator, folder: Path, numbers: list[int]) -> Batch:
+    manifest = Manifest.load(folder)
+    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    rows = [manifest.rows[number] for number in numbers]
+    audio = read_batch(manifest, rows, 16000, workers=1)
+    return collator.pairs([row.id for row in rows], audio, [row.target for row in rows])
+
+
+def test_divergence_is_that_of_the_distributions_and_grows_with_the_square_of_the_temperature() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.randn(5, 7), torch.randn(5, 7)
+    p, q = functional.softmax(theirs / 2, -1), functional.softmax(ours / 2, -1)
+    forward, reverse = 4 * (p * (p / q).log()).sum(), 4 * (q * (q / p).log()).sum()
+    torch.testing.assert_close(divergence(ours, theirs, temperature=2, reverse=0), forward)
+    torch.testing.assert_close(divergence(ours, theirs, temperature=2, reverse=1), reverse)
+    torch.testing.assert_close(divergence(ours, theirs, temperature=2, reverse=0.25), 0.75 * forward + 0.25 * reverse)
+
+
+def test_forward_divergence_has_the_gradient_of_cross_entropy_with_the_teachers_distribution() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.randn(5, 7, requires_grad=True), torch.randn(5, 7)
+    (found,) = torch.autograd.grad(divergence(ours, theirs, temperature=1, reverse=0), ours)
+    soft = functional.cross_entropy(ours, functional.softmax(theirs, -1), reduction="sum")
+    (expected,) = torch.autograd.grad(soft, ours)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_model_has_nothing_to_learn_from_itself(teacher: Translator, tiny_manifest: Path) -> None:
+    batch = batch_of(teacher, tiny_manifest, [0, 5])
+    beside = Teacher(teacher, teacher, range(6), SETTINGS.model_copy(update={"hidden": 1.0}))
+    with torch.no_grad():
+        loss = beside.loss(batch, predict(teacher, batch, states=True), 0.0)
+    assert float(loss) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_rest_of_the_weight_is_cross_entropys(
+    teacher: Translator, student: Translator, tiny_manifest: Path
+) -> None:
+    batch = batch_of(teacher, tiny_manifest, [1, 2])
+    with torch.no_grad():
+        ours = predict(student, batch)
+        whole = Teacher(teacher, student, [], SETTINGS).loss(batch, ours, 0.1)
+        half = Teacher(teacher, student, [], SETTINGS.model_copy(update={"weight": 0.5})).loss(batch, ours, 0.1)
+    torch.testing.assert_close(half, 0.5 * whole + 0.5 * cross_entropy(ours, 0.1))
+
+
+def test_hidden_states_are_compared_with_those_at_the_layers_that_were_kept(
+    teacher: Translator, student: Translator, tiny_manifest: Path
+) -> None:
+    batch = batch_of(teacher, tiny_manifest, [3])
+    settings = SETTINGS.model_copy(update={"hidden": 2.0})
+    with torch.no_grad():
+        ours, theirs = predict(student, batch, states=True), predict(teacher, batch, states=True)
+        found = Teacher(teacher, student, [0, 1, 4, 5], settings).loss(batch, ours, 0.0)
+        tokens = int((batch.labels != IGNORED).sum())
+        errors = [
+            (ours.states[place] - theirs.states[layer]).square().sum() / theirs.states[layer].square().sum()
+            for place, layer in [(1, 1), (2, 4), (3, 5)]
+        ]
+    expected = divergence(ours.logits, theirs.logits, temperature=1, reverse=0) + 2 * tokens * sum(errors) / 3
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    assert float(errors[0]) == 0  # up to the first removed layer both are the same
+
+
+def test_the_loss_of_a_batch_is_the_sum_of_its_utterances(
+    teacher: Translator, student: Translator, tiny_manifest: Path
+) -> None:
+    beside = Teacher(
+        teacher, student, [0, 1, 4, 5], TokenDistillation(weight=0.7, reverse=0.3, temperature=2, hidden=1)
+    )
+    losses = []
+    with torch.no_grad():
+        for numbers in ([0, 7], [0], [7]):  # of very different lengths, so that padding would show
+            batch = batch_of(teacher, tiny_manifest, numbers)
+            losses.append(beside.loss(batch, predict(student, batch, states=True), 0.0))
+    torch.testing.assert_close(losses[0], losses[1] + losses[2], rtol=1e-4, atol=1e-3)
+
+
+def test_padding_adds_nothing_to_the_hidden_error(teacher: Translator, tiny_manifest: Path) -> None:
+    batch = batch_of(teacher, tiny_manifest, [0, 7])
+    with torch.no_grad():
+        states = predict(teacher, batch, states=True).states
+        other = [state + 100 * (1 - batch.inputs["attention_mask"][..., None]) for state in states]
+        assert float(hidden_error(other, states, batch)) == 0
+
+
+def test_the_teacher_listens_for_itself_where_the_student_hears_otherwise(
+    teacher: Translator, student: Translator, tiny_manifest: Path
+) -> None:
+    alike = Teacher(teacher, student, [], SETTINGS)
+    assert alike.hears_alike
+    with torch.no_grad():
+        next(student.model.model.audio_tower.parameters()).mul_(2)
+    apart = Teacher(teacher, student, [], SETTINGS)
+    assert not apart.hears_alike
+    batch = batch_of(teacher, tiny_manifest, [4])
+    with torch.no_grad():
+        ours, theirs = predict(student, batch), predict(teacher, batch)
+        expected = divergence(ours.logits, theirs.logits, temperature=1, reverse=0)
+        torch.testing.assert_close(apart.loss(batch, ours, 0.0), expected)
+        deaf = replace(ours, heard=replace(ours.heard, states=torch.zeros_like(ours.heard.states)))
+        torch.testing.assert_close(apart.loss(batch, deaf, 0.0), expected)
+
+
+def test_an_encoder_that_is_trained_does_not_stay_the_teachers(teacher: Translator, tiny_model: Path) -> None:
+    student = load(tiny_model, device="cpu", dtype="float32")
+    select(student, ["encoder", "decoder"])
+    assert not Teacher(teacher, student, range(6), SETTINGS).hears_alike
