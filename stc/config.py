@@ -73,11 +73,14 @@ class Prune(_Group):
 
 
 class Distill(_Group):
-    """``repeat``: how often the teacher's translations are in the data. ``tokens`` is what is learnt at every token
-    from the model that the stage ``teacher`` gives."""
+    """``repeat``: how often the teacher's translations are in the data. ``tokens`` is what is learnt at every token,
+    from the model that the stage ``teacher`` gives or the logits that the stage ``logits`` does."""
 
     repeat: int = Field(ge=1, le=100)
     teacher: str | None
+    logits: str | None
+    temperature: float = Field(gt=0, le=100)
+    top_k: int = Field(ge=1, le=1_000_000)
     tokens: TokenDistillation | None
 
 

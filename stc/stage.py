@@ -27,6 +27,7 @@ class Kind(StrEnum):
     ADAPTER = "adapter"  # trained weights on top of a named base
     MANIFEST = "manifest"  # one split of a data set: manifest.jsonl, task.json and the audio
     FEATURES = "features"  # encoder output of one data set
+    LOGITS = "logits"  # what one model predicts at every token of one data set's targets
     RANKING = "ranking"  # one greedy round: every candidate's score and the layer removed
     HYPOTHESES = "hypotheses"  # translations, one a line
     SCORES = "scores"  # quality of one system on one data set

@@ -158,6 +158,13 @@ def test_distillation_at_every_token_is_the_control_s_too_and_needs_its_teacher(
     assert [one.key for one in rest] == ["stages.heal_unpruned.inputs.teacher"]
 
 
+def test_cached_logits_are_the_teacher_s_for_the_data_that_is_healed_on(base: list[str]) -> None:
+    plan = planned(["distill=cached", "distill.temperature=2", *base])
+    assert fed_by(plan, "logits") == {"model": "teacher", "data": fed_by(plan, "heal")["train"]}
+    assert fed_by(plan, "heal")["logits"] == "logits"
+    assert fields_of(plan, "logits")["temperature"] == fields_of(plan, "heal")["distillation"]["temperature"] == 2
+
+
 def test_recipe_of_a_second_healing_is_chosen_like_any_other(base: list[str]) -> None:
     plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
     assert fields_of(plan, "recover")["method"] == "full"

@@ -1,22 +1,32 @@
-"""QLoRA: low-rank adapters on a 4-bit base, merged into the base in bfloat16 afterwards.
+"""Low-rank adapters, on a base as it is (LoRA) or in 4 bits (QLoRA), and what becomes of them.
 
-Merging into the 4-bit weights would round the sum to 4 bits once more than a later quantization does, so the
-adapters leave the base they were trained on.
+Merging into 4-bit weights would round the sum to 4 bits once more than a later quantization does, so adapters are
+merged into the base in bfloat16, or kept beside the base they were trained on.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from stc.errors import InputError
 from stc.models.parts import lora_targets
 from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
+
+
+def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
+    """The base that adapters are trained on: in 4 bits for ``qlora``."""
+    from stc.models.checkpoint import load
+    from stc.quantization.nf4 import NF4
+
+    compute = "float32" if recipe.precision == "float32" else "bfloat16"
+    quantize = NF4(double_quant=True) if recipe.method == "qlora" else None
+    return load(folder, device=device, dtype=compute, quantize=quantize)
 
 
 def add_adapters(translator: Translator, recipe: Recipe) -> Any:
@@ -27,8 +37,7 @@ def add_adapters(translator: Translator, recipe: Recipe) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
-    if recipe.lora is None:
-        raise InputError("lora is missing: adapters need {r, alpha, rslora, dropout}")
+    assert recipe.lora is not None  # the recipe's own check
     torch.manual_seed(recipe.seed)  # the adapters' first factor is random, the second is zero
     wrapped = get_peft_model(
         translator.model,
@@ -49,18 +58,16 @@ def adapter_parameters(wrapped: Any) -> list[nn.Parameter]:
     return [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
 
 
-def adapter_state(wrapped: Any) -> dict[str, torch.Tensor]:
-    """A copy of the adapters' weights in main memory."""
-    from peft import get_peft_model_state_dict
+def save_adapters(wrapped: Any, folder: Path) -> None:
+    """Write the adapters as ``peft`` does: adapter_config.json and adapter_model.safetensors."""
+    for config in wrapped.peft_config.values():
+        config.base_model_name_or_path = None  # a path of this machine, which says nothing elsewhere
+    wrapped.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a model card with nothing filled in
 
-    state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
+def merge_adapters(translator: Translator, folder: Path) -> None:
+    """Add the adapters of a folder to the weights of an unquantized model, in place."""
+    from peft import PeftModel
 
-def merge_adapters(translator: Translator, recipe: Recipe, state: dict[str, torch.Tensor]) -> None:
-    """Add trained adapters to the weights of an unquantized model, in place."""
-    from peft import set_peft_model_state_dict
-
-    wrapped = add_adapters(translator, recipe)
-    set_peft_model_state_dict(wrapped, state)
-    translator.model = wrapped.merge_and_unload()
+    translator.model = PeftModel.from_pretrained(translator.model, folder).merge_and_unload()

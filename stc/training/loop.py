@@ -53,6 +53,7 @@ def train(
     settings: Optimisation,
     ctx: Context,
     title: str,
+    stop: Callable[[int], bool] = lambda steps: False,
 ) -> Outcome:
     """Minimise ``loss`` by AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
 
@@ -61,6 +62,7 @@ def train(
         plan: global batches, as indices of examples; the first ``steps`` of them are used.
         collate: makes the micro-batch of some indices, on the device.
         loss: (micro-batch, step counted from 0) → loss summed over the micro-batch's tokens.
+        stop: (steps done) → whether to end here; asked after every step.
 
     Raises:
         InputError: the warm-up is not shorter than the training.
@@ -95,8 +97,10 @@ def train(
             scheduler.step()
             optimizer.zero_grad(set_to_none=True)
             bar.update(1)
-            if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-                mean = _mean(pending, first=step + 1 - len(pending))
+            done = step + 1
+            stopped = stop(done)
+            if done % REPORT_EVERY == 0 or done == steps or stopped:
+                mean = _mean(pending, first=done - len(pending))
                 now = time.perf_counter()
                 ctx.log(
                     {
@@ -105,10 +109,12 @@ def train(
                         "gradient_norm": float(norm),
                         "steps_per_second": len(pending) / (now - reported),
                     },
-                    step=step + 1,
+                    step=done,
                 )
                 pending, reported = [], now
-    return Outcome(steps, mean, time.perf_counter() - started)
+            if stopped:
+                break
+    return Outcome(done, mean, time.perf_counter() - started)
 
 
 def accumulate(

@@ -69,28 +69,32 @@ class TokenDistillation(BaseModel):
 
 
 class Recipe(Optimisation):
-    """Fine-tuning: of whole parts (``full``), or of adapters on a 4-bit base (``qlora``, arXiv 2305.14314).
+    """Fine-tuning: of whole parts (``full``), or of adapters, on the base as it is (``lora``) or on the base in 4 bits
+    (``qlora``, arXiv 2305.14314).
 
     Attributes:
-        parts: what is trained (full), or whose linear layers get adapters (qlora); everything else is frozen.
+        parts: what is trained (full), or whose linear layers get adapters; everything else is frozen.
         epochs: passes over the training data.
+        patience: the training ends after so many epochs in a row that did not lower the loss on ``dev``, and whenever
+            it ends, the weights are those of the best epoch. null: neither.
         augment: change speed, loudness and noise of the audio and some of the target's tokens each time anew
             (``augment.py``). All the audio is then held on the device, two bytes a sample.
-        lora: the adapters; given if and only if ``method`` is ``qlora``.
+        lora: the adapters; given if and only if the method has some.
     """
 
-    method: Literal["full", "qlora"]
+    method: Literal["full", "lora", "qlora"]
     parts: tuple[Part, ...] = Field(min_length=1)
     epochs: int = Field(ge=1, le=1000)
     augment: bool = False
+    patience: int | None = Field(default=None, ge=1)
     lora: Lora | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.method == "qlora" and self.lora is None:
-            raise ValueError("method qlora needs lora: {r, alpha, rslora, dropout}")
+        if self.method != "full" and self.lora is None:
+            raise ValueError(f"method {self.method} needs lora: {{r, alpha, rslora, dropout}}")
         if self.method == "full" and self.lora is not None:
-            raise ValueError("method full takes no lora; leave it out or set method: qlora")
+            raise ValueError("method full takes no lora; leave it out or set method: lora or qlora")
         if len(set(self.parts)) != len(self.parts):
             raise ValueError(f"parts names one twice: {', '.join(self.parts)}")
         return self

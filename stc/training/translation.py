@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,49 +22,83 @@ from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
+from stc.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What became of a training. ``dev_losses`` are those after each epoch, if they were looked at."""
+
+    outcome: Outcome
+    dev_losses: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A micro-batch, and the numbers of its utterances in the manifest."""
+
+    batch: Batch
+    indices: Sequence[int]
+
+    @property
+    def tokens(self) -> int:
+        return self.batch.tokens
+
+
 def fit(
     translator: Translator,
-    parameters: Iterable[nn.Parameter],
+    parameters: Sequence[nn.Parameter],
     manifest: Manifest,
     recipe: Recipe,
     ctx: Context,
+    *,
+    dev: Manifest | None = None,
     teacher: Teacher | None = None,
-) -> Outcome:
+) -> Fitted:
     """Train ``parameters`` of a translator on a manifest, as the recipe says; the model is left in eval mode.
 
     Args:
+        dev: decides when to stop; needed if the recipe has patience.
         teacher: to be learnt from at every token, beside the manifest's targets.
     """
-    collate = _collate(translator, manifest, recipe, ctx, hear_once=teacher is None or teacher.hears_alike)
+    examples = _examples(translator, manifest, recipe, ctx, hear_once=teacher is None or teacher.hears_alike)
+    epoch = batches_per_epoch(len(manifest), recipe.batch_size)
+    stopping = None
+    if recipe.patience is not None and dev is not None:
+        held_out = HeldOut(translator, dev, ctx)
+        stopping = EarlyStopping(parameters, epoch, recipe.patience, held_out.loss, ctx)
     torch.manual_seed(recipe.seed)  # dropout
 
-    def loss(batch: Batch, step: int) -> torch.Tensor:
+    def loss(lesson: Lesson, step: int) -> torch.Tensor:
         if teacher is None:
-            return translation_loss(translator, batch, recipe.label_smoothing)
-        predictions = predict(translator, batch, states=teacher.wants_states)
-        return teacher.loss(batch, predictions, recipe.label_smoothing)
+            return translation_loss(translator, lesson.batch, recipe.label_smoothing)
+        predictions = predict(translator, lesson.batch, states=teacher.wants_states)
+        return teacher.loss(lesson.batch, lesson.indices, predictions, recipe.label_smoothing)
 
     translator.model.train()
     outcome = train(
         parameters,
         batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
-        recipe.epochs * batches_per_epoch(len(manifest), recipe.batch_size),
-        collate,
+        recipe.epochs * epoch,
+        lambda indices: Lesson(examples(indices), indices),
         loss,
         recipe,
         ctx,
         title="training",
+        stop=stopping or (lambda steps: False),
     )
     translator.model.eval()
-    return outcome
+    if stopping is None:
+        return Fitted(outcome)
+    stopping.restore()
+    return Fitted(outcome, stopping.losses, stopping.best_epoch)
 
 
-def _collate(
+def _examples(
     translator: Translator, manifest: Manifest, recipe: Recipe, ctx: Context, *, hear_once: bool
 ) -> Callable[[Sequence[int]], Batch]:
     if not recipe.augment:
@@ -72,19 +107,31 @@ def _collate(
     return lambda indices: corpus.batch(indices).translation
 
 
-@torch.inference_mode()
-def held_out_loss(translator: Translator, manifest: Manifest, ctx: Context) -> float:
-    """Teacher-forced cross-entropy in nats per target token, without label smoothing."""
-    examples = Examples(translator, manifest, ctx)
-    total, tokens = 0.0, 0
-    with ctx.progress("held-out loss", total=len(manifest), unit="utterance") as bar:
-        for start in range(0, len(manifest), ctx.train_micro_batch):
-            indices = range(start, min(start + ctx.train_micro_batch, len(manifest)))
-            batch = examples.batch(indices)
-            total += float(translation_loss(translator, batch))
-            tokens += batch.tokens
-            bar.update(len(indices))
-    return total / tokens
+class HeldOut:
+    """Data that is not trained on. Where the encoder is not trained either, its audio is heard once."""
+
+    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context) -> None:
+        self._translator = translator
+        self._examples = Examples(translator, manifest, ctx)
+        self._utterances = len(manifest)
+        self._ctx = ctx
+
+    @torch.no_grad()
+    def loss(self) -> float:
+        """Teacher-forced cross-entropy in nats per target token, without label smoothing or dropout."""
+        model, size = self._translator.model, self._ctx.train_micro_batch
+        training = model.training
+        model.eval()
+        total, tokens = 0.0, 0
+        with self._ctx.progress("held-out loss", total=self._utterances, unit="utterance") as bar:
+            for start in range(0, self._utterances, size):
+                indices = range(start, min(start + size, self._utterances))
+                batch = self._examples.batch(indices)
+                total += float(translation_loss(self._translator, batch))
+                tokens += batch.tokens
+                bar.update(len(indices))
+        model.train(training)
+        return total / tokens
 
 
 def select(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:

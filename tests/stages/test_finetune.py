@@ -1,6 +1,7 @@
 """Fine-tuning trains what it is told to and nothing else, the same way each time, into a plain folder."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stc.models.surgery import drop_decoder_layers
 from stc.quantization.nf4 import NF4
 from stc.stage import Artifact, Context, Kind
 from stc.stages.finetune import Finetune
+from stc.stages.logits import Logits
 from stc.training.distillation import divergence
 from stc.training.objective import predict
 
@@ -36,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "seed": 0,
 }
 QLORA = SETTINGS | {"method": "qlora", "lora": {"r": 8, "alpha": 16, "rslora": True, "dropout": 0.0}}
+LORA = QLORA | {"method": "lora"}
 
 
 @pytest.fixture
@@ -83,12 +86,13 @@ def test_the_same_seed_gives_the_same_weights(
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("method", ["lora", "qlora"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16-mixed", "bfloat16"])
-def test_qlora_gives_a_plain_folder_that_has_learnt(
-    precision: str, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+def test_adapters_give_a_plain_folder_that_has_learnt(
+    method: str, precision: str, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     barely = run(QLORA | {"learning_rate": 1e-12, "epochs": 1}, inputs, tmp_path / "barely", ctx)
-    facts = run(QLORA | {"precision": precision}, inputs, tmp_path / "trained", ctx)
+    facts = run(QLORA | {"method": method, "precision": precision}, inputs, tmp_path / "trained", ctx)
     assert facts["dev_loss"] < 0.95 * barely["dev_loss"]
     before, after = weights(inputs["model"].path), weights(tmp_path / "trained")
     assert before.keys() == after.keys()
@@ -132,6 +136,15 @@ def test_a_warm_up_longer_than_the_training_is_refused(
 
 
 DISTILLED: dict[str, Any] = {"distillation": {"weight": 1.0, "reverse": 0.0, "temperature": 1.0, "hidden": 1.0}}
+UNSEEN: dict[str, Any] = {"distillation": DISTILLED["distillation"] | {"hidden": 0.0}}
+
+
+def cache(inputs: dict[str, Artifact], out: Path, ctx: Context, top_k: int) -> Artifact:
+    """The teacher's logits for the training data."""
+    out.mkdir()
+    stage = Logits(top_k=top_k, temperature=1.0, dtype="float32", attention="sdpa")
+    facts = stage.run({"model": inputs["teacher"], "data": inputs["train"]}, out, ctx)
+    return Artifact(Kind.LOGITS, out, "logits", facts)
 
 
 @pytest.fixture
@@ -153,10 +166,10 @@ def distance(folder: Path, inputs: dict[str, Artifact]) -> float:
     batch = collator.pairs([row.id for row in manifest.rows], audio, manifest.targets)
     with torch.no_grad():
         ours, theirs = predict(model, batch).logits, predict(teacher, batch).logits
-    return float(divergence(ours, theirs, temperature=1, reverse=0)) / batch.tokens
+    return float(divergence(ours.log_softmax(-1), theirs.log_softmax(-1), 0)) / batch.tokens
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, QLORA, SETTINGS | {"parts": ["encoder", "decoder"]}])
+@pytest.mark.parametrize("settings", [SETTINGS, LORA, QLORA, SETTINGS | {"parts": ["encoder", "decoder"]}])
 def test_distillation_brings_a_pruned_model_closer_to_its_teacher(
     settings: dict[str, Any], pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
@@ -171,15 +184,68 @@ def test_hidden_states_of_layers_nobody_knows_are_not_compared(
     stranger = pruned | {"model": Artifact(Kind.MODEL, pruned["model"].path, "stranger")}
     with pytest.raises(InputError, match=r"has 5 decoder layers .* hidden: 0 compares none"):
         run(SETTINGS | DISTILLED, stranger, tmp_path / "out", ctx)
-    without = {"distillation": DISTILLED["distillation"] | {"hidden": 0.0}}
-    run(SETTINGS | without, stranger, tmp_path / "without", ctx)
+    run(SETTINGS | UNSEEN, stranger, tmp_path / "without", ctx)
 
 
-def test_distillation_and_a_teacher_go_together() -> None:
-    assert [name for name, _ in Finetune(**SETTINGS).unfit(["model", "train", "teacher"])] == ["teacher"]
-    assert [name for name, _ in Finetune(**SETTINGS, **DISTILLED).unfit(["model", "train"])] == ["teacher"]
-    assert not list(Finetune(**SETTINGS).unfit(["model", "train"]))
-    assert not list(Finetune(**SETTINGS, **DISTILLED).unfit(["model", "train", "teacher"]))
+@pytest.mark.parametrize(
+    ("changes", "given", "faults"),
+    [
+        ({}, [], []),
+        ({}, ["teacher"], ["teacher"]),
+        ({}, ["logits"], ["logits"]),
+        (DISTILLED, ["teacher"], []),
+        (DISTILLED, [], ["teacher"]),
+        (DISTILLED, ["teacher", "logits"], ["teacher"]),
+        (DISTILLED, ["logits"], ["logits"]),
+        (UNSEEN, ["logits"], []),
+        ({"patience": 1}, [], ["dev"]),
+        ({"patience": 1}, ["dev"], []),
+    ],
+)
+def test_distillation_needs_one_teacher_and_patience_needs_held_out_data(
+    changes: dict[str, Any], given: list[str], faults: list[str]
+) -> None:
+    assert [name for name, _ in Finetune(**SETTINGS, **changes).unfit(["model", "train", *given])] == faults
+
+
+def test_logits_computed_before_teach_what_the_teacher_beside_it_does(
+    pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    beside = {name: artifact for name, artifact in pruned.items() if name != "dev"}
+    run(SETTINGS | UNSEEN, beside, tmp_path / "online", ctx)
+    cached = {name: artifact for name, artifact in beside.items() if name != "teacher"}
+    logits = cache(pruned, tmp_path / "logits", ctx, top_k=384)
+    run(SETTINGS | UNSEEN, cached | {"logits": logits}, tmp_path / "cached", ctx)
+    online, stored = weights(tmp_path / "online"), weights(tmp_path / "cached")
+    for name in online:
+        torch.testing.assert_close(stored[name].float(), online[name].float(), rtol=2e-2, atol=2e-3)
+    run(SETTINGS | UNSEEN, cached | {"logits": cache(pruned, tmp_path / "few", ctx, top_k=8)}, tmp_path / "out", ctx)
+    assert distance(tmp_path / "out", pruned) < 0.9 * distance(pruned["model"].path, pruned)
+
+
+def test_logits_of_other_data_or_another_temperature_are_refused(
+    pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    cached = {name: artifact for name, artifact in pruned.items() if name != "teacher"}
+    logits = cache(pruned, tmp_path / "logits", ctx, top_k=8)
+    other = replace(logits, facts={**logits.facts, "data": "other"})
+    with pytest.raises(InputError, match="of another manifest than"):
+        run(SETTINGS | UNSEEN, cached | {"logits": other}, tmp_path / "one", ctx)
+    warm = {"distillation": UNSEEN["distillation"] | {"temperature": 2.0}}
+    with pytest.raises(InputError, match=r"distillation\.temperature=2: .* has the logits at 1"):
+        run(SETTINGS | warm, cached | {"logits": logits}, tmp_path / "two", ctx)
+
+
+def test_patience_ends_a_training_that_gets_worse_and_keeps_the_best_epoch(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    rising = SETTINGS | {"learning_rate": 0.05, "epochs": 30, "schedule": "constant", "patience": 2}
+    facts = run(rising, inputs, tmp_path / "out", ctx)
+    losses, best = facts["dev_losses"], facts["best_epoch"]
+    assert len(losses) == best + 2 < 30
+    assert losses[best - 1] == min(losses) < losses[-1]
+    assert facts["steps"] == 2 * len(losses)
+    assert facts["dev_loss"] == pytest.approx(min(losses), rel=0.02)  # the saved weights are rounded to bfloat16
 
 
 def test_augmented_audio_is_learnt_from_and_follows_from_the_seed(

@@ -12,9 +12,10 @@ from stc.data.collate import IGNORED, Batch, Collator
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import drop_decoder_layers
-from stc.training.distillation import Teacher, divergence, hidden_error
+from stc.training.distillation import CachedTeacher, OnlineTeacher, divergence, hidden_error
 from stc.training.objective import cross_entropy, predict
 from stc.training.recipe import TokenDistillation
+from stc.training.top_k import TopK
 from stc.training.translation import select
 
 SETTINGS = TokenDistillation(weight=1.0, reverse=0.0, temperature=1.0, hidden=0.0)
@@ -42,20 +43,35 @@ def batch_of(translator: Translator, folder: Path, numbers: list[int]) -> Batch:
     return collator.pairs([row.id for row in rows], audio, [row.target for row in rows])
 
 
-def test_divergence_is_that_of_the_distributions_and_grows_with_the_square_of_the_temperature() -> None:
+def logprobs(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    return functional.log_softmax(logits / temperature, dim=-1)
+
+
+def test_divergence_is_forward_or_reverse_or_a_mixture() -> None:
     torch.manual_seed(0)
-    ours, theirs = torch.randn(5, 7), torch.randn(5, 7)
-    p, q = functional.softmax(theirs / 2, -1), functional.softmax(ours / 2, -1)
-    forward, reverse = 4 * (p * (p / q).log()).sum(), 4 * (q * (q / p).log()).sum()
-    torch.testing.assert_close(divergence(ours, theirs, temperature=2, reverse=0), forward)
-    torch.testing.assert_close(divergence(ours, theirs, temperature=2, reverse=1), reverse)
-    torch.testing.assert_close(divergence(ours, theirs, temperature=2, reverse=0.25), 0.75 * forward + 0.25 * reverse)
+    ours, theirs = logprobs(torch.randn(5, 7)), logprobs(torch.randn(5, 7))
+    p, q = theirs.exp(), ours.exp()
+    forward, reverse = (p * (p / q).log()).sum(), (q * (q / p).log()).sum()
+    torch.testing.assert_close(divergence(ours, theirs, 0), forward)
+    torch.testing.assert_close(divergence(ours, theirs, 1), reverse)
+    torch.testing.assert_close(divergence(ours, theirs, 0.25), 0.75 * forward + 0.25 * reverse)
+
+
+def test_temperature_softens_both_and_its_square_keeps_the_gradient_s_size(
+    teacher: Translator, student: Translator, tiny_manifest: Path
+) -> None:
+    batch = batch_of(teacher, tiny_manifest, [1])
+    with torch.no_grad():
+        ours, theirs = predict(student, batch), predict(teacher, batch)
+        warm = OnlineTeacher(teacher, student, [], SETTINGS.model_copy(update={"temperature": 2.0}))
+        found = warm.loss(batch, [], ours, 0.0)
+    torch.testing.assert_close(found, 4 * divergence(logprobs(ours.logits, 2), logprobs(theirs.logits, 2), 0))
 
 
 def test_forward_divergence_has_the_gradient_of_cross_entropy_with_the_teachers_distribution() -> None:
     torch.manual_seed(0)
     ours, theirs = torch.randn(5, 7, requires_grad=True), torch.randn(5, 7)
-    (found,) = torch.autograd.grad(divergence(ours, theirs, temperature=1, reverse=0), ours)
+    (found,) = torch.autograd.grad(divergence(logprobs(ours), logprobs(theirs), 0), ours)
     soft = functional.cross_entropy(ours, functional.softmax(theirs, -1), reduction="sum")
     (expected,) = torch.autograd.grad(soft, ours)
     torch.testing.assert_close(found, expected)
@@ -63,9 +79,9 @@ def test_forward_divergence_has_the_gradient_of_cross_entropy_with_the_teachers_
 
 def test_a_model_has_nothing_to_learn_from_itself(teacher: Translator, tiny_manifest: Path) -> None:
     batch = batch_of(teacher, tiny_manifest, [0, 5])
-    beside = Teacher(teacher, teacher, range(6), SETTINGS.model_copy(update={"hidden": 1.0}))
+    beside = OnlineTeacher(teacher, teacher, range(6), SETTINGS.model_copy(update={"hidden": 1.0}))
     with torch.no_grad():
-        loss = beside.loss(batch, predict(teacher, batch, states=True), 0.0)
+        loss = beside.loss(batch, [], predict(teacher, batch, states=True), 0.0)
     assert float(loss) == pytest.approx(0.0, abs=1e-3)
 
 
@@ -75,8 +91,10 @@ def test_the_rest_of_the_weight_is_cross_entropys(
     batch = batch_of(teacher, tiny_manifest, [1, 2])
     with torch.no_grad():
         ours = predict(student, batch)
-        whole = Teacher(teacher, student, [], SETTINGS).loss(batch, ours, 0.1)
-        half = Teacher(teacher, student, [], SETTINGS.model_copy(update={"weight": 0.5})).loss(batch, ours, 0.1)
+        whole = OnlineTeacher(teacher, student, [], SETTINGS).loss(batch, [], ours, 0.1)
+        half = OnlineTeacher(teacher, student, [], SETTINGS.model_copy(update={"weight": 0.5})).loss(
+            batch, [], ours, 0.1
+        )
     torch.testing.assert_close(half, 0.5 * whole + 0.5 * cross_entropy(ours, 0.1))
 
 
@@ -87,13 +105,13 @@ def test_hidden_states_are_compared_with_those_at_the_layers_that_were_kept(
     settings = SETTINGS.model_copy(update={"hidden": 2.0})
     with torch.no_grad():
         ours, theirs = predict(student, batch, states=True), predict(teacher, batch, states=True)
-        found = Teacher(teacher, student, [0, 1, 4, 5], settings).loss(batch, ours, 0.0)
+        found = OnlineTeacher(teacher, student, [0, 1, 4, 5], settings).loss(batch, [], ours, 0.0)
         tokens = int((batch.labels != IGNORED).sum())
         errors = [
             (ours.states[place] - theirs.states[layer]).square().sum() / theirs.states[layer].square().sum()
             for place, layer in [(1, 1), (2, 4), (3, 5)]
         ]
-    expected = divergence(ours.logits, theirs.logits, temperature=1, reverse=0) + 2 * tokens * sum(errors) / 3
+    expected = divergence(logprobs(ours.logits), logprobs(theirs.logits), 0) + 2 * tokens * sum(errors) / 3
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
     assert float(errors[0]) == 0  # up to the first removed layer both are the same
 
@@ -101,14 +119,14 @@ def test_hidden_states_are_compared_with_those_at_the_layers_that_were_kept(
 def test_the_loss_of_a_batch_is_the_sum_of_its_utterances(
     teacher: Translator, student: Translator, tiny_manifest: Path
 ) -> None:
-    beside = Teacher(
+    beside = OnlineTeacher(
         teacher, student, [0, 1, 4, 5], TokenDistillation(weight=0.7, reverse=0.3, temperature=2, hidden=1)
     )
     losses = []
     with torch.no_grad():
         for numbers in ([0, 7], [0], [7]):  # of very different lengths, so that padding would show
             batch = batch_of(teacher, tiny_manifest, numbers)
-            losses.append(beside.loss(batch, predict(student, batch, states=True), 0.0))
+            losses.append(beside.loss(batch, [], predict(student, batch, states=True), 0.0))
     torch.testing.assert_close(losses[0], losses[1] + losses[2], rtol=1e-4, atol=1e-3)
 
 
@@ -123,22 +141,50 @@ def test_padding_adds_nothing_to_the_hidden_error(teacher: Translator, tiny_mani
 def test_the_teacher_listens_for_itself_where_the_student_hears_otherwise(
     teacher: Translator, student: Translator, tiny_manifest: Path
 ) -> None:
-    alike = Teacher(teacher, student, [], SETTINGS)
+    alike = OnlineTeacher(teacher, student, [], SETTINGS)
     assert alike.hears_alike
     with torch.no_grad():
         next(student.model.model.audio_tower.parameters()).mul_(2)
-    apart = Teacher(teacher, student, [], SETTINGS)
+    apart = OnlineTeacher(teacher, student, [], SETTINGS)
     assert not apart.hears_alike
     batch = batch_of(teacher, tiny_manifest, [4])
     with torch.no_grad():
         ours, theirs = predict(student, batch), predict(teacher, batch)
-        expected = divergence(ours.logits, theirs.logits, temperature=1, reverse=0)
-        torch.testing.assert_close(apart.loss(batch, ours, 0.0), expected)
+        expected = divergence(logprobs(ours.logits), logprobs(theirs.logits), 0)
+        torch.testing.assert_close(apart.loss(batch, [], ours, 0.0), expected)
         deaf = replace(ours, heard=replace(ours.heard, states=torch.zeros_like(ours.heard.states)))
-        torch.testing.assert_close(apart.loss(batch, deaf, 0.0), expected)
+        torch.testing.assert_close(apart.loss(batch, [], deaf, 0.0), expected)
 
 
 def test_an_encoder_that_is_trained_does_not_stay_the_teachers(teacher: Translator, tiny_model: Path) -> None:
     student = load(tiny_model, device="cpu", dtype="float32")
     select(student, ["encoder", "decoder"])
-    assert not Teacher(teacher, student, range(6), SETTINGS).hears_alike
+    assert not OnlineTeacher(teacher, student, range(6), SETTINGS).hears_alike
+
+
+@pytest.mark.parametrize("reverse", [0.0, 0.5])
+def test_a_cache_of_the_whole_vocabulary_teaches_what_the_model_would(
+    teacher: Translator, student: Translator, tiny_manifest: Path, reverse: float
+) -> None:
+    settings = TokenDistillation(weight=0.8, reverse=reverse, temperature=2.0, hidden=0.0)
+    batch = batch_of(teacher, tiny_manifest, [5, 2])
+    with torch.no_grad():
+        ours, theirs = predict(student, batch), predict(teacher, batch)
+        counts = (batch.labels != IGNORED).sum(dim=1).tolist()
+        cache = TopK.of(theirs.logits, theirs.logits.shape[-1], 2.0).split(counts)
+        online = OnlineTeacher(teacher, student, [], settings).loss(batch, [], ours, 0.0)
+        cached = CachedTeacher([cache[1], cache[0]], settings).loss(batch, [1, 0], ours, 0.0)
+    torch.testing.assert_close(cached, online)
+
+
+def test_fewer_tokens_in_the_cache_never_give_a_larger_divergence(
+    teacher: Translator, student: Translator, tiny_manifest: Path
+) -> None:
+    batch = batch_of(teacher, tiny_manifest, [5])
+    with torch.no_grad():
+        ours, theirs = predict(student, batch), predict(teacher, batch)
+        losses = [
+            float(CachedTeacher([TopK.of(theirs.logits, k, 1.0)], SETTINGS).loss(batch, [0], ours, 0.0))
+            for k in (1, 8, 64, 384)
+        ]
+    assert 0 < losses[0] < losses[1] < losses[2] < losses[3]

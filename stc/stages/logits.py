@@ -1,0 +1,61 @@
+"""logits: what a model predicts at every token of a manifest's targets, computed once for all trainings on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stc.data.manifest import Manifest
+from stc.models.options import Compute
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class Logits(Compute, Stage):
+    """Keeps the most probable tokens at each position, each target given the true tokens before it.
+
+    A training whose ``train`` is the same manifest can learn from them, without the model in memory.
+
+    Attributes:
+        top_k: how many; the rest of the vocabulary is kept as one probability.
+        temperature: the logits are divided by it.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.LOGITS
+
+    top_k: int = Field(ge=1, le=1_000_000)
+    temperature: float = Field(gt=0, le=100)
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        import torch
+
+        from stc.data.collate import IGNORED
+        from stc.models.checkpoint import load
+        from stc.training.examples import Examples
+        from stc.training.objective import predict
+        from stc.training.top_k import TopK, write
+        from stc.training.translation import select
+
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        select(translator, [])
+        examples = Examples(translator, manifest, ctx)
+        kept: list[TopK] = []
+        with torch.inference_mode(), ctx.progress("logits", total=len(manifest), unit="utterance") as bar:
+            for start in range(0, len(manifest), ctx.train_micro_batch):
+                indices = range(start, min(start + ctx.train_micro_batch, len(manifest)))
+                batch = examples.batch(indices)
+                counts = (batch.labels != IGNORED).sum(dim=1).tolist()
+                kept += TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu").split(counts)
+                bar.update(len(indices))
+        write(out_dir, kept)
+        return {
+            "data": inputs["data"].identity,
+            "temperature": self.temperature,
+            "positions": sum(len(one.rest) for one in kept),
+            "mean_rest": float(torch.cat([one.rest for one in kept]).exp().mean()),
+        }

@@ -1,0 +1,139 @@
+"""What the stages that fine-tune have in common: their fields and inputs, and the training itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stc.data.manifest import Manifest
+from stc.errors import InputError, ModelError
+from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.training.recipe import Recipe, TokenDistillation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stc.models.checkpoint import Translator
+    from stc.training.distillation import Teacher
+    from stc.training.translation import Fitted
+
+
+class Tuning(Recipe, Stage):
+    """Training a model on ``train``, by a recipe.
+
+    ``distillation`` learns from a model, ``teacher``, which hears every batch, or from its ``logits`` for the same
+    manifest. To compare hidden states, one has to know which of the teacher's layers the model has: all of them, or
+    those that a stage ``prune`` has left. The fact ``layers_removed`` says it, and is handed on.
+
+    Attributes:
+        distillation: learning from a teacher at every token.
+    """
+
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "model": Takes(Kind.MODEL),
+        "train": Takes(Kind.MANIFEST),
+        "dev": Takes(Kind.MANIFEST, optional=True),
+        "teacher": Takes(Kind.MODEL, optional=True),
+        "logits": Takes(Kind.LOGITS, optional=True),
+    }
+
+    distillation: TokenDistillation | None = None
+
+    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        if self.patience is not None and "dev" not in given:
+            yield "dev", f"patience={self.patience} needs held-out data to stop by"
+        sources = [name for name in ("teacher", "logits") if name in given]
+        if self.distillation is None:
+            for name in sources:
+                yield name, "without distillation nothing is learnt from it: give distillation, or leave it out"
+        elif len(sources) != 1:
+            yield "teacher", f"distillation learns from either teacher or logits; given: {', '.join(sources) or 'none'}"
+        elif sources == ["logits"] and self.distillation.hidden:
+            yield "logits", "has no hidden states: distillation.hidden must be 0, or a teacher given"
+
+    def fit(self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context) -> Fitted:
+        from stc.training.translation import fit
+
+        dev = inputs.get("dev")
+        return fit(
+            student,
+            parameters,
+            Manifest.load(inputs["train"].path),
+            self,
+            ctx,
+            dev=None if dev is None else Manifest.load(dev.path),
+            teacher=self._teacher(student, inputs, ctx),
+        )
+
+    def facts(self, inputs: Inputs, fitted: Fitted, trainable: int) -> dict[str, Any]:
+        """What there is to say of a training whatever it gives; ``trainable`` parameters were trained."""
+        from stc.models.counting import count_parameters
+
+        added = trainable if self.method != "full" else 0
+        facts: dict[str, Any] = {
+            "trainable_parameters": trainable,
+            "trainable_share": trainable / (count_parameters(inputs["model"].path).parameters + added),
+            "steps": fitted.outcome.steps,
+            "train_loss": fitted.outcome.loss,
+        }
+        if fitted.best_epoch is not None:
+            facts |= {"dev_losses": fitted.dev_losses, "best_epoch": fitted.best_epoch}
+        return facts | handed_on(inputs["model"])
+
+    def _teacher(self, student: Translator, inputs: Inputs, ctx: Context) -> Teacher | None:
+        from stc.models.checkpoint import load
+        from stc.training import top_k
+        from stc.training.distillation import CachedTeacher, OnlineTeacher
+        from stc.training.translation import select
+
+        if self.distillation is None:
+            return None
+        if logits := inputs.get("logits"):
+            self._refuse_other_logits(logits, inputs["train"])
+            return CachedTeacher(top_k.read(logits.path), self.distillation)
+        precision = "float32" if self.precision == "float32" else "bfloat16"
+        teacher = load(inputs["teacher"].path, device=ctx.device, dtype=precision)
+        select(teacher, [])
+        kept = _kept(inputs, student, teacher) if self.distillation.hidden else []
+        return OnlineTeacher(teacher, student, kept, self.distillation)
+
+    def _refuse_other_logits(self, logits: Artifact, train: Artifact) -> None:
+        assert self.distillation is not None
+        if logits.facts["data"] != train.identity:
+            raise InputError(f"{logits.path} has the logits of another manifest than {train.path}, which is trained on")
+        if logits.facts["temperature"] != self.distillation.temperature:
+            raise InputError(
+                f"distillation.temperature={self.distillation.temperature:g}: {logits.path} has the logits at "
+                f"{logits.facts['temperature']:g}"
+            )
+
+
+def refuse_quantized(model: Artifact) -> None:
+    """Raises:
+    ModelError: the model is quantized.
+    """
+    from stc.models import read_config
+    from stc.quantization import stored_with
+
+    if stored_with(read_config(model.path)) is not None:
+        raise ModelError(
+            f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, qlora packs them itself"
+        )
+
+
+def handed_on(model: Artifact) -> dict[str, Any]:
+    """The facts of a model that hold for what is made of it by training."""
+    return {key: model.facts[key] for key in ("layers_removed",) if key in model.facts}
+
+
+def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:
+    """The number in the teacher of each of the student's decoder layers."""
+    count, of = (len(one.architecture.decoder(one.model).layers) for one in (student, teacher))
+    removed = inputs["model"].facts.get("layers_removed", [])
+    kept = [layer for layer in range(of) if layer not in removed]
+    if len(kept) != count:
+        raise InputError(
+            f"distillation.hidden: {inputs['model'].path} has {count} decoder layers and is not known to be "
+            f"{inputs['teacher'].path}, which has {of}, without some of them; hidden: 0 compares none"
+        )
+    return kept
