@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -20,7 +18,6 @@ from stc.config import Plan
 from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
 from stc.overrides import CONF, ROOT, checked, groups, validate
-from stc.quantization.nf4 import NF4
 from stc.stage import Kind
 
 README = ROOT / "README.md"
@@ -278,17 +275,21 @@ def test_composed_recipe_is_written_once(base: list[str]) -> None:
     assert printed.count("weight_decay") == 2  # one a group: the teacher's and the healing's
 
 
-def test_labels_of_the_systems_follow_the_quantizer(base: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    class Other(NF4):
-        method: Literal["other"] = "other"  # type: ignore[assignment]
-
-    other = ModuleType("stc.quantization.other")
-    other.QUANTIZER = Other  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "stc.quantization.other", other)
-    monkeypatch.setattr("stc.quantization.methods", lambda: ["nf4", "other"])
-    for method in ("nf4", "other"):
-        scores = planned([f"quant.method={method}", *base]).pipeline.nodes["compare"].inputs["scores"]
+def test_labels_of_the_systems_follow_the_quantizer(base: list[str]) -> None:
+    for method in ("nf4", "int8"):
+        scores = planned([f"quant={method}", *base]).pipeline.nodes["compare"].inputs["scores"]
         assert list(scores) == ["teacher", f"teacher-{method}", f"healed-{method}", f"pruned-healed-{method}"]
+
+
+def test_part_quantized_by_another_method_is_told_with_the_reason(base: list[str]) -> None:
+    (fault,) = faults(["quant=nf4", "quant.parts.encoder=int8", *base])
+    assert (fault.key, "methods cannot be mixed" in fault.allowed) == ("quant.parts", True)
+
+
+def test_part_can_be_left_in_bfloat16_by_its_name(base: list[str]) -> None:
+    plan = planned(["quant=int8", "quant.parts.encoder=bfloat16", *base])
+    parts = {"encoder": "bfloat16", "projector": "int8", "decoder": "int8"}
+    assert [fields_of(plan, name)["quant"]["parts"] for name in ("quantize", "quantize_unpruned")] == [parts, parts]
 
 
 def test_force_of_an_unknown_stage_is_answered_with_the_nearest(base: list[str]) -> None:

@@ -69,7 +69,7 @@ def load(
     if stored_by is not None:
         stored_by.set_compute_dtype(config.quantization_config, dtype)
     elif quantize is not None:
-        settings["quantization_config"] = quantize.transformers_config(dtype)
+        settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, config, quantize))
 
     with _quiet() as said:
         try:
@@ -123,6 +123,15 @@ def save(translator: Translator, folder: Path) -> None:
         model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_SIZE)
     translator.processor.save_pretrained(folder)
     _set_stored_dtype(folder / "config.json")
+
+
+def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:
+    """The modules that are not packed: those of every part the quantizer does not pack."""
+    with torch.device("meta"):
+        model = family.model_class()(config)
+    return [
+        module for part, modules in family.parts(model).items() if part not in quantize.packed for module in modules
+    ]
 
 
 def _cast_plain_weights(model: Any, dtype: torch.dtype) -> None:

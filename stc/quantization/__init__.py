@@ -7,23 +7,32 @@ A method is named by its file: ``{method: nf4, double_quant: true}`` in a config
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from stc.errors import ConfigError, Fault, ModelError, nearest
+from stc.errors import ConfigError, Fault, ModelError, nearest, validation_faults
 
 if TYPE_CHECKING:
     from stc.models.weights import Stored
+
+PACKABLE = ("encoder", "projector", "decoder")
+"""Parts whose linear layers can be packed. Embedding and head stay in bfloat16: rounding them costs most."""
+
+PLAIN = "bfloat16"
+"""What stands for a part that is not packed."""
 
 
 class Quantizer(BaseModel, ABC):
     """A quantization method with its settings.
 
     Class methods answer for any folder the method wrote, whatever its settings were.
+
+    Attributes:
+        parts: how the linear layers of each part are stored: by this method, or in ``bfloat16``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +41,37 @@ class Quantizer(BaseModel, ABC):
     """Raised when the same settings give other weights; part of the identity of what was quantized."""
 
     method: str
+    parts: dict[str, str] = Field(default={}, validate_default=True)
+
+    @field_validator("parts")
+    @classmethod
+    def _by_one_method(cls, parts: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        method = info.data.get("method", cls.model_fields["method"].default)
+        for part, stored in parts.items():
+            if part not in PACKABLE:
+                raise ValueError(f"no such part {part!r}; parts are {', '.join(PACKABLE)}{nearest(part, PACKABLE)}")
+            if stored not in (method, PLAIN):
+                raise ValueError(
+                    f"{part} must be {method} or {PLAIN}: methods cannot be mixed, since a model's config.json names "
+                    "one and transformers applies it to all it packs"
+                )
+        chosen = {part: parts.get(part, method) for part in PACKABLE}
+        if method not in chosen.values():
+            raise ValueError(f"at least one part must be {method}")
+        return chosen
+
+    @property
+    def packed(self) -> list[str]:
+        """The parts whose linear layers are packed."""
+        return [part for part, stored in self.parts.items() if stored == self.method]
 
     @abstractmethod
-    def transformers_config(self, compute_dtype: str) -> Any:
-        """What ``from_pretrained(quantization_config=…)`` takes to quantize while loading."""
+    def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
+        """What ``from_pretrained(quantization_config=…)`` takes to quantize while loading.
+
+        Args:
+            kept: dotted names of the modules that are not to be packed, with all that is in them.
+        """
 
     @classmethod
     @abstractmethod
@@ -65,7 +101,7 @@ class Quantizer(BaseModel, ABC):
     @classmethod
     @abstractmethod
     def compute_exactly(cls, model: Any) -> None:
-        """Have every quantized layer compute in the precision of its input, and leave its weights as loaded."""
+        """Have every quantized layer compute as precisely as the method can, and leave its weights as loaded."""
 
 
 def methods() -> list[str]:
@@ -86,13 +122,7 @@ def quantizer(settings: Mapping[str, Any]) -> Quantizer:
     try:
         return _class_of(method).model_validate(dict(settings))
     except ValidationError as error:
-        fields = list(_class_of(method).model_fields)
-        faults = []
-        for fault in error.errors():
-            key = ".".join(map(str, fault["loc"]))
-            allowed = f"one of {', '.join(fields)}{nearest(key, fields)}" if key not in fields else fault["msg"]
-            faults.append(Fault(f"quant.{key}", fault["input"], allowed))
-        raise ConfigError(faults) from None
+        raise ConfigError(validation_faults(error, _class_of(method), "quant")) from None
 
 
 def stored_with(config: Mapping[str, Any]) -> type[Quantizer] | None:

@@ -1,6 +1,6 @@
 """4-bit NormalFloat with optional double quantization (Dettmers et al. 2023, arXiv 2305.14314), by bitsandbytes.
 
-Linear layers are packed, two weights a byte; embeddings, norms, convolutions and the head stay as they are.
+Linear layers of the chosen parts are packed, two weights a byte; everything else stays as it is.
 Beside a packed ``….weight`` a folder holds its state: block scales, code books, and a JSON record with the shape.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stc.quantization import Quantizer
@@ -33,7 +33,7 @@ class NF4(Quantizer):
     method: Literal["nf4"] = "nf4"
     double_quant: bool = True
 
-    def transformers_config(self, compute_dtype: str) -> Any:
+    def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(
@@ -41,6 +41,7 @@ class NF4(Quantizer):
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=self.double_quant,
             bnb_4bit_compute_dtype=compute_dtype,
+            llm_int8_skip_modules=list(kept),  # read for 4 bits as well, whatever its name says
         )
 
     @classmethod

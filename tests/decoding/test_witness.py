@@ -16,6 +16,7 @@ from stc.decoding.translating import Translating
 from stc.decoding.witness import agreement, witness
 from stc.errors import StcError
 from stc.models.qwen2_audio import ARCHITECTURE
+from stc.quantization import methods
 from stc.stage import Artifact, Context, Kind
 from stc.stages.quantize import Quantize
 
@@ -35,9 +36,9 @@ def manifest(tiny_manifest: Path) -> Manifest:
     return Manifest(whole.folder, whole.task, whole.rows[3:7])
 
 
-@pytest.fixture
-def quantized(tiny_model: Path, tmp_path: Path, ctx: Context) -> Path:
-    stage = Quantize.model_validate({"dtype": "float32", "quant": {"method": "nf4"}})
+@pytest.fixture(params=methods())
+def quantized(tiny_model: Path, tmp_path: Path, ctx: Context, request: pytest.FixtureRequest) -> Path:
+    stage = Quantize.model_validate({"dtype": "float32", "quant": {"method": request.param}})
     stage.run({"model": Artifact(Kind.MODEL, tiny_model, "a")}, tmp_path / "quantized", ctx)
     return tmp_path / "quantized"
 

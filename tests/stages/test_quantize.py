@@ -4,13 +4,15 @@ import pytest
 from pydantic import ValidationError
 
 from stc.models.counting import count_parameters
+from stc.quantization import methods
 from stc.stage import Artifact, Context, Kind
 from stc.stages.quantize import Quantize
 
 
+@pytest.mark.parametrize("method", methods())
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_facts_are_those_of_the_folder(tiny_model: Path, tmp_path: Path, ctx: Context, dtype: str) -> None:
-    stage = Quantize.model_validate({"dtype": dtype, "quant": {"method": "nf4"}})
+def test_facts_are_those_of_the_folder(tiny_model: Path, tmp_path: Path, ctx: Context, dtype: str, method: str) -> None:
+    stage = Quantize.model_validate({"dtype": dtype, "quant": {"method": method}})
     facts = stage.run({"model": Artifact(Kind.MODEL, tiny_model, "a")}, tmp_path / "out", ctx)
     counts = count_parameters(tmp_path / "out")
     assert facts == {
@@ -24,7 +26,8 @@ def test_facts_are_those_of_the_folder(tiny_model: Path, tmp_path: Path, ctx: Co
 
 def test_settings_left_out_are_part_of_the_config() -> None:
     stage = Quantize.model_validate({"dtype": "bfloat16", "quant": {"method": "nf4"}})
-    assert stage.model_dump()["quant"] == {"method": "nf4", "double_quant": True}
+    parts = {"encoder": "nf4", "projector": "nf4", "decoder": "nf4"}
+    assert stage.model_dump()["quant"] == {"method": "nf4", "double_quant": True, "parts": parts}
 
 
 @pytest.mark.parametrize("quant", [{"method": "nf5"}, {}, {"method": "nf4", "bits": 3}, "nf4"])

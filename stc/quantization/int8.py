@@ -1,0 +1,76 @@
+"""LLM.int8 (Dettmers et al. 2022, arXiv 2208.07339), by bitsandbytes.
+
+Linear layers of the chosen parts are packed, one weight a byte, each row with a scale of its own; everything else
+stays as it is. Beside a packed ``….weight`` a folder holds ``….SCB``, the scales, and ``….weight_format``.
+
+Their inputs are rounded to 8 bits as well, each row (a token) by its largest value. What would make that value too
+large is left out of it: a column (a feature) in which any row reaches ``threshold`` is computed in 16 bits. Which
+columns these are depends on all rows that are computed together, so a batch may give another text than its
+utterances one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from stc.quantization import Quantizer
+
+if TYPE_CHECKING:
+    from stc.models.weights import Stored
+
+WEIGHT = ".weight"
+SCALES = ".SCB"
+FORMAT = ".weight_format"
+
+
+class Int8(Quantizer):
+    """Settings of LLM.int8.
+
+    Attributes:
+        threshold: size of an input from which on its feature is computed in 16 bits; 0 computes all in 8.
+    """
+
+    VERSION = 1
+
+    method: Literal["int8"] = "int8"
+    threshold: float = Field(default=6.0, ge=0)
+
+    def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(
+            load_in_8bit=True, llm_int8_threshold=self.threshold, llm_int8_skip_modules=list(kept)
+        )
+
+    @classmethod
+    def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
+        return quantization_config.get("quant_method") == "bitsandbytes" and bool(
+            quantization_config.get("load_in_8bit")
+        )
+
+    @classmethod
+    def set_compute_dtype(cls, quantization_config: dict[str, Any], dtype: str) -> None:
+        """Nothing is stored about it: a layer gives what its input's precision is."""
+
+    @classmethod
+    def is_state(cls, name: str) -> bool:
+        return name.endswith((SCALES, FORMAT))
+
+    @classmethod
+    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
+        return tensors[name].elements
+
+    @classmethod
+    def missing_state(cls, tensors: Mapping[str, Stored]) -> list[str]:
+        packed = [name.removesuffix(WEIGHT) for name, tensor in tensors.items() if tensor.dtype == "I8"]
+        return [name + SCALES for name in packed if name + SCALES not in tensors]
+
+    @classmethod
+    def compute_exactly(cls, model: Any) -> None:
+        """Nothing to do: inputs are rounded to 8 bits whatever their precision, and sums of them are integers."""
+
+
+QUANTIZER = Int8
