@@ -112,7 +112,8 @@ class PipelineGroup(_Group):
 
 
 class Config(_Group):
-    """A composed run. ``recover`` is the recipe of a second healing, in a pipeline that has one."""
+    """A composed run. ``recover`` is the recipe of a second healing and ``adapters`` that of adapters which are kept,
+    in a pipeline that has them."""
 
     model: Model
     data: Data
@@ -123,6 +124,7 @@ class Config(_Group):
     teacher: Recipe
     finetune: Recipe
     recover: Recipe | None = None
+    adapters: Recipe | None = None
     metrics: Metrics
     resources: Resources
     store: StoreGroup

@@ -19,6 +19,9 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+RECORD_FILE = "stc.record.json"
+"""In the folder of every artifact: what it is and what made it. Written by the store."""
+
 
 class Kind(StrEnum):
     """What an artifact is. A stage states the kinds it takes and gives, and the pipeline holds it to them."""

@@ -28,9 +28,8 @@ from typing import Any
 
 from stc.data.manifest import file_sha256
 from stc.errors import InputError
-from stc.stage import Artifact, Kind
+from stc.stage import RECORD_FILE, Artifact, Kind
 
-RECORD_FILE = "stc.record.json"
 RECORD_SUM = "record_sha256"
 """Key of a record's own checksum: of all its other keys."""
 

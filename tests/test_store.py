@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError
-from stc.stage import Kind
-from stc.store import RECORD_FILE, RECORD_SUM, Store, canonical, identity_of
+from stc.stage import RECORD_FILE, Kind
+from stc.store import RECORD_SUM, Store, canonical, identity_of
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "base"
 IDENTITY = identity_of({"what": "a test"})

@@ -38,6 +38,8 @@ def translations(request: dict[str, Any]) -> list[str]:
         device_map={"": request["device"]},
         local_files_only=True,
     )
+    if Path(folder, "adapter").is_dir():
+        model.load_adapter(str(Path(folder, "adapter")))
     if request["dtype"] == "float32":
         for module in model.modules():  # bitsandbytes would repack 4-bit layers to compute in bfloat16 on some CPUs
             if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -15,7 +15,7 @@ import torch
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.weights import some, stored_tensors
+from stc.models.weights import ADAPTER, adapter_tensors, some, stored_tensors
 from stc.quantization import Quantizer, stored_with
 
 SHARD_SIZE = "4GB"
@@ -34,7 +34,7 @@ class Translator:
 def load(
     folder: Path, *, device: str, dtype: str, attention: str = "sdpa", quantize: Quantizer | None = None
 ) -> Translator:
-    """Load a model folder.
+    """Load a model folder, with the adapter that belongs to it if it has one.
 
     Args:
         folder: a Hugging Face folder with safetensors weights.
@@ -95,6 +95,8 @@ def load(
         _cast_plain_weights(model, getattr(torch, dtype))
     for name in family.fixed_weights():
         model.get_parameter(name).requires_grad_(False)
+    if adapter_tensors(folder):
+        _adapt(model, folder / ADAPTER, getattr(torch, dtype))
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
@@ -112,6 +114,8 @@ def save(translator: Translator, folder: Path) -> None:
     was not loaded from a folder.
     """
     model = translator.model
+    if getattr(model, "peft_config", None):
+        raise ModelError(f"{translator.folder} has an adapter, which has to be merged before the model is saved")
     stored_by = stored_with(model.config.to_dict())
     state = {
         translator.architecture.stored_name(name): tensor
@@ -132,6 +136,22 @@ def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:
     return [
         module for part, modules in family.parts(model).items() if part not in quantize.packed for module in modules
     ]
+
+
+def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
+    """Put the adapter of a folder on the linear layers it is for.
+
+    Raises:
+        ModelError: it is for layers the model has not, or lacks weights for some.
+    """
+    with _quiet():
+        try:
+            info = model.load_adapter(str(adapter))
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
+    if missing := sorted(info.missing_keys):
+        raise ModelError(f"{adapter} lacks {some(missing)}")
+    _cast_plain_weights(model, dtype)  # transformers chooses a precision of its own for adapters
 
 
 def _cast_plain_weights(model: Any, dtype: torch.dtype) -> None:

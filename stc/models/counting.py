@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc.models import read_config
-from stc.models.weights import stored_tensors
+from stc.models.weights import adapter_tensors, stored_tensors
 from stc.quantization import stored_with
 
 
@@ -24,18 +24,20 @@ class Counts:
 
 
 def count_parameters(folder: Path) -> Counts:
-    """Count a model folder. Tied weights are stored, and counted, once; quantization state is not counted.
+    """Count a model folder, with the adapter that belongs to it. Tied weights are stored, and counted, once;
+    quantization state is not counted.
 
     Raises:
         ModelError: as for :func:`stc.models.read_config` and :func:`stc.models.weights.stored_tensors`.
     """
     method = stored_with(read_config(folder))
     tensors = stored_tensors(folder)
+    adapted = sum(tensor.elements for tensor in adapter_tensors(folder).values())
     if method is None:
-        elements = sum(tensor.elements for tensor in tensors.values())
+        elements = sum(tensor.elements for tensor in tensors.values()) + adapted
         return Counts(elements, elements)
     weights = [name for name in tensors if not method.is_state(name)]
     return Counts(
-        parameters=sum(method.logical_elements(name, tensors) for name in weights),
-        packed_elements=sum(tensors[name].elements for name in weights),
+        parameters=sum(method.logical_elements(name, tensors) for name in weights) + adapted,
+        packed_elements=sum(tensors[name].elements for name in weights) + adapted,
     )

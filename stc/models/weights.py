@@ -17,6 +17,8 @@ from stc.errors import ModelError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter"  # the folder, beside a model's weights, of a low-rank adapter that belongs to it
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,20 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
     if absent := sorted(name for name, shard in listed.items() if name not in tensors):
         raise ModelError(f"{folder}: {some(absent)} is listed in {INDEX} and in none of its files")
     return tensors
+
+
+def adapter_tensors(folder: Path) -> dict[str, Stored]:
+    """Every tensor of the adapter that belongs to a model folder, by name; none where there is no adapter.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    adapter = folder / ADAPTER
+    if not adapter.is_dir():
+        return {}
+    if missing := [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (adapter / name).is_file()]:
+        raise ModelError(f"{adapter} lacks {some(missing)}")
+    return _header(adapter / ADAPTER_WEIGHTS)
 
 
 def _weight_map(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ merged into the base in bfloat16, or kept beside the base they were trained on.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from stc.models.parts import lora_targets
+from stc.models.weights import ADAPTER_CONFIG
 from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -59,11 +61,15 @@ def adapter_parameters(wrapped: Any) -> list[nn.Parameter]:
 
 
 def save_adapters(wrapped: Any, folder: Path) -> None:
-    """Write the adapters as ``peft`` does: adapter_config.json and adapter_model.safetensors."""
-    for config in wrapped.peft_config.values():
-        config.base_model_name_or_path = None  # a path of this machine, which says nothing elsewhere
+    """Write the adapters as ``peft`` does, adapter_config.json and adapter_model.safetensors; weights in bfloat16."""
+    for parameter in adapter_parameters(wrapped):
+        parameter.data = parameter.data.to(torch.bfloat16)
     wrapped.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # a model card with nothing filled in
+    (folder / "README.md").unlink()  # a model card with nothing filled in
+    file = folder / ADAPTER_CONFIG
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = None  # a path of this machine, which says nothing elsewhere
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def merge_adapters(translator: Translator, folder: Path) -> None:

@@ -1,0 +1,44 @@
+"""adapt: train low-rank adapters, and keep them apart from the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from stc.data.manifest import Manifest
+from stc.stage import Context, Inputs, Kind
+from stc.training.tuning import Tuning, refuse_quantized
+
+
+class Adapt(Tuning):
+    """Gives the folder that ``peft`` writes. ``finetune`` with the same recipe trains the same and merges.
+
+    The fact ``dev_loss`` is of the adapters on the base they were trained on, which is in 4 bits for ``qlora``.
+    """
+
+    VERSION: ClassVar[int] = 1
+    GIVES: ClassVar[Kind] = Kind.ADAPTER
+
+    @model_validator(mode="after")
+    def _with_adapters(self) -> Self:
+        if self.method == "full":
+            raise ValueError("method full has no adapters; lora or qlora, or the stage finetune")
+        return self
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
+        from stc.training.translation import HeldOut
+
+        refuse_quantized(inputs["model"])
+        base = load_base(inputs["model"].path, self, ctx.device)
+        wrapped = add_adapters(base, self)
+        parameters = adapter_parameters(wrapped)
+        fitted = self.fit(base, parameters, inputs, ctx)
+        save_adapters(wrapped, out_dir)
+        facts = self.facts(inputs, fitted, sum(parameter.numel() for parameter in parameters))
+        if dev := inputs.get("dev"):
+            facts["dev_loss"] = HeldOut(base, Manifest.load(dev.path), ctx).loss()
+        return facts

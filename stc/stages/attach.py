@@ -1,0 +1,38 @@
+"""attach: keep adapters beside the quantized model they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stc.data.manifest import place_file
+from stc.errors import ModelError
+from stc.models.options import Compute
+from stc.stage import RECORD_FILE, Context, Inputs, Kind, Stage, Takes
+from stc.training.tuning import handed_on
+
+
+class Attach(Compute, Stage):
+    """Gives the model's folder with the adapters in its folder ``adapter``.
+
+    Nothing is rounded a second time, which merging and quantizing the sum does; the adapters cost bytes and time.
+    Plain transformers loads it by ``from_pretrained(FOLDER)`` and ``load_adapter(FOLDER/adapter)``.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
+    GIVES: ClassVar[Kind] = Kind.MODEL
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.models.checkpoint import load
+        from stc.models.weights import ADAPTER, adapter_tensors
+
+        model, adapter = inputs["model"].path, inputs["adapter"].path
+        if adapter_tensors(model):
+            raise ModelError(f"{model} has an adapter already")
+        for folder, target in ((model, out_dir), (adapter, out_dir / ADAPTER)):
+            for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name != RECORD_FILE):
+                place_file(file, target / file.name)
+        load(out_dir, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        return handed_on(inputs["model"])

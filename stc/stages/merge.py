@@ -1,0 +1,28 @@
+"""merge: add adapters to the weights of the model they were trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.training.tuning import handed_on, refuse_quantized
+
+
+class Merge(Stage):
+    """Gives a plain bfloat16 folder. The model is the one the adapters were trained for, before it was quantized."""
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
+    GIVES: ClassVar[Kind] = Kind.MODEL
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.models.checkpoint import load, save
+        from stc.training.adapters import merge_adapters
+
+        refuse_quantized(inputs["model"])
+        translator = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
+        merge_adapters(translator, inputs["adapter"].path)
+        save(translator, out_dir)
+        return handed_on(inputs["model"])
