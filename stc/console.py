@@ -8,7 +8,8 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from stc.errors import StcError
 
@@ -57,14 +58,15 @@ def command(run: Callable[[], int]) -> int:
         return 1
 
 
-def whole_number(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
+def whole_number(text: str, most: int | None = None) -> int:
+    """An argument that is a whole number of at least 1, and at ``most`` so many."""
     try:
         number = int(text)
     except ValueError:
         number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    if number < 1 or (most is not None and number > most):
+        allowed = "of at least 1" if most is None else f"from 1 to {most}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number {allowed}")
     return number
 
 
@@ -77,10 +79,13 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--batch-size", type=whole_number, default=8, help="utterances at a time (default: 8)")
     group.add_argument(
-        "--max-new-tokens", type=whole_number, default=256, help="where a translation is cut off (default: 256)"
+        "--max-new-tokens",
+        type=partial(whole_number, most=1024),
+        default=256,
+        help="where a translation is cut off (default: 256)",
     )
 
 
-def default_dtype(device: str) -> str:
+def default_dtype(device: str) -> Literal["float32", "bfloat16"]:
     """The precision to compute in on a device where none is asked for."""
     return "float32" if device == "cpu" else "bfloat16"
