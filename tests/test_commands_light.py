@@ -10,7 +10,7 @@ import pytest
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}
 
 
-@pytest.mark.parametrize("name", ["translate", "evaluate"])
+@pytest.mark.parametrize("name", ["translate", "evaluate", "doctor"])
 def test_help_comes_at_once(name: str) -> None:
     code = (
         f"import sys; sys.argv = ['x', '--help']; from stc.{name} import main\n"
