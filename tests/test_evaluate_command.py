@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sacrebleu
+import soundfile
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.data.manifest import Manifest
@@ -97,6 +99,25 @@ def test_folder_at_fault_is_named_and_the_others_are_scored(
     said = capsys.readouterr()
     assert [row["name"] for row in json.loads(said.out)["systems"]] == ["tiny"]
     assert f"{tmp_path} has no config.json" in said.err
+
+
+def test_silent_and_stereo_recordings_are_scored(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "stereo.flac", np.full((48_000, 2), 0.1), 48_000)
+    lines = [{"audio": name, "text_de": "Ja."} for name in ("silent.wav", "stereo.flac")]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = [str(tiny_model), "--data", str(tmp_path / "mine.jsonl"), "--lang", "de", "--json", *LIMITED]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["sentences"] == 2
+
+
+def test_five_minutes_are_refused_by_id(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "long.wav", np.zeros(300 * 16_000), 16_000)
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"id": "talk", "audio": "long.wav", "text_de": "Ja."}))
+    assert main([str(tiny_model), "--data", str(tmp_path / "mine.jsonl"), "--lang", "de", *LIMITED]) == 1
+    assert "utterance 'talk' lasts 300.00 s; the model's window is 2 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

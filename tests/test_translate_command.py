@@ -97,7 +97,7 @@ def test_sound_without_pause_is_cut_with_a_warning(
 ) -> None:
     soundfile.write(tmp_path / "tone.wav", tone(5), 16_000)
     assert main([str(tiny_model), str(tmp_path / "tone.wav"), *LIMITED]) == 0
-    assert "tone.wav has no pause before" in capsys.readouterr().err
+    assert "tone.wav has no pause to be cut in and is cut at " in capsys.readouterr().err
 
 
 def test_silence_is_an_empty_line_with_a_note(

@@ -14,6 +14,7 @@ from stc.data.manifest import Task
 from stc.data.silence import Segment, segments
 from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
 from stc.errors import InputError
+from stc.models.weights import some
 from stc.stage import ProgressFactory
 
 if TYPE_CHECKING:
@@ -117,11 +118,8 @@ def _read(name: str, content: Callable[[], bytes], rate: int, longest: int) -> _
     notes = [] if whole else ["is cut short: what is there is translated"]
     if not parts:
         notes.append("is silent: its translation is empty")
-    notes += [
-        f"has no pause before {part.end / rate:.1f} s and is cut there, perhaps inside a word"
-        for part in parts
-        if part.forced
-    ]
+    if forced := [f"{part.end / rate:.1f} s" for part in parts if part.forced]:
+        notes.append(f"has no pause to be cut in and is cut at {some(forced)}, perhaps inside a word")
     result = Translation(name, seconds=len(audio) / rate, notes=tuple(notes))
     return _Read(result, parts, [audio[part.start : part.end] for part in parts])
 
