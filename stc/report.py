@@ -57,52 +57,61 @@ def _read(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column: its title in two lines, and what of a system it shows."""
+    """A column: its title in two lines, the key of the systems it is about, and how it shows what is there."""
 
     title: tuple[str, str]
-    show: Callable[[Mapping[str, Any]], str]
+    key: str
+    show: Callable[[Any], str]
     left: bool = False  # aligned
 
 
-def _metric(name: str) -> _Column:
-    def show(system: Mapping[str, Any]) -> str:
-        return _NONE if system[name] is None else f"{system[name]:.1f}"
-
-    return _Column(("", METRICS[name]), show)
+def _score(score: float | None) -> str:
+    return _NONE if score is None else f"{score:.1f}"
 
 
 _COLUMNS = (
-    _Column(("", "system"), lambda system: str(system["name"]), left=True),
-    _Column(("decoder", "layers"), lambda system: str(system["layers"])),
-    _Column(("", "parameters"), lambda system: quantity(system["params"])),
-    _Column(("packed", "elements"), lambda system: quantity(system["packed_elements"])),
-    _Column(("bytes", "on disk"), lambda system: size(system["bytes_on_disk"])),
-    *map(_metric, METRICS),
-    _Column(("", "retention"), lambda system: _percent(system["retention"], " %")),
-    _Column(("", "interval"), lambda system: _interval(system)),
-    _Column(("real-time", "factor"), lambda system: f"{system['rtf']:.3g}"),
-    _Column(("peak", "memory"), lambda system: size(system["peak_memory_bytes"])),
+    _Column(("", "system"), "name", str, left=True),
+    _Column(("decoder", "layers"), "layers", str),
+    _Column(("", "parameters"), "params", lambda number: quantity(number)),
+    _Column(("packed", "elements"), "packed_elements", lambda number: quantity(number)),
+    _Column(("bytes", "on disk"), "bytes_on_disk", lambda number: size(number)),
+    *(_Column(("", printed), name, _score) for name, printed in METRICS.items()),
+    _Column(("", "retention"), "retention", lambda ratio: _percent(ratio, " %")),
+    _Column(("", "interval"), "interval", str),
+    _Column(("real-time", "factor"), "rtf", lambda factor: f"{factor:.3g}"),
+    _Column(("peak", "memory"), "peak_memory_bytes", lambda number: size(number)),
 )
 
 
 def table(systems: Sequence[Mapping[str, Any]]) -> str:
-    """The systems as a table for a terminal, and below it what the figures mean. Ends in a newline."""
-    cells = [[column.show(system) for column in _COLUMNS] for system in systems]
-    titles = [[column.title[line] for column in _COLUMNS] for line in range(2)]
+    """The systems as a table for a terminal, and below it what the figures mean. Ends in a newline.
+
+    A column that no system has a figure for is left out: speed, where it was not measured.
+    """
+    columns, cells = _cells(systems)
+    titles = [[column.title[line] for column in columns] for line in range(2)]
     widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
-    lines = [_line(row, widths) for row in titles]
+    lines = [_line(columns, row, widths) for row in titles]
     lines.append("  ".join("─" * width for width in widths))
-    lines += [_line(row, widths) for row in cells]
+    lines += [_line(columns, row, widths) for row in cells]
     return "\n".join([*lines, "", *_notes(systems)]) + "\n"
 
 
 def markdown(systems: Sequence[Mapping[str, Any]]) -> str:
     """The same table in Markdown. Ends in a newline."""
-    titles = [" ".join(filter(None, column.title)) for column in _COLUMNS]
-    rules = ["---" if column.left else "---:" for column in _COLUMNS]
-    cells = [[column.show(system).replace("|", "\\|") for column in _COLUMNS] for system in systems]
-    lines = [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
+    columns, cells = _cells(systems)
+    titles = [" ".join(filter(None, column.title)) for column in columns]
+    rules = ["---" if column.left else "---:" for column in columns]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
+    lines = [f"| {' | '.join(row)} |" for row in (titles, rules, *escaped)]
     return "\n".join([*lines, "", *_notes(systems)]) + "\n"
+
+
+def _cells(systems: Sequence[Mapping[str, Any]]) -> tuple[list[_Column], list[list[str]]]:
+    """The columns there is something for, and what each system has in them."""
+    rows = [{**system, "interval": _interval(system)} for system in systems]
+    columns = [column for column in _COLUMNS if any(column.key in row for row in rows)]
+    return columns, [[column.show(row[column.key]) for column in columns] for row in rows]
 
 
 def quantity(number: float) -> str:
@@ -140,22 +149,25 @@ def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
     if not systems:
         return []
     compared = systems[0]["compared"]
-    devices = dict.fromkeys(system["device"] for system in systems)
+    devices = dict.fromkeys(system["device"] for system in systems if "device" in system)
     lines = [
         f"Retention: {METRICS[compared['metric']]} relative to {compared['reference']}, the best unpruned system; "
         f"{100 * compared['confidence']:g} % interval of",
-        f"{compared['resamples']:,} paired bootstrap resamples of the {compared['sentences']:,} sentences. "
-        "Real-time factor: seconds of",
-        f"computing per second of audio. It and peak memory: on {' and '.join(devices)}, one utterance at a time.",
+        f"{compared['resamples']:,} paired bootstrap resamples of the {compared['sentences']:,} sentences."
+        + (" Real-time factor: seconds of" if devices else ""),
     ]
+    if devices:
+        lines.append(
+            f"computing per second of audio. It and peak memory: on {' and '.join(devices)}, one utterance at a time."
+        )
     if any(system["name"] == compared["reference"] and system["retention"] is None for system in systems):
         lines.append(f"There is no retention here: {compared['reference']} scores 0.")
     return lines
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(columns: Sequence[_Column], cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = []
-    for column, cell, width in zip(_COLUMNS, cells, widths, strict=True):
+    for column, cell, width in zip(columns, cells, widths, strict=True):
         space = " " * (width - _width(cell))
         padded.append(cell + space if column.left else space + cell)
     return "  ".join(padded).rstrip()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stc.console import progress, quiet
 from stc.errors import ConfigError, StcError
 from stc.overrides import CONF, ROOT, checked, groups, validate
 from stc.signals import Killed
@@ -114,7 +113,7 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
     from stc.store import Store
     from stc.tracking import track
 
-    _quiet()
+    quiet()
     planned = plan(composed)
     config = planned.config
     resources = config.resources
@@ -214,24 +213,6 @@ def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
     first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
     columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
     return {name: read_lines(file) for name, file in columns.items()}
-
-
-def progress(title: str, total: int, unit: str = "it") -> Any:
-    """A progress bar on standard error."""
-    from tqdm import tqdm
-
-    return tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False, mininterval=0.5)
-
-
-def _quiet() -> None:
-    """Libraries report through stc or not at all: their bars and notices hide what a user looks for."""
-    for name in ("TRANSFORMERS_VERBOSITY", "DATASETS_VERBOSITY"):
-        os.environ.setdefault(name, "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
 
 
 if __name__ == "__main__":

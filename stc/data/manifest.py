@@ -44,7 +44,7 @@ class Utterance(BaseModel):
     id: str
     audio: str
     sha256: str
-    duration: float = Field(gt=0)
+    duration: float = Field(gt=0, allow_inf_nan=False)
     source: str
     target: str = Field(min_length=1)
 
@@ -91,11 +91,19 @@ class Manifest:
                 raise InputError(f"{folder / MANIFEST_FILE}, line {number}: {where}: {first['msg']}") from None
             if row.id in seen:
                 raise InputError(f"{folder / MANIFEST_FILE}, line {number}: id {row.id!r} is there twice")
+            if Path(row.audio).is_absolute() or ".." in Path(row.audio).parts:
+                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: {row.audio!r} lies outside {folder}")
             seen.add(row.id)
             rows.append(row)
         if not rows:
             raise InputError(f"{folder / MANIFEST_FILE} has no rows")
-        return cls(folder, Task.model_validate_json(_read(folder / TASK_FILE)), rows)
+        try:
+            task = Task.model_validate_json(_read(folder / TASK_FILE))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "file"
+            raise InputError(f"{folder / TASK_FILE}: {where}: {first['msg']}") from None
+        return cls(folder, task, rows)
 
     def save(self) -> None:
         """Write manifest.jsonl and task.json into ``folder`` (the audio is there already)."""
@@ -115,10 +123,16 @@ def _read(path: Path) -> str:
 
 
 def place_file(source: Path, destination: Path) -> None:
-    """Bring ``source`` to ``destination`` without a second copy of its bytes where that is possible."""
+    """Bring ``source`` to ``destination`` without a second copy of its bytes where that is possible.
+
+    Raises:
+        FileExistsError: something is there already; writing to it could write to the file it is a link of.
+    """
     destination.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, destination)
+    except FileExistsError:
+        raise
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, destination)
 

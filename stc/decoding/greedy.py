@@ -8,16 +8,17 @@ found there would change results; of that file only the tokens that end a turn a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from transformers.cache_utils import Cache
 
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, Task
 from stc.decoding.cache import roomy_cache
 from stc.stage import Progress
 
@@ -39,7 +40,6 @@ class Encoded:
         return len(self.embeddings)
 
 
-@torch.inference_mode()
 def encode(translator: Translator, manifest: Manifest, *, batch_size: int, progress: Progress | None = None) -> Encoded:
     """Run the audio tower and the projector over every utterance; the result stays on the model's device.
 
@@ -49,18 +49,40 @@ def encode(translator: Translator, manifest: Manifest, *, batch_size: int, progr
     Raises:
         InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
     """
+    rate = translator.processor.feature_extractor.sampling_rate
+    audio = read_stream(manifest, manifest.rows, rate, READERS)
+    ids = [row.id for row in manifest.rows]
+    return encode_audio(translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress)
+
+
+@torch.inference_mode()
+def encode_audio(
+    translator: Translator,
+    task: Task,
+    ids: Sequence[str],
+    audio: Iterable[np.ndarray],
+    *,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> Encoded:
+    """:func:`encode` for audio that is at hand.
+
+    Args:
+        ids: of the utterances, for error messages.
+        audio: float32 samples of each at the model's sampling rate.
+    """
     architecture, model = translator.architecture, translator.model
-    collator = Collator(translator.processor, architecture.prompt(translator.processor, manifest.task))
-    audio = read_stream(manifest, manifest.rows, collator.sampling_rate, READERS)
+    collator = Collator(translator.processor, architecture.prompt(translator.processor, task))
+    waiting = iter(audio)
     embeddings: list[torch.Tensor] = []
-    for start in range(0, len(manifest), batch_size):
-        ids = [row.id for row in manifest.rows[start : start + batch_size]]
-        batch = collator.prompts(ids, [next(audio) for _ in ids])
+    for start in range(0, len(ids), batch_size):
+        names = ids[start : start + batch_size]
+        batch = collator.prompts(names, [next(waiting) for _ in names])
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
         embedded = architecture.embed(model, on_device["input_ids"], architecture.hear(model, on_device))
         embeddings += [row[keep.bool()] for row, keep in zip(embedded, on_device["attention_mask"], strict=True)]
         if progress is not None:
-            progress.update(len(ids))
+            progress.update(len(names))
     return Encoded(embeddings)
 
 
@@ -101,21 +123,54 @@ def translate(
 
     ``progress`` is moved on as utterances are finished.
     """
-    texts = [""] * len(manifest)
-    for indices in _chunks(manifest, batch_size * CHUNK_BATCHES):
+
+    def encoded(indices: list[int]) -> Encoded:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
-        encoded = encode(translator, part, batch_size=batch_size)
-        decoded = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens, progress=progress)
+        return encode(translator, part, batch_size=batch_size)
+
+    durations = [row.duration for row in manifest.rows]
+    return _in_chunks(translator, durations, encoded, batch_size, max_new_tokens, progress)
+
+
+def translate_audio(
+    translator: Translator,
+    task: Task,
+    ids: Sequence[str],
+    audio: Sequence[np.ndarray],
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    progress: Progress | None = None,
+) -> list[str]:
+    """:func:`translate` for audio that is at hand, as :func:`encode_audio` takes it."""
+
+    def encoded(indices: list[int]) -> Encoded:
+        names = [ids[index] for index in indices]
+        return encode_audio(translator, task, names, [audio[index] for index in indices], batch_size=batch_size)
+
+    return _in_chunks(translator, list(map(len, audio)), encoded, batch_size, max_new_tokens, progress)
+
+
+def _in_chunks(
+    translator: Translator,
+    lengths: Sequence[float],
+    encoded: Callable[[list[int]], Encoded],
+    batch_size: int,
+    max_new_tokens: int,
+    progress: Progress | None,
+) -> list[str]:
+    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices: longest first, so that a
+    chunk's batches need little padding."""
+    texts = [""] * len(lengths)
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
+    for start in range(0, len(order), batch_size * CHUNK_BATCHES):
+        indices = order[start : start + batch_size * CHUNK_BATCHES]
+        decoded = decode(
+            translator, encoded(indices), batch_size=batch_size, max_new_tokens=max_new_tokens, progress=progress
+        )
         for index, text in zip(indices, decoded, strict=True):
             texts[index] = text
     return texts
-
-
-def _chunks(manifest: Manifest, size: int) -> Iterator[list[int]]:
-    """Indices of the rows, longest first, so that a chunk's batches need little padding."""
-    order = sorted(range(len(manifest)), key=lambda index: manifest.rows[index].duration, reverse=True)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 @dataclass(frozen=True)

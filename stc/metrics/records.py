@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stc.errors import InputError
+from stc.metrics.text import from_statistics, signature, statistics
 
 HYPOTHESES_FILE = "hypotheses.txt"
 REFERENCES_FILE = "references.txt"
@@ -56,6 +58,24 @@ class Scores(_Record):
     target_lang: str
     sentences: int
     metrics: dict[str, MetricScore]
+
+    @classmethod
+    def of(cls, names: Iterable[str], hypotheses: Sequence[str], references: Sequence[str], target_lang: str) -> Self:
+        """Score translations by the metrics of these names.
+
+        Raises:
+            InputError: as :func:`stc.metrics.text.statistics`.
+        """
+        metrics = {}
+        for name in dict.fromkeys(names):
+            rows = statistics(name, hypotheses, references, target_lang)
+            totals = [sum(column) for column in zip(*rows, strict=True)]
+            metrics[name] = MetricScore(
+                score=from_statistics(name, [totals])[0],
+                signature=signature(name, target_lang),
+                statistics=rows,
+            )
+        return cls(target_lang=target_lang, sentences=len(references), metrics=metrics)
 
 
 class Measurement(_Record):

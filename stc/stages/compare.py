@@ -11,18 +11,14 @@ from pydantic import Field
 
 from stc.errors import InputError, nearest
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
-from stc.metrics.significance import retention
-from stc.metrics.text import METRICS, MetricName
+from stc.metrics.side_by_side import side_by_side
+from stc.metrics.text import MetricName
 from stc.report import COMPARISON_FILE, in_context, markdown, table
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 
 class Compare(Stage):
-    """Systems side by side, in the order of ``scores``.
-
-    Retention is a system's ``metric`` over that of the reference: the best, by that metric, of the systems with
-    as many decoder layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
-    (:mod:`stc.metrics.significance`).
+    """Systems side by side, in the order of ``scores``, as :mod:`stc.metrics.side_by_side` compares them.
 
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
     """
@@ -46,27 +42,23 @@ class Compare(Stage):
         measurements = {label: Measurement.load(inputs["measurements"][label].path) for label in scores}
         self._comparable(inputs["scores"], scores)
 
-        most = max(measurement.decoder_layers for measurement in measurements.values())
-        unpruned = [label for label in scores if measurements[label].decoder_layers == most]
-        reference = max(unpruned, key=lambda label: scores[label].metrics[self.metric].score)
-        content = {
-            "metric": self.metric,
-            "reference": reference,
-            "resamples": self.resamples,
-            "confidence": self.confidence,
-            "seed": self.seed,
-            "target_lang": scores[reference].target_lang,
-            "sentences": scores[reference].sentences,
-            "signatures": {name: metric.signature for name, metric in scores[reference].metrics.items()},
-            "systems": [self._system(label, scores[label], scores[reference], measurements[label]) for label in scores],
-        }
+        compared, quality = side_by_side(
+            scores,
+            {label: measurement.decoder_layers for label, measurement in measurements.items()},
+            metric=self.metric,
+            resamples=self.resamples,
+            confidence=self.confidence,
+            seed=self.seed,
+        )
+        systems = [_system(label, quality[label], measurements[label]) for label in scores]
+        content = {**compared, "systems": systems}
         (out_dir / COMPARISON_FILE).write_text(
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         rows = in_context(content)
         (out_dir / "table.txt").write_text(table(rows), encoding="utf-8")
         (out_dir / "table.md").write_text(markdown(rows), encoding="utf-8")
-        return {"reference": reference, "retention": {row["name"]: row["retention"] for row in rows}}
+        return {"reference": compared["reference"], "retention": {row["name"]: row["retention"] for row in rows}}
 
     def _comparable(self, artifacts: Mapping[str, Artifact], scores: Mapping[str, Scores]) -> None:
         """All systems were scored by our metric, and on the same sentences."""
@@ -83,31 +75,22 @@ class Compare(Stage):
             elif these != references:
                 raise InputError(f"{label!r} and {first!r} were scored on different data: their references differ")
 
-    def _system(self, label: str, scores: Scores, reference: Scores, measurement: Measurement) -> dict[str, Any]:
-        kept = retention(
-            self.metric,
-            scores.metrics[self.metric].statistics,
-            reference.metrics[self.metric].statistics,
-            resamples=self.resamples,
-            confidence=self.confidence,
-            seed=self.seed,
-        )
-        return {
-            "name": label,
-            "layers": measurement.decoder_layers,
-            "params": measurement.parameters,
-            "packed_elements": measurement.packed_elements,
-            "bytes_on_disk": measurement.bytes_on_disk,
-            **{name: scores.metrics[name].score if name in scores.metrics else None for name in METRICS},
-            "retention": kept.value,
-            "retention_ci": kept.interval,
-            "rtf": measurement.rtf,
-            "rtf_batched": measurement.rtf_batched,
-            "decode_batch": measurement.decode_batch,
-            "peak_memory_bytes": measurement.peak_memory_bytes,
-            "peak_memory_batched_bytes": measurement.peak_memory_batched_bytes,
-            "device": measurement.device,
-        }
+
+def _system(label: str, quality: Mapping[str, Any], measurement: Measurement) -> dict[str, Any]:
+    return {
+        "name": label,
+        "layers": measurement.decoder_layers,
+        "params": measurement.parameters,
+        "packed_elements": measurement.packed_elements,
+        "bytes_on_disk": measurement.bytes_on_disk,
+        **quality,
+        "rtf": measurement.rtf,
+        "rtf_batched": measurement.rtf_batched,
+        "decode_batch": measurement.decode_batch,
+        "peak_memory_bytes": measurement.peak_memory_bytes,
+        "peak_memory_batched_bytes": measurement.peak_memory_batched_bytes,
+        "device": measurement.device,
+    }
 
 
 def _same_labels(inputs: Inputs) -> None:

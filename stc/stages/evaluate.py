@@ -10,8 +10,8 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.translating import Translating, write_lines
-from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, MetricScore, Scores
-from stc.metrics.text import MetricName, from_statistics, signature, statistics
+from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
+from stc.metrics.text import MetricName
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
@@ -41,21 +41,12 @@ class Evaluate(Translating, Stage):
         manifest = Manifest.load(inputs["data"].path)
         hypotheses = self.translations(inputs["model"].path, manifest, ctx)
         witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
-        target_lang = manifest.task.target_lang
-        metrics: dict[str, MetricScore] = {}
-        for name in dict.fromkeys(self.metrics):
-            rows = statistics(name, hypotheses, manifest.targets, target_lang)
-            totals = [sum(column) for column in zip(*rows, strict=True)]
-            metrics[name] = MetricScore(
-                score=from_statistics(name, [totals])[0],
-                signature=signature(name, target_lang),
-                statistics=rows,
-            )
+        scores = Scores.of(self.metrics, hypotheses, manifest.targets, manifest.task.target_lang)
         write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
         write_lines(out_dir / REFERENCES_FILE, manifest.targets)
-        scores = Scores(target_lang=target_lang, sentences=len(manifest), metrics=metrics)
         scores.save(out_dir)
-        return {**{name: metric.score for name, metric in metrics.items()}, "sentences": scores.sentences, **witness}
+        scored = {name: metric.score for name, metric in scores.metrics.items()}
+        return {**scored, "sentences": scores.sentences, **witness}
 
     def _witness(self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context) -> dict[str, float]:
         from stc.decoding.witness import agreement, witness

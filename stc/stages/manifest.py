@@ -10,10 +10,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stc.data.cut_short import cut_short
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
 from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
 
 
 class Columns(BaseModel):
@@ -55,46 +58,79 @@ class Manifest(Stage):
         return {"content": digest.hexdigest()}
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        rows: list[Utterance] = []
+        for number, row in self._read():
+            placed = row.model_copy(update={"audio": f"audio/{row.id}{Path(row.audio).suffix}"})
+            try:
+                place_file(self.path / row.audio, out_dir / placed.audio)
+            except FileExistsError:
+                raise InputError(f"{self._where(number)}: id {row.id!r} is the file of another line") from None
+            rows.append(placed)
+        Rows(out_dir, self.task, rows).save()
+        return {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+
+    def in_place(self) -> Rows:
+        """The utterances with their audio where it is: what :meth:`run` makes a folder of.
+
+        Raises:
+            InputError: naming the file and line of what is wrong.
+        """
+        return Rows(self.path, self.task, [row for _, row in self._read()])
+
+    def _read(self) -> Iterator[tuple[int, Utterance]]:
+        """(line, utterance), with the path of its audio from ``path``."""
         import soundfile
 
-        rows: list[Utterance] = []
+        lines: dict[str, int] = {}
         for number, line in self._lines():
             audio = self._audio(number, line)
-            name = str(line.get("id") or f"{self.split}-{number:06d}")
+            name = self._id(number, line)
+            if lines.setdefault(name, number) != number:
+                raise InputError(f"{self._where(number)}: id {name!r} is that of line {lines[name]}, too")
+            source = self._text(number, line, self.columns.source)
+            target = self._text(number, line, self.columns.target)
+            if not target.strip():
+                raise InputError(f"{self._where(number)}: the text under {self.columns.target!r} is empty")
+            with audio.open("rb") as file:
+                if cut_short(file):
+                    raise InputError(f"{self._where(number)}: {audio} is cut short: it ends before its audio does")
             try:
                 row = Utterance(
                     id=name,
-                    audio=f"audio/{name}{audio.suffix}",
+                    audio=str(audio.relative_to(self.path.resolve())),
                     sha256=file_sha256(audio),
-                    duration=line.get("duration") or soundfile.info(audio).duration,
-                    source=self._text(number, line, self.columns.source),
-                    target=self._text(number, line, self.columns.target),
+                    duration=line.get("duration") or self._duration(number, audio),
+                    source=source,
+                    target=target,
                 )
             except ValidationError as error:
                 first = error.errors()[0]
                 raise InputError(f"{self._where(number)}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
             except soundfile.LibsndfileError as error:
-                raise InputError(f"{self._where(number)}: {audio} cannot be read as audio: {error}") from None
+                raise InputError(
+                    f"{self._where(number)}: {audio} cannot be read as audio: {error.error_string}"
+                ) from None
             if line.get("sha256", row.sha256) != row.sha256:
                 raise InputError(f"{self._where(number)}: {audio} is not the file the line describes (sha256)")
-            place_file(audio, out_dir / row.audio)
-            rows.append(row)
-        Rows(out_dir, self.task, rows).save()
-        Rows.load(out_dir)  # refuses an id that is there twice
-        return {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+            yield number, row
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         file = self.path / f"{self.split}.jsonl"
         try:
-            lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError:
             there = sorted(other.stem for other in self.path.glob("*.jsonl"))
             raise InputError(
                 f"{file} is missing; splits there: {', '.join(there) or 'none'}{nearest(self.split, there)}"
             ) from None
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
             raise InputError(f"{file} is not UTF-8 (byte {error.start})") from None
-        for number, text in enumerate(lines[: self.limit], start=1):
+        filled = [(number, text) for number, text in enumerate(lines, start=1) if text.strip()]
+        if not filled:
+            raise InputError(f"{file} has no rows")
+        for number, text in filled[: self.limit]:
             try:
                 line = json.loads(text)
             except json.JSONDecodeError as error:
@@ -107,14 +143,43 @@ class Manifest(Stage):
         audio = (self.path / self._text(number, line, self.columns.audio)).resolve()
         if not audio.is_relative_to(self.path.resolve()):
             raise InputError(f"{self._where(number)}: {audio} lies outside {self.path}")
-        if not audio.is_file():
-            raise InputError(f"{self._where(number)}: {audio} is missing")
+        try:
+            with audio.open("rb"):
+                pass
+        except OSError as error:
+            what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+            raise InputError(f"{self._where(number)}: {audio} {what}") from None
         return audio
 
     def _text(self, number: int, line: Mapping[str, Any], column: str) -> str:
         if not isinstance(line.get(column), str):
-            raise InputError(f"{self._where(number)}: no text under {column!r}; keys: {', '.join(line)}")
-        return str(line[column])
+            raise InputError(
+                f"{self._where(number)}: no text under {column!r}; keys: {', '.join(line)}{nearest(column, line)}"
+            )
+        text = str(line[column])
+        if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
+            raise InputError(f"{self._where(number)}: under {column!r} is no text: it has NUL or half a surrogate pair")
+        return text
+
+    def _id(self, number: int, line: Mapping[str, Any]) -> str:
+        """The line's id, which will be the name of a file."""
+        if not line.get("id"):
+            return f"{self.split}-{number:06d}"
+        name = self._text(number, {"id": str(line["id"])}, "id")
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise InputError(f"{self._where(number)}: id {name!r} names a file outside the manifest's folder")
+        if any(len(part.encode()) > LONGEST_NAME for part in Path(name).parts):
+            raise InputError(f"{self._where(number)}: id {name[:40]!r}… is too long for the name of a file")
+        return name
+
+    def _duration(self, number: int, audio: Path) -> float:
+        """Seconds of audio in a file, by its header."""
+        import soundfile
+
+        seconds: float = soundfile.info(audio).duration
+        if not seconds:
+            raise InputError(f"{self._where(number)}: {audio} holds no audio")
+        return seconds
 
     def _where(self, number: int) -> str:
         return f"{self.path / self.split}.jsonl, line {number}"

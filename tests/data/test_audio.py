@@ -73,3 +73,32 @@ def test_kept_recordings_are_those_of_the_files(tiny_manifest: Path) -> None:
     for samples in (recordings.read(rows), recordings.read(rows)):
         for found, expected in zip(samples, read_batch(manifest, rows, 16000, workers=1), strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]
+)
+def test_every_format_is_heard_at_the_asked_rate(tmp_path: Path, form: str, subtype: str | None) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
+    file = tmp_path / "a"
+    soundfile.write(file, np.stack([tone, tone], axis=1), 48000, format=form, subtype=subtype)
+    read = read_audio(file, 16000)
+    assert len(read) == pytest.approx(16000, abs=100)
+    spectrum = np.abs(np.fft.rfft(read))
+    assert spectrum.argmax() / len(read) * 16000 == pytest.approx(440, abs=2)
+    assert np.sqrt(2 * np.mean(read[2000:14000] ** 2)) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("form", "subtype"), [("WAV", None), ("FLAC", None), ("OGG", "OPUS"), ("MP3", None)])
+def test_truncated_audio_is_refused_by_name(tmp_path: Path, form: str, subtype: str | None) -> None:
+    file = tmp_path / "cut.wav"
+    soundfile.write(file, 0.3 * np.sin(np.arange(80000) * 0.05), 16000, format=form, subtype=subtype)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"cut\.wav (is cut short|cannot be decoded)"):
+        read_audio(file, 16000)
+
+
+def test_samples_that_are_no_numbers_are_refused_by_name(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, 0.0]), 16000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"nan\.wav has samples that are no finite numbers"):
+        read_audio(tmp_path / "nan.wav", 16000)

@@ -1,0 +1,91 @@
+"""What every command shares: how it shows progress, keeps libraries quiet, and ends on an error."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+from stc.errors import StcError
+
+
+def progress(title: str, total: int, unit: str = "it") -> Any:
+    """A progress bar on standard error, where that is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False, mininterval=0.5, disable=None)
+
+
+def say(message: str) -> None:
+    """A line on standard error, above a progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"stc: {message}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def quiet() -> None:
+    """Libraries report through stc or not at all: their bars and notices hide what a user looks for."""
+    for name in ("TRANSFORMERS_VERBOSITY", "DATASETS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def command(run: Callable[[], int]) -> int:
+    """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
+    quiet()
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    try:
+        code = run()
+        sys.stdout.flush()
+        return code
+    except StcError as error:
+        print(f"stc: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def whole_number(text: str, most: int | None = None) -> int:
+    """An argument that is a whole number of at least 1, and at ``most`` so many."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1 or (most is not None and number > most):
+        allowed = "of at least 1" if most is None else f"from 1 to {most}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number {allowed}")
+    return number
+
+
+def add_compute_options(parser: argparse.ArgumentParser) -> None:
+    """How to compute: --device, --dtype, --batch-size and --max-new-tokens."""
+    group = parser.add_argument_group("computing")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is")
+    group.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="precision; default: bfloat16 on a GPU, float32 on the CPU"
+    )
+    group.add_argument("--batch-size", type=whole_number, default=8, help="utterances at a time (default: 8)")
+    group.add_argument(
+        "--max-new-tokens",
+        type=partial(whole_number, most=1024),
+        default=256,
+        help="where a translation is cut off (default: 256)",
+    )
+
+
+def default_dtype(device: str) -> Literal["float32", "bfloat16"]:
+    """The precision to compute in on a device where none is asked for."""
+    return "float32" if device == "cpu" else "bfloat16"

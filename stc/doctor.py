@@ -1,0 +1,137 @@
+"""``python -m stc.doctor [GROUP=MEMBER] [KEY=VALUE] …``: what a run with these settings would fail on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stc import checks
+from stc.checks import Check, first_line
+from stc.console import command
+from stc.errors import ConfigError, StcError
+from stc.overrides import CONF, ROOT, checked
+from stc.report import size
+
+if TYPE_CHECKING:
+    from stc.config import Config
+
+_DESCRIPTION = """\
+Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL, and what to do.
+Takes the settings of python -m stc.run, and checks what a run with them would use. The exit code is 1 where something
+would fail."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check; 0, or 1 where a run would fail."""
+    parser = argparse.ArgumentParser(prog="python -m stc.doctor", description=_DESCRIPTION)
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as python -m stc.run takes them")
+    options = parser.parse_args(arguments)
+    return command(lambda: _examine(options.settings))
+
+
+def _examine(settings: Sequence[str]) -> int:
+    counts: Counter[str] = Counter()
+
+    def show(about: str, found: Callable[[], Iterator[Check]]) -> None:
+        try:
+            for check in found():
+                counts[check.status] += 1
+                print(f"{check.status:4}  {check.about:18} {' '.join(check.found.split())}", flush=True)
+        except Exception as error:  # what a check cannot even try is an answer, too
+            counts["FAIL"] += 1
+            print(f"FAIL  {about:18} {type(error).__name__}: {first_line(error)}", flush=True)
+
+    show("python", checks.python_version)
+    show("libraries", checks.libraries)
+    show("audio", checks.audio_formats)
+    composed: list[Config] = []
+    show("config", partial(_config, settings, composed))
+    device: Literal["auto", "cpu", "cuda"] = composed[0].resources.device if composed else "auto"
+    show("devices", partial(checks.devices, device))
+    if composed:
+        config = composed[0]
+        show("model", partial(_model, config))
+        show("data", partial(_data, config))
+        show("store", partial(checks.store, config.store.dir, _model_bytes(config)))
+        if config.tracking.enabled:
+            show("mlflow", partial(checks.tracking, config.tracking.uri))
+    if counts["FAIL"]:
+        print(f"\n{counts['FAIL']} of {counts.total()} checks failed: a run would fail")
+        return 1
+    print(f"\nnothing that a run needs is missing{', see the warnings' if counts['WARN'] else ''}")
+    return 0
+
+
+def _config(settings: Sequence[str], composed: list[Config]) -> Iterator[Check]:
+    """The settings, composed and validated as a run does; the config goes into ``composed``."""
+    from hydra import compose, initialize_config_dir
+
+    from stc.config import plan
+
+    os.environ["STC_ROOT"] = str(ROOT)
+    try:
+        passed = checked(list(settings))
+        with initialize_config_dir(str(CONF), version_base=None):
+            composed.append(plan(compose("config", passed)).config)
+    except ConfigError as error:
+        for fault in error.faults:
+            yield Check("FAIL", "config", str(fault))
+        return
+    yield Check("OK", "config", " ".join(settings) or "the defaults")
+
+
+def _model(config: Config) -> Iterator[Check]:
+    """The base model's files, by their headers."""
+    from stc.models.weights import stored_tensors
+
+    folder = Path(config.model.path)
+    if not folder.is_dir():
+        yield Check("WARN", "model", f"{folder} is no folder here: a hub id, which is fetched when it is first needed")
+        return
+    try:
+        tensors = stored_tensors(folder)
+    except StcError as error:
+        yield Check("FAIL", "model", str(error))
+        return
+    yield Check("OK", "model", f"{folder}: {len(tensors)} tensors, {size(_model_bytes(config) or 0)}")
+
+
+def _model_bytes(config: Config) -> int | None:
+    """Of the base model's weights; None where they are not at hand."""
+    from stc.metrics.size import bytes_on_disk
+
+    try:
+        return bytes_on_disk(Path(config.model.path))
+    except StcError:
+        return None
+
+
+def _data(config: Config) -> Iterator[Check]:
+    """The first utterance of every split."""
+    from stc.languages import language
+    from stc.stages.manifest import Manifest
+
+    for split in config.data.splits.model_dump().values():
+        first = Manifest(
+            path=config.data.path,
+            split=split,
+            columns=config.data.columns,
+            task=language(config.lang.code).task,
+            limit=1,
+        )
+        try:
+            first.in_place()
+        except StcError as error:
+            yield Check("FAIL", "data", str(error))
+            return
+    yield Check("OK", "data", f"{config.data.path}: the first utterance of every split can be read")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""``python -m stc.evaluate FOLDER… --data MANIFEST``: score model folders on one data set, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stc.console import add_compute_options, command, default_dtype, progress, say, whole_number
+from stc.data.manifest import MANIFEST_FILE, Manifest
+from stc.errors import InputError, StcError
+from stc.languages import codes, language
+from stc.machine import resolve_device
+from stc.metrics.text import METRICS, MetricName
+from stc.overrides import CONF
+
+if TYPE_CHECKING:
+    from stc.metrics.records import Scores
+
+SCORED: tuple[MetricName, ...] = ("bleu", "chrf", "chrf_pp")
+_SETTINGS = CONF / "metrics" / "text.yaml"
+_SEED = 0
+
+_DESCRIPTION = """\
+Translate one data set with each model folder and set their scores side by side: parameters, bytes on disk, BLEU, chrF
+and chrF++, and how much of the quality of the best unpruned one each of them keeps. A folder may be a result of stc or
+anybody's, in 4 bits or not."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A model folder under the name it has in the table."""
+
+    name: str
+    folder: Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Score what the command line asks for; 0, 1 (a folder or the data is at fault) or 2 (the arguments)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    systems = [_system(argument) for argument in options.models]
+    if fault := _fault(systems):
+        parser.error(fault)
+    return command(lambda: _evaluate(systems, options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stc.evaluate", description=_DESCRIPTION)
+    parser.add_argument(
+        "models", nargs="+", metavar="[NAME=]FOLDER", help="model folders; the name is that of the row in the table"
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="MANIFEST",
+        help="a manifest folder of the store, or a JSON Lines file with audio paths relative to its folder",
+    )
+    data.add_argument("--lang", choices=codes(), help="target language; a JSON Lines file needs it")
+    data.add_argument("--audio", default="audio", metavar="KEY", help="of the audio's path in a line (default: audio)")
+    data.add_argument(
+        "--target", metavar="KEY", help="of the reference translation in a line (default: text_ and the language)"
+    )
+    data.add_argument("--limit", type=whole_number, metavar="N", help="only the first N utterances")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="JSON instead of the table")
+    output.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="keep translations, references and scores of each there"
+    )
+    add_compute_options(parser)
+    return parser
+
+
+def _system(argument: str) -> System:
+    name, equals, folder = argument.partition("=")
+    if equals and not Path(argument).exists():
+        return System(name, Path(folder))
+    path = Path(argument)
+    return System(path.name or path.resolve().name, path)
+
+
+def _fault(systems: Sequence[System]) -> str | None:
+    for index, system in enumerate(systems):
+        if system.name in ("", ".", "..") or "/" in system.name:
+            return f"{system.name!r} is no name for a row of the table"
+        if system.name in (other.name for other in systems[:index]):
+            return f"two systems are called {system.name!r}: say NAME={system.folder} for one of them"
+    return None
+
+
+def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
+    manifest = _manifest(options)
+    device = resolve_device(options.device)
+    if options.output is not None:
+        for system in systems:
+            _kept_in(options.output, system)
+    sizes: dict[str, dict[str, Any]] = {}
+    for system in systems:  # what a folder lacks is told before the first is translated with
+        try:
+            sizes[system.name] = _size(system.folder)
+        except StcError as error:
+            say(f"{system.name}: {error}")
+    scores: dict[str, Scores] = {}
+    for system in systems:
+        if system.name not in sizes:
+            continue
+        try:
+            scores[system.name] = _scored(system, manifest, device, options)
+        except StcError as error:
+            say(f"{system.name}: {error}")
+    if scores:
+        _show(scores, sizes, options.json)
+    return 1 if len(scores) < len(systems) else 0
+
+
+def _manifest(options: argparse.Namespace) -> Manifest:
+    """The data, its audio where it is.
+
+    Raises:
+        InputError: naming the file and line of what is wrong.
+    """
+    data: Path = options.data
+    if not data.is_dir():
+        return _json_lines(data, options)
+    if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"))):
+        raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
+    manifest = Manifest.load(data)
+    if options.lang not in (None, manifest.task.target_lang):
+        raise InputError(f"--lang {options.lang}: the references of {data} are in {manifest.task.target_lang!r}")
+    return Manifest(manifest.folder, manifest.task, manifest.rows[: options.limit])
+
+
+def _json_lines(file: Path, options: argparse.Namespace) -> Manifest:
+    from stc.stages.manifest import Columns
+    from stc.stages.manifest import Manifest as ReadManifest
+
+    if file.suffix != ".jsonl":
+        raise InputError(f"--data {file}: neither a folder nor the name of a JSON Lines file, which ends in .jsonl")
+    if options.lang is None:
+        raise InputError(f"--data {file} does not say its language: --lang is one of {', '.join(codes())}")
+    target = options.target or f"text_{options.lang}"
+    return ReadManifest(
+        path=file.parent,
+        split=file.stem,
+        columns=Columns(audio=options.audio, source=target, target=target),  # no score here reads the source
+        task=language(options.lang).task,
+        limit=options.limit,
+    ).in_place()
+
+
+def _size(folder: Path) -> dict[str, Any]:
+    from stc.metrics.size import bytes_on_disk
+    from stc.models import architecture, read_config
+    from stc.models.counting import count_parameters
+
+    config = read_config(folder)
+    counts = count_parameters(folder)
+    return {
+        "layers": architecture(config["model_type"]).decoder_layers(config),
+        "params": counts.parameters,
+        "packed_elements": counts.packed_elements,
+        "bytes_on_disk": bytes_on_disk(folder),
+        "model_dir": str(folder),
+    }
+
+
+def _scored(system: System, manifest: Manifest, device: str, options: argparse.Namespace) -> Scores:
+    from stc.decoding.translating import Translating, write_lines
+    from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
+    from stc.stage import Context
+
+    translating = Translating(dtype=options.dtype or default_dtype(device), max_new_tokens=options.max_new_tokens)
+    context = Context(
+        device=device,
+        workers=1,
+        train_micro_batch=1,
+        decode_batch=options.batch_size,
+        scratch=Path(),
+        log=lambda metrics, step=None: None,
+        progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
+    )
+    texts = translating.translations(system.folder, manifest, context)
+    scores = Scores.of(SCORED, texts, manifest.targets, manifest.task.target_lang)
+    say(
+        f"{system.name}: " + ", ".join(f"{METRICS[name]} {scored.score:.1f}" for name, scored in scores.metrics.items())
+    )
+    if options.output is not None:
+        folder: Path = options.output / system.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_lines(folder / HYPOTHESES_FILE, texts)
+        write_lines(folder / REFERENCES_FILE, manifest.targets)
+        scores.save(folder)
+    return scores
+
+
+def _kept_in(output: Path, system: System) -> Path:
+    folder = output / system.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output: {folder} cannot be made: {error.strerror}") from None
+    return folder
+
+
+def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
+    from omegaconf import OmegaConf
+
+    from stc.metrics.side_by_side import side_by_side
+    from stc.report import in_context, table
+
+    lang = next(iter(scores.values())).target_lang
+    settings = OmegaConf.load(_SETTINGS)
+    compared, quality = side_by_side(
+        scores,
+        {name: size["layers"] for name, size in sizes.items()},
+        metric=language(lang).metric if lang in codes() else "chrf_pp",
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=_SEED,
+    )
+    content = {**compared, "systems": [{"name": name, **sizes[name], **quality[name]} for name in scores]}
+    print(json.dumps(content, indent=1, ensure_ascii=False) if as_json else table(in_context(content)), end="")
+    if as_json:
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

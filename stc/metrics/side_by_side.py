@@ -1,0 +1,60 @@
+"""Systems that were scored on the same data, side by side: how much of the reference's quality each keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stc.metrics.records import Scores
+from stc.metrics.significance import retention
+from stc.metrics.text import METRICS, MetricName
+
+
+def side_by_side(
+    scores: Mapping[str, Scores],
+    layers: Mapping[str, int],
+    *,
+    metric: MetricName,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What is compared and how, and by label the quality of each system.
+
+    Retention is a system's ``metric`` over that of the reference: the best, by that metric, of the systems with as
+    many decoder layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
+    (:mod:`stc.metrics.significance`).
+
+    Args:
+        scores: by label; all of the same sentences, and by ``metric`` among others.
+        layers: decoder layers of each.
+    """
+    most = max(layers[label] for label in scores)
+    unpruned = [label for label in scores if layers[label] == most]
+    reference = max(unpruned, key=lambda label: scores[label].metrics[metric].score)
+    compared = {
+        "metric": metric,
+        "reference": reference,
+        "resamples": resamples,
+        "confidence": confidence,
+        "seed": seed,
+        "target_lang": scores[reference].target_lang,
+        "sentences": scores[reference].sentences,
+        "signatures": {name: scored.signature for name, scored in scores[reference].metrics.items()},
+    }
+    quality = {}
+    for label, record in scores.items():
+        kept = retention(
+            metric,
+            record.metrics[metric].statistics,
+            scores[reference].metrics[metric].statistics,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
+        )
+        quality[label] = {
+            **{name: record.metrics[name].score if name in record.metrics else None for name in METRICS},
+            "retention": kept.value,
+            "retention_ci": kept.interval,
+        }
+    return compared, quality

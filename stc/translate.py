@@ -1,0 +1,226 @@
+"""``python -m stc.translate FOLDER AUDIO…``: translate recordings with a model folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from stc.console import add_compute_options, command, default_dtype, progress, say
+from stc.errors import InputError
+from stc.formats import FORMATS, SUFFIXES, written
+from stc.languages import codes, language
+from stc.machine import resolve_device
+from stc.models import architecture, read_config
+
+if TYPE_CHECKING:
+    from stc.decoding.recordings import Translation
+
+STANDARD_INPUT = "-"
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+
+_DESCRIPTION = """\
+Translate recordings: wav, flac, ogg, mp3, at any sampling rate; several channels are averaged. A recording longer
+than the model's window is cut in pauses. One that cannot be read is named on standard error, the others are
+translated, and the exit code is 1."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording: ``name`` as it is called in output, ``path`` (None is standard input), and where its translation
+    goes in an output folder, without suffix."""
+
+    name: str
+    path: Path | None
+    place: Path
+
+    def content(self) -> bytes:
+        from stc.data.audio import read_content
+
+        return sys.stdin.buffer.read() if self.path is None else read_content(self.path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Translate what the command line asks for; 0, 1 (a recording or the model is at fault) or 2 (the arguments)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    return command(lambda: _translate(parser, options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stc.translate", description=_DESCRIPTION)
+    parser.add_argument("model", type=Path, metavar="FOLDER", help="a model folder: of the store, or anybody's")
+    parser.add_argument(
+        "audio",
+        nargs="+",
+        metavar="AUDIO",
+        help="a file; a folder: its audio files, those of its subfolders too, sorted by path; "
+        f"or {STANDARD_INPUT}: the content of a file, on standard input",
+    )
+    parser.add_argument("--lang", required=True, choices=codes(), help="the language to translate into")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="text: a line a recording (the default)")
+    parser.add_argument(
+        "--output",
+        metavar="FILE|FOLDER/",
+        help="where to; a folder, which is one that exists or ends in /, gets a file a recording "
+        "(default: standard output)",
+    )
+    parser.add_argument(
+        "--longest", type=_seconds, metavar="SECONDS", help="of a segment (default: the model's window)"
+    )
+    add_compute_options(parser)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 1 or more")
+    return seconds
+
+
+def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    architecture(read_config(options.model)["model_type"])  # before torch is imported, which takes its time
+    sources = _sources(options.audio)
+    folder = _output_folder(options.output)
+    if fault := _fault(sources, options, folder):
+        parser.error(fault)
+    if not any(source.path is None or source.path.exists() for source in sources):
+        raise InputError(f"{sources[0].name} is missing" + (", and so are the others" if len(sources) > 1 else ""))
+    failed = 0
+    with _sink(options.output, folder) as write:
+        for source, translation in zip(sources, _translations(sources, options), strict=True):
+            for note in translation.notes:
+                say(f"{source.name} {note}")
+            text = written(translation, options.format)
+            if translation.error is not None:
+                say(translation.error)
+                failed += 1
+            if folder is None:
+                write(text)
+            elif translation.error is None:
+                _replace(folder / _file(source, options.format), text)
+    if failed and len(sources) > 1:
+        say(f"{failed} of {len(sources)} recordings could not be translated")
+    return 1 if failed else 0
+
+
+def _sources(given: Sequence[str]) -> list[Source]:
+    """The recordings that arguments stand for."""
+    sources = []
+    for argument in given:
+        path = Path(argument)
+        if argument == STANDARD_INPUT:
+            sources.append(Source(argument, None, Path("stdin")))
+        elif path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if _is_audio(file))
+            if not inside:
+                raise InputError(f"{path} has no audio files: none ends in {', '.join(AUDIO_SUFFIXES)}")
+            sources += [Source(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]
+        else:
+            sources.append(Source(argument, path, Path(path.stem)))
+    return sources
+
+
+def _is_audio(file: Path) -> bool:
+    return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _output_folder(output: str | None) -> Path | None:
+    return Path(output) if output and (output.endswith(("/", os.sep)) or Path(output).is_dir()) else None
+
+
+def _fault(sources: Sequence[Source], options: argparse.Namespace, folder: Path | None) -> str | None:
+    """What is wrong with the arguments taken together, before anything is computed or written."""
+    if sum(source.path is None for source in sources) > 1:
+        return f"{STANDARD_INPUT} (standard input) can be read once"
+    if any(source.path is None for source in sources) and sys.stdin.isatty():
+        return f"{STANDARD_INPUT} reads a recording from standard input, which is a terminal: pipe a file into it"
+    if folder is None and options.format == "srt" and len(sources) > 1:
+        return f"--format srt of {len(sources)} recordings needs a folder: --output FOLDER/"
+    files = [folder / _file(source, options.format) for source in sources] if folder else []
+    if twice := [file for file, count in Counter(files).items() if count > 1]:
+        both = [source.name for source, file in zip(sources, files, strict=True) if file == twice[0]]
+        return f"{' and '.join(both)} would both be written to {twice[0]}"
+    if options.output and not folder:
+        files = [Path(options.output)]
+        if not files[0].parent.is_dir():
+            return f"--output {options.output}: there is no folder {files[0].parent}"
+    read = {source.path.resolve() for source in sources if source.path is not None}
+    if over := [file for file in files if file.resolve() in read]:
+        return f"--output: {over[0]} is one of the recordings"
+    return None
+
+
+def _file(source: Source, form: str) -> Path:
+    return source.place.with_name(source.place.name + SUFFIXES[form])
+
+
+@contextmanager
+def _sink(output: str | None, folder: Path | None) -> Iterator[Callable[[str], None]]:
+    """What takes the text of one recording after the other, and lets nothing wait in a buffer.
+
+    A file is opened with the first of them: where none comes, what was there stays.
+    """
+    file: TextIO | None = None
+    with ExitStack() as closing:
+
+        def write(text: str) -> None:
+            nonlocal file
+            try:
+                if file is None:
+                    file = closing.enter_context(_opened(output)) if output else sys.stdout
+                file.write(text)
+                file.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise InputError(f"{output or 'standard output'} cannot be written: {error.strerror}") from None
+
+        yield write
+
+
+def _opened(output: str) -> TextIO:
+    return Path(output).open("w", encoding="utf-8", errors="replace")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole, or leave what was there."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.part")
+        part.write_text(text, encoding="utf-8", errors="replace")
+        part.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Iterator[Translation]:
+    device = resolve_device(options.device)
+
+    from stc.decoding.recordings import translate_recordings
+    from stc.models.checkpoint import load
+
+    translator = load(options.model, device=device, dtype=options.dtype or default_dtype(device))
+    return translate_recordings(
+        translator,
+        language(options.lang).task,
+        [(source.name, source.content) for source in sources],
+        longest=options.longest,
+        batch_size=options.batch_size,
+        max_new_tokens=options.max_new_tokens,
+        progress=progress,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

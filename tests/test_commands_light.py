@@ -1,0 +1,44 @@
+"""``--help`` of every command answers without the heavy libraries."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+import stc.evaluate
+import stc.translate
+from stc.overrides import ROOT, checked, validate
+
+HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}
+
+
+@pytest.mark.parametrize("name", ["translate", "evaluate", "doctor"])
+def test_help_comes_at_once(name: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['x', '--help']; from stc.{name} import main\n"
+        f"try: main()\nexcept SystemExit as end: assert not end.code\nassert not {HEAVY!r} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m stc.{name}" in done.stdout
+
+
+def documented(command: str) -> list[list[str]]:
+    """The arguments of every ``python -m`` line of docs/using.md that runs ``command``."""
+    text = (ROOT / "docs/using.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if f"python -m {command} " in f"{line} " and "`" not in line]
+    return [shlex.split(line.partition(f"python -m {command}")[2]) for line in lines]
+
+
+def test_documented_commands_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+    for name, parser in (("stc.translate", stc.translate._parser()), ("stc.evaluate", stc.evaluate._parser())):
+        commands = documented(name)
+        assert len(commands) >= 2
+        for arguments in commands:
+            parser.parse_args(arguments)
+    for settings in documented("stc.doctor"):
+        validate(checked(settings))

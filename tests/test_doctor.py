@@ -1,0 +1,148 @@
+"""The doctor finds what a run would fail on, says what to do, and leaves no trace."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from stc import checks
+from stc.checks import Check
+from stc.doctor import main
+
+
+def failing(found: Iterator[Check]) -> list[str]:
+    return [check.found for check in found if check.status == "FAIL"]
+
+
+def test_sound_machine_is_found_so_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if line.startswith("FAIL")]
+    told = {line[6:].split("  ")[0].strip() for line in lines}
+    assert {"torch", "transformers", "mlflow", "audio", "4 bits, cpu", "bfloat16, cpu", "store", "data"} <= told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_is_a_line_each_and_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    (tmp_path / "file").write_text("")
+    settings = [f"store.dir={tmp_path / 'file' / 'store'}", "tracking.uri=http://127.0.0.1:9", "data.splits.dev=valid"]
+    assert main(settings) == 1
+    out = capsys.readouterr().out
+    failed = {line[6:].split("  ")[0].strip(): line for line in out.splitlines() if line.startswith("FAIL")}
+    assert set(failed) == {"store", "mlflow", "data"}
+    assert "store.dir=FOLDER names another place" in failed["store"]
+    assert "tracking=none runs without it" in failed["mlflow"]
+    assert "valid.jsonl is missing" in failed["data"]
+    assert "3 of" in out.splitlines()[-1]
+
+
+def test_faults_of_the_config_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    assert main(["prune.ratio=5", "lang=fr"]) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert any("prune.ratio=5" in line for line in failed)
+    assert any("lang=fr" in line for line in failed)
+
+
+def test_check_that_breaks_is_a_failure_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> Iterator[Check]:
+        raise OSError("libsndfile.so: cannot open shared object file")
+
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "audio_formats", broken)
+    assert main([]) == 1
+    out = capsys.readouterr().out
+    assert "OSError: libsndfile.so: cannot open shared object file" in out
+    assert "store" in out
+
+
+def test_library_that_is_missing_or_too_old_or_broken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        if name == "scipy":
+            raise ImportError("no libgfortran")
+
+    monkeypatch.setattr(checks, "import_module", load)
+    monkeypatch.setattr(checks, "_dependencies", lambda: ["no-such-package>=1", "numpy>=99", "scipy", "tqdm>=4"])
+    found = {check.about: check for check in checks.libraries()}
+    assert [check.status for check in found.values()] == ["FAIL", "FAIL", "FAIL", "OK"]
+    assert "pip install 'no-such-package>=1'" in found["no-such-package"].found
+    assert "stc needs >=99" in found["numpy"].found
+    assert "no libgfortran" in found["scipy"].found
+
+
+def test_four_bits_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.02 < checks.nf4_error("cpu") < checks.NF4_ERROR
+    for error in (0.9, float("nan")):
+        monkeypatch.setattr(checks, "nf4_error", lambda device, error=error: error)
+        assert any("NF4 is off by" in found for found in failing(checks.devices("cpu")))
+
+
+def test_gpu_that_is_asked_for_and_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert any("device=cuda" in found for found in failing(checks.devices("cuda")))
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.01, "OK"), (0.5, "WARN"), (2.0, "FAIL")])
+def test_room_is_compared_with_what_a_run_takes(tmp_path: Path, share: float, status: str) -> None:
+    free = checks.shutil.disk_usage(tmp_path).free
+    [check] = checks.store(tmp_path / "store", round(share * free))
+    assert check.status == status
+    assert not (tmp_path / "store").exists()
+
+
+def test_database_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("no database at all, and long enough to be looked at" * 10)
+    assert failing(checks.tracking(f"sqlite:///{tmp_path / 'notes.db'}")) != []
+
+
+def test_database_that_somebody_writes_to_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "ANSWER_SECONDS", 0.1)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    holder.execute("CREATE TABLE runs (id)")
+    assert failing(checks.tracking(uri)) == []
+    holder.execute("BEGIN IMMEDIATE")
+    assert "locked" in failing(checks.tracking(uri))[0]
+    holder.close()
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a server that answers /health, and gives 404 for everything else."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as answering:
+        thread = threading.Thread(target=answering.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{answering.server_port}"
+        answering.shutdown()
+        thread.join()
+
+
+def test_server_is_asked_for_its_health(server: str) -> None:
+    assert failing(checks.tracking(server)) == []
+    assert "no MLflow server" in failing(checks.tracking(f"{server}/elsewhere"))[0]
+
+
+def test_folder_of_runs_which_mlflow_no_longer_takes_is_a_failure(tmp_path: Path) -> None:
+    assert failing(checks.tracking(str(tmp_path / "mlruns"))) != []

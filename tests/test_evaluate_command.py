@@ -1,0 +1,161 @@
+"""``python -m stc.evaluate``: model folders, whoever made them, on one data set, side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sacrebleu
+import soundfile
+from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+
+from stc.data.manifest import Manifest
+from stc.decoding.greedy import translate
+from stc.evaluate import main
+from stc.models.checkpoint import load, save
+from stc.quantization.nf4 import NF4
+
+LIMITED = ["--device", "cpu", "--max-new-tokens", "12"]
+
+
+@pytest.fixture(scope="module")
+def packed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nf4") / "packed"
+    save(load(tiny_model, device="cpu", dtype="float32", quantize=NF4()), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stranger(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as transformers alone saves it, in float32."""
+    folder = tmp_path_factory.mktemp("stranger") / "theirs"
+    Qwen2AudioForConditionalGeneration.from_pretrained(tiny_model, dtype="float32").save_pretrained(folder)
+    AutoProcessor.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def json_lines(tiny_manifest: Path) -> Iterator[Path]:
+    """The tiny manifest as a user has it: other keys, no hashes."""
+    rows = Manifest.load(tiny_manifest).rows
+    lines = [{"file": row.audio, "deutsch": row.target} for row in rows]
+    file = tiny_manifest / "mine.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    yield file
+    file.unlink()
+
+
+def test_scores_are_those_of_the_translations(
+    tiny_model: Path, packed: Path, tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"plain={tiny_model}", str(packed), "--data", str(tiny_manifest), "--json"]
+    assert main([*arguments, "--output", str(tmp_path), *LIMITED]) == 0
+    content = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in content["systems"]}
+    manifest = Manifest.load(tiny_manifest)
+    for name, folder in (("plain", tiny_model), ("packed", packed)):
+        texts = translate(load(folder, device="cpu", dtype="float32"), manifest, batch_size=4, max_new_tokens=12)
+        assert rows[name]["bleu"] == sacrebleu.corpus_bleu(texts, [manifest.targets]).score
+        assert rows[name]["chrf"] == sacrebleu.corpus_chrf(texts, [manifest.targets]).score
+        assert rows[name]["chrf_pp"] == sacrebleu.corpus_chrf(texts, [manifest.targets], word_order=2).score
+        kept = (tmp_path / name / "hypotheses.txt").read_text(encoding="utf-8")
+        assert kept == "".join(f"{text}\n" for text in texts)
+    assert rows["packed"]["params"] == rows["plain"]["params"]
+    assert rows["packed"]["bytes_on_disk"] < rows["plain"]["bytes_on_disk"]
+    assert (content["metric"], rows[content["reference"]]["retention"]) == ("chrf_pp", 1.0)
+
+
+def test_strangers_folder_and_json_lines_of_other_keys_give_the_same(
+    tiny_model: Path, stranger: Path, json_lines: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = ["--lang", "de", "--audio", "file", "--target", "deutsch"]
+    assert main([str(tiny_model), str(stranger), "--data", str(json_lines), *keys, "--json", *LIMITED]) == 0
+    ours, theirs = json.loads(capsys.readouterr().out)["systems"]
+    assert ours["chrf_pp"] == theirs["chrf_pp"] > 0
+    assert theirs["bytes_on_disk"] > 1.9 * ours["bytes_on_disk"]
+
+
+def test_table_has_a_row_a_folder_and_no_speed(
+    tiny_model: Path, packed: Path, tiny_manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tiny_model), str(packed), "--data", str(tiny_manifest), "--limit", "3", *LIMITED]) == 0
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == ["tiny", "packed"]
+    assert "of the 3 sentences" in said.out
+    assert "real-time" not in said.out.lower()
+    assert "stc: packed: BLEU" in said.err
+
+
+def test_folder_at_fault_is_named_and_the_others_are_scored(
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), str(tiny_model), "--data", str(tiny_manifest), "--json", *LIMITED]) == 1
+    said = capsys.readouterr()
+    assert [row["name"] for row in json.loads(said.out)["systems"]] == ["tiny"]
+    assert f"{tmp_path} has no config.json" in said.err
+
+
+def test_silent_and_stereo_recordings_are_scored(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "stereo.flac", np.full((48_000, 2), 0.1), 48_000)
+    lines = [{"audio": name, "text_de": "Ja."} for name in ("silent.wav", "stereo.flac")]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = [str(tiny_model), "--data", str(tmp_path / "mine.jsonl"), "--lang", "de", "--json", *LIMITED]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["sentences"] == 2
+
+
+def test_five_minutes_are_refused_by_id(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "long.wav", np.zeros(300 * 16_000), 16_000)
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"id": "talk", "audio": "long.wav", "text_de": "Ja."}))
+    assert main([str(tiny_model), "--data", str(tmp_path / "mine.jsonl"), "--lang", "de", *LIMITED]) == 1
+    assert "utterance 'talk' lasts 300.00 s; the model's window is 2 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("mine.jsonl", [], "does not say its language: --lang is one of de, zh"),
+        ("mine.jsonl", ["--lang", "de", "--audio", "file"], "line 1: no text under 'text_de'; keys: file, deutsch"),
+        ("gone.jsonl", ["--lang", "de"], "gone.jsonl is missing; splits there: "),
+        ("task.json", ["--lang", "de"], "neither a folder nor the name of a JSON Lines file"),
+        ("audio", [], "manifest.jsonl is missing: not a manifest folder"),
+        (".", ["--lang", "zh"], "--lang zh: the references of"),
+    ],
+)
+def test_data_at_fault_are_told_before_torch_is_imported(
+    tiny_model: Path, json_lines: Path, data: str, options: list[str], message: str
+) -> None:
+    code = (
+        "import sys; from stc.evaluate import main; code = main(sys.argv[1:]);"
+        "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, str(tiny_model), "--data", str(json_lines.parent / data), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["m", "m", "--data", "d"], "two systems are called 'm'"),
+        (["a/b=m", "--data", "d"], "'a/b' is no name"),
+        (["m"], "--data"),
+    ],
+)
+def test_arguments_at_fault_end_with_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err

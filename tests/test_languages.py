@@ -1,0 +1,21 @@
+"""Languages are those of conf/lang."""
+
+import pytest
+
+from stc.errors import InputError
+from stc.languages import codes, language
+from stc.overrides import groups
+
+
+def test_every_member_of_the_group_is_a_language() -> None:
+    assert codes() == groups()["lang"]
+    assert {language(code).code for code in codes()} == set(codes())
+
+
+def test_language_says_what_its_prompt_needs() -> None:
+    assert language("zh").task.target_name == "Chinese"
+
+
+def test_unknown_language_is_refused_with_those_known() -> None:
+    with pytest.raises(InputError, match=r"language 'dee': one of .*did you mean 'de'"):
+        language("dee")
