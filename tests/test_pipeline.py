@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stc.errors import ConfigError
+from stc.errors import ConfigError, InputError
 from stc.pipeline import Done, Evaluation, Hub, Node, Pipeline
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store
@@ -63,7 +63,7 @@ class Rank(Stage):
 
 
 class Cut(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"ranking": Takes(Kind.RANKING, by="layers_removed")}
+    TAKES: ClassVar[Mapping[str, Takes]] = {"ranking": Takes(Kind.RANKING, by=("layers_removed",))}
 
 
 class Collect(Source):
@@ -245,6 +245,15 @@ def test_searches_that_end_in_another_set_share_nothing(evaluate: Evaluate) -> N
     evaluate(searched((3, 1)), "after")
     evaluate(searched((3, 2)), "after")
     assert RAN[-2:] == ["cut", "after"]
+
+
+def test_ranking_that_does_not_say_which_layers_is_refused(evaluate: Evaluate, tmp_path: Path) -> None:
+    folder = tmp_path / "ranking"
+    folder.mkdir()
+    (folder / "ranking.json").write_text("[3, 1]")
+    cut = node("cut", Cut(label="cut"), ranking="given")
+    with pytest.raises(InputError, match=r"cut\.inputs\.ranking: the record of .* does not say layers_removed"):
+        evaluate([Node("given", Kind.RANKING, "from", source=folder), cut], "cut")
 
 
 def chain(length: int) -> list[Node]:

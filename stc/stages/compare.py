@@ -21,7 +21,7 @@ class Compare(Stage):
     """Systems side by side, in the order of ``scores``.
 
     Retention is a system's ``metric`` over that of the reference: the best, by that metric, of the systems with
-    as many decoder layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
+    as many parameters as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
     (:mod:`stc.metrics.significance`).
 
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
@@ -46,8 +46,8 @@ class Compare(Stage):
         measurements = {label: Measurement.load(inputs["measurements"][label].path) for label in scores}
         self._comparable(inputs["scores"], scores)
 
-        most = max(measurement.decoder_layers for measurement in measurements.values())
-        unpruned = [label for label in scores if measurements[label].decoder_layers == most]
+        most = max(measurement.parameters for measurement in measurements.values())
+        unpruned = [label for label in scores if measurements[label].parameters == most]
         reference = max(unpruned, key=lambda label: scores[label].metrics[self.metric].score)
         content = {
             "metric": self.metric,
