@@ -24,6 +24,7 @@ from stc.quantization.nf4 import NF4
 from stc.stage import Kind
 
 README = ROOT / "README.md"
+PAGES = [README, ROOT / "docs" / "pruning.md"]
 NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}  # what a member needs beside itself
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
 
@@ -406,19 +407,19 @@ def test_plus_sign_does_not_smuggle_an_unknown_key_in(base: list[str]) -> None:
 
 
 def commands() -> list[str]:
-    """Every ``python -m stc.run`` line in the bash fences of the README, continued lines joined."""
-    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    """Every ``python -m stc.run`` line in the bash fences of the pages, continued lines joined."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.exists())
     fences = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
     return [line for line in lines if re.search(r"\bpython3? -m stc\.run\b", line.partition("#")[0])]
 
 
-def test_readme_shows_commands() -> None:
-    assert commands()
+def test_pages_show_commands() -> None:
+    assert all("python -m stc.run" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command_of_the_readme_is_valid(command: str, a_model: Path, base: list[str]) -> None:
+def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]) -> None:
     """A folder the reader is to have (``….from=`` or ``model.path=``) is stood in for; all else is as written."""
     words = shlex.split(command, comments=True)
     arguments = list(itertools.takewhile(lambda word: word not in SHELL, words[words.index("stc.run") + 1 :]))
