@@ -169,7 +169,8 @@ def plan(composed: DictConfig) -> Plan:
     graph = nodes(values["stages"])
     force = [name for given in config.force for name in links(given, graph)]
     config = config.model_copy(update={"force": tuple(force)})
-    return Plan(config, values, Pipeline(graph, config.pipeline.outputs))
+    outputs = [(links(name, graph) or [name])[-1] for name in config.pipeline.outputs]  # of a chain, the last link
+    return Plan(config, values, Pipeline(graph, outputs))
 
 
 def _resolved(composed: DictConfig) -> dict[str, Any]:

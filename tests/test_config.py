@@ -314,6 +314,10 @@ def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[s
     assert "between.3" not in plan.pipeline.needed()
 
 
+def test_chain_asked_for_is_its_last_link(base: list[str]) -> None:
+    assert planned(["prune.ratio=0.25", "pipeline.outputs=[importance]", *base]).pipeline.outputs == ["importance.4"]
+
+
 def test_recipe_of_the_training_in_between_is_chosen_like_any_other(base: list[str]) -> None:
     plan = planned(["prune=interleaved", "finetune@prune.between=qlora", *base])
     assert (fields_of(plan, "between.1")["method"], fields_of(plan, "heal")["method"]) == ("qlora", "full")
