@@ -19,7 +19,9 @@ from stc.errors import ConfigError, Fault, ModelError, nearest, validation_fault
 from stc.graph import links, nodes
 from stc.metrics.text import MetricName
 from stc.models import architecture, read_config
+from stc.models.architecture import Stack
 from stc.pipeline import Pipeline
+from stc.pruning import Prune
 from stc.quantization import quantizer
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
@@ -31,11 +33,12 @@ class _Group(BaseModel):
 
 
 class Model(_Group):
-    """A base model. ``path`` is a folder or a hub id; ``decoder_layers`` is needed for a hub id only."""
+    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only."""
 
     name: str
     path: str
     decoder_layers: int | None = Field(default=None, ge=3)
+    encoder_layers: int | None = Field(default=None, ge=3)
     dtype: Literal["float32", "bfloat16"]
     attention: Literal["sdpa", "eager"]
     max_new_tokens: int = Field(ge=1, le=1024)
@@ -62,14 +65,6 @@ class Lang(_Group):
     code: str
     name: str
     metric: MetricName
-
-
-class Prune(_Group):
-    """``ratio``: the fraction of decoder layers removed. ``layers_removed`` is filled in from it."""
-
-    ratio: float = Field(gt=0, lt=1)
-    metric: Literal["chrf", "chrf_pp"]
-    layers_removed: None = None
 
 
 class Distill(_Group):
@@ -169,10 +164,14 @@ def plan(composed: DictConfig) -> Plan:
     ]
     if config is None:
         raise ConfigError(faults)
-    if any(isinstance(entry, DictConfig) and "chain" in entry for entry in stages.values()):
-        removed, ratio_faults = _layers_removed(config)
-        faults += ratio_faults
-        composed.prune.layers_removed = removed
+    misplaced = config.prune.misplaced()
+    faults += misplaced
+    pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
+    if pruned and not misplaced:
+        counted, count_faults = _counted(config)
+        faults += count_faults
+        composed.prune.update(counted)
+        config = config.model_copy(update={"prune": config.prune.model_copy(update={"ratio": counted.get("ratio")})})
     if faults:
         raise ConfigError(faults)
     composed.stages = stages
@@ -180,7 +179,8 @@ def plan(composed: DictConfig) -> Plan:
     graph = nodes(values["stages"])
     force = [name for given in config.force for name in links(given, graph)]
     config = config.model_copy(update={"force": tuple(force)})
-    return Plan(config, values, Pipeline(graph, config.pipeline.outputs))
+    outputs = [(links(name, graph) or [name])[-1] for name in config.pipeline.outputs]  # of a chain, the last link
+    return Plan(config, values, Pipeline(graph, outputs))
 
 
 def _resolved(composed: DictConfig) -> dict[str, Any]:
@@ -208,23 +208,14 @@ def _groups(values: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
         return None, validation_faults(error, Config, "") + faults
 
 
-def _layers_removed(config: Config) -> tuple[int, list[Fault]]:
-    """prune.ratio as a number of layers; both ends of the decoder are protected, so two always stay."""
+def _counted(config: Config) -> tuple[dict[str, Any], list[Fault]]:
+    """What the group prune comes to for the layers of the model."""
     folder = Path(config.model.path)
-    layers = config.model.decoder_layers
-    protected = 2
+    of: dict[Stack, int | None] = {"decoder": config.model.decoder_layers, "encoder": config.model.encoder_layers}
     try:
-        if folder.is_dir() or layers is None:
+        if folder.is_dir() or any(of[stack] is None for stack in config.prune.stacks):
             facts = read_config(folder)
-            family = architecture(facts["model_type"])
-            layers = family.decoder_layers(facts)
-            protected = len(family.protected_layers(layers))
+            of = {**architecture(facts["model_type"]).layers(facts)}
     except ModelError as error:
-        return 0, [Fault("model.path", config.model.path, str(error))]
-    wanted = config.prune.ratio * layers
-    removed = round(wanted)
-    if abs(wanted - removed) > 0.01 or not 1 <= removed <= layers - protected:
-        valid = ", ".join(f"{count / layers:.4g}" for count in range(1, layers - protected + 1))
-        allowed = f"must be a whole number of the {layers} decoder layers: {valid}"
-        return 0, [Fault("prune.ratio", config.prune.ratio, allowed)]
-    return removed, []
+        return {}, [Fault("model.path", config.model.path, str(error))]
+    return config.prune.counted({stack: of[stack] or 0 for stack in config.prune.stacks})

@@ -160,9 +160,11 @@ def _size(folder: Path) -> dict[str, Any]:
     from stc.models.counting import count_parameters
 
     config = read_config(folder)
+    family = architecture(config["model_type"])
     counts = count_parameters(folder)
     return {
-        "layers": architecture(config["model_type"]).decoder_layers(config),
+        "layers": family.decoder_layers(config),
+        "encoder_layers": family.encoder_layers(config),
         "params": counts.parameters,
         "packed_elements": counts.packed_elements,
         "bytes_on_disk": bytes_on_disk(folder),
@@ -218,7 +220,7 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
     settings = OmegaConf.load(_SETTINGS)
     compared, quality = side_by_side(
         scores,
-        {name: size["layers"] for name, size in sizes.items()},
+        {name: size["layers"] + size["encoder_layers"] for name, size in sizes.items()},
         metric=language(lang).metric if lang in codes() else "chrf_pp",
         resamples=settings.resamples,
         confidence=settings.confidence,

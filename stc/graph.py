@@ -6,6 +6,7 @@ Imports neither torch nor transformers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from stc.pipeline import Hub, Node
 from stc.stage import Kind
 from stc.stages import stage_class
 
-WIRING_KEYS = ("stage", "inputs", "labels", "settings", "from", "like", "chain", "kind")
+WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", "chain", "every", "kind")
 """Keys of an entry that say where it stands in the graph, or where its fields are; every other one is a field."""
 
 Entry = Mapping[str, Any]
@@ -38,11 +39,19 @@ def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:
             filled[name] = _filled(name, entry, entries)
         except ConfigError as error:
             faults += error.faults
-    last = {name: f"{name}.{entry['chain']}" if "chain" in entry else name for name, entry in filled.items()}
+    chains: dict[str, Chain] = {}
+    for name, entry in filled.items():
+        try:
+            if "chain" in entry:
+                chains[name] = _chain(name, entry)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
     found: dict[str, Node] = {}
     for name, entry in filled.items():
         try:
-            found |= {node.name: node for node in _laid_out(name, entry, last)}
+            found |= {node.name: node for node in _laid_out(name, entry, chains)}
         except ConfigError as error:
             faults += error.faults
     if faults:
@@ -68,18 +77,49 @@ def _filled(name: str, entry: Entry, entries: Mapping[str, Entry]) -> Entry:
     return {**entries[model], **{key: value for key, value in entry.items() if key != "like"}}
 
 
-def _laid_out(name: str, entry: Entry, last: Mapping[str, str]) -> list[Node]:
-    """An entry as the folder that stands in for it, as one node, or as a chain of them.
+@dataclass(frozen=True)
+class Chain:
+    """A chain among the entries.
 
-    Args:
-        last: name of an entry → the node others mean by it, which of a chain is the last link.
+    Attributes:
+        name: of the entry.
+        steps: the step each link stands at. A chain of N takes N steps, and has a link after ``every`` so many of
+            them and at the last.
+        whole: whether its links are there; not so where a folder stands in for the chain.
     """
+
+    name: str
+    steps: tuple[int, ...]
+    whole: bool
+
+    @property
+    def last(self) -> str:
+        return f"{self.name}.{len(self.steps)}"
+
+    def link(self, step: int) -> str | None:
+        """The latest link that stands at ``step`` or before, if one does."""
+        if not self.whole:
+            return self.last
+        count = sum(1 for one in self.steps if one <= step)
+        return f"{self.name}.{count}" if count else None
+
+
+def _chain(name: str, entry: Entry) -> Chain:
+    length, every = entry["chain"], entry.get("every", 1)
+    for key, value in (("chain", length), ("every", every)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError([Fault(f"stages.{name}.{key}", value, "must be a number of links, at least 1")])
+    return Chain(name, (*range(every, length, every), length), not entry.get("from"))
+
+
+def _laid_out(name: str, entry: Entry, chains: Mapping[str, Chain]) -> list[Node]:
+    """An entry as the folder that stands in for it, as one node, or as a chain of them."""
     cls = stage_class(str(entry["stage"])) if "stage" in entry else None
     kind = entry.get("kind") if cls is None else cls.GIVES
     if entry.get("from") and kind in list(Kind):
         return [
             Node(
-                last[name],
+                chains[name].last if name in chains else name,
                 Kind(kind),
                 str(entry.get("stage", "from")),
                 source=_source(str(entry["from"]), f"stages.{name}.from"),
@@ -95,21 +135,23 @@ def _laid_out(name: str, entry: Entry, last: Mapping[str, str]) -> list[Node]:
         stage = cls(**_over(settings, own))
     except ValidationError as error:
         raise ConfigError(validation_faults(error, cls, f"stages.{name}")) from None
-    wiring = entry.get("inputs") or {}
-    if not isinstance(wiring, Mapping):
-        raise ConfigError([Fault(f"stages.{name}.inputs", wiring, "a mapping from input to stage is needed")])
+    wiring, then = entry.get("inputs") or {}, entry.get("then") or {}
+    for key, value in (("inputs", wiring), ("then", then)):
+        if not isinstance(value, Mapping):
+            raise ConfigError([Fault(f"stages.{name}.{key}", value, "a mapping from input to stage is needed")])
     given = {key: target for key, target in wiring.items() if target is not None}  # null: an input that is not there
     labelled = _labelled(name, given, entry.get("labels"))
-    inputs = {key: _ends(target, last) for key, target in labelled.items()}
-    if "chain" not in entry:
+    if name not in chains:
+        inputs = {key: _ends(target, chains) for key, target in labelled.items()}
         return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
-    length = entry["chain"]
-    if not isinstance(length, int) or length < 1:
-        raise ConfigError([Fault(f"stages.{name}.chain", length, "must be a number of links, at least 1")])
-    fed = [inputs, *({**inputs, "previous": f"{name}.{link}"} for link in range(1, length))]
-    return [
-        Node(f"{name}.{link}", cls.GIVES, entry["stage"], stage, inputs) for link, inputs in enumerate(fed, start=1)
-    ]
+    then = {**({"previous": name} if "previous" in cls.TAKES else {}), **then}
+    links = []
+    for number, step in enumerate(chains[name].steps, start=1):
+        inputs = {key: _ends(target, chains, step) for key, target in labelled.items()}
+        earlier = {key: _ends(target, chains, step - 1) for key, target in then.items()}
+        inputs |= {key: target for key, target in earlier.items() if target is not None}
+        links.append(Node(f"{name}.{number}", cls.GIVES, entry["stage"], stage, inputs))
+    return links
 
 
 def _over(settings: Entry, own: Entry) -> dict[str, Any]:
@@ -139,11 +181,14 @@ def _labelled(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, An
     return {**wiring, **{key: dict(zip(map(str, labels), targets, strict=True)) for key, targets in lists.items()}}
 
 
-def _ends(target: Any, last: Mapping[str, str]) -> Any:
-    """Where an input comes from, a chain standing for its last link."""
+def _ends(target: Any, chains: Mapping[str, Chain], step: int | None = None) -> Any:
+    """Where an input comes from. A chain stands for its last link; at a ``step`` of another chain, for the link it
+    has got to by then, and for None where it has none yet."""
     if isinstance(target, Mapping):
-        return {str(label): last.get(str(one), str(one)) for label, one in target.items()}
-    return last.get(str(target), str(target))
+        return {str(label): _ends(one, chains, step) for label, one in target.items()}
+    if (chain := chains.get(str(target))) is None:
+        return str(target)
+    return chain.last if step is None else chain.link(step)
 
 
 def _source(path: str, key: str) -> Path | Hub:

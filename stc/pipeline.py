@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stc.errors import ConfigError, Fault, nearest
+from stc.errors import ConfigError, Fault, InputError, nearest
 from stc.machine import git_commit, versions
 from stc.stage import Artifact, Context, Kind, Stage
 from stc.store import Store, identity_of
@@ -211,8 +211,14 @@ class Evaluation:
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
         assert node.stage is not None
         by = type(node.stage).TAKES[key.split(".")[0]].by
-        if by is not None:
-            return {by: self._bring(target).artifact.facts[by]}
+        if by:
+            found = self._bring(target).artifact
+            if missing := [fact for fact in by if fact not in found.facts]:
+                raise InputError(
+                    f"stages.{node.name}.inputs.{key}: the record of {found.path} does not say {', '.join(missing)}: "
+                    f"a {found.kind.value} that stc made is needed"
+                )
+            return {fact: found.facts[fact] for fact in by}
         if self._pipeline.nodes[target].source is not None:
             return self._bring(target).artifact.identity
         return self._key(target)[0]

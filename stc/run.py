@@ -27,7 +27,9 @@ Groups (the first word of a line is the key):
 {groups}
 
 Keys one often sets:
-  prune.ratio=0.5            fraction of decoder layers removed
+  prune.ratio=0.5            fraction of the layers of the scope removed
+  prune.scope=both           remove layers of the decoder, the encoder, or both
+  prune.metric=bleu          what a greedy search goes by: bleu, chrf, chrf_pp, loss
   model.path=FOLDER          a Hugging Face folder or hub id
   data.path=FOLDER           <split>.jsonl files and their audio
   data.limit=50              only the first utterances of each split
@@ -39,6 +41,7 @@ Keys one often sets:
 Examples:
   python -m stc.run prune.ratio=0.5 lang=zh
   python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh
+  python -m stc.run -m prune=greedy,block_influence,angular,middle,random lang=zh
   python -m stc.run model=qwen2_audio_7b finetune=published_full --cfg job
 
 --cfg job prints the composed config. Results: the table, result.json in the run's folder, and MLflow (make ui).
@@ -126,8 +129,10 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         log=lambda metrics, step=None: None,
         progress=progress,
     )
-    ratio = config.prune.ratio if planned.prunes else 0.0
-    name = f"{config.model.name} {config.lang.code} {ratio:g} {config.pipeline.name}"
+    ratio = (config.prune.ratio or 0.0) if planned.prunes else 0.0
+    method = config.prune.method if planned.prunes else None
+    pruned = f"{method} {ratio:g}" if method else "0"
+    name = f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
     store = Store(config.store.dir)
     with track(config.tracking, run_name=name, config=planned.values, tags={}) as tracked:
 
@@ -149,7 +154,9 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         result = {
             "lang": config.lang.code,
             "prune_ratio": ratio,
-            "layers_removed": _removed(done),
+            "prune_method": method,
+            "layers_removed": _removed(done, "order"),
+            "encoder_layers_removed": _removed(done, "encoder_order"),
             "systems": systems,
             "stages": [
                 {"name": one.name, "identity": one.artifact.identity, "cached": one.cached, "seconds": one.seconds}
@@ -181,8 +188,9 @@ def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
     return []
 
 
-def _removed(done: Sequence[Any]) -> list[int]:
-    orders: list[list[int]] = [one.artifact.facts.get("order", []) for one in done]
+def _removed(done: Sequence[Any], order: str) -> list[int]:
+    """The layers removed, in that order, by the last round of all."""
+    orders: list[list[int]] = [one.artifact.facts.get(order, []) for one in done]
     return max(orders, key=len, default=[])
 
 

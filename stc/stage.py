@@ -31,7 +31,8 @@ class Kind(StrEnum):
     MANIFEST = "manifest"  # one split of a data set: manifest.jsonl, task.json and the audio
     FEATURES = "features"  # encoder output of one data set
     LOGITS = "logits"  # what one model predicts at every token of one data set's targets
-    RANKING = "ranking"  # one greedy round: every candidate's score and the layer removed
+    SIMILARITY = "similarity"  # how much each layer, and each block of them, changes what passes through it
+    RANKING = "ranking"  # the layers to remove, and where they were compared, how each was found
     HYPOTHESES = "hypotheses"  # translations, one a line
     SCORES = "scores"  # quality of one system on one data set
     MEASUREMENT = "measurement"  # size and speed of one system on one machine
@@ -57,13 +58,13 @@ class Takes:
     """One named input of a stage.
 
     With ``many`` the input is a mapping from a label to an artifact (``{teacher: evaluate_teacher, …}`` in
-    YAML); with ``optional`` it may be left out. With ``by`` the input is identified by that one of its facts
+    YAML); with ``optional`` it may be left out. With ``by`` the input is identified by those of its facts
     instead of by how it was made: a pruned model is known by the set of layers removed, so two searches that
     end in the same set share everything after it.
     """
 
     kind: Kind
-    by: str | None = None
+    by: tuple[str, ...] = ()
     many: bool = False
     optional: bool = False
 

@@ -94,6 +94,38 @@ def tiny_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the tiny model, with 5 encoder layers, and trained until it translates the tiny manifest without a fault.
+    Decoder layer 3 and encoder layer 2 pass on what they are given; every other one has become needed."""
+    import torch
+    from transformers import AutoConfig
+
+    from stc.decoding.forced import batches
+    from stc.models.checkpoint import load, save
+    from stc.models.create import create
+    from stc.training.objective import translation_loss
+
+    folder = tmp_path_factory.mktemp("models") / "planted"
+    config = AutoConfig.from_pretrained(tiny_model)
+    config.audio_config.encoder_layers = 5
+    processor = load(tiny_model, device="cpu", dtype="float32").processor
+    translator = create(folder, config=config, processor=processor, seed=0)
+    (batch,) = batches(translator, Manifest.load(tiny_manifest), _context(folder, train_micro_batch=8))
+    above, below = translator.model.get_decoder().layers[3], translator.model.model.audio_tower.layers[2]
+    for linear in (above.self_attn.o_proj, above.mlp.down_proj, below.self_attn.out_proj, below.fc2):
+        for parameter in linear.parameters():
+            torch.nn.init.zeros_(parameter).requires_grad_(False)
+    trained = [parameter for parameter in translator.model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=3e-3, weight_decay=0.0)
+    for _ in range(15):
+        (translation_loss(translator, batch) / batch.tokens).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    save(translator, folder)
+    return folder
+
+
 class _Silent:
     def update(self, n: int = 1) -> None:
         pass
@@ -109,10 +141,14 @@ def ctx(tmp_path: Path) -> Context:
     """A context on the CPU that logs and shows nothing."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    return _context(scratch, train_micro_batch=4)
+
+
+def _context(scratch: Path, train_micro_batch: int) -> Context:
     return Context(
         device="cpu",
         workers=0,
-        train_micro_batch=4,
+        train_micro_batch=train_micro_batch,
         decode_batch=4,
         scratch=scratch,
         log=lambda *args, **kwargs: None,

@@ -21,6 +21,8 @@ from stc.overrides import CONF, ROOT, checked, groups, validate
 from stc.stage import Kind
 
 README = ROOT / "README.md"
+PAGES = [README, ROOT / "docs" / "pruning.md"]
+NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}  # what a member needs beside itself
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
 
 
@@ -33,7 +35,11 @@ def root(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with as much of a model of 16 decoder layers as a config is validated against."""
     folder = tmp_path_factory.mktemp("model")
-    config = {"model_type": "qwen2_audio", "text_config": {"num_hidden_layers": 16}}
+    config = {
+        "model_type": "qwen2_audio",
+        "text_config": {"num_hidden_layers": 16},
+        "audio_config": {"encoder_layers": 6},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
@@ -71,11 +77,33 @@ def free_groups() -> dict[str, list[str]]:
 @pytest.mark.parametrize("pipeline", groups()["pipeline"])
 @pytest.mark.parametrize("model", groups()["model"])
 def test_every_combination_of_group_members_is_valid(model: str, pipeline: str, base: list[str]) -> None:
-    others = {name: found for name, found in free_groups().items() if name not in ("model", "pipeline")}
+    others = {name: found for name, found in free_groups().items() if name not in ("model", "pipeline", "prune")}
     chosen = [f"model={model}", f"pipeline={pipeline}", *(base if model == "talks" else [])]
     for members in itertools.product(*others.values()):
         choice = [f"{name}={member}" for name, member in zip(others, members, strict=True)]
         assert faults(chosen + choice) == [], choice
+
+
+@pytest.mark.parametrize("pipeline", groups()["pipeline"])
+@pytest.mark.parametrize("model", groups()["model"])
+@pytest.mark.parametrize("prune", groups()["prune"])
+def test_every_way_of_pruning_is_valid_for_every_model_and_pipeline(
+    prune: str, model: str, pipeline: str, base: list[str]
+) -> None:
+    chosen = [f"model={model}", f"pipeline={pipeline}", *(base if model == "talks" else [])]
+    assert faults([f"prune={prune}", *NAMED.get(prune, []), *chosen]) == []
+
+
+@pytest.mark.parametrize("prune", [name for name in groups()["prune"] if name != "explicit"])
+@pytest.mark.parametrize("scope", ["decoder", "encoder", "both"])
+def test_every_way_of_pruning_is_valid_in_every_scope(prune: str, scope: str, base: list[str]) -> None:
+    assert faults([f"prune={prune}", f"prune.scope={scope}", *base]) == []
+    assert faults([f"prune={prune}", f"prune.scope={scope}", "model=qwen2_audio_7b"]) == []
+
+
+def test_every_way_of_pruning_says_where_its_stages_are() -> None:
+    ranking = {file.stem for file in (CONF / "pipeline" / "ranking").glob("*.yaml")}
+    assert ranking == set(groups()["prune"])
 
 
 @pytest.mark.parametrize(
@@ -229,6 +257,86 @@ def test_every_ratio_named_as_valid_is_valid(base: list[str]) -> None:
     assert faults(["-m", f"prune.ratio={valid}", *base]) == []
 
 
+@pytest.mark.parametrize(("scope", "layers", "removable"), [("encoder", 6, 4), ("both", 22, 18)])
+def test_ratio_is_of_the_layers_of_the_scope(scope: str, layers: int, removable: int, base: list[str]) -> None:
+    (fault,) = faults([f"prune.scope={scope}", "prune.ratio=0.4", *base])
+    valid = fault.allowed.partition(": ")[2].replace(" ", "")
+    assert valid.split(",") == [f"{count / layers:.4g}" for count in range(1, removable + 1)]
+    assert faults(["-m", f"prune.scope={scope}", f"prune.ratio={valid}", *base]) == []
+
+
+def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_count() -> None:
+    unknown = ["model=qwen2_audio_7b", "model.encoder_layers=null"]
+    assert faults(unknown) == []
+    assert [fault.key for fault in faults(["prune.scope=both", *unknown])] == ["model.path"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["prune=greedy", "prune.seed=3"], "prune.seed=3: prune=greedy has no such key; its keys: ratio, scope, "
+         "metric"),
+        (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: prune=random has no such key; its keys: ratio, "
+         "scope, seed"),
+        (["prune=random", "prune.seed=null"], "prune.seed=None: is needed"),
+        (["prune.metric=comet"], "prune.metric=comet: must be 'bleu', 'chrf', 'chrf_pp' or 'loss'"),
+        (["prune=explicit"], "prune.layers=[]: the layers to remove are needed: prune.layers=[2,5], or of the encoder "
+         "prune.encoder_layers=[2]"),
+        (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot be removed: of 16 decoder "
+         "layers, 1 to 14 can"),
+        (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot be removed: of 6 encoder "
+         "layers, 1 to 4 can"),
+        (["prune=explicit", "prune.layers=[2,5]", "prune.ratio=0.5"], "prune.ratio=0.5: must be 0.125, that of the "
+         "layers named, or null, which means the same"),
+    ],
+)  # fmt: skip
+def test_setting_a_way_of_pruning_has_no_use_for_or_cannot_do_with_is_told(
+    arguments: list[str], told: str, base: list[str]
+) -> None:
+    assert [str(fault) for fault in faults([*arguments, *base])] == [told]
+
+
+def test_ratio_of_explicit_layers_follows_from_them(base: list[str]) -> None:
+    plan = planned(["prune=explicit", "prune.layers=[2,5]", *base])
+    assert plan.config.prune.ratio == 2 / 16
+    assert fields_of(plan, "importance")["decoder"] == (2, 5)
+
+
+def test_what_needs_no_data_takes_none(base: list[str]) -> None:
+    for arguments in (["prune=middle"], ["prune=random"], ["prune=explicit", "prune.layers=[2]"]):
+        assert fed_by(planned([*arguments, *base]), "importance") == {}
+
+
+def test_layers_are_chosen_on_the_selection_split_alone(base: list[str]) -> None:
+    for prune, stage in (("greedy", "importance.1"), ("block_influence", "similarity"), ("angular", "similarity")):
+        assert fed_by(planned([f"prune={prune}", *base]), stage) == {"model": "teacher", "data": "selection"}
+
+
+def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[str]) -> None:
+    plan = planned(["prune=interleaved", "prune.every=3", "prune.between.epochs=4", *base])
+    assert [fed_by(plan, f"importance.{n}")["model"] for n in range(1, 9)] == [
+        *["teacher"] * 3, *["between.1"] * 3, *["between.2"] * 2
+    ]  # fmt: skip
+    assert [fed_by(plan, f"prune.{n}")["ranking"] for n in (1, 2, 3)] == [
+        "importance.3",
+        "importance.6",
+        "importance.8",
+    ]
+    assert fed_by(plan, "heal")["model"] == "prune.3"
+    assert fields_of(plan, "between.1")["epochs"] == 4
+    assert "between.2" in plan.pipeline.needed()
+    assert "between.3" not in plan.pipeline.needed()
+
+
+def test_chain_asked_for_is_its_last_link(base: list[str]) -> None:
+    assert planned(["prune.ratio=0.25", "pipeline.outputs=[importance]", *base]).pipeline.outputs == ["importance.4"]
+
+
+def test_recipe_of_the_training_in_between_is_chosen_like_any_other(base: list[str]) -> None:
+    plan = planned(["prune=interleaved", "finetune@prune.between=qlora", *base])
+    assert (fields_of(plan, "between.1")["method"], fields_of(plan, "heal")["method"]) == ("qlora", "full")
+
+
 def test_unknown_key_of_a_stage_is_answered_with_the_nearest(base: list[str]) -> None:
     found = {fault.key: fault.allowed for fault in faults(["stages.heal.epoch=2", *base])}
     assert "did you mean 'epochs'" in found["stages.heal.epoch"]
@@ -321,19 +429,19 @@ def test_plus_sign_does_not_smuggle_an_unknown_key_in(base: list[str]) -> None:
 
 
 def commands() -> list[str]:
-    """Every ``python -m stc.run`` line in the bash fences of the README, continued lines joined."""
-    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    """Every ``python -m stc.run`` line in the bash fences of the pages, continued lines joined."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.exists())
     fences = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
     return [line for line in lines if re.search(r"\bpython3? -m stc\.run\b", line.partition("#")[0])]
 
 
-def test_readme_shows_commands() -> None:
-    assert commands()
+def test_pages_show_commands() -> None:
+    assert all("python -m stc.run" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
 @pytest.mark.parametrize("command", commands())
-def test_command_of_the_readme_is_valid(command: str, a_model: Path, base: list[str]) -> None:
+def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]) -> None:
     """A folder the reader is to have (``….from=`` or ``model.path=``) is stood in for; all else is as written."""
     words = shlex.split(command, comments=True)
     arguments = list(itertools.takewhile(lambda word: word not in SHELL, words[words.index("stc.run") + 1 :]))

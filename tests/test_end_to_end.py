@@ -153,6 +153,44 @@ def kill_at(stage: str, arguments: list[str]) -> list[str]:
     return stages_in(text)
 
 
+def test_a_sweep_over_ways_of_pruning_shares_the_teacher_and_what_it_translated(
+    undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    sweep = "prune=block_influence,angular,middle,random"
+    arguments = command(
+        tiny_model, data, undisturbed, sweep, "pipeline.outputs=[heal]", "tracking=none",
+        f"hydra.sweep.dir={tmp_path}", "-m",
+    )  # fmt: skip
+    done = start(arguments)
+    assert done.returncode == 0, done.stderr
+    began = stages_in(done.stderr)
+    assert set(began) <= {"similarity", "importance", "prune", "heal"}
+    assert (began.count("similarity"), began.count("importance")) == (1, 4)
+    removed = {tuple(sorted(result(undisturbed)["layers_removed"]))}
+    for number, method in enumerate(sweep.partition("=")[2].split(",")):
+        content = json.loads((tmp_path / str(number) / "result.json").read_text())
+        assert (content["prune_method"], len(content["layers_removed"])) == (method, 2)
+        removed.add(tuple(sorted(content["layers_removed"])))
+    assert began.count("prune") == began.count("heal") == len(removed) - 1  # equal sets of layers are healed once
+
+
+def test_rounds_with_training_in_between_go_on_from_the_first_round_without(
+    undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    arguments = command(
+        tiny_model, data, undisturbed, "prune=interleaved", "prune.between.warmup_steps=0", "pipeline.outputs=[heal]",
+        "tracking=none", f"hydra.run.dir={tmp_path}/out",
+    )  # fmt: skip
+    done = start(arguments)
+    assert done.returncode == 0, done.stderr
+    assert stages_in(done.stderr)[:3] == ["prune.1", "between.1", "importance.2"]
+    content = result(tmp_path)
+    assert content["layers_removed"][0] == result(undisturbed)["layers_removed"][0]
+    heal = next(stage["identity"] for stage in content["stages"] if stage["name"] == "heal")
+    config = json.loads((undisturbed / "store" / "model" / heal / "config.json").read_text())
+    assert config["text_config"]["num_hidden_layers"] == 4
+
+
 def test_a_stopped_run_is_marked_killed(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     arguments = command(tiny_model, data, tmp_path)
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

@@ -118,3 +118,43 @@ def test_list_of_an_input_is_labelled_in_order() -> None:
 )
 def test_list_that_the_labels_do_not_fit_is_told(labels: Any, key: str) -> None:
     assert faults({**COMPARE, "labels": labels})[0].key == f"stages.heal.{key}"
+
+
+PRUNE: dict[str, Any] = {"stage": "prune", "dtype": "float32", "inputs": {"model": "teacher", "ranking": "importance"}}
+ROUNDS: dict[str, dict[str, Any]] = {
+    "importance": {**IMPORTANCE, "chain": 5, "inputs": {"model": "teacher", "data": "selection"},
+                   "then": {"model": "between"}},
+    "prune": {**PRUNE, "chain": 5, "every": 2, "then": {"model": "between"}},
+    "between": {**HEAL, "chain": 5, "every": 2, "inputs": {"model": "prune", "train": "train"}},
+    "heal": {**HEAL, "inputs": {"model": "prune", "train": "train"}},
+}  # fmt: skip
+
+
+def test_chains_that_take_turns_are_fed_by_the_links_others_have_got_to() -> None:
+    graph = nodes(ROUNDS)
+    assert [graph[f"importance.{n}"].inputs["model"] for n in range(1, 6)] == [
+        "teacher", "teacher", "between.1", "between.1", "between.2"
+    ]  # fmt: skip
+    assert [dict(graph[f"prune.{n}"].inputs) for n in (1, 2, 3)] == [
+        {"model": "teacher", "ranking": "importance.2"},
+        {"model": "between.1", "ranking": "importance.4"},
+        {"model": "between.2", "ranking": "importance.5"},
+    ]
+    assert [graph[f"between.{n}"].inputs["model"] for n in (1, 2, 3)] == ["prune.1", "prune.2", "prune.3"]
+    assert graph["heal"].inputs["model"] == "prune.3"
+
+
+def test_chain_of_a_stage_that_takes_no_previous_one_is_not_fed_it() -> None:
+    assert all("previous" not in nodes(ROUNDS)[f"prune.{n}"].inputs for n in (1, 2, 3))
+
+
+def test_chain_a_folder_stands_in_for_is_that_folder_at_every_step(tmp_path: Path) -> None:
+    graph = nodes({**ROUNDS, "importance": {**ROUNDS["importance"], "from": str(tmp_path)}})
+    assert {graph[f"prune.{n}"].inputs["ranking"] for n in (1, 2, 3)} == {"importance.5"}
+
+
+@pytest.mark.parametrize("key", ["chain", "every", "then"])
+def test_chain_of_the_wrong_form_is_told(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        nodes({**ROUNDS, "prune": {**ROUNDS["prune"], key: "often"}})
+    assert [fault.key for fault in caught.value.faults] == [f"stages.prune.{key}"]

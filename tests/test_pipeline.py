@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stc.errors import ConfigError
+from stc.errors import ConfigError, InputError
 from stc.pipeline import Done, Evaluation, Hub, Node, Pipeline
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store
@@ -69,7 +69,7 @@ class Rank(Stage):
 
 
 class Cut(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"ranking": Takes(Kind.RANKING, by="layers_removed")}
+    TAKES: ClassVar[Mapping[str, Takes]] = {"ranking": Takes(Kind.RANKING, by=("layers_removed",))}
 
 
 class Collect(Source):
@@ -258,6 +258,15 @@ def test_input_that_a_stage_s_fields_do_not_go_with_is_refused_with_the_reason()
     with pytest.raises(ConfigError, match=r"stages\.b\.inputs\.model.*a number needs no model"):
         pipeline(picky, "b")
     pipeline([picky[0], node("b", Picky(label="b"), model="a")], "b")
+
+
+def test_ranking_that_does_not_say_which_layers_is_refused(evaluate: Evaluate, tmp_path: Path) -> None:
+    folder = tmp_path / "ranking"
+    folder.mkdir()
+    (folder / "ranking.json").write_text("[3, 1]")
+    cut = node("cut", Cut(label="cut"), ranking="given")
+    with pytest.raises(InputError, match=r"cut\.inputs\.ranking: the record of .* does not say layers_removed"):
+        evaluate([Node("given", Kind.RANKING, "from", source=folder), cut], "cut")
 
 
 def chain(length: int) -> list[Node]:

@@ -1,19 +1,80 @@
-"""Translating with each of many sets of decoder layers that differ in one: the inner loop of a greedy search."""
+"""Translating, or the loss, without each of many layers in turn: the inner loop of a greedy search."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from transformers.cache_utils import Cache
 
+from stc.data.manifest import Manifest
 from stc.decoding.cache import RoomyLayer, roomy_cache
-from stc.decoding.greedy import Encoded, Prompts, complete, padded_batches, run_layers
-from stc.models.surgery import only_layers
+from stc.decoding.forced import batches, heard, loss
+from stc.decoding.greedy import Encoded, Prompts, complete, decode, encode, padded_batches, run_layers
+from stc.models.architecture import Stack
+from stc.models.surgery import only_layers, without_layers
+from stc.stage import Context
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
+
+Places = Mapping[Stack, Collection[int]]
+"""Stack → layers, numbered as in the model."""
+
+
+def translations_without_each(
+    translator: Translator,
+    manifest: Manifest,
+    removed: Places,
+    candidates: Places,
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+) -> Iterator[tuple[Stack, int, list[str]]]:
+    """(stack, candidate, translations by the model without ``removed`` and the candidate), decoder first.
+
+    For all candidates of the decoder the audio is encoded once. Each of the encoder's hears it anew.
+    """
+    gone = removed["encoder"]
+    if candidates["decoder"]:
+        with without_layers(translator, [], encoder=gone):
+            encoded = encode(translator, manifest, batch_size=batch_size)
+        for layer, texts in translate_without_each(
+            translator,
+            encoded,
+            removed["decoder"],
+            candidates["decoder"],
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+        ):
+            yield "decoder", layer, texts
+    for layer in sorted(candidates["encoder"]):
+        with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
+            encoded = encode(translator, manifest, batch_size=batch_size)
+            texts = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens)
+        yield "encoder", layer, texts
+
+
+def loss_without_each(
+    translator: Translator, manifest: Manifest, removed: Places, candidates: Places, ctx: Context
+) -> Iterator[tuple[Stack, int, float]]:
+    """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
+
+    The loss is in nats a target token. What the encoder makes of the audio is shared as it is for translating.
+    """
+    forced = list(batches(translator, manifest, ctx))
+    if candidates["decoder"]:
+        with without_layers(translator, [], encoder=removed["encoder"]):
+            known = [heard(translator, batch) for batch in forced]
+        for layer in sorted(candidates["decoder"]):
+            with without_layers(translator, [*removed["decoder"], layer]):
+                found = loss(translator, known)
+            yield "decoder", layer, found
+    for layer in sorted(candidates["encoder"]):
+        with without_layers(translator, removed["decoder"], encoder=[*removed["encoder"], layer]):
+            found = loss(translator, forced)
+        yield "encoder", layer, found
 
 
 @torch.inference_mode()

@@ -82,7 +82,7 @@ class Measurement(_Record):
     """Size and speed of one system on one machine.
 
     Attributes:
-        decoder_layers: of the model's decoder.
+        decoder_layers: of the model's decoder, and ``encoder_layers``, of its encoder.
         parameters: logical parameters, whatever they are packed in.
         packed_elements: elements of the stored tensors, two 4-bit parameters in one.
         bytes_on_disk: of the safetensors files.
@@ -104,6 +104,7 @@ class Measurement(_Record):
     FILE: ClassVar[str] = "measurement.json"
 
     decoder_layers: int
+    encoder_layers: int
     parameters: int
     packed_elements: int
     bytes_on_disk: int

@@ -22,12 +22,12 @@ def side_by_side(
     """What is compared and how, and by label the quality of each system.
 
     Retention is a system's ``metric`` over that of the reference: the best, by that metric, of the systems with as
-    many decoder layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
+    many layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
     (:mod:`stc.metrics.significance`).
 
     Args:
         scores: by label; all of the same sentences, and by ``metric`` among others.
-        layers: decoder layers of each.
+        layers: how many each has, of decoder and encoder together.
     """
     most = max(layers[label] for label in scores)
     unpruned = [label for label in scores if layers[label] == most]

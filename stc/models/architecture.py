@@ -17,6 +17,18 @@ Part = Literal["encoder", "projector", "decoder", "embedding", "head"]
 """What a speech translation model consists of: audio encoder, the projector from its width to the decoder's, the
 decoder layers with their final norm, the token embedding and the language-modelling head."""
 
+Stack = Literal["decoder", "encoder"]
+"""The parts that are a stack of layers of one shape, of which some can be removed."""
+
+
+def ends(layers: int) -> frozenset[int]:
+    """The first and the last of a stack of ``layers``.
+
+    They lead into and out of the space the others work in. The method protects both of the decoder (Moslem, IWSLT
+    2025), and stc those of the encoder for the same reason.
+    """
+    return frozenset({0, layers - 1})
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -37,20 +49,32 @@ class Architecture(ABC):
     model_type: ClassVar[str]
     """As in config.json."""
 
+    encoder_pooling: ClassVar[int]
+    """How many positions of the encoder's layers become one of its output."""
+
     @abstractmethod
     def decoder_layers(self, config: Mapping[str, Any]) -> int:
         """How many decoder layers a parsed config.json describes."""
 
-    def protected_layers(self, layers: int) -> frozenset[int]:
-        """The decoder layers pruning leaves alone, of ``layers``: the first and the last.
+    @abstractmethod
+    def encoder_layers(self, config: Mapping[str, Any]) -> int:
+        """How many encoder layers a parsed config.json describes."""
 
-        They lead into and out of the decoder's space; the method protects both (Moslem, IWSLT 2025).
-        """
-        return frozenset({0, layers - 1})
+    def layers(self, config: Mapping[str, Any]) -> dict[Stack, int]:
+        """How many layers each stack of a parsed config.json has."""
+        return {"decoder": self.decoder_layers(config), "encoder": self.encoder_layers(config)}
+
+    def protected_layers(self, layers: int) -> frozenset[int]:
+        """The layers pruning leaves alone, of a stack of ``layers``."""
+        return ends(layers)
 
     @abstractmethod
     def set_decoder_layers(self, config: Any, kept: Sequence[int]) -> None:
         """Edit a transformers config in place so that it describes the decoder with only the layers ``kept``."""
+
+    @abstractmethod
+    def set_encoder_layers(self, config: Any, kept: Sequence[int]) -> None:
+        """Edit a transformers config in place so that it describes the encoder with only the layers ``kept``."""
 
     @abstractmethod
     def set_layer_index(self, layer: Any, index: int) -> None:
@@ -59,6 +83,10 @@ class Architecture(ABC):
     @abstractmethod
     def decoder(self, model: Any) -> Any:
         """The module whose ``layers`` (a ``ModuleList``) are the decoder layers, with the final ``norm`` after them."""
+
+    @abstractmethod
+    def encoder(self, model: Any) -> Any:
+        """The module whose ``layers`` (a ``ModuleList``) are the encoder layers."""
 
     @abstractmethod
     def parts(self, model: Any) -> dict[Part, list[str]]:

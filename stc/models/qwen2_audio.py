@@ -21,6 +21,7 @@ SOURCE_NAMES = {"en": "English"}
 
 # What transformers assumes where a config.json leaves it out, as the published one does.
 DEFAULT_DECODER_LAYERS = 32
+DEFAULT_ENCODER_LAYERS = 32
 
 # Frames after an utterance's last that the two convolutions still see: silence, which is not zero in log-mel.
 CONVOLVED = 2
@@ -36,20 +37,30 @@ STORED_PREFIXES = {
 
 class Qwen2Audio(Architecture):
     model_type = "qwen2_audio"
+    encoder_pooling = 2
 
     def decoder_layers(self, config: Mapping[str, Any]) -> int:
         return int((config.get("text_config") or {}).get("num_hidden_layers", DEFAULT_DECODER_LAYERS))
+
+    def encoder_layers(self, config: Mapping[str, Any]) -> int:
+        return int((config.get("audio_config") or {}).get("encoder_layers", DEFAULT_ENCODER_LAYERS))
 
     def set_decoder_layers(self, config: Any, kept: Sequence[int]) -> None:
         text = config.text_config
         text.layer_types = [text.layer_types[layer] for layer in kept]
         text.num_hidden_layers = len(kept)
 
+    def set_encoder_layers(self, config: Any, kept: Sequence[int]) -> None:
+        config.audio_config.encoder_layers = len(kept)
+
     def set_layer_index(self, layer: Any, index: int) -> None:
         layer.self_attn.layer_idx = index
 
     def decoder(self, model: Any) -> Any:
         return model.get_decoder()
+
+    def encoder(self, model: Any) -> Any:
+        return model.model.audio_tower
 
     def parts(self, model: Any) -> dict[Part, list[str]]:
         return {

@@ -1,8 +1,9 @@
-"""Taking decoder layers out of a model, and proving afterwards that the model is whole.
+"""Taking layers out of a model, and proving afterwards that the model is whole.
 
-Three things must change together: the layers and the place each one believes to have in the key-value cache,
-the number of layers in the config, and the config's list of layer types. With one left behind, a model still
-computes but fails with a cache, or saves what loads back as something else; hence the checks.
+In the decoder three things must change together: the layers and the place each one believes to have in the
+key-value cache, the number of layers in the config, and the config's list of layer types. With one left behind, a
+model still computes but fails with a cache, or saves what loads back as something else; hence the checks. In the
+encoder it is the layers and their number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stc.errors import ModelError
+from stc.models.architecture import Stack
 from stc.models.checkpoint import Translator, load
 from stc.models.weights import some
 from stc.quantization import stored_with
@@ -31,22 +33,31 @@ def drop_decoder_layers(translator: Translator, layers: Collection[int]) -> None
     Raises:
         ModelError: a layer does not exist or is protected.
     """
-    _refuse(translator, layers)
-    count = len(translator.architecture.decoder(translator.model).layers)
-    _keep(translator, [layer for layer in range(count) if layer not in layers])
+    _keep(translator, _others(translator, "decoder", layers))
+
+
+def drop_encoder_layers(translator: Translator, layers: Collection[int]) -> None:
+    """Remove encoder layers in place; as :func:`drop_decoder_layers`."""
+    _keep_encoder(translator, _others(translator, "encoder", layers))
 
 
 @contextmanager
-def without_layers(translator: Translator, layers: Collection[int]) -> Iterator[None]:
-    """The model without some of its decoder layers, for as long as the context lasts. No weight is copied.
+def without_layers(translator: Translator, layers: Collection[int], *, encoder: Collection[int] = ()) -> Iterator[None]:
+    """The model without some of its decoder and encoder layers, for as long as the context lasts. No weight is copied.
 
     Raises:
         ModelError: a layer does not exist or is protected.
     """
-    _refuse(translator, layers)
-    count = len(translator.architecture.decoder(translator.model).layers)
-    with only_layers(translator, [layer for layer in range(count) if layer not in layers]):
-        yield
+    kept = _others(translator, "encoder", encoder)
+    with only_layers(translator, _others(translator, "decoder", layers)):
+        tower, config = translator.architecture.encoder(translator.model), translator.model.config
+        every = tower.layers
+        try:
+            _keep_encoder(translator, kept)
+            yield
+        finally:
+            tower.layers = every
+            translator.architecture.set_encoder_layers(config, range(len(every)))
 
 
 @contextmanager
@@ -97,7 +108,8 @@ def check_cache(translator: Translator) -> None:
 
 
 def check_reload(translator: Translator, folder: Path) -> None:
-    """Load the folder a model was saved to, and compare it to the model: every weight and the logits, exactly.
+    """Load the folder a model was saved to, and compare it to the model, exactly: every weight, what the encoder
+    makes of a sound, and the logits.
 
     The weights in memory must be what bfloat16 can hold, as those of a model loaded from a folder are.
 
@@ -116,20 +128,25 @@ def check_reload(translator: Translator, folder: Path) -> None:
         raise ModelError(f"{folder} and the model saved there differ in having {some(names)}")
     if names := [name for name, tensor in memory.items() if not _same(tensor, saved[name])]:
         raise ModelError(f"{folder} has other weights than the model saved there: {some(names)}")
+    if not torch.equal(_heard(translator), _heard(reloaded)):
+        raise ModelError(f"{folder} hears something else than the model saved there, with equal weights")
     tokens = _check_tokens(model)
     if not torch.equal(_logits(model, tokens), _logits(reloaded.model, tokens)):
         raise ModelError(f"{folder} gives other logits than the model saved there, from equal weights")
 
 
-def _refuse(translator: Translator, layers: Collection[int]) -> None:
-    count = len(translator.architecture.decoder(translator.model).layers)
-    protected = translator.architecture.protected_layers(count)
+def _others(translator: Translator, stack: Stack, layers: Collection[int]) -> list[int]:
+    """The layers of a stack that stay without ``layers``, all of which must be ones that can go."""
+    family, model = translator.architecture, translator.model
+    count = len((family.decoder(model) if stack == "decoder" else family.encoder(model)).layers)
+    protected = family.protected_layers(count)
     allowed = [layer for layer in range(count) if layer not in protected]
     if wrong := sorted(set(layers) - set(allowed)):
         which = f"{allowed[0]} to {allowed[-1]}" if allowed else "none"
         raise ModelError(
-            f"decoder layer {', '.join(map(str, wrong))} cannot be removed: of {count} layers, {which} can"
+            f"{stack} layer {', '.join(map(str, wrong))} cannot be removed: of {count} layers, {which} can"
         )
+    return [layer for layer in range(count) if layer not in layers]
 
 
 def _keep(translator: Translator, kept: Sequence[int]) -> None:
@@ -137,6 +154,12 @@ def _keep(translator: Translator, kept: Sequence[int]) -> None:
     decoder.layers = nn.ModuleList([decoder.layers[index] for index in kept])
     _number(translator)
     translator.architecture.set_decoder_layers(translator.model.config, kept)
+
+
+def _keep_encoder(translator: Translator, kept: Sequence[int]) -> None:
+    tower = translator.architecture.encoder(translator.model)
+    tower.layers = nn.ModuleList([tower.layers[index] for index in kept])
+    translator.architecture.set_encoder_layers(translator.model.config, kept)
 
 
 def _number(translator: Translator) -> None:
@@ -154,6 +177,19 @@ def _check_tokens(model: Any) -> Tensor:
 def _logits(model: Any, tokens: Tensor) -> Tensor:
     logits: Tensor = model(input_ids=tokens, use_cache=False).logits
     return logits
+
+
+@torch.no_grad()
+def _heard(translator: Translator) -> Tensor:
+    """The encoder's states for a fixed sound as long as the window: (positions, encoder width)."""
+    extractor = translator.processor.feature_extractor
+    shape = (1, extractor.feature_size, extractor.nb_max_frames)
+    device = translator.model.device
+    batch = {
+        "input_features": torch.arange(shape[1] * shape[2], device=device).sin().reshape(shape),
+        "feature_attention_mask": torch.ones(shape[0], shape[2], dtype=torch.int64, device=device),
+    }
+    return translator.architecture.hear(translator.model, batch).states
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

@@ -44,7 +44,7 @@ class Compare(Stage):
 
         compared, quality = side_by_side(
             scores,
-            {label: measurement.decoder_layers for label, measurement in measurements.items()},
+            {label: one.decoder_layers + one.encoder_layers for label, one in measurements.items()},
             metric=self.metric,
             resamples=self.resamples,
             confidence=self.confidence,

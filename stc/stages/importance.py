@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
+from stc.metrics.selection import SelectionMetric, described, goodness
 from stc.models.options import Compute
+from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
-RANKING_FILE = "ranking.json"
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
 
 
 class Importance(Compute, Stage):
     """Leaves out each remaining layer in turn and removes the one whose absence scores best.
 
-    Layers are numbered as in the model taken, whose weights no round changes; ``previous`` is the round before,
-    and says which are gone already. Of equal scores the lowest layer is removed.
+    ``previous`` is the round before. Layers are numbered as in the model of the first round, whichever model this
+    one takes: the same, or one that has lost the first of the removed layers already and was trained since. Of
+    equal scores the lowest layer is removed, and one of the decoder before one of the encoder.
 
     A score is written to scratch as soon as it is known, so that a round which was interrupted repeats at most
     one candidate.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "model": Takes(Kind.MODEL),
         "data": Takes(Kind.MANIFEST),
@@ -36,79 +40,98 @@ class Importance(Compute, Stage):
     }
     GIVES: ClassVar[Kind] = Kind.RANKING
 
-    metric: Literal["chrf", "chrf_pp"]
+    scope: Scope = "decoder"
+    metric: SelectionMetric
     max_new_tokens: int = Field(ge=1, le=1024)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.metrics.text import signature
         from stc.models import architecture, read_config
 
         folder = inputs["model"].path
         config = read_config(folder)
-        family = architecture(config["model_type"])
-        layers = family.decoder_layers(config)
+        counts = architecture(config["model_type"]).layers(config)
         previous = inputs.get("previous")
-        removed = list(previous.facts["order"]) if previous else []
-        protected = family.protected_layers(layers)
-        candidates = [layer for layer in range(layers) if layer not in protected and layer not in removed]
+        before = (
+            Removal.from_facts(previous.facts)
+            if previous
+            else Removal({stack: counts[stack] for stack in stacks(self.scope)})
+        )
+        candidates = before.candidates()
         if not candidates:
             raise InputError(
-                f"no layer of {folder} is left to remove: of {layers}, {len(protected)} are protected and "
-                f"{len(removed)} removed"
+                f"no layer of {folder} is left to remove: of {dict(before.of)}, {len(before.order)} are removed and "
+                "the first and the last of each stack protected"
             )
         manifest = Manifest.load(inputs["data"].path)
-        scores = self._scores(folder, manifest, removed, candidates, ctx)
-        best = max(candidates, key=lambda layer: (scores[layer], -layer))
-        order = [*removed, best]
-        ranking = {
-            "metric": self.metric,
-            "signature": signature(self.metric, manifest.task.target_lang),
-            "candidates": [{"layer": layer, "score": scores[layer]} for layer in candidates],
-            "order": order,
-            "layers_removed": sorted(order),
-        }
-        (out_dir / RANKING_FILE).write_text(json.dumps(ranking, indent=1) + "\n", encoding="utf-8")
-        return {"order": order, "layers_removed": sorted(order), "layer": best, "score": scores[best]}
+        scores = self._scores(folder, manifest, before, candidates, before.places(counts, folder), ctx)
+        best = max(candidates, key=lambda layer: goodness(self.metric, scores[layer]))
+        facts = Removal(before.of, (*before.order, best)).save(
+            out_dir,
+            {
+                "metric": self.metric,
+                "signature": described(self.metric, manifest.task.target_lang),
+                "candidates": [{"stack": one[0], "layer": one[1], "score": scores[one]} for one in candidates],
+            },
+        )
+        return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}
 
     def _scores(
-        self, folder: Path, manifest: Manifest, removed: list[int], candidates: list[int], ctx: Context
-    ) -> dict[int, float]:
+        self,
+        folder: Path,
+        manifest: Manifest,
+        before: Removal,
+        candidates: list[Layer],
+        places: Mapping[Layer, int],
+        ctx: Context,
+    ) -> dict[Layer, float]:
         """The score without each candidate: from scratch where a run before this one got that far."""
-        from stc.decoding.greedy import encode
-        from stc.decoding.search import translate_without_each
-        from stc.metrics.text import score
         from stc.models.checkpoint import load
 
         journal = ctx.scratch / "candidates.jsonl"
         scores = _recover(journal)
-        missing = [layer for layer in candidates if layer not in scores]
+        missing = {(layer[0], places[layer]): layer for layer in candidates if layer not in scores}
         if not missing:
             return scores
+        removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
         translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        encoded = encode(translator, manifest, batch_size=ctx.decode_batch)
-        with ctx.progress(f"layer {len(removed) + 1}", total=len(missing), unit="candidate") as bar:
-            for layer, texts in translate_without_each(
-                translator,
-                encoded,
-                removed,
-                missing,
-                batch_size=ctx.decode_batch,
-                max_new_tokens=self.max_new_tokens,
-            ):
-                scores[layer] = score(self.metric, texts, manifest.targets, manifest.task.target_lang)
+        with ctx.progress(f"layer {len(before.order) + 1}", total=len(missing), unit="candidate") as bar:
+            for place, score in self._without_each(translator, manifest, removed, by_stack(missing), ctx):
+                stack, layer = missing[place]
+                scores[stack, layer] = score
                 with journal.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"layer": layer, "score": scores[layer]}) + "\n")
+                    file.write(json.dumps({"stack": stack, "layer": layer, "score": score}) + "\n")
                     file.flush()
                     os.fsync(file.fileno())
-                ctx.log({"score_without_layer": scores[layer]}, step=layer)
+                ctx.log({f"score_without_{stack}_layer": score}, step=layer)
                 bar.update(1)
         return scores
 
+    def _without_each(
+        self, translator: Translator, manifest: Manifest, removed: Any, candidates: Any, ctx: Context
+    ) -> Iterator[tuple[Layer, float]]:
+        """(candidate, score) with layers numbered as in the model."""
+        from stc.decoding.search import loss_without_each, translations_without_each
+        from stc.metrics.text import score
 
-def _recover(journal: Path) -> dict[int, float]:
+        if self.metric == "loss":
+            for stack, layer, loss in loss_without_each(translator, manifest, removed, candidates, ctx):
+                yield (stack, layer), loss
+            return
+        for stack, layer, texts in translations_without_each(
+            translator,
+            manifest,
+            removed,
+            candidates,
+            batch_size=ctx.decode_batch,
+            max_new_tokens=self.max_new_tokens,
+        ):
+            yield (stack, layer), score(self.metric, texts, manifest.targets, manifest.task.target_lang)
+
+
+def _recover(journal: Path) -> dict[Layer, float]:
     """Scores of an interrupted round. Its last line may be torn; it is cut off, so that appending is safe."""
     if not journal.exists():
         return {}
     whole = [line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     journal.write_bytes(b"".join(whole))
-    return {entry["layer"]: entry["score"] for entry in map(json.loads, whole)}
+    return {(entry["stack"], entry["layer"]): entry["score"] for entry in map(json.loads, whole)}

@@ -24,7 +24,7 @@ class Measure(Compute, Stage):
     Facts: the measurement, without the machine.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.MEASUREMENT
 
@@ -56,8 +56,10 @@ class Measure(Compute, Stage):
             threads=torch.get_num_threads(),
         )
         counts = count_parameters(model)
+        family = architecture(config["model_type"])
         measurement = Measurement(
-            decoder_layers=architecture(config["model_type"]).decoder_layers(config),
+            decoder_layers=family.decoder_layers(config),
+            encoder_layers=family.encoder_layers(config),
             parameters=counts.parameters,
             packed_elements=counts.packed_elements,
             bytes_on_disk=bytes_on_disk(model),

@@ -1,4 +1,4 @@
-"""Take the decoder layers of a ranking out of a model."""
+"""Take the layers of a ranking out of a model."""
 
 from __future__ import annotations
 
@@ -7,36 +7,51 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.models.options import Compute
+from stc.models.removal import Removal, by_stack
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class Prune(Compute, Stage):
-    """``ranking`` says which layers: the ``layers_removed`` of its facts. The rest of the model stays as it is.
+    """``ranking`` says which layers. The rest of the model stays as it is.
+
+    A model that has fewer layers than the ranking is of has lost the first of the removed ones already. The facts
+    say all that are gone, numbered as in the ranking.
 
     The precision and attention are those of the checks; the weights pass through unchanged.
     """
 
-    VERSION = 1
+    VERSION = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "model": Takes(Kind.MODEL),
-        "ranking": Takes(Kind.RANKING, by="layers_removed"),
+        "ranking": Takes(Kind.RANKING, by=("layers_removed", "encoder_layers_removed")),
     }
     GIVES = Kind.MODEL
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.models import read_config
+        from stc.models import architecture, read_config
         from stc.models.checkpoint import load, save
         from stc.models.counting import count_parameters
-        from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
+        from stc.models.surgery import check_cache, check_reload, drop_decoder_layers, drop_encoder_layers
 
-        removed = sorted(inputs["ranking"].facts["layers_removed"])
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        drop_decoder_layers(translator, removed)
+        folder = inputs["model"].path
+        config = read_config(folder)
+        family = architecture(config["model_type"])
+        facts = inputs["ranking"].facts
+        removal = Removal.from_facts(facts)
+        places = removal.places(family.layers(config), folder)
+        removed = by_stack((layer[0], places[layer]) for layer in removal.order if layer in places)
+
+        translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        drop_decoder_layers(translator, removed["decoder"])
+        drop_encoder_layers(translator, removed["encoder"])
         check_cache(translator)
         save(translator, out_dir)
         check_reload(translator, out_dir)
+        pruned = read_config(out_dir)
         return {
-            "decoder_layers": translator.architecture.decoder_layers(read_config(out_dir)),
-            "layers_removed": removed,
+            "decoder_layers": family.decoder_layers(pruned),
+            "encoder_layers": family.encoder_layers(pruned),
+            "layers_removed": facts["layers_removed"],
+            "encoder_layers_removed": facts["encoder_layers_removed"],
             "parameters": count_parameters(out_dir).parameters,
         }

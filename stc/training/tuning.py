@@ -123,7 +123,7 @@ def refuse_quantized(model: Artifact) -> None:
 
 def handed_on(model: Artifact) -> dict[str, Any]:
     """The facts of a model that hold for what is made of it by training."""
-    return {key: model.facts[key] for key in ("layers_removed",) if key in model.facts}
+    return {key: model.facts[key] for key in ("layers_removed", "encoder_layers_removed") if key in model.facts}
 
 
 def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:

@@ -6,7 +6,7 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import decode, encode
-from stc.decoding.search import translate_without_each
+from stc.decoding.search import Places, translate_without_each, translations_without_each
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 
@@ -40,6 +40,22 @@ def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Transla
         pass
     handle.remove()
     assert [positions for positions in prompts if positions > 1] == [max(map(len, encoded.embeddings))]
+
+
+def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
+    planted_model: Path, tiny_manifest: Path
+) -> None:
+    planted = load(planted_model, device="cpu", dtype="float32")
+    manifest = Manifest.load(tiny_manifest)
+    settings = {"batch_size": 8, "max_new_tokens": 16}
+    removed: Places = {"decoder": [4], "encoder": [3]}
+    candidates: Places = {"decoder": [1, 3], "encoder": [1]}
+    found = list(translations_without_each(planted, manifest, removed, candidates, **settings))
+    assert [(stack, layer) for stack, layer, _ in found] == [("decoder", 1), ("decoder", 3), ("encoder", 1)]
+    for stack, layer, texts in found:
+        gone = {**removed, stack: [*removed[stack], layer]}
+        with without_layers(planted, gone["decoder"], encoder=gone["encoder"]):
+            assert texts == decode(planted, encode(planted, manifest, batch_size=4), **settings)
 
 
 def test_the_model_is_whole_afterwards(translator: Translator, tiny_manifest: Path) -> None:

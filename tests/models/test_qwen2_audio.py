@@ -121,6 +121,8 @@ def test_layers_of_a_config_with_and_without_the_field(tiny_model: Path) -> None
     family = architecture("qwen2_audio")
     assert family.decoder_layers(read_config(tiny_model)) == 6
     assert family.decoder_layers({"text_config": {"vocab_size": 156032}}) == 32
+    assert family.layers(read_config(tiny_model)) == {"decoder": 6, "encoder": 2}
+    assert family.encoder_layers({}) == 32
 
 
 def test_published_shape_has_the_published_number_of_parameters() -> None:

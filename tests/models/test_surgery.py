@@ -1,14 +1,17 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from stc.errors import ModelError
 from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import check_cache, check_reload, drop_decoder_layers, without_layers
+from stc.models.surgery import check_cache, check_reload, drop_decoder_layers, drop_encoder_layers, without_layers
 
 PlainLogits = Callable[[Path, str], torch.Tensor]
 
@@ -16,6 +19,33 @@ PlainLogits = Callable[[Path, str], torch.Tensor]
 def logits(translator: Translator) -> torch.Tensor:
     with torch.no_grad():
         return translator.model(input_ids=torch.arange(1, 30)[None]).logits
+
+
+PLAIN_AUDIO = """
+import sys
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+folder = sys.argv[1] + "/pruned"
+model = Qwen2AudioForConditionalGeneration.from_pretrained(folder, dtype="float32")
+audio = np.random.default_rng(0).standard_normal(20000).astype("float32")
+text = "<|audio_bos|><|AUDIO|><|audio_eos|>\\nTranslate"
+batch = AutoProcessor.from_pretrained(folder)(text=text, audio=[audio], sampling_rate=16000, return_tensors="pt")
+with torch.no_grad():
+    save_file({"logits": model(**batch).logits}, sys.argv[1] + "/out.safetensors")
+save_file({name: tensor.contiguous() for name, tensor in batch.items()}, sys.argv[1] + "/inputs.safetensors")
+assert not [name for name in sys.modules if name.split(".")[0] == "stc"]
+"""
+
+
+def heard(translator: Translator) -> torch.Tensor:
+    batch = {
+        "input_features": torch.arange(40 * 200).sin().reshape(1, 40, 200),
+        "feature_attention_mask": torch.ones(1, 200, dtype=torch.int64),
+    }
+    with torch.no_grad():
+        return translator.architecture.hear(translator.model, batch).states
 
 
 @pytest.fixture
@@ -124,6 +154,62 @@ def test_without_layers_restores_everything_after_an_error(translator: Translato
     assert json.dumps(model.config.to_dict()) == config
     assert torch.equal(logits(translator), before)
     check_cache(translator)
+
+
+def test_without_encoder_layers_equals_dropping_them_and_restores_them(planted_model: Path) -> None:
+    translator = load(planted_model, device="cpu", dtype="float32")
+    config, before = json.dumps(translator.model.config.to_dict()), heard(translator)
+    dropped = load(planted_model, device="cpu", dtype="float32")
+    drop_encoder_layers(dropped, [1, 3])
+    with without_layers(translator, [2], encoder=[1, 3]):
+        assert translator.model.config.audio_config.encoder_layers == 3
+        assert torch.equal(heard(translator), heard(dropped))
+        assert not torch.equal(heard(translator), before)
+    assert json.dumps(translator.model.config.to_dict()) == config
+    assert torch.equal(heard(translator), before)
+
+
+def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
+    planted_model: Path, tmp_path: Path
+) -> None:
+    translator = load(planted_model, device="cpu", dtype="float32")
+    drop_encoder_layers(translator, [1, 2])
+    drop_decoder_layers(translator, [2])
+    check_cache(translator)
+    save(translator, tmp_path / "pruned")
+    check_reload(translator, tmp_path / "pruned")
+    subprocess.run([sys.executable, "-I", "-c", PLAIN_AUDIO, str(tmp_path)], check=True)
+    batch, expected = load_file(tmp_path / "inputs.safetensors"), load_file(tmp_path / "out.safetensors")["logits"]
+    with torch.no_grad():
+        sound = translator.architecture.hear(translator.model, batch)
+        embeds = translator.architecture.embed(translator.model, batch["input_ids"], sound)
+        found = translator.model(inputs_embeds=embeds).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [0, 4, 5, -1])
+def test_protected_and_absent_encoder_layers_are_refused(planted_model: Path, layer: int) -> None:
+    translator = load(planted_model, device="cpu", dtype="float32")
+    with pytest.raises(ModelError, match=rf"encoder layer {layer} cannot be removed: of 5 layers, 1 to 3 can"):
+        drop_encoder_layers(translator, [2, layer])
+    assert len(translator.model.model.audio_tower.layers) == 5
+
+
+def test_number_of_encoder_layers_left_behind_is_caught(planted_model: Path, tmp_path: Path) -> None:
+    translator = load(planted_model, device="cpu", dtype="float32")
+    drop_encoder_layers(translator, [1])
+    translator.model.config.audio_config.encoder_layers = 5
+    save(translator, tmp_path / "pruned")
+    with pytest.raises(ModelError, match=r"layers\.4\."):
+        check_reload(translator, tmp_path / "pruned")
+
+
+def test_an_encoder_that_computes_something_else_is_caught(planted_model: Path, tmp_path: Path) -> None:
+    translator = load(planted_model, device="cpu", dtype="float32")
+    save(translator, tmp_path / "saved")
+    translator.model.model.audio_tower.layers[1].activation_fn = torch.nn.ReLU()
+    with pytest.raises(ModelError, match="hears something else"):
+        check_reload(translator, tmp_path / "saved")
 
 
 def test_without_layers_copies_no_weight(translator: Translator) -> None:

@@ -24,7 +24,10 @@ STAGE = Compare(metric="chrf_pp", resamples=50, confidence=0.95, seed=0)
 
 
 def make_inputs(
-    folder: Path, made: Mapping[str, tuple[int, list[str]]], metrics: tuple[str, ...] = ("bleu", "chrf_pp")
+    folder: Path,
+    made: Mapping[str, tuple[int, list[str]]],
+    metrics: tuple[str, ...] = ("bleu", "chrf_pp"),
+    encoder_layers: Mapping[str, int] | None = None,
 ) -> dict[str, dict[str, Artifact]]:
     """Artifacts of systems given as label → (decoder layers, hypotheses)."""
     inputs: dict[str, dict[str, Artifact]] = {"scores": {}, "measurements": {}, "models": {}}
@@ -46,6 +49,7 @@ def make_inputs(
         (inputs["scores"][label].path / "references.txt").write_text(references, encoding="utf-8")
         Measurement(
             decoder_layers=layers,
+            encoder_layers=(encoder_layers or {}).get(label, 4),
             parameters=layers * 10**6,
             packed_elements=layers * 10**6,
             bytes_on_disk=layers * 2 * 10**6,
@@ -87,6 +91,12 @@ def test_reference_is_the_best_unpruned_system(tmp_path: Path, ctx: Context) -> 
     assert rows["base"]["retention"] < 1 < rows["pruned"]["retention"]
     low, high = rows["base"]["retention_ci"]
     assert low <= rows["base"]["retention"] <= high
+
+
+def test_system_whose_encoder_was_pruned_is_no_unpruned_one(tmp_path: Path, ctx: Context) -> None:
+    made = {"teacher": (12, FAIR), "pruned": (12, GOOD)}
+    inputs = make_inputs(tmp_path, made, encoder_layers={"pruned": 2})
+    assert run(inputs, tmp_path, ctx)["reference"] == "teacher"
 
 
 def test_rows_keep_the_order_of_the_scores(tmp_path: Path, ctx: Context) -> None:

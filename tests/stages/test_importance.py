@@ -3,19 +3,24 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stc.data.manifest import Manifest
+from stc.decoding.forced import batches, loss
 from stc.decoding.greedy import translate
 from stc.errors import InputError
 from stc.metrics.text import score
-from stc.models.checkpoint import load
-from stc.models.surgery import drop_decoder_layers
+from stc.models.architecture import Stack
+from stc.models.checkpoint import load, save
+from stc.models.removal import Layer
+from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
 from stc.stage import Artifact, Context, Kind
 from stc.stages.importance import Importance
 
-STAGE = Importance(metric="chrf", dtype="float32", max_new_tokens=12)
+TOKENS = 20
+STAGE = Importance(metric="chrf", dtype="float32", max_new_tokens=TOKENS)
 
 
 @pytest.fixture
@@ -26,24 +31,38 @@ def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
     }
 
 
-def run(inputs: dict[str, Artifact], out: Path, ctx: Context) -> Artifact:
+@pytest.fixture
+def planted(planted_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
+    return {
+        "model": Artifact(Kind.MODEL, planted_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+
+
+def run(inputs: dict[str, Artifact], out: Path, ctx: Context, **fields: Any) -> Artifact:
     out.mkdir()
-    facts = STAGE.run(inputs, out, ctx)
+    ctx.scratch.mkdir(exist_ok=True)
+    facts = STAGE.model_copy(update=fields).run(inputs, out, ctx)
     assert json.loads((out / "ranking.json").read_text())["order"] == facts["order"]
     return Artifact(Kind.RANKING, out, "ranking", facts)
 
 
-def candidates(ranking: Artifact) -> dict[int, float]:
+def scored(ranking: Artifact) -> dict[Layer, float]:
     found = json.loads((ranking.path / "ranking.json").read_text())["candidates"]
-    return {candidate["layer"]: candidate["score"] for candidate in found}
+    return {(candidate["stack"], candidate["layer"]): candidate["score"] for candidate in found}
 
 
-def score_without(inputs: dict[str, Artifact], layers: list[int]) -> float:
+def candidates(ranking: Artifact, stack: Stack = "decoder") -> dict[int, float]:
+    return {layer: score for (of, layer), score in scored(ranking).items() if of == stack}
+
+
+def score_without(inputs: dict[str, Artifact], layers: list[int], encoder: list[int] | None = None) -> float:
     """What a model really pruned scores, from its own encoding of the audio."""
     manifest = Manifest.load(inputs["data"].path)
     pruned = load(inputs["model"].path, device="cpu", dtype="float32")
     drop_decoder_layers(pruned, layers)
-    texts = translate(pruned, manifest, batch_size=4, max_new_tokens=12)
+    drop_encoder_layers(pruned, encoder or [])
+    texts = translate(pruned, manifest, batch_size=4, max_new_tokens=TOKENS)
     return score("chrf", texts, manifest.targets, "de")
 
 
@@ -56,11 +75,39 @@ def test_candidates_score_what_the_pruned_model_scores(
     assert ranking.facts["score"] == max(candidates(ranking).values()) == candidates(ranking)[best]
 
 
+def test_candidates_of_the_encoder_are_heard_anew(planted: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+    ranking = run(planted, tmp_path / "one", ctx, scope="encoder")
+    assert scored(ranking).keys() == {("encoder", layer) for layer in (1, 2, 3)}
+    assert candidates(ranking, "encoder") == {layer: score_without(planted, [], [layer]) for layer in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("metric", ["chrf", "chrf_pp", "bleu", "loss"])
+def test_every_metric_removes_the_layers_that_do_nothing_first(
+    metric: str, planted: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    first = run(planted, tmp_path / "one", ctx, metric=metric, scope="both")
+    again = replace(ctx, scratch=tmp_path / "scratch2")
+    second = run(planted | {"previous": first}, tmp_path / "two", again, metric=metric, scope="both")
+    assert (first.facts["layers_removed"], first.facts["encoder_layers_removed"]) == ([3], [])
+    assert (second.facts["layers_removed"], second.facts["encoder_layers_removed"]) == ([3], [2])
+
+
+def test_of_losses_the_lowest_is_best_and_each_that_of_the_pruned_model(
+    planted: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    ranking = run(planted, tmp_path / "one", ctx, metric="loss", scope="both")
+    assert ranking.facts["score"] == min(scored(ranking).values()) < max(scored(ranking).values())
+    for stack, drop in (("decoder", drop_decoder_layers), ("encoder", drop_encoder_layers)):
+        pruned = load(planted["model"].path, device="cpu", dtype="float32")
+        drop(pruned, [1])
+        expected = loss(pruned, batches(pruned, Manifest.load(planted["data"].path), ctx))
+        assert scored(ranking)[stack, 1] == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_second_round_goes_on_from_the_first_in_the_models_numbering(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     first = run(inputs, tmp_path / "one", ctx)
-    (tmp_path / "scratch2").mkdir()
     second = run(inputs | {"previous": first}, tmp_path / "two", replace(ctx, scratch=tmp_path / "scratch2"))
     gone = first.facts["layer"]
     assert candidates(second) == {
@@ -70,6 +117,29 @@ def test_a_second_round_goes_on_from_the_first_in_the_models_numbering(
     assert second.facts["layers_removed"] == sorted(second.facts["order"])
 
 
+def test_a_round_on_a_model_that_lost_layers_already_numbers_them_as_the_first_did(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    removed = {"layers": {"decoder": 6}, "order": [3, 1], "encoder_order": []}
+    previous = Artifact(Kind.RANKING, tmp_path, "previous", removed)
+    whole = run(inputs | {"previous": previous}, tmp_path / "whole", ctx)
+    for lost in ([3], [3, 1]):
+        pruned = load(inputs["model"].path, device="cpu", dtype="float32")
+        drop_decoder_layers(pruned, lost)
+        folder = tmp_path / f"without{len(lost)}"
+        save(pruned, folder)
+        models = inputs | {"model": Artifact(Kind.MODEL, folder, "pruned"), "previous": previous}
+        after = run(models, tmp_path / f"after{len(lost)}", replace(ctx, scratch=tmp_path / f"scratch{len(lost)}"))
+        assert (after.facts, candidates(after)) == (whole.facts, candidates(whole))
+
+
+def test_a_model_that_is_not_the_rankings_is_refused(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+    removed = {"layers": {"decoder": 9}, "order": [3, 1], "encoder_order": []}
+    previous = Artifact(Kind.RANKING, tmp_path, "previous", removed)
+    with pytest.raises(InputError, match="has 6 decoder layers; the ranking is of 9, and 2 of them"):
+        run(inputs | {"previous": previous}, tmp_path / "out", ctx)
+
+
 def test_an_interrupted_round_keeps_its_scores_and_ignores_a_torn_line(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
@@ -77,19 +147,23 @@ def test_an_interrupted_round_keeps_its_scores_and_ignores_a_torn_line(
     scratch = tmp_path / "interrupted"
     scratch.mkdir()
     journal = scratch / "candidates.jsonl"
-    journal.write_text('{"layer": 1, "score": 99.5}\n{"layer": 2, "sco')
+    journal.write_text('{"stack": "decoder", "layer": 1, "score": 99.5}\n{"stack": "decoder", "layer": 2, "sco')
     resumed = run(inputs, tmp_path / "resumed", replace(ctx, scratch=scratch))
     assert candidates(resumed) == undisturbed | {1: 99.5}
     assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()] == [1, 2, 3, 4]
 
 
-def test_of_equal_scores_the_lowest_layer_is_removed(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
-    lines = [json.dumps({"layer": layer, "score": 7.0 if layer > 1 else 6.0}) + "\n" for layer in (1, 2, 3, 4)]
+@pytest.mark.parametrize(("metric", "best"), [("chrf", 2), ("loss", 1)])
+def test_of_equal_scores_the_lowest_layer_is_removed(
+    metric: str, best: int, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    scores = {1: 6.0, 2: 7.0, 3: 7.0, 4: 6.0}
+    lines = [json.dumps({"stack": "decoder", "layer": layer, "score": one}) + "\n" for layer, one in scores.items()]
     (ctx.scratch / "candidates.jsonl").write_text("".join(lines))
-    assert run(inputs, tmp_path / "out", ctx).facts["layer"] == 2
+    assert run(inputs, tmp_path / "out", ctx, metric=metric).facts["layer"] == best
 
 
 def test_nothing_left_to_remove_is_refused(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
-    previous = Artifact(Kind.RANKING, tmp_path, "previous", {"order": [2, 1, 3, 4]})
-    with pytest.raises(InputError, match="of 6, 2 are protected and 4 removed"):
-        run(inputs | {"previous": previous}, tmp_path / "out", ctx)
+    removed = {"layers": {"decoder": 6}, "order": [2, 1, 3, 4], "encoder_order": []}
+    with pytest.raises(InputError, match="4 are removed and the first and the last"):
+        run(inputs | {"previous": Artifact(Kind.RANKING, tmp_path, "previous", removed)}, tmp_path / "out", ctx)

@@ -1,0 +1,29 @@
+"""The layers a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stc.errors import InputError
+from stc.models.removal import Counts, Layer, Removal, unremovable
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class ExplicitLayers(Counts, Stage):
+    """``decoder`` and ``encoder`` name layers, counted from 0."""
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    decoder: tuple[int, ...] = ()
+    encoder: tuple[int, ...] = ()
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        order: list[Layer] = [("decoder", layer) for layer in self.decoder]
+        order += [("encoder", layer) for layer in self.encoder]
+        if faults := unremovable(order, self.of):
+            raise InputError("; ".join(faults.values()))
+        return Removal(self.of, tuple(order)).save(out_dir, {"method": "explicit"})

@@ -1,0 +1,68 @@
+"""Choose layers by how little they change what passes through them, all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from stc.errors import InputError
+from stc.models.architecture import Stack
+from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.stages.similarity import SIMILARITY_FILE
+
+
+class OneShot(Stage):
+    """``layers`` of the scope.
+
+    Attributes:
+        method: ``block_influence`` removes those of lowest influence, whichever stack they are of (ShortGPT, Men
+            et al. 2024, arXiv 2403.03853). ``angular`` removes the block whose input and output are at the
+            smallest angle (Gromov et al. 2024, arXiv 2403.17887, section 3); of two stacks, a block of each. Of
+            equals the lowest goes.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"similarity": Takes(Kind.SIMILARITY)}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    method: Literal["block_influence", "angular"]
+    scope: Scope = "decoder"
+    layers: int = Field(ge=1)
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        folder = inputs["similarity"].path
+        found = json.loads((folder / SIMILARITY_FILE).read_text(encoding="utf-8"))
+        of = {stack: len(found[stack]["influence"]) for stack in stacks(self.scope)}
+        if self.layers > len(removable(of)):
+            raise InputError(f"layers={self.layers}: of {of}, {len(removable(of))} layers can be removed")
+        order, how = self._lowest(found, of) if self.method == "block_influence" else self._blocks(found, of)
+        return Removal(of, tuple(order)).save(out_dir, {"method": self.method, **how})
+
+    def _lowest(self, found: Mapping[str, Any], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+        influence: dict[Layer, float] = {(stack, at): found[stack]["influence"][at] for stack, at in removable(of)}
+        candidates = [
+            {"stack": stack, "layer": layer, "influence": value} for (stack, layer), value in influence.items()
+        ]
+        return sorted(influence, key=lambda layer: influence[layer])[: self.layers], {"candidates": candidates}
+
+    def _blocks(self, found: Mapping[str, Any], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+        order: list[Layer] = []
+        candidates: list[dict[str, Any]] = []
+        for stack, layers in share_out(self.layers, of).items():
+            if not layers:
+                continue
+            room = [layer for of_stack, layer in removable(of) if of_stack == stack]
+            starts = room[: len(room) - layers + 1]
+            distance = {start: found[stack]["angular"][start][layers - 1] for start in starts}
+            first = min(starts, key=lambda start: distance[start])
+            order += [(stack, layer) for layer in range(first, first + layers)]
+            candidates += [
+                {"stack": stack, "first": start, "layers": layers, "distance": value}
+                for start, value in distance.items()
+            ]
+        return order, {"candidates": candidates}

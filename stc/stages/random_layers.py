@@ -1,0 +1,34 @@
+"""Layers drawn at random: what any method of choosing them has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stc.errors import InputError
+from stc.models.removal import Counts, Removal, removable
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class RandomLayers(Counts, Stage):
+    """``layers`` of the stacks, each as likely as any other. With one seed, fewer are the first of more."""
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    layers: int = Field(ge=1)
+    seed: int = Field(ge=0, lt=2**32)
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        candidates = removable(self.of)
+        if self.layers > len(candidates):
+            raise InputError(f"layers={self.layers}: of {self.of}, {len(candidates)} layers can be removed")
+        random = Random(self.seed)
+        # Of the module's functions only random() is the same in every version of Python.
+        drawn = sorted(candidates, key=lambda layer: random.random())
+        return Removal(self.of, tuple(drawn[: self.layers])).save(out_dir, {"method": "random", "seed": self.seed})

@@ -1,0 +1,42 @@
+"""How much each layer, and each block of layers, changes what passes through: what one-shot pruning goes by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stc.data.manifest import Manifest
+from stc.models.architecture import Stack
+from stc.models.options import Compute
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+SIMILARITY_FILE = "similarity.json"
+
+
+class Similarity(Compute, Stage):
+    """One pass over ``data`` with its own targets (teacher-forced), through encoder and decoder.
+
+    Writes similarity.json: for each stack ``influence`` by layer, and ``angular`` by first layer and length of a
+    block (:class:`stc.decoding.forced.Similarity`). Every one-shot method and every ratio is answered from it.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.SIMILARITY
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.decoding.forced import batches, similarities
+        from stc.models.checkpoint import load
+
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        found: Mapping[Stack, Any] = {}
+        with ctx.progress("similarity", total=-(-len(manifest) // ctx.train_micro_batch), unit="batch") as bar:
+            for so_far in similarities(translator, batches(translator, manifest, ctx)):
+                found = so_far
+                bar.update(1)
+        means = {stack: sums.means() for stack, sums in found.items()}
+        (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")
+        return {"layers": {stack: len(mean["influence"]) for stack, mean in means.items()}}
