@@ -18,7 +18,7 @@ from stc.metrics.text import METRICS
 from stc.stage import Artifact
 
 COMPARISON_FILE = "comparison.json"
-_NONE = "–"
+NONE = "–"
 
 
 def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
@@ -55,54 +55,85 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+Row = Mapping[str, Any]
+
+
 @dataclass(frozen=True)
-class _Column:
-    """A column: its title in two lines, and what of a system it shows."""
+class Column:
+    """A column: its title in two lines, and what of a row it shows."""
 
     title: tuple[str, str]
-    show: Callable[[Mapping[str, Any]], str]
+    show: Callable[[Row], str]
     left: bool = False  # aligned
 
 
-def _metric(name: str) -> _Column:
-    def show(system: Mapping[str, Any]) -> str:
-        return _NONE if system[name] is None else f"{system[name]:.1f}"
+def text(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """A table for a terminal, its titles included, by line."""
+    cells = [[column.show(row) for column in columns] for row in rows]
+    titles = [[column.title[line] for column in columns] for line in range(2)]
+    widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
+    rule = "  ".join("─" * width for width in widths)
+    head, body = ([_line(columns, row, widths) for row in part] for part in (titles, cells))
+    return [*filter(None, head), rule, *body]
 
-    return _Column(("", METRICS[name]), show)
+
+def marked(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """The same table in Markdown, by line."""
+    titles = [" ".join(filter(None, column.title)) for column in columns]
+    rules = ["---" if column.left else "---:" for column in columns]
+    cells = [[column.show(row).replace("|", "\\|") for column in columns] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
 
 
+def _metric(name: str) -> Column:
+    def show(system: Row) -> str:
+        return NONE if system[name] is None else f"{system[name]:.1f}"
+
+    return Column(("", METRICS[name]), show)
+
+
+SYSTEM = Column(("", "system"), lambda row: str(row["name"]), left=True)
+SIZES = (
+    Column(("decoder", "layers"), lambda row: str(row["layers"])),
+    Column(("", "parameters"), lambda row: quantity(row["params"])),
+    Column(("packed", "elements"), lambda row: quantity(row["packed_elements"])),
+    Column(("bytes", "on disk"), lambda row: size(row["bytes_on_disk"])),
+)
 _COLUMNS = (
-    _Column(("", "system"), lambda system: str(system["name"]), left=True),
-    _Column(("decoder", "layers"), lambda system: str(system["layers"])),
-    _Column(("", "parameters"), lambda system: quantity(system["params"])),
-    _Column(("packed", "elements"), lambda system: quantity(system["packed_elements"])),
-    _Column(("bytes", "on disk"), lambda system: size(system["bytes_on_disk"])),
+    SYSTEM,
+    *SIZES,
     *map(_metric, METRICS),
-    _Column(("", "retention"), lambda system: _percent(system["retention"], " %")),
-    _Column(("", "interval"), lambda system: _interval(system)),
-    _Column(("real-time", "factor"), lambda system: f"{system['rtf']:.3g}"),
-    _Column(("peak", "memory"), lambda system: size(system["peak_memory_bytes"])),
+    Column(("", "retention"), lambda row: _percent(row["retention"], " %")),
+    Column(("", "interval"), lambda row: _retention_interval(row)),
+    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}"),
+    Column(("peak", "memory"), lambda row: size(row["peak_memory_bytes"])),
+)
+_TESTS = (
+    SYSTEM,
+    Column(("", "against"), lambda row: row["against"], left=True),
+    Column(("", "difference"), lambda row: signed(row["value"])),
+    Column(("", "interval"), lambda row: " to ".join(map(signed, row["interval"]))),
+    Column(("p, approximate", "randomization"), lambda row: p_value(row["p_randomization"])),
+    Column(("p, paired", "bootstrap"), lambda row: p_value(row["p_bootstrap"])),
 )
 
 
-def table(systems: Sequence[Mapping[str, Any]]) -> str:
-    """The systems as a table for a terminal, and below it what the figures mean. Ends in a newline."""
-    cells = [[column.show(system) for column in _COLUMNS] for system in systems]
-    titles = [[column.title[line] for column in _COLUMNS] for line in range(2)]
-    widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
-    lines = [_line(row, widths) for row in titles]
-    lines.append("  ".join("─" * width for width in widths))
-    lines += [_line(row, widths) for row in cells]
-    return "\n".join([*lines, "", *_notes(systems)]) + "\n"
+def table(systems: Sequence[Row]) -> str:
+    """The systems as a table for a terminal, below it what the figures mean, and the tests. Ends in a newline."""
+    return _laid_out(systems, text)
 
 
-def markdown(systems: Sequence[Mapping[str, Any]]) -> str:
-    """The same table in Markdown. Ends in a newline."""
-    titles = [" ".join(filter(None, column.title)) for column in _COLUMNS]
-    rules = ["---" if column.left else "---:" for column in _COLUMNS]
-    cells = [[column.show(system).replace("|", "\\|") for column in _COLUMNS] for system in systems]
-    lines = [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
-    return "\n".join([*lines, "", *_notes(systems)]) + "\n"
+def markdown(systems: Sequence[Row]) -> str:
+    """The same in Markdown. Ends in a newline."""
+    return _laid_out(systems, marked)
+
+
+def _laid_out(systems: Sequence[Row], form: Callable[[Sequence[Column], Sequence[Row]], list[str]]) -> str:
+    lines = [*form(_COLUMNS, systems), "", *_notes(systems)]
+    tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
+    if tests:
+        lines += ["", *form(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
+    return "\n".join(lines) + "\n"
 
 
 def quantity(number: float) -> str:
@@ -125,18 +156,29 @@ def _scaled(number: float, units: Sequence[str]) -> str:
 
 
 def _percent(ratio: float | None, unit: str = "") -> str:
-    return _NONE if ratio is None else f"{100 * ratio:.1f}{unit}"
+    return NONE if ratio is None else f"{100 * ratio:.1f}{unit}"
 
 
-def _interval(system: Mapping[str, Any]) -> str:
+def _retention_interval(system: Row) -> str:
     if system["name"] == system["compared"]["reference"]:
         return "reference"
     if system["retention_ci"] is None:
-        return _NONE
+        return NONE
     return "–".join(map(_percent, system["retention_ci"]))
 
 
-def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
+def signed(points: float) -> str:
+    """A difference of scores: ``+0.4``, ``−1.2``, and ``0.0`` where it rounds to nothing."""
+    shown = f"{points:+.1f}"
+    return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A probability in three decimals: ``0.042``, ``<0.001``."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _notes(systems: Sequence[Row]) -> list[str]:
     if not systems:
         return []
     compared = systems[0]["compared"]
@@ -153,9 +195,18 @@ def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _test_notes(compared: Row) -> list[str]:
+    return [
+        f"Difference: {METRICS[compared['metric']]} of the system minus that of the other, with its "
+        f"{100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
+        f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
+        "number of comparisons.",
+    ]
+
+
+def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = []
-    for column, cell, width in zip(_COLUMNS, cells, widths, strict=True):
+    for column, cell, width in zip(columns, cells, widths, strict=True):
         space = " " * (width - _width(cell))
         padded.append(cell + space if column.left else space + cell)
     return "  ".join(padded).rstrip()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from stc.errors import InputError, nearest
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
-from stc.metrics.significance import retention
+from stc.metrics.significance import Resampling, difference, interval, retention
 from stc.metrics.text import METRICS, MetricName
 from stc.report import COMPARISON_FILE, in_context, markdown, table
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
@@ -21,13 +22,14 @@ class Compare(Stage):
     """Systems side by side, in the order of ``scores``.
 
     Retention is a system's ``metric`` over that of the reference: the best, by that metric, of the systems with
-    as many decoder layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
+    as many decoder layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap, and
+    each system is tested against the teacher and every control, which is to say against each unpruned system
     (:mod:`stc.metrics.significance`).
 
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "scores": Takes(Kind.SCORES, many=True),
         "measurements": Takes(Kind.MEASUREMENT, many=True),
@@ -58,7 +60,13 @@ class Compare(Stage):
             "target_lang": scores[reference].target_lang,
             "sentences": scores[reference].sentences,
             "signatures": {name: metric.signature for name, metric in scores[reference].metrics.items()},
-            "systems": [self._system(label, scores[label], scores[reference], measurements[label]) for label in scores],
+            "systems": [
+                {
+                    **self._system(label, scores[label], scores[reference], measurements[label]),
+                    "tests": [self._test(other, scores[label], scores[other]) for other in _others(label, unpruned)],
+                }
+                for label in scores
+            ],
         }
         (out_dir / COMPARISON_FILE).write_text(
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -84,14 +92,8 @@ class Compare(Stage):
                 raise InputError(f"{label!r} and {first!r} were scored on different data: their references differ")
 
     def _system(self, label: str, scores: Scores, reference: Scores, measurement: Measurement) -> dict[str, Any]:
-        kept = retention(
-            self.metric,
-            scores.metrics[self.metric].statistics,
-            reference.metrics[self.metric].statistics,
-            resamples=self.resamples,
-            confidence=self.confidence,
-            seed=self.seed,
-        )
+        ours = scores.metrics[self.metric].statistics
+        kept = retention(self.metric, ours, reference.metrics[self.metric].statistics, **self._resampling)
         return {
             "name": label,
             "layers": measurement.decoder_layers,
@@ -99,6 +101,7 @@ class Compare(Stage):
             "packed_elements": measurement.packed_elements,
             "bytes_on_disk": measurement.bytes_on_disk,
             **{name: scores.metrics[name].score if name in scores.metrics else None for name in METRICS},
+            "score_ci": interval(self.metric, ours, **self._resampling),
             "retention": kept.value,
             "retention_ci": kept.interval,
             "rtf": measurement.rtf,
@@ -108,6 +111,19 @@ class Compare(Stage):
             "peak_memory_batched_bytes": measurement.peak_memory_batched_bytes,
             "device": measurement.device,
         }
+
+    def _test(self, against: str, scores: Scores, other: Scores) -> dict[str, Any]:
+        both = (record.metrics[self.metric].statistics for record in (scores, other))
+        return {"against": against, **asdict(difference(self.metric, *both, **self._resampling))}
+
+    @property
+    def _resampling(self) -> Resampling:
+        return {"resamples": self.resamples, "confidence": self.confidence, "seed": self.seed}
+
+
+def _others(label: str, unpruned: Sequence[str]) -> Sequence[str]:
+    """The unpruned systems that one is tested against; of two unpruned ones the later against the earlier."""
+    return unpruned[: unpruned.index(label)] if label in unpruned else unpruned
 
 
 def _same_labels(inputs: Inputs) -> None:
