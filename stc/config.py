@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stc.errors import ConfigError, Fault, ModelError, nearest, validation_faults
+from stc.data.filters import Filters
+from stc.decoding.methods import Decoding
+from stc.errors import ConfigError, Fault, InputError, ModelError, nearest, validation_faults
 from stc.graph import links, nodes
 from stc.metrics.text import MetricName
 from stc.models import architecture, read_config
@@ -74,6 +76,8 @@ class Prune(_Group):
 
 class Distill(_Group):
     repeat: int = Field(ge=1, le=100)
+    decoding: Decoding
+    filters: Filters
 
 
 class Metrics(_Group):
@@ -159,6 +163,11 @@ def plan(composed: DictConfig) -> Plan:
     ]
     if config is None:
         raise ConfigError(faults)
+    if config.distill.filters.length_ratio is not None:
+        try:
+            config.distill.filters.length_range(config.lang.code)
+        except InputError as error:
+            faults.append(Fault("distill.filters.length_ratio", composed.distill.filters.length_ratio, str(error)))
     if any(isinstance(entry, DictConfig) and "chain" in entry for entry in stages.values()):
         removed, ratio_faults = _layers_removed(config)
         faults += ratio_faults

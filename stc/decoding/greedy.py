@@ -102,7 +102,7 @@ def translate(
     ``progress`` is moved on as utterances are finished.
     """
     texts = [""] * len(manifest)
-    for indices in _chunks(manifest, batch_size * CHUNK_BATCHES):
+    for indices in chunks(manifest, batch_size * CHUNK_BATCHES):
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
         encoded = encode(translator, part, batch_size=batch_size)
         decoded = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens, progress=progress)
@@ -111,7 +111,7 @@ def translate(
     return texts
 
 
-def _chunks(manifest: Manifest, size: int) -> Iterator[list[int]]:
+def chunks(manifest: Manifest, size: int) -> Iterator[list[int]]:
     """Indices of the rows, longest first, so that a chunk's batches need little padding."""
     order = sorted(range(len(manifest)), key=lambda index: manifest.rows[index].duration, reverse=True)
     for start in range(0, len(order), size):
@@ -175,7 +175,11 @@ def complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, cac
         hidden: what the decoder gave for the prompts, (utterances, longest, hidden).
         cache: as it was left by that; used up here.
     """
-    tokens = _complete(translator, hidden[:, -1:], prompts, cache)
+    return texts_of(translator, _complete(translator, hidden[:, -1:], prompts, cache))
+
+
+def texts_of(translator: Translator, tokens: list[list[int]]) -> list[str]:
+    """Tokens as texts: without special tokens, stripped, on one line each."""
     decoded = translator.processor.tokenizer.batch_decode(
         tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -190,7 +194,7 @@ def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, ca
     model = translator.model
     decoder = translator.architecture.decoder(model)
     head, embed = model.get_output_embeddings(), model.get_input_embeddings()
-    ends = torch.tensor(sorted(_end_tokens(translator)), device=model.device)
+    ends = torch.tensor(sorted(end_tokens(translator)), device=model.device)
     mask, positions = prompts.mask, prompts.positions
     rows = torch.arange(len(mask), device=mask.device)
     running = torch.ones_like(rows, dtype=torch.bool)
@@ -216,7 +220,7 @@ def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, ca
     return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
-def _end_tokens(translator: Translator) -> set[int]:
+def end_tokens(translator: Translator) -> set[int]:
     """The tokenizer's end token, which training uses, and those the model's own configuration names."""
     named = translator.model.generation_config.eos_token_id
     several = named if isinstance(named, list) else [named]
