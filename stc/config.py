@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stc.data.filters import Filters
 from stc.decoding.methods import Decoding
@@ -107,8 +107,18 @@ class PipelineGroup(_Group):
     outputs: tuple[str, ...] = Field(min_length=1)
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _each_once(seeds: Any) -> Any:
+    if not isinstance(seeds, list | tuple) or len(set(map(str, seeds))) < len(seeds):
+        raise ValueError("must be a list of numbers, each once: seeds=[1,2,3]")
+    return seeds
+
+
 class Config(_Group):
-    """A composed run. ``recover`` is the recipe of a second healing, in a pipeline that has one."""
+    """A composed run. ``recover`` is the recipe of a second healing, in a pipeline that has one; ``seeds`` are those
+    that the run is to be made with, one after the other, in place of ``seed``."""
 
     model: Model
     data: Data
@@ -126,7 +136,8 @@ class Config(_Group):
     pipeline: PipelineGroup
     stages: Mapping[str, Mapping[str, Any]]
     force: tuple[str, ...] = ()
-    seed: int = Field(ge=0, lt=2**32)
+    seed: Seed
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_each_once)] = ()
 
 
 @dataclass(frozen=True)

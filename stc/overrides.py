@@ -38,7 +38,7 @@ def checked(arguments: list[str]) -> list[str]:
     faults: list[Fault] = []
     passed: list[str] = []
     known = groups()
-    top = [*known, "teacher", "recover", "seed", "force", "store", "stages", "hydra"]
+    top = [*known, "teacher", "recover", "seed", "seeds", "force", "store", "stages", "hydra"]
     assignments = _assignments(arguments)
     sweeping = _sweeping(arguments)
     for position, argument in enumerate(arguments):

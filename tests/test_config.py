@@ -279,6 +279,15 @@ def test_fault_of_the_distillation_is_told_once(override: str, key: str, base: l
     assert [fault.key for fault in faults([override, "lang=de", *base])] == [key]
 
 
+@pytest.mark.parametrize("value", ["3", "[1,1]", "[-1]", "[a]"])
+def test_seeds_that_are_no_list_of_different_numbers_are_told(value: str, base: list[str]) -> None:
+    assert [fault.key.split(".")[0] for fault in faults([f"seeds={value}", *base])] == ["seeds"]
+
+
+def test_seeds_are_swept_like_any_other_key(base: list[str]) -> None:
+    assert faults(["-m", "seeds=[1,2],[3,4]", "lang=de,zh", *base]) == []
+
+
 def test_composed_recipe_is_written_once(base: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base=None):
         printed = OmegaConf.to_yaml(compose("config", base))
