@@ -284,6 +284,10 @@ def test_seeds_that_are_no_list_of_different_numbers_are_told(value: str, base: 
     assert [fault.key.split(".")[0] for fault in faults([f"seeds={value}", *base])] == ["seeds"]
 
 
+def test_seeds_without_brackets_are_answered_with_them(base: list[str]) -> None:
+    assert [str(fault) for fault in faults(["seeds=1,2", *base])] == ["seeds=1,2: seeds=[1,2] is needed"]
+
+
 def test_seeds_are_swept_like_any_other_key(base: list[str]) -> None:
     assert faults(["-m", "seeds=[1,2],[3,4]", "lang=de,zh", *base]) == []
 

@@ -117,21 +117,23 @@ def test_a_second_run_takes_everything_from_the_store_without_torch(
     assert all((tmp_path / "out" / plot).is_file() for plot in result(tmp_path)["plots"])
 
 
-def test_seeds_give_a_run_each_and_their_mean_and_share_what_has_no_seed(
+def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(
     undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
-    done = start(command(tiny_model, data, undisturbed, f"hydra.run.dir={tmp_path}/out", "seeds=[0,1]"))
+    """The recipes keep their seed, so that comparing alone is left to do: trainings would take a minute."""
+    fixed = ("seeds=[0,1]", "teacher.seed=0", "finetune.seed=0", f"hydra.run.dir={tmp_path}/out")
+    done = start(command(tiny_model, data, undisturbed, *fixed))
     assert done.returncode == 0, done.stderr
     content = result(tmp_path)
     each = [json.loads((tmp_path / "out" / run["result"]).read_text()) for run in content["runs"]]
-    cached = [{stage["name"] for stage in one["stages"] if stage["cached"]} for one in each]
-    assert cached[0] == {stage["name"] for stage in each[0]["stages"]}  # the run of the other tests has seed 0
-    assert cached[1] == {"base", "train", "dev", "selection", "test", "disjoint"}
+    made = [[stage["name"] for stage in one["stages"] if not stage["cached"]] for one in each]
+    assert made == [[], ["compare"]]  # the run of the other tests has seed 0
+    assert each[0]["systems"][-1]["tests"] != each[1]["systems"][-1]["tests"]
     for place, system in enumerate(content["systems"]):
         scores = [one["systems"][place]["chrf_pp"] for one in each]
         assert system["name"] == each[0]["systems"][place]["name"]
         assert system["chrf_pp"] == pytest.approx(sum(scores) / 2)
-        assert system["chrf_pp_deviation"] == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
+        assert system["chrf_pp_deviation"] == pytest.approx(0)
     assert "over 2 seeds (0, 1)" in done.stdout
     with sqlite3.connect(undisturbed / "mlflow.db") as database:
         parents = database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'").fetchall()

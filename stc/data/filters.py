@@ -79,8 +79,8 @@ class Filters(BaseModel):
         ranges = self.length_ratio or {}
         if lang not in ranges:
             raise InputError(
-                f"filters.length_ratio has ranges for {', '.join(ranges)}, and none for {lang}; "
-                f"filters.length_ratio.{lang}=[LOW,HIGH] gives one, filters.length_ratio=null does without"
+                f"distill.filters.length_ratio has ranges for {', '.join(ranges)}, and none for {lang}; "
+                f"distill.filters.length_ratio.{lang}=[LOW,HIGH] gives one, distill.filters.length_ratio=null does without"
             )
         return ranges[lang]
 
@@ -111,7 +111,7 @@ def _in_target_language(task: Task) -> Filter:
     try:
         identifier.set_languages([task.source_lang, task.target_lang])
     except ValueError as error:
-        raise InputError(f"filters.language: {error}; filters.language=false does without") from None
+        raise InputError(f"distill.filters.language: {error}; distill.filters.language=false does without") from None
     return lambda row, text: not _has_letters(text) or identifier.classify(text)[0] == task.target_lang
 
 
