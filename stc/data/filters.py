@@ -80,7 +80,8 @@ class Filters(BaseModel):
         if lang not in ranges:
             raise InputError(
                 f"distill.filters.length_ratio has ranges for {', '.join(ranges)}, and none for {lang}; "
-                f"distill.filters.length_ratio.{lang}=[LOW,HIGH] gives one, distill.filters.length_ratio=null does without"
+                f"distill.filters.length_ratio.{lang}=[LOW,HIGH] gives one, "
+                "distill.filters.length_ratio=null does without"
             )
         return ranges[lang]
 
