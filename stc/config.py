@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from stc.errors import ConfigError, Fault, ModelError, nearest, validation_faults
+from stc.data.filters import Filters
+from stc.decoding.methods import Decoding
+from stc.errors import ConfigError, Fault, InputError, ModelError, nearest, validation_faults
 from stc.graph import links, nodes
 from stc.metrics.text import MetricName
 from stc.models import architecture, read_config
@@ -72,6 +74,8 @@ class Distill(_Group):
     from the model that the stage ``teacher`` gives or the logits that the stage ``logits`` does."""
 
     repeat: int = Field(ge=1, le=100)
+    decoding: Decoding
+    filters: Filters
     teacher: str | None
     logits: str | None
     temperature: float = Field(gt=0, le=100)
@@ -106,9 +110,19 @@ class PipelineGroup(_Group):
     outputs: tuple[str, ...] = Field(min_length=1)
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _each_once(seeds: Any) -> Any:
+    if not isinstance(seeds, list | tuple) or len(set(map(str, seeds))) < len(seeds):
+        raise ValueError("must be a list of numbers, each once: seeds=[1,2,3]")
+    return seeds
+
+
 class Config(_Group):
     """A composed run. ``recover`` is the recipe of a second healing and ``adapters`` that of adapters which are kept,
-    in a pipeline that has them."""
+    in a pipeline that has them; ``seeds`` are those that the run is to be made with, one after the other, in place of
+    ``seed``."""
 
     model: Model
     data: Data
@@ -127,7 +141,8 @@ class Config(_Group):
     pipeline: PipelineGroup
     stages: Mapping[str, Mapping[str, Any]]
     force: tuple[str, ...] = ()
-    seed: int = Field(ge=0, lt=2**32)
+    seed: Seed
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_each_once)] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +179,11 @@ def plan(composed: DictConfig) -> Plan:
     ]
     if config is None:
         raise ConfigError(faults)
+    if config.distill.filters.length_ratio is not None:
+        try:
+            config.distill.filters.length_range(config.lang.code)
+        except InputError as error:
+            faults.append(Fault("distill.filters.length_ratio", composed.distill.filters.length_ratio, str(error)))
     misplaced = config.prune.misplaced()
     faults += misplaced
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())

@@ -38,7 +38,7 @@ def checked(arguments: list[str]) -> list[str]:
     faults: list[Fault] = []
     passed: list[str] = []
     known = groups()
-    top = [*known, "teacher", "recover", "seed", "force", "store", "stages", "hydra"]
+    top = [*known, "teacher", "recover", "seed", "seeds", "force", "store", "stages", "hydra"]
     assignments = _assignments(arguments)
     sweeping = _sweeping(arguments)
     for position, argument in enumerate(arguments):
@@ -59,7 +59,10 @@ def checked(arguments: list[str]) -> list[str]:
         elif (override.is_sweep_override() and not sweeping) or (members and "[" in value):
             one = f"exactly one of {', '.join(members)}" if members else "exactly one value"
             several = "".join(sign for sign in value if sign not in "[] ")
-            faults.append(Fault(name, value, f"{one} is needed; -m {name}={several} runs each of several"))
+            way = f"-m {name}={several} runs each of several"
+            faults.append(
+                Fault(name, value, f"{one} is needed; {way}" if key != "seeds" else f"seeds=[{several}] is needed")
+            )
         elif members:
             bad = [choice for choice in value.split(",") if choice not in members and not argument.startswith("~")]
             faults += [

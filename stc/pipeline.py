@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stc.curves import Curves, journaled, read_journal
 from stc.errors import ConfigError, Fault, InputError, nearest
 from stc.machine import git_commit, versions
 from stc.stage import Artifact, Context, Kind, Stage
@@ -57,12 +58,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a node in this run. ``seconds`` is what making it took, whenever that was."""
+    """What became of a node in this run. ``seconds`` is what making it took and ``curves`` what it logged on the way,
+    whenever that was."""
 
     name: str
     artifact: Artifact
     cached: bool
     seconds: float
+    curves: Curves = field(default_factory=dict)
 
 
 class Pipeline:
@@ -186,7 +189,7 @@ class Evaluation:
         identity = self._key(name)[0]
         record = self._store.record(node.kind, identity) or {}
         found = Artifact(node.kind, self._store.path(node.kind, identity), identity, record.get("facts", {}))
-        return Done(name, found, True, record.get("seconds", 0.0))
+        return Done(name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
 
     def _key(self, name: str) -> tuple[str, str, int, dict[str, Any]]:
         """(identity, identity of generation 0, generation, spec) of a node with a stage."""
@@ -241,7 +244,7 @@ class Evaluation:
             if node.name in self._force:  # made by a run that died before it could say so
                 self._store.set_generation(first, generation)
             record = self._store.record(node.kind, identity) or {}
-            return Done(node.name, found, True, record["seconds"])
+            return Done(node.name, found, True, record["seconds"], record.get("curves", {}))
         assert node.stage is not None
         inputs = {
             name: self._bring(wiring).artifact
@@ -254,14 +257,17 @@ class Evaluation:
         self._say(f"{node.name} ({node.stage_name} {identity[:8]}): {why}")
         started = time.monotonic()
         with self._store.publish(node.kind, identity) as (folder, record):
-            facts = dict(node.stage.run(inputs, folder, self._context(node.name, self._store.scratch(identity))))
+            context = journaled(self._context(node.name, self._store.scratch(identity)))
+            facts = dict(node.stage.run(inputs, folder, context))
             seconds = round(time.monotonic() - started, 2)
+            curves = read_journal(context.scratch)
             record.update(
                 name=node.name,
                 kind=node.kind.value,
                 identity=identity,
                 spec=spec,
                 facts=facts,
+                curves=curves,
                 seconds=seconds,
                 versions=versions(),
                 commit=git_commit(),
@@ -270,4 +276,4 @@ class Evaluation:
         if generation:
             self._store.set_generation(first, generation)
         made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
-        return Done(node.name, made, False, seconds)
+        return Done(node.name, made, False, seconds, curves)

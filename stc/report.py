@@ -18,7 +18,7 @@ from stc.metrics.text import METRICS
 from stc.stage import Artifact
 
 COMPARISON_FILE = "comparison.json"
-_NONE = "–"
+NONE = "–"
 
 
 def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
@@ -55,63 +55,87 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+Row = Mapping[str, Any]
+
+
 @dataclass(frozen=True)
-class _Column:
-    """A column: its title in two lines, the key of the systems it is about, and how it shows what is there."""
+class Column:
+    """A column: its title in two lines, and what of a row it shows; left out where no row has the key it ``needs``."""
 
     title: tuple[str, str]
-    key: str
-    show: Callable[[Any], str]
+    show: Callable[[Row], str]
     left: bool = False  # aligned
+    needs: str = "name"
 
 
-def _score(score: float | None) -> str:
-    return _NONE if score is None else f"{score:.1f}"
+def text(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """A table for a terminal, its titles included, by line."""
+    cells = [[column.show(row) for column in columns] for row in rows]
+    titles = [[column.title[line] for column in columns] for line in range(2)]
+    widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
+    rule = "  ".join("─" * width for width in widths)
+    head, body = ([_line(columns, row, widths) for row in part] for part in (titles, cells))
+    return [*filter(None, head), rule, *body]
 
 
+def marked(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """The same table in Markdown, by line."""
+    titles = [" ".join(filter(None, column.title)) for column in columns]
+    rules = ["---" if column.left else "---:" for column in columns]
+    cells = [[column.show(row).replace("|", "\\|") for column in columns] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
+
+
+def _metric(name: str) -> Column:
+    def show(system: Row) -> str:
+        return NONE if system[name] is None else f"{system[name]:.1f}"
+
+    return Column(("", METRICS[name]), show)
+
+
+SYSTEM = Column(("", "system"), lambda row: str(row["name"]), left=True)
+SIZES = (
+    Column(("decoder", "layers"), lambda row: str(row["layers"])),
+    Column(("", "parameters"), lambda row: quantity(row["params"])),
+    Column(("packed", "elements"), lambda row: quantity(row["packed_elements"])),
+    Column(("bytes", "on disk"), lambda row: size(row["bytes_on_disk"])),
+)
 _COLUMNS = (
-    _Column(("", "system"), "name", str, left=True),
-    _Column(("decoder", "layers"), "layers", str),
-    _Column(("", "parameters"), "params", lambda number: quantity(number)),
-    _Column(("packed", "elements"), "packed_elements", lambda number: quantity(number)),
-    _Column(("bytes", "on disk"), "bytes_on_disk", lambda number: size(number)),
-    *(_Column(("", printed), name, _score) for name, printed in METRICS.items()),
-    _Column(("", "retention"), "retention", lambda ratio: _percent(ratio, " %")),
-    _Column(("", "interval"), "interval", str),
-    _Column(("real-time", "factor"), "rtf", lambda factor: f"{factor:.3g}"),
-    _Column(("peak", "memory"), "peak_memory_bytes", lambda number: size(number)),
+    SYSTEM,
+    *SIZES,
+    *map(_metric, METRICS),
+    Column(("", "retention"), lambda row: _percent(row["retention"], " %")),
+    Column(("", "interval"), lambda row: _retention_interval(row)),
+    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", needs="rtf"),
+    Column(("peak", "memory"), lambda row: size(row["peak_memory_bytes"]), needs="peak_memory_bytes"),
+)
+_TESTS = (
+    SYSTEM,
+    Column(("", "against"), lambda row: row["against"], left=True),
+    Column(("", "difference"), lambda row: signed(row["value"])),
+    Column(("", "interval"), lambda row: " to ".join(map(signed, row["interval"]))),
+    Column(("p, approximate", "randomization"), lambda row: p_value(row["p_randomization"])),
+    Column(("p, paired", "bootstrap"), lambda row: p_value(row["p_bootstrap"])),
 )
 
 
-def table(systems: Sequence[Mapping[str, Any]]) -> str:
-    """The systems as a table for a terminal, and below it what the figures mean. Ends in a newline.
-
-    A column that no system has a figure for is left out: speed, where it was not measured.
-    """
-    columns, cells = _cells(systems)
-    titles = [[column.title[line] for column in columns] for line in range(2)]
-    widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
-    lines = [_line(columns, row, widths) for row in titles]
-    lines.append("  ".join("─" * width for width in widths))
-    lines += [_line(columns, row, widths) for row in cells]
-    return "\n".join([*lines, "", *_notes(systems)]) + "\n"
+def table(systems: Sequence[Row]) -> str:
+    """The systems as a table for a terminal, below it what the figures mean, and the tests. Ends in a newline."""
+    return _laid_out(systems, text)
 
 
-def markdown(systems: Sequence[Mapping[str, Any]]) -> str:
-    """The same table in Markdown. Ends in a newline."""
-    columns, cells = _cells(systems)
-    titles = [" ".join(filter(None, column.title)) for column in columns]
-    rules = ["---" if column.left else "---:" for column in columns]
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    lines = [f"| {' | '.join(row)} |" for row in (titles, rules, *escaped)]
-    return "\n".join([*lines, "", *_notes(systems)]) + "\n"
+def markdown(systems: Sequence[Row]) -> str:
+    """The same in Markdown. Ends in a newline."""
+    return _laid_out(systems, marked)
 
 
-def _cells(systems: Sequence[Mapping[str, Any]]) -> tuple[list[_Column], list[list[str]]]:
-    """The columns there is something for, and what each system has in them."""
-    rows = [{**system, "interval": _interval(system)} for system in systems]
-    columns = [column for column in _COLUMNS if any(column.key in row for row in rows)]
-    return columns, [[column.show(row[column.key]) for column in columns] for row in rows]
+def _laid_out(systems: Sequence[Row], form: Callable[[Sequence[Column], Sequence[Row]], list[str]]) -> str:
+    columns = [column for column in _COLUMNS if any(column.needs in system for system in systems)]
+    lines = [*form(columns, systems), "", *_notes(systems)]
+    tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
+    if tests:
+        lines += ["", *form(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
+    return "\n".join(lines) + "\n"
 
 
 def quantity(number: float) -> str:
@@ -134,18 +158,29 @@ def _scaled(number: float, units: Sequence[str]) -> str:
 
 
 def _percent(ratio: float | None, unit: str = "") -> str:
-    return _NONE if ratio is None else f"{100 * ratio:.1f}{unit}"
+    return NONE if ratio is None else f"{100 * ratio:.1f}{unit}"
 
 
-def _interval(system: Mapping[str, Any]) -> str:
+def _retention_interval(system: Row) -> str:
     if system["name"] == system["compared"]["reference"]:
         return "reference"
     if system["retention_ci"] is None:
-        return _NONE
+        return NONE
     return "–".join(map(_percent, system["retention_ci"]))
 
 
-def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
+def signed(points: float) -> str:
+    """A difference of scores: ``+0.4``, ``−1.2``, and ``0.0`` where it rounds to nothing."""
+    shown = f"{points:+.1f}"
+    return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A probability in three decimals: ``0.042``, ``<0.001``."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _notes(systems: Sequence[Row]) -> list[str]:
     if not systems:
         return []
     compared = systems[0]["compared"]
@@ -165,7 +200,16 @@ def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _line(columns: Sequence[_Column], cells: Sequence[str], widths: Sequence[int]) -> str:
+def _test_notes(compared: Row) -> list[str]:
+    return [
+        f"Difference: {METRICS[compared['metric']]} of the system minus that of the other, with its "
+        f"{100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
+        f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
+        "number of comparisons.",
+    ]
+
+
+def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = []
     for column, cell, width in zip(columns, cells, widths, strict=True):
         space = " " * (width - _width(cell))

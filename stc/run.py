@@ -18,6 +18,7 @@ from stc.overrides import CONF, ROOT, checked, groups, validate
 from stc.signals import Killed
 
 RESULT_FILE = "result.json"
+PLOTS_FOLDER = "plots"
 
 _HELP = """stc: make a speech-translation model small, and show what it cost
 
@@ -35,6 +36,7 @@ Keys one often sets:
   data.limit=50              only the first utterances of each split
   stages.heal.epochs=2       a setting of one stage, by its name
   stages.teacher.from=FOLDER a model that stands in for a stage
+  seeds=[1,2,3]              the run with each seed, and mean ± deviation
   force=[heal]               make a stage anew, and what follows from it
   store.dir=FOLDER           where results are kept
 
@@ -104,20 +106,78 @@ def _faulty(error: ConfigError) -> str:
 
 
 def run(composed: Any, output_dir: Path) -> dict[str, Any]:
-    """Execute one composed config and write result.json into ``output_dir``.
+    """Execute one composed config, with one seed or with each of several, and write result.json into ``output_dir``.
 
     Returns:
         the content of result.json.
     """
     from stc.config import plan
+
+    quiet()
+    planned = plan(composed)
+    return _run_seeds(composed, planned, output_dir) if planned.config.seeds else _run(planned, output_dir)
+
+
+def _run_seeds(composed: Any, planned: Any, output_dir: Path) -> dict[str, Any]:
+    """A run with each of the seeds, in a folder of its own below ``output_dir``, and then what they have in common.
+
+    What does not depend on the seed is in the store when the second run looks for it.
+    """
+    from stc.config import plan
+    from stc.plots import plot_seeds
+    from stc.seeds import FIGURES, aggregate, markdown, table
+    from stc.tracking import track
+
+    config = planned.config
+    seeds = list(config.seeds)
+    name = f"{_name(planned)} seeds {' '.join(map(str, seeds))}"
+    runs: list[dict[str, Any]] = []
+    with track(config.tracking, run_name=name, config=planned.values) as tracked:
+        for seed in seeds:
+            one = composed.copy()
+            one.seed, one.seeds = seed, []
+            print(f"\nseed {seed}", file=sys.stderr)
+            tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
+            runs.append(_run(plan(one), output_dir / f"seed{seed}", f" seed {seed}", tags))
+        systems = aggregate([one["systems"] for one in runs])
+        plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
+        result = {
+            "lang": config.lang.code,
+            "prune_ratio": runs[0]["prune_ratio"],
+            "seeds": seeds,
+            "systems": systems,
+            "runs": [
+                {
+                    "seed": seed,
+                    "result": f"seed{seed}/{RESULT_FILE}",
+                    "layers_removed": one["layers_removed"],
+                    "mlflow_run_id": one["mlflow_run_id"],
+                }
+                for seed, one in zip(seeds, runs, strict=True)
+            ],
+            "plots": [str(plot.relative_to(output_dir)) for plot in plots],
+            "mlflow_run_id": tracked.id,
+        }
+        file = _keep(result, output_dir, plots, tracked)
+        if systems:
+            tracked.log_metrics(
+                {f"{row['name']}/{key}": row[key] for row in systems for key in FIGURES if row[key] is not None}
+            )
+            tracked.set_tags({"mlflow.note.content": markdown(systems, seeds)})
+            print(f"\n{table(systems, seeds)}")
+        print(f"result: {file}\n{_where(tracked)}")
+    return result
+
+
+def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Execute a plan. ``suffix`` is added to the run's name, ``tags`` are those of its run in MLflow."""
     from stc.machine import resolve_device
     from stc.pipeline import Done, Evaluation
+    from stc.plots import plot_run
     from stc.stage import Context
     from stc.store import Store
     from stc.tracking import track
 
-    quiet()
-    planned = plan(composed)
     config = planned.config
     resources = config.resources
     context = Context(
@@ -129,12 +189,9 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         log=lambda metrics, step=None: None,
         progress=progress,
     )
-    ratio = (config.prune.ratio or 0.0) if planned.prunes else 0.0
-    method = config.prune.method if planned.prunes else None
-    pruned = f"{method} {ratio:g}" if method else "0"
-    name = f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
+    name = _name(planned) + suffix
     store = Store(config.store.dir)
-    with track(config.tracking, run_name=name, config=planned.values, tags={}) as tracked:
+    with track(config.tracking, run_name=name, config=planned.values, tags=tags) as tracked:
 
         def context_of(node: str, scratch: Path) -> Context:
             def log(metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -151,10 +208,11 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
         started = time.monotonic()
         done = evaluation.run(finished)
         systems = _systems(evaluation, planned)
+        plots = plot_run(output_dir / PLOTS_FOLDER, name, systems, done)
         result = {
             "lang": config.lang.code,
-            "prune_ratio": ratio,
-            "prune_method": method,
+            "prune_ratio": _ratio(planned),
+            "prune_method": config.prune.method if planned.prunes else None,
             "layers_removed": _removed(done, "order"),
             "encoder_layers_removed": _removed(done, "encoder_order"),
             "systems": systems,
@@ -162,14 +220,33 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
                 {"name": one.name, "identity": one.artifact.identity, "cached": one.cached, "seconds": one.seconds}
                 for one in done
             ],
+            "plots": [str(plot.relative_to(output_dir)) for plot in plots],
             "mlflow_run_id": tracked.id,
         }
-        output_dir.mkdir(parents=True, exist_ok=True)
-        file = output_dir / RESULT_FILE
-        file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        tracked.log_file(file)
+        file = _keep(result, output_dir, plots, tracked)
         _report(systems, done, tracked, time.monotonic() - started, file)
     return result
+
+
+def _ratio(planned: Any) -> float:
+    return float(planned.config.prune.ratio or 0.0) if planned.prunes else 0.0
+
+
+def _name(planned: Any) -> str:
+    config = planned.config
+    pruned = f"{config.prune.method} {_ratio(planned):g}" if planned.prunes else "0"
+    return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
+
+
+def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: Any) -> Path:
+    """Write result.json, and show it and the plots in MLflow."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    file = output_dir / RESULT_FILE
+    file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    tracked.log_file(file)
+    for plot in plots:
+        tracked.log_file(plot, PLOTS_FOLDER)
+    return file
 
 
 def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
@@ -208,7 +285,11 @@ def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, se
         print(f"\n{table(systems)}\n\ntranslations:")
         for row in systems:
             print(f"  {row['name']:18} {row['hypotheses']}")
-    print(f"result: {file}\nMLflow: " + (f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off"))
+    print(f"result: {file}\n{_where(tracked)}")
+
+
+def _where(tracked: Any) -> str:
+    return "MLflow: " + (f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off")
 
 
 _CURVES = ("bleu", "chrf", "chrf_pp", "retention", "params", "packed_elements", "bytes_on_disk", "rtf")

@@ -96,9 +96,9 @@ class Run:
         """Keep ``content`` as the artifact ``name``, in YAML or JSON as the name ends."""
         self._call("log_dict", dict(content), name)
 
-    def log_file(self, path: Path) -> None:
-        """Keep a copy of a file as an artifact of the same name."""
-        self._call("log_artifact", str(path))
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file as an artifact of the same name, in a folder of the artifacts or at their top."""
+        self._call("log_artifact", str(path), folder)
 
     def log_table(self, columns: Mapping[str, Sequence[Any]], name: str) -> None:
         """Keep a table (column title → values, all of one length) that MLflow shows as such; ``name`` ends in

@@ -377,6 +377,43 @@ def test_recipe_of_a_stage_is_its_group_with_the_stage_s_own_settings_over_it(
     assert [fields_of(plan, name)["epochs"] for name in ("heal", "heal_unpruned", "teacher")] == [epochs, epochs, 1]
 
 
+def test_decoding_and_filters_of_the_teacher_reach_their_stages(base: list[str]) -> None:
+    plan = planned(
+        ["distill=filtered", "distill.decoding={method: beam, beams: 4}", "distill.filters.chrf=null", *base]
+    )
+    assert fields_of(plan, "translations")["decoding"]["beams"] == 4
+    assert fields_of(plan, "distill")["filters"]["chrf"] is None
+    assert fields_of(plan, "distill")["filters"]["repetition"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("distill.decoding.beams=4", "distill.decoding"),
+        ("distill.decoding.method=bean", "distill.decoding.method"),
+        ("distill.filters.repetition=2", "distill.filters.repetition"),
+        ("distill.filters.langauge=true", "distill.filters.langauge"),
+        ("distill.filters.length_ratio={de: [2, 1]}", "distill.filters.length_ratio.de"),
+        ("distill.filters.length_ratio={zh: [1, 2]}", "distill.filters.length_ratio"),
+    ],
+)
+def test_fault_of_the_distillation_is_told_once(override: str, key: str, base: list[str]) -> None:
+    assert [fault.key for fault in faults([override, "lang=de", *base])] == [key]
+
+
+@pytest.mark.parametrize("value", ["3", "[1,1]", "[-1]", "[a]"])
+def test_seeds_that_are_no_list_of_different_numbers_are_told(value: str, base: list[str]) -> None:
+    assert [fault.key.split(".")[0] for fault in faults([f"seeds={value}", *base])] == ["seeds"]
+
+
+def test_seeds_without_brackets_are_answered_with_them(base: list[str]) -> None:
+    assert [str(fault) for fault in faults(["seeds=1,2", *base])] == ["seeds=1,2: seeds=[1,2] is needed"]
+
+
+def test_seeds_are_swept_like_any_other_key(base: list[str]) -> None:
+    assert faults(["-m", "seeds=[1,2],[3,4]", "lang=de,zh", *base]) == []
+
+
 def test_composed_recipe_is_written_once(base: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base=None):
         printed = OmegaConf.to_yaml(compose("config", base))

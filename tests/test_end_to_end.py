@@ -18,6 +18,7 @@ import soundfile
 
 RATE = 16_000
 SPLITS = {"train": 6, "dev": 2, "selection": 3, "test": 4}
+PLOTS = ["importance.png", "training.png", "quality.png"]
 SYSTEM_KEYS = {
     "name", "layers", "params", "packed_elements", "bytes_on_disk", "bleu", "chrf", "chrf_pp", "retention",
     "retention_ci", "rtf", "peak_memory_bytes", "model_dir", "hypotheses",
@@ -98,7 +99,7 @@ def test_a_run_is_finished_in_mlflow_with_its_parameters_and_translations(undist
     assert parameters["prune.ratio"] == "0.3333"
     assert {"teacher/loss", "evaluate_teacher/witness_agreement", "evaluate/witness_agreement"} <= metrics
     kept = {file.name for file in Path(artifacts.removeprefix("file://")).rglob("*")}
-    assert {"config.yaml", "translations.json", "result.json"} <= kept
+    assert {"config.yaml", "translations.json", "result.json", *PLOTS} <= kept
 
 
 def test_a_second_run_takes_everything_from_the_store_without_torch(
@@ -112,6 +113,33 @@ def test_a_second_run_takes_everything_from_the_store_without_torch(
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "False"
     assert all(stage["cached"] for stage in result(tmp_path)["stages"])
+    assert result(tmp_path)["plots"] == [f"plots/{name}" for name in PLOTS]
+    assert all((tmp_path / "out" / plot).is_file() for plot in result(tmp_path)["plots"])
+
+
+def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(
+    undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    """The recipes keep their seed, so that comparing alone is left to do: trainings would take a minute."""
+    fixed = ("seeds=[0,1]", "teacher.seed=0", "finetune.seed=0", f"hydra.run.dir={tmp_path}/out")
+    done = start(command(tiny_model, data, undisturbed, *fixed))
+    assert done.returncode == 0, done.stderr
+    content = result(tmp_path)
+    each = [json.loads((tmp_path / "out" / run["result"]).read_text()) for run in content["runs"]]
+    made = [[stage["name"] for stage in one["stages"] if not stage["cached"]] for one in each]
+    assert made == [[], ["compare"]]  # the run of the other tests has seed 0
+    assert each[0]["systems"][-1]["tests"] != each[1]["systems"][-1]["tests"]
+    for place, system in enumerate(content["systems"]):
+        scores = [one["systems"][place]["chrf_pp"] for one in each]
+        assert system["name"] == each[0]["systems"][place]["name"]
+        assert system["chrf_pp"] == pytest.approx(sum(scores) / 2)
+        assert system["chrf_pp_deviation"] == pytest.approx(0)
+    assert "over 2 seeds (0, 1)" in done.stdout
+    with sqlite3.connect(undisturbed / "mlflow.db") as database:
+        parents = database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'").fetchall()
+        (status,), *_ = database.execute("select status from runs where run_uuid = ?", (content["mlflow_run_id"],))
+    assert set(parents) == {(run["mlflow_run_id"], content["mlflow_run_id"]) for run in content["runs"]}
+    assert status == "FINISHED"
 
 
 def test_a_run_killed_at_any_stage_goes_on_and_ends_with_the_same_scores(

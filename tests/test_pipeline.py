@@ -181,6 +181,18 @@ def test_second_evaluation_takes_everything_from_the_store(evaluate: Evaluate) -
     assert identities(first) == identities(second)
 
 
+class Logs(Source):
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        ctx.log({"loss": 2.5}, step=10)
+        return super().run(inputs, out_dir, ctx)
+
+
+def test_curve_of_a_stage_is_there_whether_it_ran_or_was_found_or_was_not_looked_at(evaluate: Evaluate) -> None:
+    nodes = [node("a", Logs(label="a")), node("b", Follow(label="b"), model="a")]
+    for outputs in (["b"], ["b"], ["a", "b"]):
+        assert evaluate(nodes, *outputs)[0].curves == {"loss": [[10, 2.5]]}
+
+
 def test_changed_setting_reruns_its_stage_and_what_follows(evaluate: Evaluate) -> None:
     evaluate(line(), "c", "d")
     evaluate(line(b_number=1), "c", "d")

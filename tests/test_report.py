@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stc.report import markdown, quantity, size, table
+from stc.report import markdown, quantity, signed, size, table
 
 COMPARED = {"metric": "chrf_pp", "reference": "teacher", "confidence": 0.95, "resamples": 1000, "sentences": 300}
 
@@ -28,13 +28,25 @@ def system(name: str, **changes: Any) -> dict[str, Any]:
         "rtf": 0.1123,
         "peak_memory_bytes": 17_400_000_000,
         "device": "cuda",
+        "tests": [],
         "compared": COMPARED,
     } | changes
 
 
+TESTS = [
+    {"against": "teacher", "value": -0.83, "interval": [-2.1, 0.3], "p_bootstrap": 0.118, "p_randomization": 0.1249},
+    {"against": "broken", "value": 12.0, "interval": [8, 16], "p_bootstrap": 1 / 1001, "p_randomization": 1 / 10_001},
+]
 SYSTEMS = [
     system("teacher"),
-    system("pruned_healed_nf4", layers=24, retention=0.987, retention_ci=[0.967, 1.004], bytes_on_disk=5_407_000_000),
+    system(
+        "pruned_healed_nf4",
+        layers=24,
+        retention=0.987,
+        retention_ci=[0.967, 1.004],
+        bytes_on_disk=5_407_000_000,
+        tests=TESTS,
+    ),
     system("broken", retention=None, retention_ci=None, chrf=None),
 ]
 
@@ -68,9 +80,28 @@ def test_columns_stay_aligned_under_a_wide_name() -> None:
 
 
 def test_row_shows_the_figures_of_its_system() -> None:
-    [row] = [line for line in table(SYSTEMS).splitlines() if line.startswith("pruned_healed_nf4")]
+    row = next(line for line in table(SYSTEMS).splitlines() if line.startswith("pruned_healed_nf4"))
     for figure in ("24", "8.40 B", "5.41 GB", "41.1", "68.2", "65.3", "98.7 %", "96.7–100.4", "0.112", "17.4 GB"):
         assert figure in row
+
+
+def test_difference_is_shown_with_what_it_is_from_its_interval_and_both_p_values() -> None:
+    lines = table(SYSTEMS).splitlines()
+    rows = [line.split() for line in lines if line.startswith("pruned_healed_nf4")]
+    assert rows[1:] == [
+        ["pruned_healed_nf4", "teacher", "−0.8", "−2.1", "to", "+0.3", "0.125", "0.118"],
+        ["pruned_healed_nf4", "broken", "+12.0", "+8.0", "to", "+16.0", "<0.001", "<0.001"],
+    ]
+    assert "Difference: chrF++ of the system minus that of the other, with its 95 % interval" in table(SYSTEMS)
+
+
+@pytest.mark.parametrize(("points", "text"), [(0.44, "+0.4"), (-1.25, "−1.2"), (-0.04, "0.0"), (0.0, "0.0")])
+def test_difference_has_its_sign(points: float, text: str) -> None:
+    assert signed(points) == text
+
+
+def test_system_alone_has_no_table_of_tests() -> None:
+    assert "against" not in table([system("teacher")])
 
 
 def test_note_says_what_retention_is() -> None:
@@ -86,9 +117,8 @@ def test_reference_that_scores_zero_is_said() -> None:
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:
-    rows = [line for line in markdown(SYSTEMS).splitlines() if line.startswith("|")]
-    assert len(rows) == 5
-    assert len({row.count("|") for row in rows}) == 1
+    rows = [line.count("|") for line in markdown(SYSTEMS).splitlines() if line.startswith("|")]
+    assert rows == [13] * 5 + [7] * 4
 
 
 def test_report_imports_nothing_heavy() -> None:

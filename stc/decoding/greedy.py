@@ -159,18 +159,22 @@ def _in_chunks(
     max_new_tokens: int,
     progress: Progress | None,
 ) -> list[str]:
-    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices: longest first, so that a
-    chunk's batches need little padding."""
+    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices."""
     texts = [""] * len(lengths)
-    order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
-    for start in range(0, len(order), batch_size * CHUNK_BATCHES):
-        indices = order[start : start + batch_size * CHUNK_BATCHES]
+    for indices in chunks(lengths, batch_size * CHUNK_BATCHES):
         decoded = decode(
             translator, encoded(indices), batch_size=batch_size, max_new_tokens=max_new_tokens, progress=progress
         )
         for index, text in zip(indices, decoded, strict=True):
             texts[index] = text
     return texts
+
+
+def chunks(lengths: Sequence[float], size: int) -> Iterator[list[int]]:
+    """Indices of utterances of these lengths, longest first, so that a chunk's batches need little padding."""
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 @dataclass(frozen=True)
@@ -230,7 +234,11 @@ def complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, cac
         hidden: what the decoder gave for the prompts, (utterances, longest, hidden).
         cache: as it was left by that; used up here.
     """
-    tokens = _complete(translator, hidden[:, -1:], prompts, cache)
+    return texts_of(translator, _complete(translator, hidden[:, -1:], prompts, cache))
+
+
+def texts_of(translator: Translator, tokens: list[list[int]]) -> list[str]:
+    """Tokens as texts: without special tokens, stripped, on one line each."""
     decoded = translator.processor.tokenizer.batch_decode(
         tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
@@ -245,7 +253,7 @@ def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, ca
     model = translator.model
     decoder = translator.architecture.decoder(model)
     head, embed = model.get_output_embeddings(), model.get_input_embeddings()
-    ends = torch.tensor(sorted(_end_tokens(translator)), device=model.device)
+    ends = torch.tensor(sorted(end_tokens(translator)), device=model.device)
     mask, positions = prompts.mask, prompts.positions
     rows = torch.arange(len(mask), device=mask.device)
     running = torch.ones_like(rows, dtype=torch.bool)
@@ -271,7 +279,7 @@ def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, ca
     return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
-def _end_tokens(translator: Translator) -> set[int]:
+def end_tokens(translator: Translator) -> set[int]:
     """The tokenizer's end token, which training uses, and those the model's own configuration names."""
     named = translator.model.generation_config.eos_token_id
     several = named if isinstance(named, list) else [named]

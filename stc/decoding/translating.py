@@ -8,12 +8,13 @@ from pathlib import Path
 from pydantic import Field
 
 from stc.data.manifest import Manifest
+from stc.decoding.methods import GREEDY, Decoding
 from stc.models.options import Compute
 from stc.stage import Context
 
 
 class Translating(Compute):
-    """Greedy translation by a model folder.
+    """Translation by a model folder.
 
     Attributes:
         max_new_tokens: where a translation is cut off that has not ended by then.
@@ -21,25 +22,26 @@ class Translating(Compute):
 
     max_new_tokens: int = Field(ge=1, le=1024)
 
-    def translations(self, model: Path, manifest: Manifest, ctx: Context) -> list[str]:
-        """One text an utterance, in the manifest's order.
+    def translations(self, model: Path, manifest: Manifest, ctx: Context, decoding: Decoding = GREEDY) -> list[str]:
+        """One text an utterance, in the manifest's order; where ``decoding`` draws several, they follow each other.
 
         Raises:
             ModelError: the folder is no complete model.
             InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
         """
-        from stc.decoding.greedy import translate
         from stc.models.checkpoint import load
 
         translator = load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        limits = {"batch_size": ctx.decode_batch, "max_new_tokens": self.max_new_tokens}
         with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
-            return translate(
-                translator,
-                manifest,
-                batch_size=ctx.decode_batch,
-                max_new_tokens=self.max_new_tokens,
-                progress=bar,
-            )
+            if decoding.method == "greedy":
+                from stc.decoding.greedy import translate
+
+                return translate(translator, manifest, **limits, progress=bar)
+            from stc.decoding.generating import generate
+
+            several = generate(translator, manifest, decoding, **limits, progress=bar)
+        return [text for texts in several for text in texts]
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> None:

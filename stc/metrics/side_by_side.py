@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Unpack
 
 from stc.metrics.records import Scores
-from stc.metrics.significance import retention
+from stc.metrics.significance import Resampling, difference, interval, retention
 from stc.metrics.text import METRICS, MetricName
 
 
 def side_by_side(
-    scores: Mapping[str, Scores],
-    layers: Mapping[str, int],
-    *,
-    metric: MetricName,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    scores: Mapping[str, Scores], layers: Mapping[str, int], *, metric: MetricName, **resampling: Unpack[Resampling]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What is compared and how, and by label the quality of each system.
 
     Retention is a system's ``metric`` over that of the reference: the best, by that metric, of the systems with as
-    many layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap
-    (:mod:`stc.metrics.significance`).
+    many layers as the most any has, which are the unpruned ones. Its interval is a paired bootstrap, and each system
+    is tested against every unpruned one, which are the teacher and the controls (:mod:`stc.metrics.significance`).
 
     Args:
         scores: by label; all of the same sentences, and by ``metric`` among others.
@@ -35,26 +30,28 @@ def side_by_side(
     compared = {
         "metric": metric,
         "reference": reference,
-        "resamples": resamples,
-        "confidence": confidence,
-        "seed": seed,
+        **resampling,
         "target_lang": scores[reference].target_lang,
         "sentences": scores[reference].sentences,
         "signatures": {name: scored.signature for name, scored in scores[reference].metrics.items()},
     }
+    counted = {label: record.metrics[metric].statistics for label, record in scores.items()}
     quality = {}
     for label, record in scores.items():
-        kept = retention(
-            metric,
-            record.metrics[metric].statistics,
-            scores[reference].metrics[metric].statistics,
-            resamples=resamples,
-            confidence=confidence,
-            seed=seed,
-        )
+        kept = retention(metric, counted[label], counted[reference], **resampling)
         quality[label] = {
             **{name: record.metrics[name].score if name in record.metrics else None for name in METRICS},
+            "score_ci": interval(metric, counted[label], **resampling),
             "retention": kept.value,
             "retention_ci": kept.interval,
+            "tests": [
+                {"against": other, **asdict(difference(metric, counted[label], counted[other], **resampling))}
+                for other in _others(label, unpruned)
+            ],
         }
     return compared, quality
+
+
+def _others(label: str, unpruned: Sequence[str]) -> Sequence[str]:
+    """The unpruned systems that one is tested against; of two unpruned ones the later against the earlier."""
+    return unpruned[: unpruned.index(label)] if label in unpruned else unpruned

@@ -1,14 +1,25 @@
-"""How much of the reference system's quality a system keeps, and how certain that is.
+"""How much of the reference system's quality a system keeps, whether two systems differ, and how certain that is.
 
 Paired bootstrap resampling (Koehn, 2004, "Statistical Significance Tests for Machine Translation Evaluation"):
-sentences are drawn with replacement, the same ones for both systems, and the ratio of the two corpus scores is
-taken every time. The interval is the percentile interval of those ratios.
+sentences are drawn with replacement, the same ones for both systems, and the two corpus scores are taken every time.
+
+Approximate randomization (Riezler and Maxwell, 2005, "On Some Pitfalls in Automatic Evaluation and Significance
+Testing for MT"; Clark et al., 2011, "Better Hypothesis Testing for Statistical Machine Translation"): if the two
+systems were equal, exchanging their translations of any sentence would change nothing.
+
+Both work on the sentence-level statistics that a score is kept with. sacreBLEU's ``PairedTest`` has two tests of these
+names as well, and is not used, for what it counts: chance differences strictly larger than the one observed, so that
+two systems with the same translations differ "significantly"; and for the bootstrap, absolute differences less their
+mean, as a Moses script did, which finds a difference at p ≤ 0.1 between equal systems in more than a quarter of all
+cases. Here equal differences count, and differences are shifted before their sign is dropped (Noreen, 1989,
+"Computer-Intensive Methods for Testing Hypotheses").
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -16,6 +27,24 @@ from stc.errors import InputError
 from stc.metrics.text import from_statistics
 
 _BLOCK = 256  # resamples drawn together: bounds the memory at _BLOCK × sentences
+
+Statistics = Sequence[Sequence[int]]
+"""(sentences, counts), as :func:`stc.metrics.text.statistics` gives them."""
+
+
+class Resampling(TypedDict):
+    """How chance is imitated.
+
+    Attributes:
+        resamples: how many corpora are drawn, and how often translations are exchanged. No p-value is below
+            1 / (resamples + 1).
+        confidence: of an interval, in (0, 1).
+        seed: of the draw; equal seeds draw the same sentences whatever the system.
+    """
+
+    resamples: int
+    confidence: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -32,50 +61,115 @@ class Retention:
     interval: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Score of a system minus the score of another, in points of [0, 100].
+
+    Attributes:
+        value: on the whole corpus.
+        interval: its confidence interval by paired bootstrap (low, high).
+        p_bootstrap: how probable a difference at least as large, of either sign, is between equal systems, where the
+            deviations of the resampled differences from their mean stand for chance; in (0, 1].
+        p_randomization: the same, where exchanging the two systems' translations stands for chance. Riezler and
+            Maxwell find that it takes chance for a difference less often.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    p_bootstrap: float
+    p_randomization: float
+
+
 def retention(
-    metric: str,
-    system: Sequence[Sequence[int]],
-    reference_system: Sequence[Sequence[int]],
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    metric: str, system: Statistics, reference_system: Statistics, **resampling: Unpack[Resampling]
 ) -> Retention:
     """Retention and its paired-bootstrap percentile interval.
 
     Args:
-        metric: whose sentence-level statistics the two arrays are.
-        system: (sentences, counts) as :func:`stc.metrics.text.statistics` gives them.
-        reference_system: the same of the system compared with, for the same sentences in the same order.
-        resamples: how many corpora are drawn.
-        confidence: of the interval, in (0, 1).
-        seed: of the draw; equal seeds draw the same sentences whatever the system.
+        metric: whose sentence-level statistics the two are.
+        reference_system: those of the system compared with, for the same sentences in the same order.
 
     Raises:
         InputError: when the two do not cover the same number of sentences.
     """
-    ours, theirs = np.asarray(system, dtype=np.int64), np.asarray(reference_system, dtype=np.int64)
+    ours, theirs = _paired(metric, system, reference_system)
+    whole, reference = _corpus_score(metric, ours), _corpus_score(metric, theirs)
+    value = whole / reference if reference > 0 else None
+    resampled, references = (_bootstrapped(metric, one, resampling) for one in (ours, theirs))
+    if not (references > 0).all():
+        return Retention(value, None)
+    return Retention(value, _percentiles(resampled / references, resampling["confidence"]))
+
+
+def interval(metric: str, system: Statistics, **resampling: Unpack[Resampling]) -> tuple[float, float]:
+    """The bootstrap percentile interval of one system's corpus score."""
+    return _percentiles(_bootstrapped(metric, np.asarray(system, dtype=np.int64), resampling), resampling["confidence"])
+
+
+def difference(metric: str, system: Statistics, other: Statistics, **resampling: Unpack[Resampling]) -> Difference:
+    """Whether two systems differ, by paired bootstrap and by approximate randomization.
+
+    Raises:
+        InputError: when the two do not cover the same number of sentences.
+    """
+    ours, theirs = _paired(metric, system, other)
+    value = _corpus_score(metric, ours) - _corpus_score(metric, theirs)
+    resampled, others = (_bootstrapped(metric, one, resampling) for one in (ours, theirs))
+    differences = resampled - others
+    return Difference(
+        value,
+        _percentiles(differences, resampling["confidence"]),
+        _p_value(differences - differences.mean(), value),
+        _p_value(_exchanged(metric, ours, theirs, resampling), value),
+    )
+
+
+def _paired(metric: str, system: Statistics, other: Statistics) -> tuple[np.ndarray, np.ndarray]:
+    ours, theirs = np.asarray(system, dtype=np.int64), np.asarray(other, dtype=np.int64)
     if ours.shape != theirs.shape:
         raise InputError(f"{metric}: statistics of shape {ours.shape} cannot be paired with {theirs.shape}")
-    [value] = _ratios(metric, ours.sum(axis=0, keepdims=True), theirs.sum(axis=0, keepdims=True))
+    return ours, theirs
 
-    generator = np.random.default_rng(seed)
-    sentences = len(ours)
+
+def _corpus_score(metric: str, rows: np.ndarray) -> float:
+    return from_statistics(metric, rows.sum(axis=0, keepdims=True).tolist())[0]
+
+
+def _bootstrapped(metric: str, rows: np.ndarray, resampling: Resampling) -> np.ndarray:
+    """Scores of corpora drawn with replacement: (resamples,)."""
+    generator, resamples = np.random.default_rng(resampling["seed"]), resampling["resamples"]
+    sentences = len(rows)
     uniform = np.full(sentences, 1 / sentences)
-    ratios: list[float | None] = []
+    scores: list[float] = []
     for start in range(0, resamples, _BLOCK):
         # How often each sentence is drawn: (block, sentences). A corpus's statistics are then a matrix product.
         times = generator.multinomial(sentences, uniform, size=min(_BLOCK, resamples - start))
-        ratios += _ratios(metric, times @ ours, times @ theirs)
-    defined = [ratio for ratio in ratios if ratio is not None]
-    if len(defined) < resamples:
-        return Retention(value, None)
+        scores += from_statistics(metric, (times @ rows).tolist())
+    return np.array(scores)
+
+
+def _exchanged(metric: str, ours: np.ndarray, theirs: np.ndarray, resampling: Resampling) -> np.ndarray:
+    """Score differences after each sentence's two translations were exchanged or not, by a coin: (resamples,)."""
+    generator, trials = np.random.default_rng(resampling["seed"]), resampling["resamples"]
+    total = (ours + theirs).sum(axis=0)
+    differences: list[float] = []
+    for start in range(0, trials, _BLOCK):
+        keep = generator.integers(2, size=(min(_BLOCK, trials - start), len(ours)))
+        first = keep @ ours + (1 - keep) @ theirs
+        scores = zip(
+            from_statistics(metric, first.tolist()), from_statistics(metric, (total - first).tolist()), strict=True
+        )
+        differences += [one - other for one, other in scores]
+    return np.array(differences)
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return Retention(value, (float(low), float(high)))
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
 
 
-def _ratios(metric: str, ours: np.ndarray, theirs: np.ndarray) -> list[float | None]:
-    """Score ratios of corpora given by their summed statistics, (corpora, counts) each; None for x / 0."""
-    scores = zip(from_statistics(metric, ours.tolist()), from_statistics(metric, theirs.tolist()), strict=True)
-    return [ours / theirs if theirs > 0 else None for ours, theirs in scores]
+def _p_value(by_chance: np.ndarray, observed: float) -> float:
+    """The share of chance that is at least as far from 0 as what was observed, which is one of its cases itself."""
+    rounding = 1e-9  # sums in another order: what is equal must not be taken for smaller
+    return float(((np.abs(by_chance) >= abs(observed) - rounding).sum() + 1) / (len(by_chance) + 1))

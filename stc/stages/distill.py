@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stc.data.filters import Filter, Filters
 from stc.data.manifest import Manifest, Utterance, place_file
 from stc.decoding.translating import read_lines
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
+DROPPED_FILE = "dropped.jsonl"
+
 
 class Distill(Stage):
-    """Original pairs and the teacher's (Kim and Rush 2016, arXiv 1606.07947), without exact duplicates.
+    """Original pairs and the teacher's (Kim and Rush 2016, arXiv 1606.07947), without exact duplicates and without
+    what the filters drop.
+
+    Beside the manifest there is dropped.jsonl, with each translation a filter dropped: id, filter, text.
+
+    Facts: ``originals``, ``translations`` (distinct ones that were kept), ``pairs``; ``empty_dropped``,
+    ``duplicates_dropped``, and ``dropped_by_NAME`` for each filter that is on. A translation counts for the first that
+    drops it.
 
     Attributes:
         repeat: how often each of the teacher's pairs is in the result.
+        filters: what a translation has to be.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     TAKES: ClassVar[Mapping[str, Takes]] = {"data": Takes(Kind.MANIFEST), "hypotheses": Takes(Kind.HYPOTHESES)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
     repeat: int = Field(default=1, ge=1, le=1000)
+    filters: Filters = Filters()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         data = Manifest.load(inputs["data"].path)
-        path = inputs["hypotheses"].path / HYPOTHESES_FILE
-        texts = read_lines(path)
-        if len(texts) != len(data):
-            raise InputError(f"{path} has {len(texts)} translations for the {len(data)} utterances of {data.folder}")
-
-        taught = [
-            row.model_copy(update={"id": f"{row.id}.kd", "target": text})
-            for row, text in zip(data.rows, texts, strict=True)
-            if text
-        ]
+        texts = _read(inputs["hypotheses"].path / HYPOTHESES_FILE, data)
+        filters = self.filters.active(data.task)
+        counts = dict.fromkeys(["empty", *filters], 0)
+        taught: list[Utterance] = []
+        with (out_dir / DROPPED_FILE).open("w", encoding="utf-8") as file:
+            for row, number, text in texts:
+                reason = _reason(filters, row, text)
+                if reason is None:
+                    name = f"{row.id}.kd" if number == 1 else f"{row.id}.s{number}.kd"
+                    taught.append(row.model_copy(update={"id": name, "target": text}))
+                else:
+                    counts[reason] += 1
+                    file.write(json.dumps({"id": row.id, "filter": reason, "text": text}, ensure_ascii=False) + "\n")
         originals, seen = _distinct(data.rows, set())
         translations, _ = _distinct(taught, seen)
         rows = originals + [
@@ -57,9 +73,27 @@ class Distill(Stage):
             "originals": len(originals),
             "translations": len(translations),
             "duplicates_dropped": len(data) - len(originals) + len(taught) - len(translations),
-            "empty_dropped": len(data) - len(taught),
+            "empty_dropped": counts.pop("empty"),
+            **{f"dropped_by_{name}": count for name, count in counts.items()},
             "pairs": len(rows),
         }
+
+
+def _read(path: Path, data: Manifest) -> list[tuple[Utterance, int, str]]:
+    """Each translation with its utterance, and which of the utterance's translations it is, counted from 1."""
+    texts = read_lines(path)
+    each, rest = divmod(len(texts), len(data))
+    if rest or not each:
+        raise InputError(
+            f"{path} has {len(texts)} translations for the {len(data)} utterances of {data.folder}: "
+            "as many are needed, or a multiple"
+        )
+    return [(data.rows[place // each], place % each + 1, text) for place, text in enumerate(texts)]
+
+
+def _reason(filters: Mapping[str, Filter], row: Utterance, text: str) -> str | None:
+    """What speaks against a translation, or None."""
+    return next((name for name, keeps in filters.items() if not keeps(row, text)), None) if text else "empty"
 
 
 def _distinct(rows: list[Utterance], seen: set[tuple[str, str]]) -> tuple[list[Utterance], set[tuple[str, str]]]:

@@ -1,4 +1,4 @@
-"""Translate a data set greedily."""
+"""Translate a data set, as a teacher does for distillation."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
+from stc.decoding.methods import GREEDY, Decoding
 from stc.decoding.translating import Translating, write_lines
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class Translate(Translating, Stage):
-    """Writes hypotheses.txt: one translation a line, in the manifest's order."""
+    """Writes hypotheses.txt: one translation a line, in the manifest's order; several of an utterance follow each
+    other.
 
-    VERSION: ClassVar[int] = 2
+    Facts: ``utterances``, ``translations`` and how many of them are ``empty``.
+
+    Attributes:
+        decoding: greedy, beam search or sampling.
+    """
+
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.HYPOTHESES
 
+    decoding: Decoding = GREEDY
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        texts = self.translations(inputs["model"].path, Manifest.load(inputs["data"].path), ctx)
+        manifest = Manifest.load(inputs["data"].path)
+        texts = self.translations(inputs["model"].path, manifest, ctx, self.decoding)
         write_lines(out_dir / HYPOTHESES_FILE, texts)
-        return {"utterances": len(texts), "empty": texts.count("")}
+        return {"utterances": len(manifest), "translations": len(texts), "empty": texts.count("")}

@@ -99,6 +99,27 @@ def test_system_whose_encoder_was_pruned_is_no_unpruned_one(tmp_path: Path, ctx:
     assert run(inputs, tmp_path, ctx)["reference"] == "teacher"
 
 
+def test_each_system_is_tested_against_every_unpruned_one_and_two_of_those_once(tmp_path: Path, ctx: Context) -> None:
+    made = {"teacher": (12, GOOD), "pruned": (6, BAD), "control": (12, FAIR)}
+    rows = by_name(run(make_inputs(tmp_path, made), tmp_path, ctx))
+    against = {name: [test["against"] for test in row["tests"]] for name, row in rows.items()}
+    assert against == {"teacher": [], "pruned": ["teacher", "control"], "control": ["teacher"]}
+
+
+def test_test_is_about_the_system_and_the_one_it_names(tmp_path: Path, ctx: Context) -> None:
+    rows = by_name(run(make_inputs(tmp_path, {"teacher": (12, FAIR), "pruned": (6, BAD)}), tmp_path, ctx))
+    (test,) = rows["pruned"]["tests"]
+    assert test["value"] == pytest.approx(rows["pruned"]["chrf_pp"] - rows["teacher"]["chrf_pp"])
+    assert test["interval"][0] <= test["value"] <= test["interval"][1] < 0
+    assert test["p_randomization"] < 0.05
+
+
+def test_interval_of_the_score_holds_it(tmp_path: Path, ctx: Context) -> None:
+    row = by_name(run(make_inputs(tmp_path, {"teacher": (12, BAD)}), tmp_path, ctx))["teacher"]
+    low, high = row["score_ci"]
+    assert low <= row["chrf_pp"] <= high
+
+
 def test_rows_keep_the_order_of_the_scores(tmp_path: Path, ctx: Context) -> None:
     inputs = make_inputs(tmp_path, {"z": (12, FAIR), "a": (6, BAD), "m": (12, GOOD)})
     inputs["models"] = dict(sorted(inputs["models"].items()))

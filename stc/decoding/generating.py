@@ -1,0 +1,121 @@
+"""Beam search and sampling by transformers' ``generate``: slower than :mod:`stc.decoding.greedy`, for a teacher only.
+
+What ``generate`` isn't told it takes from the folder's generation_config, even beside a configuration it is given. So
+the model's own is replaced, and of the folder's only the tokens that end a turn are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from stc.data.manifest import Manifest
+from stc.decoding.greedy import chunks, encode, end_tokens, padded_batches, texts_of
+from stc.decoding.methods import Decoding
+from stc.stage import Progress
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+
+@torch.inference_mode()
+def generate(
+    translator: Translator,
+    manifest: Manifest,
+    decoding: Decoding,
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    progress: Progress | None = None,
+) -> list[list[str]]:
+    """Translate a manifest of any size: for each utterance its translations, one or ``decoding.samples``.
+
+    In float32 they don't depend on ``batch_size``, which counts hypotheses: beams and samples share it.
+
+    Args:
+        translator: its generation_config is replaced.
+        progress: moved on as utterances are finished.
+    """
+    model = translator.model
+    ends = sorted(end_tokens(translator))
+    model.generation_config = GenerationConfig(
+        do_sample=False,  # what is drawn, _Draw draws
+        num_beams=decoding.beams or 1,
+        num_return_sequences=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends,
+        pad_token_id=ends[0],
+    )
+    samples = decoding.samples or 1
+    texts: list[list[str]] = [[] for _ in range(len(manifest))]
+    for rows in chunks(
+        [row.duration for row in manifest.rows], max(1, batch_size // (samples * (decoding.beams or 1)))
+    ):
+        part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
+        [(order, prompts)] = padded_batches(encode(translator, part, batch_size=len(rows)), len(rows), max_new_tokens)
+        drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]
+        tokens = model.generate(
+            inputs_embeds=prompts.embeddings.repeat_interleave(samples, dim=0),
+            attention_mask=prompts.mask[:, : prompts.longest].repeat_interleave(samples, dim=0),
+            logits_processor=_drawing(decoding, drawn),
+        )
+        found = texts_of(translator, [_until(row, ends) for row in tokens.tolist()])
+        for place, start in zip(order, range(0, len(found), samples), strict=True):
+            texts[rows[place]] = found[start : start + samples]
+        if progress is not None:
+            progress.update(len(rows))
+    return texts
+
+
+def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    """The tokens before the first that ends the turn."""
+    return tokens[: next((place for place, token in enumerate(tokens) if token in ends), len(tokens))]
+
+
+def _drawing(decoding: Decoding, drawn: Sequence[tuple[str, int]]) -> LogitsProcessorList:
+    """What is done to the logits so that the largest is a draw from the distribution.
+
+    Args:
+        drawn: the utterance and the number of the sample of each row of the batch.
+    """
+    if decoding.method != "sample":
+        return LogitsProcessorList()
+    assert decoding.temperature is not None
+    assert decoding.top_p is not None
+    seeds = [f"{decoding.seed} {name} {sample}".encode() for name, sample in drawn]
+    return LogitsProcessorList(
+        [
+            TemperatureLogitsWarper(decoding.temperature),
+            TopPLogitsWarper(decoding.top_p),
+            _Draw([int.from_bytes(hashlib.sha256(seed).digest()[:7]) for seed in seeds]),
+        ]
+    )
+
+
+class _Draw(LogitsProcessor):
+    """Adds Gumbel noise, after which the largest logit is a draw from their softmax (Gumbel 1954; Maddison et al. 2014,
+    arXiv 1411.0030).
+
+    ``generate`` draws for a whole batch from one stream, so that a text would depend on who shares its batch, and on
+    the device. Here each row has a stream of its own, on the CPU.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        tiny = torch.finfo(torch.float32).tiny  # the logarithm of 0 would draw a token of no probability
+        waiting = torch.stack(
+            [torch.empty(scores.shape[1]).exponential_(generator=stream) for stream in self._streams]
+        ).clamp(min=tiny)
+        return scores - waiting.log().to(scores.device)

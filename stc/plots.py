@@ -1,0 +1,222 @@
+"""The plots of a run, as PNG, from what its stages have left in the store.
+
+matplotlib is imported when something is drawn, and no window system is asked for. Colours are those of Okabe and Ito,
+and viridis: both can be told apart by people who do not see all colours.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stc.curves import Curves
+from stc.metrics.text import METRICS
+from stc.report import size
+from stc.stage import Kind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from stc.pipeline import Done
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "osD^vPX"
+_REMOVED = "#D55E00"
+_DOTS_AN_INCH = 150
+_SIDE_BY_SIDE = 9.0  # points of paper between the marks of systems of one size
+_LOG_FROM = 20.0  # largest size ÷ smallest, from which on a linear axis would crowd the small ones
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A system in the plot of quality: its size in bytes, its score, and the ends of its bar."""
+
+    name: str
+    bytes: float
+    score: float
+    low: float
+    high: float
+
+
+def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], done: Iterable[Done]) -> list[Path]:
+    """Draw what the run has: the importance of layers, the course of trainings, quality against size.
+
+    Args:
+        folder: made if it is not there.
+        title: said in every plot.
+        systems: the rows of the comparison, none if the run has made none.
+        done: every node of the run. Rankings that are no longer in the store are left out.
+
+    Returns:
+        the files.
+    """
+    done = list(done)
+    files: list[Path] = []
+    rounds: dict[str, list[dict[str, Any]]] = {}
+    for one in done:
+        ranking = one.artifact.path / "ranking.json"
+        if one.artifact.kind is Kind.RANKING and ranking.exists():
+            rounds.setdefault(one.name.split(".")[0], []).append(json.loads(ranking.read_text(encoding="utf-8")))
+    for name, rankings in rounds.items():
+        files.append(plot_importance(folder / f"{name}.png", title, rankings))
+    trained = {one.name: one.curves for one in done if "loss" in one.curves}
+    if trained:
+        dev = {one.name: one.artifact.facts["dev_loss"] for one in done if "dev_loss" in one.artifact.facts}
+        files.append(plot_training(folder / "training.png", title, trained, dev))
+    if systems:
+        compared = systems[0]["compared"]
+        marks = [Mark(row["name"], row["bytes_on_disk"], row[compared["metric"]], *row["score_ci"]) for row in systems]
+        bars = f"{100 * compared['confidence']:g} % bootstrap interval"
+        files.append(plot_quality(folder / "quality.png", title, METRICS[compared["metric"]], marks, bars))
+    return files
+
+
+def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], seeds: int) -> list[Path]:
+    """Draw quality against size over several seeds.
+
+    Args:
+        systems: as :func:`stc.seeds.aggregate` gives them.
+        seeds: how many there were.
+    """
+    if not systems:
+        return []
+    metric = systems[0]["metric"]
+    marks = []
+    for row in systems:
+        spread = row[f"{metric}_deviation"] or 0.0
+        marks.append(Mark(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread))
+    bars = f"standard deviation over {seeds} seeds"
+    return [plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars)]
+
+
+def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]]) -> Path:
+    """A heat map, round by layer: the score without the layer. The one removed in a round is framed; it is hatched in
+    the rounds after."""
+    from matplotlib.patches import Rectangle
+
+    scores = [{one["layer"]: one["score"] for one in ranking["candidates"]} for ranking in rankings]
+    first, last = min(scores[0]), max(scores[0])
+    layers = range(first, last + 1)
+    order = rankings[-1]["order"]
+    grid = [[found.get(layer, math.nan) for layer in layers] for found in scores]
+    with _figure(path, (1.9 + 0.46 * len(layers), max(2.8, 1.5 + 0.4 * len(grid)))) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(grid, cmap="viridis", aspect="auto")
+        middle = sum(image.get_clim()) / 2
+        for row, found in enumerate(scores):
+            for layer in layers:
+                corner = (layer - first - 0.5, row - 0.5)
+                if layer in found:
+                    ink = "black" if found[layer] > middle else "white"
+                    axes.text(
+                        layer - first, row, f"{found[layer]:.1f}", ha="center", va="center", fontsize=7, color=ink
+                    )
+                else:
+                    axes.add_patch(
+                        Rectangle(corner, 1, 1, facecolor="#EEEEEE", edgecolor="#BBBBBB", hatch="////", lw=0)
+                    )
+        for row, layer in enumerate(order[len(order) - len(grid) :]):
+            inner = (layer - first - 0.45, row - 0.45)
+            axes.add_patch(Rectangle(inner, 0.9, 0.9, fill=False, edgecolor=_REMOVED, lw=2.5))
+        axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
+        axes.set_yticks(range(len(grid)), [str(len(order) - len(grid) + row + 1) for row in range(len(grid))])
+        axes.set_xlabel("decoder layer left out (numbered as in the unpruned model; the protected ones are not shown)")
+        axes.set_ylabel("round")
+        axes.set_title(f"Importance of layers: {title}\nframed: removed in this round; hatched: removed before")
+        figure.colorbar(image, label=f"{METRICS[rankings[-1]['metric']]} without the layer")
+    return path
+
+
+def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bars: str) -> Path:
+    """Quality against bytes on disk; ``bars`` says what the bars are."""
+    from matplotlib.ticker import FuncFormatter
+    from matplotlib.transforms import ScaledTranslation
+
+    largest, smallest = max(mark.bytes for mark in marks), min(mark.bytes for mark in marks)
+    with _figure(path, (7.5, 4.8)) as figure:
+        axes = figure.subplots()
+        if largest > _LOG_FROM * smallest:
+            axes.set_xscale("log")
+            axes.set_xlim(smallest / 1.5, 1.5 * largest)
+        else:
+            axes.set_xlim(0, 1.08 * largest)
+        bottom, top = min(mark.low for mark in marks), max(mark.high for mark in marks)
+        margin = 0.06 * (top - bottom) or 1.0
+        axes.set_ylim(bottom - margin, top + margin)  # what is drawn beside its place is not seen by autoscaling
+        for number, mark in enumerate(marks):
+            neighbours = [other for other in marks if 0.98 < other.bytes / mark.bytes < 1.02]
+            shift = _SIDE_BY_SIDE * (neighbours.index(mark) - (len(neighbours) - 1) / 2)
+            axes.errorbar(
+                mark.bytes,
+                mark.score,
+                yerr=[[max(0.0, mark.score - mark.low)], [max(0.0, mark.high - mark.score)]],
+                fmt=_MARKERS[number % len(_MARKERS)],
+                color=_COLOURS[number % len(_COLOURS)],
+                capsize=3,
+                markersize=7,
+                label=f"{mark.name}: {size(mark.bytes)}, {mark.score:.1f}",
+                transform=axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans),
+            )
+        _plain(axes)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
+        axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
+        axes.set_ylabel(f"{metric} on the test split")
+        axes.set_title(f"Quality against size: {title}\nbars: {bars}")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return path
+
+
+def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Mapping[str, float]) -> Path:
+    """The loss over the steps of every training.
+
+    Args:
+        trained: name of a stage → its curves, ``loss`` among them.
+        dev: name of a stage → the loss on held-out data at its end.
+    """
+    columns = min(3, len(trained))
+    rows = math.ceil(len(trained) / columns)
+    with _figure(path, (0.6 + 3.6 * columns, 0.9 + 2.7 * rows)) as figure:
+        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for number, (axes, (name, curves)) in enumerate(zip(grid, trained.items(), strict=False)):
+            steps, losses = zip(*curves["loss"], strict=True)
+            axes.plot(steps, losses, color=_COLOURS[0], marker="." if len(steps) <= 40 else "", label="training")
+            if name in dev:
+                axes.plot(steps[-1], dev[name], "D", color=_COLOURS[1], label=f"dev, at the end: {dev[name]:.3f}")
+            _plain(axes)
+            axes.set_xlim(left=0)
+            axes.set_title(name)
+            axes.set_xlabel("step")
+            if number % columns == 0:
+                axes.set_ylabel("loss per token (nats)")
+            axes.legend(frameon=False, fontsize=8)
+        for axes in grid[len(trained) :]:
+            axes.set_axis_off()
+        figure.suptitle(f"Training: {title}")
+    return path
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+@contextmanager
+def _figure(path: Path, inches: tuple[float, float]) -> Iterator[Figure]:
+    """A figure to draw on, which is then saved; whatever the user's settings, names are shown as they are."""
+    import warnings
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"text.usetex": False, "text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name the font lacks is drawn as boxes
+        figure = Figure(figsize=inches, layout="constrained")
+        yield figure
+        figure.savefig(path, dpi=_DOTS_AN_INCH)
