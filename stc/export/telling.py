@@ -1,0 +1,60 @@
+"""A stage's record as a sentence for people, for the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stc.export.history import Step
+from stc.quantization import PACKABLE
+
+
+def told(step: Step) -> str:
+    """What a stage did; only its name where there is no better word for it here."""
+    tell = {"pretrain": _pretrained, "finetune": _finetuned, "prune": _pruned, "quantize": _quantized}.get(step.stage)
+    return tell(step) if tell else f"Stage `{step.stage}` of stc."
+
+
+def _pretrained(step: Step) -> str:
+    return f"Trained from random weights, in {step.config['steps']:,} steps of {step.config['batch_size']:,} examples."
+
+
+def _finetuned(step: Step) -> str:
+    config = step.config
+    parts = ", ".join(config["parts"])
+    how = f"every weight of {parts}"
+    if lora := config.get("lora"):
+        how = f"adapters of rank {lora['r']} on the linear layers of {parts}, over a 4-bit base"
+    epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
+    return (
+        f"Fine-tuned: {how}; {epochs} in batches of {config['batch_size']} at a learning rate of at most "
+        f"{config['learning_rate']:g}{_on(step.data.get('facts', {}))}."
+    )
+
+
+def _on(facts: Mapping[str, Any]) -> str:
+    """The data of a training, by the facts of its manifest."""
+    if "pairs" in facts:
+        return (
+            f", on {facts['pairs']:,} pairs of speech and text: {facts['originals']:,} from the data, the others "
+            "translations by the model that was to be imitated (sequence-level distillation)"
+        )
+    if "utterances" in facts:
+        return f", on {facts['utterances']:,} utterances ({facts['seconds'] / 3600:.3g} hours)"
+    return ""
+
+
+def _pruned(step: Step) -> str:
+    removed = step.facts["layers_removed"]
+    left = step.facts["decoder_layers"]
+    numbers = ", ".join(map(str, removed))
+    return f"Pruned: {len(removed)} of {len(removed) + left} decoder layers removed (counted from 0: {numbers})."
+
+
+def _quantized(step: Step) -> str:
+    quant = step.config["quant"]
+    parts = [part for part in PACKABLE if quant.get("parts", {}).get(part) == quant["method"]]
+    settings = [f"{key} {value}" for key, value in quant.items() if key not in ("method", "parts")]
+    where = f" of {', '.join(parts)}" if parts else ""
+    said = f" ({', '.join(settings)})" if settings else ""
+    return f"Quantized: the linear layers{where} by {quant['method']}{said}; the rest is bfloat16."
