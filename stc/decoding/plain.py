@@ -2,9 +2,9 @@
 
 A script of its own, started by :mod:`stc.decoding.witness`, that imports nothing of stc: what it gives is what
 anybody gets who has the folder and public libraries. It reads a request as JSON from standard input and writes
-the texts, a JSON list, to standard output. The request:
+the texts to standard output, a JSON list with a list for each model. The request:
 
-    model           the folder
+    models          each a folder, and a folder with an adapter that peft puts on that model, or null
     conversation    what is said to the model about each utterance, for the folder's chat template
     audio           files, one an utterance
     device, dtype, attention, max_new_tokens, threads
@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 
-def translations(request: dict[str, Any]) -> list[str]:
+def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> list[str]:
     """The text of each file of ``request["audio"]``, on one line, stripped."""
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(request["threads"])
-    folder = request["model"]
     named = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))["architectures"][0]
     model = getattr(transformers, named).from_pretrained(
         folder,
@@ -38,7 +37,7 @@ def translations(request: dict[str, Any]) -> list[str]:
         device_map={"": request["device"]},
         local_files_only=True,
     )
-    if Path(folder, "adapter").is_dir():
+    if Path(folder, "adapter").is_dir():  # one that belongs to the model
         model.load_adapter(str(Path(folder, "adapter")))
     if request["dtype"] == "float32":
         for module in model.modules():  # bitsandbytes would repack 4-bit layers to compute in bfloat16 on some CPUs
@@ -51,6 +50,10 @@ def translations(request: dict[str, Any]) -> list[str]:
     model.generation_config = transformers.GenerationConfig(
         do_sample=False, eos_token_id=sorted(ends), pad_token_id=min(ends), max_new_tokens=request["max_new_tokens"]
     )
+    if adapter is not None:
+        import peft
+
+        model = peft.PeftModel.from_pretrained(model, adapter)
     prompt = processor.apply_chat_template(request["conversation"], tokenize=False, add_generation_prompt=True)
     rate = processor.feature_extractor.sampling_rate
     texts = []
@@ -83,7 +86,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     request = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
-        texts = translations(request)
+        texts = [translations(folder, adapter, request) for folder, adapter in request["models"]]
     json.dump(texts, sys.stdout)
 
 

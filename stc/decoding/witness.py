@@ -18,6 +18,9 @@ from stc.fresh import ask
 from stc.models import architecture, read_config
 from stc.quantization import stored_with
 
+Witnessed = tuple[Path, Path | None]
+"""A model folder, and a folder with an adapter to put on the model, or None."""
+
 
 def witness(folder: Path, manifest: Manifest, stage: Translating, device: str) -> list[str]:
     """What transformers' own ``generate`` makes of every utterance: one at a time, offline, by a fresh process.
@@ -28,13 +31,22 @@ def witness(folder: Path, manifest: Manifest, stage: Translating, device: str) -
     Raises:
         StcError: the process fails; the folder then is none that loads without stc.
     """
+    return witnesses([(folder, None)], manifest, stage, device)[0]
+
+
+def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translating, device: str) -> list[list[str]]:
+    """The same for several models of one family, one after the other, by one fresh process.
+
+    Raises:
+        StcError: as :func:`witness`.
+    """
     import torch
 
     gc.collect()
     torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
     request = {
-        "model": str(folder),
-        "conversation": architecture(read_config(folder)["model_type"]).conversation(manifest.task),
+        "models": [(str(folder), None if adapter is None else str(adapter)) for folder, adapter in models],
+        "conversation": architecture(read_config(models[0][0])["model_type"]).conversation(manifest.task),
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
         "dtype": stage.dtype,
@@ -43,8 +55,9 @@ def witness(folder: Path, manifest: Manifest, stage: Translating, device: str) -
         "threads": torch.get_num_threads(),
     }
     # -P: the script's folder is not searched for modules, so that stc's are not taken for the libraries'.
-    texts: list[str] = ask(
-        f"translating with {folder} without stc", ["-P", plain.__file__], request, HF_HUB_OFFLINE="1"
+    named = " and ".join(str(adapter or folder) for folder, adapter in models)
+    texts: list[list[str]] = ask(
+        f"translating with {named} without stc", ["-P", plain.__file__], request, HF_HUB_OFFLINE="1"
     )
     return texts
 

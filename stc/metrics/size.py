@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stc.errors import ModelError
-from stc.models.weights import ADAPTER
+from stc.models.weights import attached_adapter
 
 
 def bytes_on_disk(folder: Path) -> int:
@@ -14,7 +14,9 @@ def bytes_on_disk(folder: Path) -> int:
     Raises:
         ModelError: when there is none.
     """
-    files = [*folder.glob("*.safetensors"), *(folder / ADAPTER).glob("*.safetensors")]
+    files = list(folder.glob("*.safetensors"))
     if not files:
         raise ModelError(f"{folder} has no *.safetensors file")
+    if adapter := attached_adapter(folder):
+        files += adapter.glob("*.safetensors")
     return sum(file.stat().st_size for file in files)

@@ -15,7 +15,7 @@ import torch
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.weights import ADAPTER, adapter_tensors, some, stored_tensors
+from stc.models.weights import adapter_tensors, attached_adapter, some, stored_tensors
 from stc.quantization import Quantizer, stored_with
 
 SHARD_SIZE = "4GB"
@@ -95,8 +95,8 @@ def load(
         _cast_plain_weights(model, getattr(torch, dtype))
     for name in family.fixed_weights():
         model.get_parameter(name).requires_grad_(False)
-    if adapter_tensors(folder):
-        _adapt(model, folder / ADAPTER, getattr(torch, dtype))
+    if adapter := attached_adapter(folder):
+        _adapt(model, adapter, getattr(torch, dtype))
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
@@ -144,6 +144,7 @@ def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
     Raises:
         ModelError: it is for layers the model has not, or lacks weights for some.
     """
+    adapter_tensors(adapter)  # names what is missing or damaged
     with _quiet():
         try:
             info = model.load_adapter(str(adapter))

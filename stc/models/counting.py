@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc.models import read_config
-from stc.models.weights import adapter_tensors, stored_tensors
+from stc.models.weights import adapter_tensors, attached_adapter, stored_tensors
 from stc.quantization import stored_with
 
 
@@ -32,7 +32,8 @@ def count_parameters(folder: Path) -> Counts:
     """
     method = stored_with(read_config(folder))
     tensors = stored_tensors(folder)
-    adapted = sum(tensor.elements for tensor in adapter_tensors(folder).values())
+    adapter = attached_adapter(folder)
+    adapted = 0 if adapter is None else sum(tensor.elements for tensor in adapter_tensors(adapter).values())
     if method is None:
         elements = sum(tensor.elements for tensor in tensors.values()) + adapted
         return Counts(elements, elements)

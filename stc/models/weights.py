@@ -17,7 +17,6 @@ from stc.errors import ModelError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter"  # the folder, beside a model's weights, of a low-rank adapter that belongs to it
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
 
 
@@ -65,15 +64,18 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
     return tensors
 
 
-def adapter_tensors(folder: Path) -> dict[str, Stored]:
-    """Every tensor of the adapter that belongs to a model folder, by name; none where there is no adapter.
+def attached_adapter(folder: Path) -> Path | None:
+    """The folder, inside a model's, of the low-rank adapter that belongs to the model; None where there is none."""
+    adapter = folder / "adapter"
+    return adapter if adapter.is_dir() else None
+
+
+def adapter_tensors(adapter: Path) -> dict[str, Stored]:
+    """Every tensor of an adapter's folder, by name.
 
     Raises:
         ModelError: a file is missing or damaged.
     """
-    adapter = folder / ADAPTER
-    if not adapter.is_dir():
-        return {}
     if missing := [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (adapter / name).is_file()]:
         raise ModelError(f"{adapter} lacks {some(missing)}")
     return _header(adapter / ADAPTER_WEIGHTS)

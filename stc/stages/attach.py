@@ -26,12 +26,12 @@ class Attach(Compute, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.checkpoint import load
-        from stc.models.weights import ADAPTER, adapter_tensors
+        from stc.models.weights import attached_adapter
 
         model, adapter = inputs["model"].path, inputs["adapter"].path
-        if adapter_tensors(model):
+        if attached_adapter(model):
             raise ModelError(f"{model} has an adapter already")
-        for folder, target in ((model, out_dir), (adapter, out_dir / ADAPTER)):
+        for folder, target in ((model, out_dir), (adapter, out_dir / "adapter")):
             for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name != RECORD_FILE):
                 place_file(file, target / file.name)
         load(out_dir, device=ctx.device, dtype=self.dtype, attention=self.attention)

@@ -45,8 +45,9 @@ class Finetune(Tuning):
         return translator, fitted, sum(parameter.numel() for parameter in parameters)
 
     def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Translator, Fitted, int]:
+        from stc.models.adapters import merge
         from stc.models.checkpoint import load
-        from stc.training.adapters import adapter_parameters, add_adapters, load_base, merge_adapters, save_adapters
+        from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
 
         base = load_base(inputs["model"].path, self, ctx.device)
         wrapped = add_adapters(base, self)
@@ -58,5 +59,5 @@ class Finetune(Tuning):
         del base, wrapped, parameters  # two bases of 7B side by side need not fit
 
         merged = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
-        merge_adapters(merged, trained)
+        merge(merged, trained)
         return merged, fitted, trainable

@@ -18,11 +18,11 @@ class Merge(Stage):
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.models.adapters import merge
         from stc.models.checkpoint import load, save
-        from stc.training.adapters import merge_adapters
 
         refuse_quantized(inputs["model"])
         translator = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
-        merge_adapters(translator, inputs["adapter"].path)
+        merge(translator, inputs["adapter"].path)
         save(translator, out_dir)
         return handed_on(inputs["model"])

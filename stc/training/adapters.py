@@ -70,10 +70,3 @@ def save_adapters(wrapped: Any, folder: Path) -> None:
     config = json.loads(file.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = None  # a path of this machine, which says nothing elsewhere
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def merge_adapters(translator: Translator, folder: Path) -> None:
-    """Add the adapters of a folder to the weights of an unquantized model, in place."""
-    from peft import PeftModel
-
-    translator.model = PeftModel.from_pretrained(translator.model, folder).merge_and_unload()

@@ -11,7 +11,7 @@ from stc.data.manifest import Manifest
 from stc.decoding.forced import batches, heard, loss, similarities
 from stc.models.checkpoint import Translator, load
 from stc.stage import Context
-from stc.training.translation import held_out_loss
+from stc.training.translation import HeldOut
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_loss_is_the_held_out_loss_heard_beforehand_or_not(
     translator: Translator, manifest: Manifest, ctx: Context
 ) -> None:
     forced = list(batches(translator, manifest, ctx))
-    expected = pytest.approx(held_out_loss(translator, manifest, ctx), rel=1e-5)
+    expected = pytest.approx(HeldOut(translator, manifest, ctx).loss(), rel=1e-5)
     assert loss(translator, forced) == expected
     assert loss(translator, [heard(translator, batch) for batch in forced]) == expected
 

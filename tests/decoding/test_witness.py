@@ -58,7 +58,7 @@ def test_witness_gives_the_text_of_batched_decoding_whatever_penalties_the_folde
 
 def test_witness_imports_nothing_of_stc_even_for_a_quantized_model(quantized: Path, manifest: Manifest) -> None:
     request = {
-        "model": str(quantized), "conversation": ARCHITECTURE.conversation(manifest.task),
+        "models": [[str(quantized), None]], "conversation": ARCHITECTURE.conversation(manifest.task),
         "audio": [str(path) for path in manifest.audio_paths()], "device": "cpu", "dtype": "float32",
         "attention": "sdpa", "max_new_tokens": 12, "threads": 1,
     }  # fmt: skip
@@ -70,7 +70,8 @@ def test_witness_imports_nothing_of_stc_even_for_a_quantized_model(quantized: Pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == len(manifest)
+    [texts] = json.loads(done.stdout)
+    assert len(texts) == len(manifest)
     assert done.stderr == ""
 
 

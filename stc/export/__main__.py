@@ -1,0 +1,82 @@
+"""``python -m stc.export RESULT OUT``: a finished model as a folder for others."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from stc.errors import StcError
+
+_DESCRIPTION = """\
+Copy a finished model to a folder of its own, write a model card, and prove the folder: a fresh process that knows
+transformers and not stc translates an utterance with it, and has to say what the original says.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stc.export", description=_DESCRIPTION)
+    parser.add_argument("result", type=Path, help="a run's folder (outputs/…), or a model or adapter folder")
+    parser.add_argument("out", type=Path, help="where to; a new or an empty folder")
+    parser.add_argument("--system", help="which system of a run's table (default: the last, the compressed model)")
+    parser.add_argument(
+        "--merged",
+        action="store_true",
+        help="the plain bfloat16 model: what a quantized one was packed from, or base and adapter in one",
+    )
+    parser.add_argument("--base-model", metavar="NAME", help="under which name users find the base, such as a hub id")
+    parser.add_argument("--license", metavar="ID", dest="license_id", help="the license the card states")
+    parser.add_argument("--data", type=Path, help="a manifest folder to take the utterance of the proof from")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the proof")
+    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the folder to the Hugging Face hub, too")
+    return parser
+
+
+def main() -> int:
+    """Export what the command line names; 0, or 1 where that failed."""
+    options = _parser().parse_args()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        _export(options)
+    except StcError as error:
+        print(f"stc: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from stc.export import export, push
+    from stc.machine import resolve_device
+
+    exported = export(
+        options.result,
+        options.out,
+        system=options.system,
+        merged=options.merged,
+        base_model=options.base_model,
+        license_id=options.license_id,
+        data=options.data,
+        name=options.push_to_hub,
+        device=resolve_device(options.device),
+    )
+    proof, card = exported.proof, exported.card
+    print(f"{exported.folder}: {card.title}, with its card (README.md)")
+    print(f"A fresh process without stc translates {proof.utterance} with it: {proof.text}")
+    if proof.same:
+        print("That is what the original gives.")
+    else:
+        print(f"The adapter on its base gives another text, as merging rounds to bfloat16: {proof.original}")
+    print(card.vllm_statement())
+    if options.push_to_hub:
+        print(f"uploaded: {push(exported, options.push_to_hub)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""The proof of an export: a fresh process without stc loads it, and gets what it gets from the original."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stc.decoding.witness import Witnessed, witnesses
+from stc.errors import StcError
+from stc.export.history import Example
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a fresh process got of an utterance from the export, and from the original."""
+
+    utterance: str
+    text: str
+    original: str
+
+    @property
+    def same(self) -> bool:
+        """False only for an adapter merged into bfloat16, where rounding may decide a close call another way."""
+        return self.text == self.original
+
+
+def prove(exported: Witnessed, original: Witnessed, example: Example, device: str) -> Proof:
+    """Translate an utterance with an export and with what it was made from.
+
+    Raises:
+        StcError: one of them does not load without stc, or a copy gives another text.
+    """
+    (text,), (before,) = witnesses([exported, original], example.manifest, example.settings, device)
+    proof = Proof(example.manifest.rows[0].id, text, before)
+    merged = exported[1] is None and original[1] is not None
+    if not proof.same and not merged:
+        raise StcError(
+            f"the export gives another text than the original for utterance {proof.utterance!r}, so it was not kept:\n"
+            f"  original  {proof.original}\n  export    {proof.text}"
+        )
+    return proof

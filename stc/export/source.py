@@ -1,0 +1,131 @@
+"""What is to be exported: a folder, its form, and the store it lies in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from stc.errors import InputError, nearest
+from stc.models import read_config
+from stc.models.weights import ADAPTER_CONFIG, attached_adapter
+from stc.quantization import stored_with
+from stc.stage import RECORD_FILE, Kind
+from stc.store import Store
+
+Form = Literal["merged", "quantized", "adapter"]
+"""``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A result.
+
+    Attributes:
+        folder: where it is.
+        form: what it is.
+        store: the store it lies in, or None.
+        run: the composed config of the run it was named by, as far as it was read; else empty.
+    """
+
+    folder: Path
+    form: Form
+    store: Store | None = None
+    run: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.ADAPTER if self.form == "adapter" else Kind.MODEL
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the store wrote down about it; empty for a folder that is not in a store."""
+        record = self.store.record(self.kind, self.folder.name) if self.store else None
+        return record or {}
+
+    def plain(self) -> Source:
+        """The model a quantized one was packed from.
+
+        Raises:
+            InputError: the store has it no longer, the folder is in no store, or an adapter belongs to it.
+        """
+        if attached_adapter(self.folder):
+            raise InputError(f"{self.folder} has its adapter beside quantized weights, on which it was trained")
+        identity = self.record.get("spec", {}).get("inputs", {}).get("model")
+        if self.store is None or identity is None:
+            raise InputError(f"{self.folder} is quantized and in no store, so its bfloat16 weights are not at hand")
+        return Source(_checked(self.store, Kind.MODEL, identity), "merged", self.store, self.run)
+
+
+def find(path: Path, system: str | None) -> Source:
+    """The result a user means by ``path``: a model or adapter folder, or the folder of a run.
+
+    Raises:
+        InputError: there is none, or the run has no such system.
+        ModelError: config.json is damaged, or quantized by a method stc does not know.
+    """
+    folder, run = path, {}
+    if (path / RESULT_FILE).is_file():
+        folder, run = _system(path, system), _composed(path)
+    elif system is not None:
+        raise InputError(f"--system {system}: {path} is no run's folder: it has no {RESULT_FILE}")
+    folder = folder.resolve()
+    if (folder / ADAPTER_CONFIG).is_file():
+        form: Form = "adapter"
+    elif (folder / "config.json").is_file():
+        form = "merged" if stored_with(read_config(folder)) is None else "quantized"
+    else:
+        raise InputError(
+            f"{path} is nothing to export: a folder with config.json (a model), {ADAPTER_CONFIG} (an adapter) or "
+            f"{RESULT_FILE} (a run) is needed"
+        )
+    kind = Kind.ADAPTER if form == "adapter" else Kind.MODEL
+    if not (folder / RECORD_FILE).is_file() or folder.parent.name != kind.value:
+        return Source(folder, form, None, run)
+    store = Store(folder.parent.parent)
+    return Source(_checked(store, kind, folder.name), form, store, run)
+
+
+def _checked(store: Store, kind: Kind, identity: str) -> Path:
+    artifact, why = store.get(kind, identity)
+    if artifact is None:
+        raise InputError(f"{store.path(kind, identity)}: {why}")
+    return artifact.path
+
+
+def _system(path: Path, wanted: str | None) -> Path:
+    try:
+        systems = json.loads((path / RESULT_FILE).read_text(encoding="utf-8"))["systems"]
+        folders = {str(row["name"]): Path(row["model_dir"]) for row in systems}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path / RESULT_FILE} is no result of a run: {error!r}") from None
+    if not folders:
+        raise InputError(f"the run in {path} compared no systems: name the folder of a model instead")
+    if wanted is None:
+        return list(folders.values())[-1]
+    if wanted not in folders:
+        raise InputError(f"--system {wanted}: systems are {', '.join(folders)}{nearest(wanted, folders)}")
+    return folders[wanted]
+
+
+def _composed(path: Path) -> dict[str, str]:
+    """What the config of a run says of model and data, by dotted key; empty where it is gone."""
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    file = path / ".hydra" / "config.yaml"
+    if not file.is_file():
+        return {}
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig)
+    found = {}
+    for key in ("model.name", "model.path", "data.name"):
+        try:
+            found[key] = str(OmegaConf.select(config, key, throw_on_missing=True))
+        except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
+            continue
+    return found

@@ -1,0 +1,144 @@
+"""A store made by the stages themselves from a tiny model, an export of what it holds, and a reader of cards."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from stc.data.manifest import Manifest
+from stc.export import Exported, export
+from stc.metrics.records import Measurement
+from stc.metrics.size import bytes_on_disk
+from stc.models import read_config
+from stc.models.counting import count_parameters
+from stc.pipeline import Evaluation, Node, Pipeline
+from stc.stage import Context, Inputs, Kind, Progress, Stage, Takes
+from stc.stages.compare import Compare
+from stc.stages.evaluate import Evaluate
+from stc.stages.importance import Importance
+from stc.stages.prune import Prune
+from stc.stages.quantize import Quantize
+from stc.store import Store
+
+COMPUTE = {"dtype": "float32", "attention": "sdpa"}
+SYSTEMS = ("base", "quantize")
+
+Made = Callable[[str], Path]
+
+
+class _Bar:
+    def update(self, n: int = 1) -> None:
+        pass
+
+
+@contextmanager
+def _silent(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
+    yield _Bar()
+
+
+class Measured(Stage):
+    """In the place of `measure`, which would start two more processes here; its figures are made up."""
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    GIVES: ClassVar[Kind] = Kind.MEASUREMENT
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        counts = count_parameters(inputs["model"].path)
+        measurement = Measurement(
+            decoder_layers=read_config(inputs["model"].path)["text_config"]["num_hidden_layers"],
+            parameters=counts.parameters,
+            packed_elements=counts.packed_elements,
+            bytes_on_disk=bytes_on_disk(inputs["model"].path),
+            peak_memory_bytes=123_456_789,
+            peak_memory_batched_bytes=234_567_890,
+            **dict.fromkeys(("rtf", "rtf_batched", "load_seconds", "audio_seconds"), 0.5),
+            **dict.fromkeys(("decode_batch", "utterances", "threads"), 1),
+            device="cpu",
+            machine={"cpu": "a processor"},
+        )
+        measurement.save(out_dir)
+        return measurement.model_dump(exclude={"machine"})
+
+
+@pytest.fixture(scope="session")
+def made(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """``made("quantize")``: the folder of a stage's result in a store where a tiny model was pruned, quantized,
+    evaluated and compared."""
+    translate = {**COMPUTE, "max_new_tokens": 12}
+    importance = Importance.model_validate({**translate, "metric": "chrf"})
+    quantize = Quantize.model_validate({**COMPUTE, "quant": {"method": "int8"}})
+    evaluate = Evaluate.model_validate({**translate, "metrics": ["chrf", "bleu"], "witnessed": 0})
+    compare = Compare(metric="chrf", resamples=100, confidence=0.95, seed=0)
+    compared = {
+        "models": {name: name for name in SYSTEMS},
+        "scores": {name: f"evaluate_{name}" for name in SYSTEMS},
+        "measurements": {name: f"measure_{name}" for name in SYSTEMS},
+    }
+    nodes = [
+        Node("base", Kind.MODEL, "", source=tiny_model),
+        Node("test", Kind.MANIFEST, "", source=tiny_manifest),
+        Node("importance", Kind.RANKING, "importance", importance, {"model": "base", "data": "test"}),
+        Node("prune", Kind.MODEL, "prune", Prune.model_validate(COMPUTE), {"model": "base", "ranking": "importance"}),
+        Node("quantize", Kind.MODEL, "quantize", quantize, {"model": "prune"}),
+        *(
+            node
+            for name in SYSTEMS
+            for node in (
+                Node(f"evaluate_{name}", Kind.SCORES, "evaluate", evaluate, {"model": name, "data": "test"}),
+                Node(f"measure_{name}", Kind.MEASUREMENT, "measure", Measured(), {"model": name}),
+            )
+        ),
+        Node("compare", Kind.COMPARISON, "compare", compare, compared),
+    ]
+    root = tmp_path_factory.mktemp("exported") / "store"
+    context = Context("cpu", 0, 4, 4, root, lambda *args, **kwargs: None, _silent)
+    evaluation = Evaluation(
+        Pipeline({node.name: node for node in nodes}, ["compare"]),
+        Store(root),
+        lambda name, scratch: replace(context, scratch=scratch),
+    )
+    evaluation.run()
+    return lambda name: evaluation.artifact(name).path
+
+
+@pytest.fixture(scope="session")
+def quantized(made: Made, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    out = tmp_path_factory.mktemp("out") / "small-talk"
+    return export(made("quantize"), out, base_model="someone/base", license_id="apache-2.0", data=tiny_manifest)
+
+
+@pytest.fixture
+def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fresh process: for what happens before it or after it."""
+    monkeypatch.setattr("stc.export.proof.witnesses", lambda *args, **kwargs: [["text"], ["text"]])
+
+
+@pytest.fixture
+def run_snippet(tmp_path: Path, tiny_manifest: Path) -> Callable[[Path], str]:
+    """``run_snippet(folder)``: what the code of a card prints of the first utterance of the tiny manifest, run as a
+    reader would: beside the folder, and beside utterance.wav."""
+
+    def run(folder: Path) -> str:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        code = re.search(r"^```python\n(.*?)^```", card, flags=re.MULTILINE | re.DOTALL)
+        assert code is not None
+        here = tmp_path / "reader"
+        shutil.copytree(folder, here / folder.name)
+        shutil.copyfile(Manifest.load(tiny_manifest).audio_paths()[0], here / "utterance.wav")
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code[1]], cwd=here, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stdout.split())
+
+    return run

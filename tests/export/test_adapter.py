@@ -1,0 +1,122 @@
+"""Adapters as peft writes them: named by their base, proven on it, merged into it, refused where they do not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stc.errors import InputError, ModelError
+from stc.export import export
+from stc.stage import Kind
+from stc.store import Store
+
+Made = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter folder as peft writes it, its weights large enough to change what the model says."""
+    from peft import LoraConfig, get_peft_model
+
+    from stc.models.checkpoint import load
+
+    torch.manual_seed(0)
+    model = load(tiny_model, device="cpu", dtype="bfloat16").model
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=r"model\.language_model\.layers\..*(q_proj|down_proj)")
+    wrapped = get_peft_model(model, config)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    folder = tmp_path_factory.mktemp("adapter") / "adapter"
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def test_adapter_of_a_base_on_this_machine_needs_the_name_its_users_know(
+    adapter: Path, tiny_manifest: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--base-model NAME says under which name"):
+        export(adapter, tmp_path / "out", data=tiny_manifest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_adapter_says_on_its_base_what_it_said_and_names_the_base_given(
+    adapter: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path, run_snippet: Callable[[Path], str]
+) -> None:
+    exported = export(adapter, tmp_path / "adapted", base_model=str(tiny_model), data=tiny_manifest)
+    assert exported.proof.same
+    assert exported.card.form == "adapter"
+    assert json.loads((exported.folder / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
+        tiny_model
+    )
+    card = (exported.folder / "README.md").read_text(encoding="utf-8")
+    elements = sum(tensor.numel() for tensor in load_file(adapter / "adapter_model.safetensors").values())
+    assert f"| parameters | {elements:,} |" in card
+    assert "SupportsLoRA" in card
+    assert run_snippet(exported.folder) == " ".join(exported.proof.text.split())
+
+
+def test_merged_adapter_is_base_and_adapter_in_one(
+    adapter: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path
+) -> None:
+    exported = export(adapter, tmp_path / "out", merged=True, data=tiny_manifest)
+    assert exported.card.form == "merged"
+    assert exported.proof.text
+    merged, base = (load_file(path / "model.safetensors") for path in (exported.folder, tiny_model))
+    factors = load_file(adapter / "adapter_model.safetensors")
+    name = "layers.3.mlp.down_proj"
+    key = f"base_model.model.model.language_model.{name}"
+    added = 2 * factors[f"{key}.lora_B.weight"].float() @ factors[f"{key}.lora_A.weight"].float()  # alpha / r
+    stored = f"language_model.model.{name}.weight"
+    torch.testing.assert_close(merged[stored].float(), base[stored].float() + added, atol=1e-2, rtol=1e-2)
+    assert not torch.equal(merged[stored], base[stored])
+    changed = {name for name in base if not torch.equal(merged[name], base[name])}
+    assert all("q_proj" in name or "down_proj" in name for name in changed)
+
+
+def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
+    adapter: Path, made: Made, tiny_manifest: Path, tmp_path: Path, unproven: None
+) -> None:
+    store = Store(Path(shutil.copytree(made("prune").parent.parent, tmp_path / "store")))
+    spec = {"stage": "adapt", "version": 1, "config": {}, "inputs": {"model": made("prune").name}}
+    with store.publish(Kind.ADAPTER, "0123") as (folder, record):
+        shutil.copytree(adapter, folder, dirs_exist_ok=True)
+        config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": None}
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        record.update(identity="0123", spec=spec, facts={}, versions={}, commit=None)
+    exported = export(
+        store.path(Kind.ADAPTER, "0123"), tmp_path / "out", base_model="someone/pruned", data=tiny_manifest
+    )
+    card = (exported.folder / "README.md").read_text(encoding="utf-8")
+    assert "2. Pruned: 1 of 6 decoder layers removed" in card
+    assert "3. Stage `adapt` of stc." in card
+    assert card.startswith("---\nbase_model: someone/pruned\n")
+
+
+def test_adapter_that_does_not_fit_its_base_is_refused_by_name(
+    adapter: Path, tiny_manifest: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    weights = load_file(other / "adapter_model.safetensors")
+    surplus = "base_model.model.model.language_model.layers.9.mlp.down_proj.lora_A.weight"
+    weights[surplus] = weights[surplus.replace("9", "3")].clone()
+    save_file(weights, other / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=surplus):
+        export(other, tmp_path / "out", merged=True, data=tiny_manifest)
+
+
+def test_adapter_is_not_merged_into_a_quantized_base(
+    adapter: Path, made: Made, tiny_manifest: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    config = json.loads((other / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(made("quantize"))
+    (other / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="is quantized: an adapter"):
+        export(other, tmp_path / "out", merged=True, data=tiny_manifest)
