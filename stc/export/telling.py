@@ -53,7 +53,9 @@ def _pruned(step: Step) -> str:
     for stack, key in stacks.items():
         if removed := step.facts[key]:
             total = len(removed) + step.facts[f"{stack}_layers"]
-            told.append(f"{len(removed)} of {total} {stack} layers removed (from 0: {', '.join(map(str, removed))})")
+            told.append(
+                f"{len(removed)} of {total} {stack} layers removed (counted from 0: {', '.join(map(str, removed))})"
+            )
     return f"Pruned: {'; '.join(told)}."
 
 
