@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 def batches(translator: Translator, manifest: Manifest, ctx: Context) -> Iterator[Batch]:
     """The utterances with their targets, on the device, a micro-batch at a time, with the audio's features."""
-    translator.model.requires_grad_(True)  # examples of a frozen encoder come without the features
-    examples = Examples(translator, manifest, ctx)
+    examples = Examples(translator, manifest, ctx, hear_once=False)
     for start in range(0, len(manifest), ctx.train_micro_batch):
         yield examples.batch(range(start, min(start + ctx.train_micro_batch, len(manifest))))
 

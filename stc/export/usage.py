@@ -9,7 +9,8 @@ from typing import Any
 from stc.decoding.translating import Translating
 
 ATTACHED = """\
-model.load_adapter(name, adapter_kwargs={{"subfolder": "adapter"}})
+from peft import PeftModel
+model = PeftModel.from_pretrained(model, name, subfolder="adapter")
 """
 
 MODEL = """\

@@ -17,7 +17,8 @@ class Attach(Compute, Stage):
     """Gives the model's folder with the adapters in its folder ``adapter``.
 
     Nothing is rounded a second time, which merging and quantizing the sum does; the adapters cost bytes and time.
-    Plain transformers loads it by ``from_pretrained(FOLDER)`` and ``load_adapter(FOLDER/adapter)``.
+    Without stc it loads by ``from_pretrained(FOLDER)`` and then ``load_adapter(FOLDER/adapter)``, or peft's
+    ``PeftModel.from_pretrained(model, FOLDER, subfolder="adapter")``.
     """
 
     VERSION: ClassVar[int] = 1

@@ -54,8 +54,10 @@ class Measured(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         counts = count_parameters(inputs["model"].path)
+        config = read_config(inputs["model"].path)
         measurement = Measurement(
-            decoder_layers=read_config(inputs["model"].path)["text_config"]["num_hidden_layers"],
+            decoder_layers=config["text_config"]["num_hidden_layers"],
+            encoder_layers=config["audio_config"]["encoder_layers"],
             parameters=counts.parameters,
             packed_elements=counts.packed_elements,
             bytes_on_disk=bytes_on_disk(inputs["model"].path),

@@ -120,3 +120,18 @@ def test_adapter_is_not_merged_into_a_quantized_base(
     (other / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="is quantized: an adapter"):
         export(other, tmp_path / "out", merged=True, data=tiny_manifest)
+
+
+def test_folder_with_its_adapter_is_exported_with_it_and_its_card_loads_both(
+    adapter: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path, run_snippet: Callable[[Path], str]
+) -> None:
+    adapted = Path(shutil.copytree(tiny_model, tmp_path / "adapted"))
+    shutil.copytree(adapter, adapted / "adapter")
+    exported = export(adapted, tmp_path / "out", data=tiny_manifest)
+    assert exported.proof.same
+    card = (exported.folder / "README.md").read_text(encoding="utf-8")
+    assert "SupportsLoRA" in card
+    assert run_snippet(exported.folder) == " ".join(exported.proof.text.split())
+    (exported.folder / "README.md").unlink()
+    plain = export(tiny_model, tmp_path / "plain", data=tiny_manifest)
+    assert plain.proof.text != exported.proof.text
