@@ -37,8 +37,6 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
         device_map={"": request["device"]},
         local_files_only=True,
     )
-    if Path(folder, "adapter").is_dir():  # one that belongs to the model
-        model.load_adapter(str(Path(folder, "adapter")))
     if request["dtype"] == "float32":
         for module in model.modules():  # bitsandbytes would repack 4-bit layers to compute in bfloat16 on some CPUs
             if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -50,6 +48,8 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
     model.generation_config = transformers.GenerationConfig(
         do_sample=False, eos_token_id=sorted(ends), pad_token_id=min(ends), max_new_tokens=request["max_new_tokens"]
     )
+    if adapter is None and Path(folder, "adapter").is_dir():  # one that belongs to the model
+        adapter = str(Path(folder, "adapter"))
     if adapter is not None:
         import peft
 
