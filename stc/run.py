@@ -89,6 +89,8 @@ def _hydra(arguments: list[str]) -> int:
 def _job(composed: Any) -> int:
     from hydra.core.hydra_config import HydraConfig
 
+    from stc.store import disk_full
+
     try:
         run(composed, Path(HydraConfig.get().runtime.output_dir))
     except ConfigError as error:
@@ -96,6 +98,11 @@ def _job(composed: Any) -> int:
         return 2
     except StcError as error:
         print(f"stc: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        print(f"stc: {error}: what was finished is kept in the store", file=sys.stderr)
         return 1
     return 0
 

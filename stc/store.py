@@ -13,6 +13,7 @@ never used. One process writes to a store at a time: leases between workers belo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -27,11 +28,17 @@ from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import file_sha256
-from stc.errors import InputError
+from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Artifact, Kind
 
 RECORD_SUM = "record_sha256"
 """Key of a record's own checksum: of all its other keys."""
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether an error is that a disk, or one's share of it, is full; safetensors raises one of its own, by text."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
 def canonical(value: Any) -> str:
@@ -123,6 +130,9 @@ class Store:
 
         Nothing appears if the block raises or the process dies. The record needs ``facts``; ``files`` is added,
         and the record's own checksum.
+
+        Raises:
+            StcError: the disk is full.
         """
         building = self.root / ".building" / f"{identity}.{os.getpid()}"
         shutil.rmtree(building, ignore_errors=True)
@@ -147,8 +157,13 @@ class Store:
             for name, entry in record["files"].items():
                 self._hashes.remember(target / name, entry["sha256"])
             self._hashes.save()
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(building, ignore_errors=True)
+            if disk_full(error):
+                raise StcError(
+                    f"no space left for a {kind.value} in {self.root} ({error}): what was finished is kept; free some "
+                    "space, or name a folder on another disk (store.dir), and run the same command again"
+                ) from error
             raise
         shutil.rmtree(self.root / ".scratch" / identity, ignore_errors=True)
 

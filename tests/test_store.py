@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from stc.errors import InputError
+from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Kind
 from stc.store import RECORD_SUM, Store, canonical, identity_of
 
@@ -68,6 +69,29 @@ def test_published_artifact_is_found_with_its_files_and_facts(store: Store) -> N
     assert found
     assert ((found.path / "inner" / "weights.bin").read_text(), why) == ("weights", "")
     assert found.facts == {"layers": 4}
+
+
+class SafetensorError(Exception):
+    """By this name and text safetensors says that the disk is full."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_full_disk_is_told_with_what_to_do_and_what_was_finished_stays(store: Store, error: Exception) -> None:
+    finished = publish(store)
+    with (
+        pytest.raises(StcError, match=r"no space left for a model in .*store\.dir"),
+        store.publish(Kind.MODEL, "b" * 20),
+    ):
+        raise error
+    assert store.get(Kind.MODEL, finished.name)[0] is not None
+    assert not any((store.root / ".building").iterdir())
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from stc.data.manifest import Manifest
-from stc.decoding.greedy import chunks, encode, end_tokens, padded_batches, texts_of
+from stc.decoding.greedy import DECODE_BATCH, by_length, encode, end_tokens, padded, texts_of
 from stc.decoding.methods import Decoding
+from stc.memory import BatchSize
 from stc.stage import Progress
 
 if TYPE_CHECKING:
@@ -58,11 +59,12 @@ def generate(
     )
     samples = decoding.samples or 1
     texts: list[list[str]] = [[] for _ in range(len(manifest))]
-    for rows in chunks(
-        [row.duration for row in manifest.rows], max(1, batch_size // (samples * (decoding.beams or 1)))
-    ):
+
+    def translated(rows: Sequence[int]) -> None:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
-        [(order, prompts)] = padded_batches(encode(translator, part, batch_size=len(rows)), len(rows), max_new_tokens)
+        encoded = encode(translator, part, batch_size=len(rows))
+        order = by_length(encoded)
+        prompts = padded(encoded, order, max_new_tokens)
         drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]
         tokens = model.generate(
             inputs_embeds=prompts.embeddings.repeat_interleave(samples, dim=0),
@@ -74,6 +76,10 @@ def generate(
             texts[rows[place]] = found[start : start + samples]
         if progress is not None:
             progress.update(len(rows))
+
+    longest_first = sorted(range(len(manifest)), key=lambda row: manifest.rows[row].duration, reverse=True)
+    together = max(1, batch_size // (samples * (decoding.beams or 1)))
+    BatchSize(together, DECODE_BATCH).over(longest_first, translated)
     return texts
 
 

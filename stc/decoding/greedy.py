@@ -8,7 +8,7 @@ found there would change results; of that file only the tokens that end a turn a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
 from stc.decoding.cache import roomy_cache
+from stc.memory import BatchSize
 from stc.stage import Progress
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 READERS = 4  # threads that decode audio ahead of the encoder
 WORTH_MOVING = 0.75  # of a batch's utterances still running
+DECODE_BATCH = "resources.decode_batch"  # what the user sets
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
 
@@ -40,7 +42,9 @@ class Encoded:
         return len(self.embeddings)
 
 
-def encode(translator: Translator, manifest: Manifest, *, batch_size: int, progress: Progress | None = None) -> Encoded:
+def encode(
+    translator: Translator, manifest: Manifest, *, batch_size: int | BatchSize, progress: Progress | None = None
+) -> Encoded:
     """Run the audio tower and the projector over every utterance; the result stays on the model's device.
 
     Args:
@@ -62,7 +66,7 @@ def encode_audio(
     ids: Sequence[str],
     audio: Iterable[np.ndarray],
     *,
-    batch_size: int,
+    batch_size: int | BatchSize,
     progress: Progress | None = None,
 ) -> Encoded:
     """:func:`encode` for audio that is at hand.
@@ -75,14 +79,22 @@ def encode_audio(
     collator = Collator(translator.processor, architecture.prompt(translator.processor, task))
     waiting = iter(audio)
     embeddings: list[torch.Tensor] = []
-    for start in range(0, len(ids), batch_size):
-        names = ids[start : start + batch_size]
-        batch = collator.prompts(names, [next(waiting) for _ in names])
+
+    def hear(named: Sequence[tuple[str, np.ndarray]]) -> None:
+        nonlocal embeddings
+        batch = collator.prompts([name for name, _ in named], [samples for _, samples in named])
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
         embedded = architecture.embed(model, on_device["input_ids"], architecture.hear(model, on_device))
         embeddings += [row[keep.bool()] for row, keep in zip(embedded, on_device["attention_mask"], strict=True)]
         if progress is not None:
-            progress.update(len(names))
+            progress.update(len(named))
+
+    size = BatchSize.of(batch_size, DECODE_BATCH)
+    read = 0
+    while read < len(ids):
+        names = ids[read : read + size.size]
+        size.over([(name, next(waiting)) for name in names], hear)
+        read += len(names)
     return Encoded(embeddings)
 
 
@@ -91,23 +103,28 @@ def decode(
     translator: Translator,
     encoded: Encoded,
     *,
-    batch_size: int,
+    batch_size: int | BatchSize,
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> list[str]:
     """The most probable token at every step, until the turn ends or after ``max_new_tokens``.
 
     Utterances of similar length are decoded together; the texts come back in the order of ``encoded``, without
-    special tokens, stripped, on one line each. In float32 they don't depend on ``batch_size``.
+    special tokens, stripped, on one line each. In float32 they don't depend on ``batch_size``, which is halved where
+    memory runs out.
     """
     texts = [""] * len(encoded)
-    for indices, prompts in padded_batches(encoded, batch_size, max_new_tokens):
+
+    def translated(indices: Sequence[int]) -> None:
+        prompts = padded(encoded, indices, max_new_tokens)
         cache = roomy_cache(len(translator.architecture.decoder(translator.model).layers), max_new_tokens)
         hidden = run_layers(translator, prompts.embeddings, prompts, cache)
         for index, text in zip(indices, complete(translator, hidden, prompts, cache), strict=True):
             texts[index] = text
         if progress is not None:
             progress.update(len(indices))
+
+    BatchSize.of(batch_size, DECODE_BATCH).over(by_length(encoded), translated)
     return texts
 
 
@@ -126,10 +143,11 @@ def translate(
 
     def encoded(indices: list[int]) -> Encoded:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
-        return encode(translator, part, batch_size=batch_size)
+        return encode(translator, part, batch_size=size)
 
+    size = BatchSize(batch_size, DECODE_BATCH)
     durations = [row.duration for row in manifest.rows]
-    return _in_chunks(translator, durations, encoded, batch_size, max_new_tokens, progress)
+    return _in_chunks(translator, durations, encoded, size, max_new_tokens, progress)
 
 
 def translate_audio(
@@ -146,35 +164,33 @@ def translate_audio(
 
     def encoded(indices: list[int]) -> Encoded:
         names = [ids[index] for index in indices]
-        return encode_audio(translator, task, names, [audio[index] for index in indices], batch_size=batch_size)
+        return encode_audio(translator, task, names, [audio[index] for index in indices], batch_size=size)
 
-    return _in_chunks(translator, list(map(len, audio)), encoded, batch_size, max_new_tokens, progress)
+    size = BatchSize(batch_size, DECODE_BATCH)
+    return _in_chunks(translator, list(map(len, audio)), encoded, size, max_new_tokens, progress)
 
 
 def _in_chunks(
     translator: Translator,
     lengths: Sequence[float],
     encoded: Callable[[list[int]], Encoded],
-    batch_size: int,
+    batch_size: BatchSize,
     max_new_tokens: int,
     progress: Progress | None,
 ) -> list[str]:
-    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices."""
+    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices: longest first, so that a
+    chunk's batches need little padding."""
     texts = [""] * len(lengths)
-    for indices in chunks(lengths, batch_size * CHUNK_BATCHES):
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
+    size = batch_size.size * CHUNK_BATCHES
+    for start in range(0, len(order), size):
+        indices = order[start : start + size]
         decoded = decode(
             translator, encoded(indices), batch_size=batch_size, max_new_tokens=max_new_tokens, progress=progress
         )
         for index, text in zip(indices, decoded, strict=True):
             texts[index] = text
     return texts
-
-
-def chunks(lengths: Sequence[float], size: int) -> Iterator[list[int]]:
-    """Indices of utterances of these lengths, longest first, so that a chunk's batches need little padding."""
-    order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
 
 
 @dataclass(frozen=True)
@@ -196,19 +212,21 @@ class Prompts:
         return self.embeddings.shape[1]
 
 
-def padded_batches(encoded: Encoded, batch_size: int, max_new_tokens: int) -> Iterator[tuple[list[int], Prompts]]:
-    """Utterances of similar length together, with their indices in ``encoded``; the longest come first."""
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
-        rows = [encoded.embeddings[index] for index in indices]
-        longest = max(map(len, rows))
-        embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
-        mask = torch.ones(len(rows), longest + max_new_tokens, dtype=torch.int64, device=embeddings.device)
-        for number, row in enumerate(rows):
-            embeddings[number, longest - len(row) :] = row
-            mask[number, : longest - len(row)] = 0
-        yield indices, Prompts(embeddings, mask, (mask.cumsum(dim=1) - 1).clamp(min=0))
+def by_length(encoded: Encoded) -> list[int]:
+    """The indices of the utterances, the longest first, so that a batch holds utterances of similar length."""
+    return sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)
+
+
+def padded(encoded: Encoded, indices: Sequence[int], max_new_tokens: int) -> Prompts:
+    """The prompts of some utterances as one batch."""
+    rows = [encoded.embeddings[index] for index in indices]
+    longest = max(map(len, rows))
+    embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
+    mask = torch.ones(len(rows), longest + max_new_tokens, dtype=torch.int64, device=embeddings.device)
+    for number, row in enumerate(rows):
+        embeddings[number, longest - len(row) :] = row
+        mask[number, : longest - len(row)] = 0
+    return Prompts(embeddings, mask, (mask.cumsum(dim=1) - 1).clamp(min=0))
 
 
 def run_layers(translator: Translator, inputs: torch.Tensor, prompts: Prompts, cache: Cache) -> torch.Tensor:

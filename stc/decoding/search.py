@@ -11,7 +11,8 @@ from transformers.cache_utils import Cache
 from stc.data.manifest import Manifest
 from stc.decoding.cache import RoomyLayer, roomy_cache
 from stc.decoding.forced import batches, heard, loss
-from stc.decoding.greedy import Encoded, Prompts, complete, decode, encode, padded_batches, run_layers
+from stc.decoding.greedy import DECODE_BATCH, Encoded, Prompts, by_length, complete, decode, encode, padded, run_layers
+from stc.memory import BatchSize
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
 from stc.stage import Context
@@ -37,22 +38,32 @@ def translations_without_each(
     For all candidates of the decoder the audio is encoded once. Each of the encoder's hears it anew.
     """
     gone = removed["encoder"]
+    size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
         with without_layers(translator, [], encoder=gone):
-            encoded = encode(translator, manifest, batch_size=batch_size)
-        for layer, texts in translate_without_each(
-            translator,
-            encoded,
-            removed["decoder"],
-            candidates["decoder"],
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-        ):
-            yield "decoder", layer, texts
+            encoded = encode(translator, manifest, batch_size=size)
+        left = set(candidates["decoder"])
+        while left:
+            short = None
+            try:
+                for layer, texts in translate_without_each(
+                    translator,
+                    encoded,
+                    removed["decoder"],
+                    left,
+                    batch_size=size.size,
+                    max_new_tokens=max_new_tokens,
+                ):
+                    left.discard(layer)
+                    yield "decoder", layer, texts
+            except RuntimeError as error:
+                short = size.shortage(error)
+            if short is not None:  # what the batches share is made again, for the candidates that are left
+                size.halve(short)
     for layer in sorted(candidates["encoder"]):
         with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
-            encoded = encode(translator, manifest, batch_size=batch_size)
-            texts = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens)
+            encoded = encode(translator, manifest, batch_size=size)
+            texts = decode(translator, encoded, batch_size=size, max_new_tokens=max_new_tokens)
         yield "encoder", layer, texts
 
 
@@ -96,7 +107,9 @@ def translate_without_each(
     """
     count = len(translator.architecture.decoder(translator.model).layers)
     kept = [layer for layer in range(count) if layer not in removed]
-    climbs = [_Climb(indices, prompts) for indices, prompts in padded_batches(encoded, batch_size, max_new_tokens)]
+    order = by_length(encoded)
+    together = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    climbs = [_Climb(indices, padded(encoded, indices, max_new_tokens)) for indices in together]
     for place, layer in enumerate(kept[: kept.index(max(candidates)) + 1]):
         if layer in candidates:
             texts = [""] * len(encoded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,8 +34,10 @@ class Logits(Compute, Stage):
         import torch
 
         from stc.data.collate import IGNORED
+        from stc.memory import BatchSize
         from stc.models.checkpoint import load
         from stc.training.examples import Examples
+        from stc.training.loop import MICRO_BATCH
         from stc.training.objective import predict
         from stc.training.top_k import TopK, write
         from stc.training.translation import select
@@ -46,12 +48,15 @@ class Logits(Compute, Stage):
         examples = Examples(translator, manifest, ctx)
         kept: list[TopK] = []
         with torch.inference_mode(), ctx.progress("logits", total=len(manifest), unit="utterance") as bar:
-            for start in range(0, len(manifest), ctx.train_micro_batch):
-                indices = range(start, min(start + ctx.train_micro_batch, len(manifest)))
+
+            def keep(indices: Sequence[int]) -> None:
                 batch = examples.batch(indices)
                 counts = (batch.labels != IGNORED).sum(dim=1).tolist()
-                kept += TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu").split(counts)
+                found = TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu")
+                kept.extend(found.split(counts))
                 bar.update(len(indices))
+
+            BatchSize(ctx.train_micro_batch, MICRO_BATCH).over(range(len(manifest)), keep)
         write(out_dir, kept)
         return {
             "data": inputs["data"].identity,

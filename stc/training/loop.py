@@ -19,9 +19,11 @@ from torch import nn
 from transformers import get_scheduler
 
 from stc.errors import InputError, StcError
+from stc.memory import BatchSize
 from stc.stage import Context
 from stc.training.recipe import Optimisation
 
+MICRO_BATCH = "resources.train_micro_batch"  # what the user sets
 REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
 
 
@@ -81,16 +83,19 @@ def train(
         num_warmup_steps=settings.warmup_steps,
         num_training_steps=steps,
     )
+    micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
     pending: list[torch.Tensor] = []
     mean = math.nan
     started = reported = time.perf_counter()
     with ctx.progress(title, total=steps, unit="step") as bar:
         for step, indices in zip(range(steps), plan, strict=False):
-            micro = [
-                collate(indices[at : at + ctx.train_micro_batch])
-                for at in range(0, len(indices), ctx.train_micro_batch)
-            ]
-            pending.append(accumulate(micro, step, loss, settings, ctx.device))
+
+            def gradient(size: int, step: int = step, indices: Sequence[int] = indices) -> torch.Tensor:
+                optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
+                micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
+                return accumulate(micro, step, loss, settings, ctx.device)
+
+            pending.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
             rate = scheduler.get_last_lr()[0]
             optimizer.step()

@@ -12,13 +12,14 @@ from torch import nn
 from stc.data.collate import Batch
 from stc.data.manifest import Manifest
 from stc.errors import InputError
+from stc.memory import BatchSize
 from stc.models.architecture import Part
 from stc.models.parts import part_parameters
 from stc.stage import Context
 from stc.training.corpus import Corpus
 from stc.training.distillation import Teacher
 from stc.training.examples import Examples
-from stc.training.loop import Outcome, train
+from stc.training.loop import MICRO_BATCH, Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
@@ -119,19 +120,22 @@ class HeldOut:
     @torch.no_grad()
     def loss(self) -> float:
         """Teacher-forced cross-entropy in nats per target token, without label smoothing or dropout."""
-        model, size = self._translator.model, self._ctx.train_micro_batch
+        model = self._translator.model
         training = model.training
         model.eval()
-        total, tokens = 0.0, 0
+        losses, tokens = [], 0
         with self._ctx.progress("held-out loss", total=self._utterances, unit="utterance") as bar:
-            for start in range(0, self._utterances, size):
-                indices = range(start, min(start + size, self._utterances))
+
+            def add(indices: Sequence[int]) -> None:
+                nonlocal tokens
                 batch = self._examples.batch(indices)
-                total += float(translation_loss(self._translator, batch))
+                losses.append(float(translation_loss(self._translator, batch)))
                 tokens += batch.tokens
                 bar.update(len(indices))
+
+            BatchSize(self._ctx.train_micro_batch, MICRO_BATCH).over(range(self._utterances), add)
         model.train(training)
-        return total / tokens
+        return sum(losses) / tokens
 
 
 def select(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:

@@ -113,3 +113,18 @@ def test_mixed_precision_keeps_float32_weights(ctx: Context) -> None:
     assert problem.model.weight.dtype == torch.float32
     assert mixed != exact
     assert mixed == pytest.approx(exact, rel=0.1)
+
+
+def test_training_without_memory_for_a_micro_batch_gives_the_weights_of_one_with_it(ctx: Context) -> None:
+    whole, short = Problem(), Problem()
+    healthy = short.loss
+
+    def loss(batch: Points, step: int) -> torch.Tensor:
+        if batch.tokens > 8:  # of a machine that has memory for no more; no memory really runs out here
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return healthy(batch, step)
+
+    short.loss = loss  # type: ignore[method-assign]
+    whole.train(replace(ctx, train_micro_batch=6))
+    short.train(replace(ctx, train_micro_batch=6))
+    torch.testing.assert_close(whole.model.weight, short.model.weight)

@@ -1,0 +1,88 @@
+"""Going on with smaller batches where memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from stc.errors import StcError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class BatchSize:
+    """How many examples go through a model at once: half as many, from then on, each time memory runs out.
+
+    Said once, however often it happens. A result does not depend on it, so that what was finished stays.
+
+    Args:
+        size: to begin with.
+        key: the setting that gives it, for the message.
+    """
+
+    def __init__(self, size: int, key: str) -> None:
+        self.size = size
+        self._key = key
+        self._said = False
+
+    @classmethod
+    def of(cls, size: int | BatchSize, key: str) -> BatchSize:
+        """``size`` itself if it is one already, shared and perhaps smaller than it was."""
+        return size if isinstance(size, BatchSize) else cls(size, key)
+
+    def attempt(self, run: Callable[[int], R]) -> R:
+        """What ``run`` gives for the batch size, or for the first smaller one that fits.
+
+        Raises:
+            StcError: memory does not suffice for one example.
+        """
+        while True:
+            try:
+                return run(self.size)
+            except RuntimeError as error:
+                said = self.shortage(error)
+            self.halve(said)
+
+    def over(self, items: Sequence[T], run: Callable[[Sequence[T]], None]) -> None:
+        """``run`` for all the items, a batch at a time in their order."""
+        done = 0
+
+        def part(size: int) -> int:
+            batch = items[done : done + size]
+            run(batch)
+            return len(batch)
+
+        while done < len(items):
+            done += self.attempt(part)
+
+    def shortage(self, error: RuntimeError) -> str:
+        """What an error says, if it is that memory ran out and a smaller batch may do; raises it otherwise."""
+        if not out_of_memory(error):
+            raise error
+        said = str(error).split("\n")[0]
+        if self.size == 1:
+            raise StcError(f"out of memory with one example at a time: {said}") from error
+        return said
+
+    def halve(self, said: str) -> None:
+        """To be called after the ``except`` block: only then are the frames gone that held what did not fit."""
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
+        self.size = (self.size + 1) // 2
+        if not self._said:
+            log.warning("out of memory (%s): going on with %s=%d, or fewer if need be", said, self._key, self.size)
+            self._said = True
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or, as far as PyTorch noticed, on the CPU."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)

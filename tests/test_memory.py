@@ -1,0 +1,131 @@
+"""Where memory runs out, a smaller batch goes on from there.
+
+Memory does not really run out here: what runs is made to raise what PyTorch raises when it does.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stc.data.manifest import Manifest
+from stc.decoding import greedy, search
+from stc.errors import StcError
+from stc.memory import BatchSize
+from stc.models.checkpoint import Translator, load
+from stc.stage import Context
+from stc.training.translation import HeldOut
+
+CPU = "[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"), RuntimeError(CPU)]
+
+
+def holds(most: int, error: RuntimeError) -> tuple[Callable[[Sequence[int]], None], list[list[int]]]:
+    """What runs a batch of at most ``most``, and the batches it has run."""
+    ran: list[list[int]] = []
+
+    def run(batch: Sequence[int]) -> None:
+        if len(batch) > most:
+            raise error
+        ran.append(list(batch))
+
+    return run, ran
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu"])
+def test_batch_is_halved_until_it_fits_and_every_item_is_run_once_in_order(error: RuntimeError) -> None:
+    run, ran = holds(3, error)
+    size = BatchSize(10, "resources.decode_batch")
+    size.over(range(8), run)
+    assert ran == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert size.size == 3
+
+
+def test_it_is_said_once_with_the_setting_that_went_too_far(caplog: pytest.LogCaptureFixture) -> None:
+    run, _ = holds(1, ERRORS[0])
+    BatchSize(8, "resources.decode_batch").over(range(4), run)
+    (message,) = caplog.messages
+    assert "CUDA out of memory. Tried to allocate 2.00 GiB.)" in message
+    assert "resources.decode_batch=4" in message
+
+
+def test_one_example_that_does_not_fit_is_an_error() -> None:
+    run, _ = holds(0, ERRORS[0])
+    with pytest.raises(StcError, match="out of memory with one example at a time"):
+        BatchSize(2, "resources.decode_batch").over(range(4), run)
+
+
+def test_another_error_is_not_taken_for_a_shortage() -> None:
+    run, _ = holds(1, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        BatchSize(2, "resources.decode_batch").over(range(4), run)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has memory for the decoder's pass over two utterances and no more."""
+    whole = greedy.run_layers
+
+    def run_layers(translator: Any, inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if len(inputs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(translator, inputs, *rest)
+
+    monkeypatch.setattr(greedy, "run_layers", run_layers)
+    monkeypatch.setattr(search, "run_layers", run_layers)
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+def test_translations_are_those_of_a_machine_with_enough_memory(
+    translator: Translator, tiny_manifest: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = Manifest.load(tiny_manifest)
+    enough = greedy.translate(translator, manifest, batch_size=8, max_new_tokens=8)
+    request.getfixturevalue("short")
+    assert greedy.translate(translator, manifest, batch_size=8, max_new_tokens=8) == enough
+    assert len(caplog.messages) == 1
+
+
+def test_search_goes_on_with_the_candidates_that_are_left(
+    translator: Translator, tiny_manifest: Path, request: pytest.FixtureRequest
+) -> None:
+    def searched() -> list[tuple[str, int, list[str]]]:
+        return list(
+            search.translations_without_each(
+                translator,
+                Manifest.load(tiny_manifest),
+                {"decoder": [], "encoder": []},
+                {"decoder": [1, 2, 4], "encoder": []},
+                batch_size=8,
+                max_new_tokens=8,
+            )
+        )
+
+    enough = searched()
+    request.getfixturevalue("short")
+    assert searched() == enough
+
+
+def test_held_out_loss_is_that_of_a_machine_with_enough_memory(
+    translator: Translator, tiny_manifest: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest.load(tiny_manifest)
+    whole = replace(ctx, train_micro_batch=8)
+    enough = HeldOut(translator, manifest, whole).loss()
+    decoder = translator.architecture.decoder(translator.model)
+    forward = decoder.forward
+
+    def short(*args: Any, inputs_embeds: torch.Tensor, **rest: Any) -> Any:
+        if len(inputs_embeds) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(*args, inputs_embeds=inputs_embeds, **rest)
+
+    monkeypatch.setattr(decoder, "forward", short)
+    assert HeldOut(translator, manifest, whole).loss() == pytest.approx(enough, rel=1e-6)
