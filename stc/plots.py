@@ -62,7 +62,9 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
     for one in done:
         ranking = one.artifact.path / "ranking.json"
         if one.artifact.kind is Kind.RANKING and ranking.exists():
-            rounds.setdefault(one.name.split(".")[0], []).append(json.loads(ranking.read_text(encoding="utf-8")))
+            content = json.loads(ranking.read_text(encoding="utf-8"))
+            if "candidates" in content:  # layers that were drawn or named were not compared
+                rounds.setdefault(one.name.split(".")[0], []).append(content)
     for name, rankings in rounds.items():
         files.append(plot_importance(folder / f"{name}.png", title, rankings))
     trained = {one.name: one.curves for one in done if "loss" in one.curves}
@@ -96,41 +98,79 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
 
 
 def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]]) -> Path:
-    """A heat map, round by layer: the score without the layer. The one removed in a round is framed; it is hatched in
-    the rounds after."""
+    """A heat map, round by layer: what was found for the layer. The one removed in a round is framed; it is hatched in
+    the rounds after. Layers of the encoder stand to the right of the decoder's, with an e before their number."""
     from matplotlib.patches import Rectangle
 
-    scores = [{one["layer"]: one["score"] for one in ranking["candidates"]} for ranking in rankings]
-    first, last = min(scores[0]), max(scores[0])
-    layers = range(first, last + 1)
-    order = rankings[-1]["order"]
-    grid = [[found.get(layer, math.nan) for layer in layers] for found in scores]
-    with _figure(path, (1.9 + 0.46 * len(layers), max(2.8, 1.5 + 0.4 * len(grid)))) as figure:
+    figures = [_candidates(ranking) for ranking in rankings]
+    layers = sorted({layer for found in figures for layer in found}, key=lambda layer: (layer[0] != "decoder", layer))
+    key, label = _measured(rankings[-1])
+    digits = 1 if key == "score" and rankings[-1]["metric"] in METRICS else 3
+    grid = [[found.get(layer, math.nan) for layer in layers] for found in figures]
+    with _figure(path, (1.9 + 0.5 * len(layers), max(2.8, 1.9 + 0.4 * len(grid)))) as figure:
         axes = figure.subplots()
         image = axes.imshow(grid, cmap="viridis", aspect="auto")
         middle = sum(image.get_clim()) / 2
-        for row, found in enumerate(scores):
-            for layer in layers:
-                corner = (layer - first - 0.5, row - 0.5)
-                if layer in found:
-                    ink = "black" if found[layer] > middle else "white"
-                    axes.text(
-                        layer - first, row, f"{found[layer]:.1f}", ha="center", va="center", fontsize=7, color=ink
-                    )
-                else:
+        for row, (ranking, found) in enumerate(zip(rankings, figures, strict=True)):
+            removed = _removed(ranking, found)
+            for column, layer in enumerate(layers):
+                if layer not in found:
                     axes.add_patch(
-                        Rectangle(corner, 1, 1, facecolor="#EEEEEE", edgecolor="#BBBBBB", hatch="////", lw=0)
+                        Rectangle(
+                            (column - 0.5, row - 0.5),
+                            1,
+                            1,
+                            facecolor="#EEEEEE",
+                            edgecolor="#BBBBBB",
+                            hatch="////",
+                            lw=0,
+                        )
                     )
-        for row, layer in enumerate(order[len(order) - len(grid) :]):
-            inner = (layer - first - 0.45, row - 0.45)
-            axes.add_patch(Rectangle(inner, 0.9, 0.9, fill=False, edgecolor=_REMOVED, lw=2.5))
-        axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
-        axes.set_yticks(range(len(grid)), [str(len(order) - len(grid) + row + 1) for row in range(len(grid))])
-        axes.set_xlabel("decoder layer left out (numbered as in the unpruned model; the protected ones are not shown)")
+                    continue
+                ink = "black" if found[layer] > middle else "white"
+                shown = f"{found[layer]:.{digits}f}"
+                axes.text(column, row, shown, ha="center", va="center", fontsize=7, color=ink)
+                if layer in removed:
+                    inner = (column - 0.45, row - 0.45)
+                    axes.add_patch(Rectangle(inner, 0.9, 0.9, fill=False, edgecolor=_REMOVED, lw=2.5))
+        names = [str(number) if stack == "decoder" else f"e{number}" for stack, number in layers]
+        axes.set_xticks(range(len(layers)), names)
+        last = len(rankings[-1]["order"]) + len(rankings[-1].get("encoder_order", []))
+        first = last - len(grid) + 1 if key == "score" else 1
+        axes.set_yticks(range(len(grid)), [str(first + row) for row in range(len(grid))])
+        axes.set_xlabel("layer (numbered as in the unpruned model; the protected ones are not shown)")
         axes.set_ylabel("round")
-        axes.set_title(f"Importance of layers: {title}\nframed: removed in this round; hatched: removed before")
-        figure.colorbar(image, label=f"{METRICS[rankings[-1]['metric']]} without the layer")
+        hatched = "; hatched: removed before" if len(grid) > 1 else ""
+        framed = "where the block that was removed starts" if key == "distance" else "removed"
+        axes.set_title(f"Importance of layers: {title}\nframed: {framed}{hatched}")
+        figure.colorbar(image, label=label)
     return path
+
+
+def _candidates(ranking: Mapping[str, Any]) -> dict[tuple[str, int], float]:
+    """(stack, layer) → what was found for it; of a block, for the layer it starts at."""
+    key, _ = _measured(ranking)
+    return {
+        (one["stack"], one["first"] if key == "distance" else one["layer"]): one[key] for one in ranking["candidates"]
+    }
+
+
+def _measured(ranking: Mapping[str, Any]) -> tuple[str, str]:
+    """What a ranking goes by: the key of its candidates, and a name for it."""
+    candidate = ranking["candidates"][0]
+    if "influence" in candidate:
+        return "influence", "block influence of the layer"
+    if "distance" in candidate:
+        return "distance", f"angular distance over {candidate['layers']} layers from here"
+    return "score", f"{METRICS.get(ranking['metric'], ranking['metric'])} without the layer"
+
+
+def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float]) -> set[tuple[str, int]]:
+    """The layers that a ranking removes, among those it has looked at: in a round of a search that is one."""
+    if _measured(ranking)[0] == "distance":
+        return {min((layer for layer in found if layer[0] == stack), key=found.__getitem__) for stack, _ in found}
+    orders = {"decoder": ranking["order"], "encoder": ranking.get("encoder_order", [])}
+    return {(stack, layer) for stack, layer in found if layer in orders[stack]}
 
 
 def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bars: str) -> Path:

@@ -28,9 +28,15 @@ SYSTEMS = [
     }
     for name, size, score in (("teacher", 20e6, 90.0), ("教师 $x_1$", 8e6, 89.0), ("healed", 8e6, 91.0))
 ]
+
+
+def scored(layer: int, score: float) -> dict[str, Any]:
+    return {"stack": "decoder", "layer": layer, "score": score}
+
+
 RANKINGS = [
-    {"metric": "chrf", "order": [2], "candidates": [{"layer": layer, "score": 50.0 + layer} for layer in (1, 2, 3)]},
-    {"metric": "chrf", "order": [2, 1], "candidates": [{"layer": layer, "score": 40.0 - layer} for layer in (1, 3)]},
+    {"metric": "chrf", "order": [2], "candidates": [scored(layer, 50.0 + layer) for layer in (1, 2, 3)]},
+    {"metric": "chrf", "order": [2, 1], "candidates": [scored(layer, 40.0 - layer) for layer in (1, 3)]},
 ]
 
 
@@ -84,6 +90,35 @@ def test_removed_layer_of_each_round_is_framed(tmp_path: Path, drawn: list[Figur
     assert middles == [pytest.approx((1, 0)), pytest.approx((0, 1))]  # layer 2, round 1; layer 1, round 2
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "3"]
     assert {text.get_text() for text in axes.texts} == {"51.0", "52.0", "53.0", "39.0", "37.0"}
+
+
+def test_layers_of_both_stacks_stand_apart_and_one_of_them_goes_in_a_round(tmp_path: Path, drawn: list[Figure]) -> None:
+    both = [*(scored(layer, 2.0 - layer) for layer in (1, 2)), {"stack": "encoder", "layer": 1, "score": 0.5}]
+    ranking = {"metric": "loss", "order": [], "encoder_order": [1], "candidates": both}
+    plot_importance(tmp_path / "importance.png", "a run", [ranking])
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "e1"]
+    (frame,) = [patch for patch in axes.patches if not patch.get_fill()]
+    assert frame.get_x() + frame.get_width() / 2 == pytest.approx(2)
+
+
+def test_block_is_framed_where_it_starts_and_single_layers_where_they_are(tmp_path: Path, drawn: list[Figure]) -> None:
+    blocks = [{"stack": "decoder", "first": at, "layers": 2, "distance": abs(at - 2) / 9} for at in (1, 2, 3)]
+    layers = [{"stack": "decoder", "layer": at, "influence": at / 9} for at in (1, 2, 3)]
+    rankings = [
+        {"method": "angular", "order": [2, 3], "candidates": blocks},
+        {"method": "block_influence", "order": [1, 2], "candidates": layers},
+    ]
+    for ranking in rankings:
+        plot_importance(tmp_path / "importance.png", "a run", [ranking])
+    framed = [[p.get_x() + 0.45 for p in figure.axes[0].patches if not p.get_fill()] for figure in drawn]
+    assert framed == [[pytest.approx(1)], [pytest.approx(0), pytest.approx(1)]]
+
+
+def test_layers_that_were_not_compared_are_not_drawn(tmp_path: Path) -> None:
+    named = done(tmp_path, "importance", Kind.RANKING)
+    (named.artifact.path / "ranking.json").write_text(json.dumps({"order": [1, 2], "layers_removed": [1, 2]}))
+    assert plot_run(tmp_path / "plots", "a run", [], [named]) == []
 
 
 def test_every_system_is_within_the_axes_and_named(tmp_path: Path, drawn: list[Figure]) -> None:
