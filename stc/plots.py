@@ -107,7 +107,7 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
     key, label = _measured(rankings[-1])
     digits = 1 if key == "score" and rankings[-1]["metric"] in METRICS else 3
     grid = [[found.get(layer, math.nan) for layer in layers] for found in figures]
-    with _figure(path, (1.9 + 0.5 * len(layers), max(2.8, 1.9 + 0.4 * len(grid)))) as figure:
+    with _figure(path, (max(8.5, 1.9 + 0.5 * len(layers)), max(2.8, 1.9 + 0.4 * len(grid)))) as figure:
         axes = figure.subplots()
         image = axes.imshow(grid, cmap="viridis", aspect="auto")
         middle = sum(image.get_clim()) / 2
@@ -136,10 +136,11 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
         names = [str(number) if stack == "decoder" else f"e{number}" for stack, number in layers]
         axes.set_xticks(range(len(layers)), names)
         last = len(rankings[-1]["order"]) + len(rankings[-1].get("encoder_order", []))
-        first = last - len(grid) + 1 if key == "score" else 1
-        axes.set_yticks(range(len(grid)), [str(first + row) for row in range(len(grid))])
+        first = last - len(grid) + 1
+        rounds = [str(first + row) for row in range(len(grid))] if key == "score" else [""]
+        axes.set_yticks(range(len(grid)), rounds)
         axes.set_xlabel("layer (numbered as in the unpruned model; the protected ones are not shown)")
-        axes.set_ylabel("round")
+        axes.set_ylabel("round" if key == "score" else "")
         hatched = "; hatched: removed before" if len(grid) > 1 else ""
         framed = "where the block that was removed starts" if key == "distance" else "removed"
         axes.set_title(f"Importance of layers: {title}\nframed: {framed}{hatched}")
@@ -159,9 +160,9 @@ def _measured(ranking: Mapping[str, Any]) -> tuple[str, str]:
     """What a ranking goes by: the key of its candidates, and a name for it."""
     candidate = ranking["candidates"][0]
     if "influence" in candidate:
-        return "influence", "block influence of the layer"
+        return "influence", "block influence"
     if "distance" in candidate:
-        return "distance", f"angular distance over {candidate['layers']} layers from here"
+        return "distance", f"angular distance ({candidate['layers']} layers)"
     return "score", f"{METRICS.get(ranking['metric'], ranking['metric'])} without the layer"
 
 
