@@ -32,7 +32,7 @@ demo: setup
 	@echo "       $(BIN)/python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh      a sweep; what is equal runs once"
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check stc tests benchmarks
