@@ -17,16 +17,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.data.manifest import Manifest, Task, Utterance
+from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
+from stc.languages import language
 from stc.metrics.significance import retention
 from stc.metrics.text import METRICS, score, statistics
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 
 TALKS = Path(__file__).parents[1] / "assets" / "talks"
-NAMES = {"de": "German", "zh": "Chinese"}
-METRIC = {"de": "chrf_pp", "zh": "chrf"}
 DRAWS = 5
 BATCH, MAX_NEW_TOKENS = 32, 48
 
@@ -51,7 +50,7 @@ def main() -> None:
         run = json.loads(file.read_text("utf-8"))
         lang = run["lang"]
         rows = read(TALKS / "test.jsonl")
-        print(f"\n## {NAMES[lang]} ({METRICS[METRIC[lang]]})\n", flush=True)
+        print(f"\n## {language(lang).name} ({METRICS[language(lang).metric]})\n", flush=True)
         by_subset(run, rows, lang)
         listening(run, rows, lang)
         removal(run, rows, lang)
@@ -72,7 +71,8 @@ def by_subset(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
         chosen = [index for index, row in enumerate(rows) if belongs(row)]
         references = [rows[index][f"text_{lang}"] for index in chosen]
         scores = [
-            score(METRIC[lang], [texts[index] for index in chosen], references, lang) for texts in systems.values()
+            score(language(lang).metric, [texts[index] for index in chosen], references, lang)
+            for texts in systems.values()
         ]
         print(f"| {subset} | {len(chosen)} | {' | '.join(f'{value:.1f}' for value in scores)} |", flush=True)
 
@@ -84,16 +84,16 @@ def listening(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     shuffled, chance = [], []
     for seed in range(DRAWS):
         rng = random.Random(seed)
-        shuffled.append(score(METRIC[lang], rng.sample(translated, len(translated)), references, lang))
-        chance.append(score(METRIC[lang], rng.sample(written, len(references)), references, lang))
+        shuffled.append(score(language(lang).metric, rng.sample(translated, len(translated)), references, lang))
+        chance.append(score(language(lang).metric, rng.sample(written, len(references)), references, lang))
     print(f"\nAudio shuffled among the test sentences, {DRAWS} times: {_range(shuffled)}.")
     print(f"Sentences of the training split drawn at random instead, {DRAWS} times: {_range(chance)}.\n", flush=True)
 
 
 def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     """The teacher without the layers the search chose, and without as many drawn at random; nothing is healed."""
-    metric, removed = METRIC[lang], run["layers_removed"]
-    task = Task(target_lang=lang, target_name=NAMES[lang])
+    metric, removed = language(lang).metric, run["layers_removed"]
+    task = language(lang).task
     fields = ("id", "audio", "sha256", "duration")
     utterances = [
         Utterance(**{name: row[name] for name in fields}, source=row["text_en"], target=row[f"text_{lang}"])

@@ -155,19 +155,15 @@ def _json_lines(file: Path, options: argparse.Namespace) -> Manifest:
 
 
 def _size(folder: Path) -> dict[str, Any]:
-    from stc.metrics.size import bytes_on_disk
-    from stc.models import architecture, read_config
-    from stc.models.counting import count_parameters
+    from stc.metrics.size import size_of
 
-    config = read_config(folder)
-    family = architecture(config["model_type"])
-    counts = count_parameters(folder)
+    size = size_of(folder)
     return {
-        "layers": family.decoder_layers(config),
-        "encoder_layers": family.encoder_layers(config),
-        "params": counts.parameters,
-        "packed_elements": counts.packed_elements,
-        "bytes_on_disk": bytes_on_disk(folder),
+        "layers": size.decoder_layers,
+        "encoder_layers": size.encoder_layers,
+        "params": size.parameters,
+        "packed_elements": size.packed_elements,
+        "bytes_on_disk": size.bytes_on_disk,
         "model_dir": str(folder),
     }
 
@@ -193,8 +189,7 @@ def _scored(system: System, manifest: Manifest, device: str, options: argparse.N
         f"{system.name}: " + ", ".join(f"{METRICS[name]} {scored.score:.1f}" for name, scored in scores.metrics.items())
     )
     if options.output is not None:
-        folder: Path = options.output / system.name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _kept_in(options.output, system)
         write_lines(folder / HYPOTHESES_FILE, texts)
         write_lines(folder / REFERENCES_FILE, manifest.targets)
         scores.save(folder)

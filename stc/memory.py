@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from stc.errors import StcError
@@ -45,8 +45,23 @@ class BatchSize:
             try:
                 return run(self.size)
             except RuntimeError as error:
-                said = self.shortage(error)
-            self.halve(said)
+                said = self._shortage(error)
+            self._halve(said)
+
+    def resumed(self, make: Callable[[int], Iterator[R]]) -> Iterator[R]:
+        """What an iterator gives that ``make`` makes for the batch size; where memory runs out, another one goes on,
+        for a smaller size. ``make`` knows what is left.
+
+        Raises:
+            StcError: memory does not suffice for one example.
+        """
+        while True:
+            try:
+                yield from make(self.size)
+                return
+            except RuntimeError as error:
+                said = self._shortage(error)
+            self._halve(said)
 
     def over(self, items: Sequence[T], run: Callable[[Sequence[T]], None]) -> None:
         """``run`` for all the items, a batch at a time in their order."""
@@ -60,7 +75,7 @@ class BatchSize:
         while done < len(items):
             done += self.attempt(part)
 
-    def shortage(self, error: RuntimeError) -> str:
+    def _shortage(self, error: RuntimeError) -> str:
         """What an error says, if it is that memory ran out and a smaller batch may do; raises it otherwise."""
         if not out_of_memory(error):
             raise error
@@ -69,7 +84,7 @@ class BatchSize:
             raise StcError(f"out of memory with one example at a time: {said}") from error
         return said
 
-    def halve(self, said: str) -> None:
+    def _halve(self, said: str) -> None:
         """To be called after the ``except`` block: only then are the frames gone that held what did not fit."""
         import torch
 

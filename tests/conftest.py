@@ -22,6 +22,8 @@ from stc.stage import Context, Progress
 if TYPE_CHECKING:
     import torch
 
+    from stc.models.checkpoint import Translator
+
 SENTENCES = [
     ("The red house stands near the river.", "Das rote Haus steht am Fluss."),
     ("A small dog runs across the street.", "Ein kleiner Hund läuft über die Straße."),
@@ -168,6 +170,19 @@ with torch.no_grad():
     save_file({"logits": model(input_ids=torch.arange(1, 30)[None]).logits}, out)
 assert not [name for name in sys.modules if name.split(".")[0] == "stc"]
 """
+
+
+@pytest.fixture(scope="session")
+def logits() -> Callable[[Translator], torch.Tensor]:
+    """``logits(translator)``: for token ids 1 to 29, by stc's own model in this process."""
+    import torch
+
+    def compute(translator: Translator) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = translator.model(input_ids=torch.arange(1, 30)[None]).logits
+        return found
+
+    return compute
 
 
 @pytest.fixture

@@ -43,23 +43,15 @@ def translations_without_each(
         with without_layers(translator, [], encoder=gone):
             encoded = encode(translator, manifest, batch_size=size)
         left = set(candidates["decoder"])
-        while left:
-            short = None
-            try:
-                for layer, texts in translate_without_each(
-                    translator,
-                    encoded,
-                    removed["decoder"],
-                    left,
-                    batch_size=size.size,
-                    max_new_tokens=max_new_tokens,
-                ):
-                    left.discard(layer)
-                    yield "decoder", layer, texts
-            except RuntimeError as error:
-                short = size.shortage(error)
-            if short is not None:  # what the batches share is made again, for the candidates that are left
-                size.halve(short)
+
+        def search(batch_size: int) -> Iterator[tuple[Stack, int, list[str]]]:
+            for layer, texts in translate_without_each(
+                translator, encoded, removed["decoder"], left, batch_size=batch_size, max_new_tokens=max_new_tokens
+            ):
+                left.discard(layer)
+                yield "decoder", layer, texts
+
+        yield from size.resumed(search)
     for layer in sorted(candidates["encoder"]):
         with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
             encoded = encode(translator, manifest, batch_size=size)
@@ -110,8 +102,9 @@ def translate_without_each(
     order = by_length(encoded)
     together = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
     climbs = [_Climb(indices, padded(encoded, indices, max_new_tokens)) for indices in together]
-    for place, layer in enumerate(kept[: kept.index(max(candidates)) + 1]):
-        if layer in candidates:
+    wanted = sorted(candidates)
+    for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
+        if layer in wanted:
             texts = [""] * len(encoded)
             for climb in climbs:
                 said = climb.complete(translator, kept[:place], kept[place + 1 :], max_new_tokens)

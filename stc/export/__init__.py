@@ -20,6 +20,7 @@ from stc.export.history import Example
 from stc.export.proof import Proof, prove
 from stc.export.source import Form, Source, find
 from stc.models import architecture, read_config
+from stc.models.adapters import merge_into
 from stc.stage import RECORD_FILE
 
 
@@ -129,7 +130,7 @@ def _write(
         return prove((out, None), (source.folder, None), example, device), out
     base = adapters.base_folder(source, base_model)
     if merged:
-        adapters.merge_into(base, source.folder, out, device)
+        merge_into(base, source.folder, out, device)
         return prove((out, None), (base, source.folder), example, device), out
     _copy(source.folder, out)
     adapters.set_base(out, base_model)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.errors import ModelError
-from stc.models.weights import adapter_tensors, some
+from stc.models.weights import ADAPTER_CONFIG, adapter_tensors, some
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
+
+BASE = "base_model_name_or_path"  # what an adapter's config says it is for
 
 
 def put_on(model: Any, adapter: Path) -> Any:
@@ -38,3 +41,38 @@ def merge(translator: Translator, adapter: Path) -> None:
         ModelError: as :func:`put_on`.
     """
     translator.model = put_on(translator.model, adapter).merge_and_unload(safe_merge=True)
+
+
+def merge_into(base: Path, adapter: Path, out: Path, device: str) -> None:
+    """Add an adapter to its base in bfloat16, and save the sum as a model folder, compared to the model in memory.
+
+    Raises:
+        ModelError: the adapter does not fit the base, or the folder is not what was saved.
+    """
+    from stc.models.checkpoint import load, save
+    from stc.models.surgery import check_reload
+
+    translator = load(base, device=device, dtype="bfloat16")
+    merge(translator, adapter)
+    save(translator, out)
+    check_reload(translator, out)
+
+
+def stated(adapter: Path) -> dict[str, Any]:
+    """An adapter's config.
+
+    Raises:
+        ModelError: it is not JSON.
+    """
+    path = adapter / ADAPTER_CONFIG
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from None
+    return config
+
+
+def name_base(adapter: Path, name: str | None) -> None:
+    """Have an adapter say which model it belongs on; None where it is for whoever has it to say."""
+    config = {**stated(adapter), BASE: name}
+    (adapter / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from stc.data.manifest import Manifest
 from stc.stage import Context, Inputs, Kind
-from stc.training.tuning import Tuning, refuse_quantized
+from stc.training.tuning import Tuning
 
 
 class Adapt(Tuning):
@@ -29,16 +29,10 @@ class Adapt(Tuning):
         return self
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
         from stc.training.translation import HeldOut
 
-        refuse_quantized(inputs["model"])
-        base = load_base(inputs["model"].path, self, ctx.device)
-        wrapped = add_adapters(base, self)
-        parameters = adapter_parameters(wrapped)
-        fitted = self.fit(base, parameters, inputs, ctx)
-        save_adapters(wrapped, out_dir)
-        facts = self.facts(inputs, fitted, sum(parameter.numel() for parameter in parameters))
+        base, fitted, trainable = self.fit_adapters(inputs, out_dir, ctx)
+        facts = self.facts(inputs, fitted, trainable)
         if dev := inputs.get("dev"):
             facts["dev_loss"] = HeldOut(base, Manifest.load(dev.path), ctx).loss()
         return facts

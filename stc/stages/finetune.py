@@ -25,7 +25,6 @@ class Finetune(Tuning):
         from stc.models.checkpoint import save
         from stc.training.translation import HeldOut
 
-        refuse_quantized(inputs["model"])
         tune = self._whole if self.method == "full" else self._adapters
         translator, fitted, trainable = tune(inputs, ctx)
         save(translator, out_dir)
@@ -38,6 +37,7 @@ class Finetune(Tuning):
         from stc.models.checkpoint import load
         from stc.training.translation import select
 
+        refuse_quantized(inputs["model"])
         weights = "bfloat16" if self.precision == "bfloat16" else "float32"
         translator = load(inputs["model"].path, device=ctx.device, dtype=weights)
         parameters = select(translator, self.parts)
@@ -47,17 +47,10 @@ class Finetune(Tuning):
     def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Translator, Fitted, int]:
         from stc.models.adapters import merge
         from stc.models.checkpoint import load
-        from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
 
-        base = load_base(inputs["model"].path, self, ctx.device)
-        wrapped = add_adapters(base, self)
-        parameters = adapter_parameters(wrapped)
-        fitted = self.fit(base, parameters, inputs, ctx)
-        trainable = sum(parameter.numel() for parameter in parameters)
         trained = ctx.scratch / "adapter"
-        save_adapters(wrapped, trained)
-        del base, wrapped, parameters  # two bases of 7B side by side need not fit
-
+        # The base is let go at once: two of 7B side by side need not fit.
+        fitted, trainable = self.fit_adapters(inputs, trained, ctx)[1:]
         merged = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
         merge(merged, trained)
         return merged, fitted, trainable

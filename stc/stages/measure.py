@@ -37,13 +37,10 @@ class Measure(Compute, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         import torch
 
-        from stc.metrics.size import bytes_on_disk
+        from stc.metrics.size import size_of
         from stc.metrics.speed import SpeedRequest, measure_speed
-        from stc.models import architecture, read_config
-        from stc.models.counting import count_parameters
 
         model: Path = inputs["model"].path
-        config = read_config(model)
         request = SpeedRequest(
             model=str(model),
             data=str(inputs["data"].path),
@@ -55,14 +52,8 @@ class Measure(Compute, Stage):
             decode_batch=ctx.decode_batch,
             threads=torch.get_num_threads(),
         )
-        counts = count_parameters(model)
-        family = architecture(config["model_type"])
         measurement = Measurement(
-            decoder_layers=family.decoder_layers(config),
-            encoder_layers=family.encoder_layers(config),
-            parameters=counts.parameters,
-            packed_elements=counts.packed_elements,
-            bytes_on_disk=bytes_on_disk(model),
+            **asdict(size_of(model)),
             decode_batch=ctx.decode_batch,
             device=ctx.device,
             threads=request.threads,

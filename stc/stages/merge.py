@@ -18,11 +18,8 @@ class Merge(Stage):
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.models.adapters import merge
-        from stc.models.checkpoint import load, save
+        from stc.models.adapters import merge_into
 
         refuse_quantized(inputs["model"])
-        translator = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
-        merge(translator, inputs["adapter"].path)
-        save(translator, out_dir)
+        merge_into(inputs["model"].path, inputs["adapter"].path, out_dir, ctx.device)
         return handed_on(inputs["model"])

@@ -42,6 +42,7 @@ class Quantize(Compute, Stage):
         return {"quantizer_version": self.quant.VERSION}
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.metrics.size import bytes_on_disk
         from stc.models import read_config
         from stc.models.checkpoint import load, save
         from stc.models.counting import count_parameters
@@ -57,5 +58,5 @@ class Quantize(Compute, Stage):
             "decoder_layers": translator.architecture.decoder_layers(read_config(out_dir)),
             "parameters": counts.parameters,
             "packed_elements": counts.packed_elements,
-            "weight_bytes": sum(file.stat().st_size for file in out_dir.glob("*.safetensors")),
+            "weight_bytes": bytes_on_disk(out_dir),
         }

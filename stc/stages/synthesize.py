@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from stc.corpus.build import Request
     from stc.data.manifest import Manifest, Utterance
 
-_NAMES = {"de": "German", "zh": "Chinese"}
-
 
 class Synthesize(Stage):
     """Sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
@@ -58,10 +56,11 @@ class Synthesize(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.corpus.build import requests, speak
-        from stc.data.manifest import Manifest, Task, Utterance
+        from stc.data.manifest import Manifest, Utterance
+        from stc.languages import language
 
         wanted = requests(self.seed, self.part, self.engines, self.noise)
-        task = Task(target_lang=self.target_lang, target_name=_NAMES[self.target_lang])
+        task = language(self.target_lang).task
         reused: Artifact | None = inputs.get("audio")
         if reused is not None:
             rows = self._translate(Manifest.load(reused.path), wanted, out_dir)

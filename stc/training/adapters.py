@@ -6,15 +6,14 @@ merged into the base in bfloat16, or kept beside the base they were trained on.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from stc.models.adapters import name_base
 from stc.models.parts import lora_targets
-from stc.models.weights import ADAPTER_CONFIG
 from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -66,7 +65,4 @@ def save_adapters(wrapped: Any, folder: Path) -> None:
         parameter.data = parameter.data.to(torch.bfloat16)
     wrapped.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink()  # a model card with nothing filled in
-    file = folder / ADAPTER_CONFIG
-    config = json.loads(file.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = None  # a path of this machine, which says nothing elsewhere
-    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    name_base(folder, None)  # peft names a path of this machine, which says nothing elsewhere

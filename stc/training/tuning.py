@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
@@ -64,6 +65,22 @@ class Tuning(Recipe, Stage):
             dev=None if dev is None else Manifest.load(dev.path),
             teacher=self._teacher(student, inputs, ctx),
         )
+
+    def fit_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, Fitted, int]:
+        """Train fresh adapters, and write them to ``folder``: the base with them on, and how many parameters they have.
+
+        Raises:
+            ModelError: the model is quantized.
+        """
+        from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
+
+        refuse_quantized(inputs["model"])
+        base = load_base(inputs["model"].path, self, ctx.device)
+        wrapped = add_adapters(base, self)
+        parameters = adapter_parameters(wrapped)
+        fitted = self.fit(base, parameters, inputs, ctx)
+        save_adapters(wrapped, folder)
+        return base, fitted, sum(parameter.numel() for parameter in parameters)
 
     def facts(self, inputs: Inputs, fitted: Fitted, trainable: int) -> dict[str, Any]:
         """What there is to say of a training whatever it gives; ``trainable`` parameters were trained."""

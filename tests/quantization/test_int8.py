@@ -13,10 +13,7 @@ from stc.models.counting import count_parameters
 from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
 from stc.quantization.int8 import Int8
 
-
-def logits(translator: Translator) -> torch.Tensor:
-    with torch.no_grad():
-        return translator.model(input_ids=torch.arange(1, 30)[None]).logits
+Logits = Callable[[Translator], torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +24,7 @@ def packed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plain_transformers_computes_what_stc_computes(
-    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor]
+    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor], logits: Logits
 ) -> None:
     assert torch.equal(plain_logits(packed, "bfloat16"), logits(load(packed, device="cpu", dtype="bfloat16")))
 
@@ -56,7 +53,7 @@ def test_counts_every_weight_once_and_no_scale(packed: Path, tiny_model: Path) -
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_reload_is_the_model_in_memory(tiny_model: Path, tmp_path: Path, dtype: str) -> None:
+def test_reload_is_the_model_in_memory(tiny_model: Path, tmp_path: Path, dtype: str, logits: Logits) -> None:
     translator = load(tiny_model, device="cpu", dtype=dtype, quantize=Int8(threshold=3.0))
     logits(translator)  # the first pass moves the scales from the weight to the layer
     save(translator, tmp_path / "packed")

@@ -14,10 +14,7 @@ from stc.models.qwen2_audio import published_config
 from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
 from stc.quantization.nf4 import NF4
 
-
-def logits(translator: Translator) -> torch.Tensor:
-    with torch.no_grad():
-        return translator.model(input_ids=torch.arange(1, 30)[None]).logits
+Logits = Callable[[Translator], torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +25,7 @@ def packed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plain_transformers_computes_what_stc_computes(
-    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor]
+    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor], logits: Logits
 ) -> None:
     assert torch.equal(plain_logits(packed, "bfloat16"), logits(load(packed, device="cpu", dtype="bfloat16")))
 
@@ -59,7 +56,7 @@ def test_sizes_of_the_published_shape_with_24_layers() -> None:
     assert sum(w.numel() // 2 if id(w) in packed else w.numel() for w in model.parameters()) == 4_032_233_472
 
 
-def test_float32_computes_in_float32(packed: Path, tiny_model: Path) -> None:
+def test_float32_computes_in_float32(packed: Path, tiny_model: Path, logits: Logits) -> None:
     quantized = load(packed, device="cpu", dtype="float32")
     unpacked = load(tiny_model, device="cpu", dtype="float32")
     for name, module in quantized.model.named_modules():
