@@ -14,7 +14,8 @@ import pytest
 
 from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Kind
-from stc.store import RECORD_SUM, Store, canonical, identity_of
+from stc.store import Store, identity_of
+from stc.store.records import RECORD_SUM, canonical
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "base"
 IDENTITY = identity_of({"what": "a test"})
