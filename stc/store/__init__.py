@@ -57,22 +57,24 @@ class Store:
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
-        found, fault = self._look(kind, identity)
-        if found is not None or fault == ABSENT:
-            return found, fault
+        found, why = self.look(kind, identity)
+        folder = self.path(kind, identity)
+        if found is not None or not folder.exists():
+            return found, why
         try:
             with self._leases.claim(identity):  # nobody else sets it aside now, or puts another in its place
-                found, fault = self._look(kind, identity)
-                if found is not None or fault == ABSENT:
-                    return found, fault
-                aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                self.path(kind, identity).rename(aside)
-                return None, f"damaged: {fault}; set aside as {aside}"
+                found, why = self.look(kind, identity)
+                if found is None and folder.exists():
+                    aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
+                    aside.parent.mkdir(parents=True, exist_ok=True)
+                    folder.rename(aside)
+                    why = f"{why}; set aside as {aside}"
+                return found, why
         except Elsewhere as elsewhere:
-            return None, f"damaged: {fault}; {elsewhere}"
+            return None, f"{why}; {elsewhere}"
 
-    def _look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+    def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+        """A checked artifact, or None and why; a damaged one is left where it is."""
         folder = self.path(kind, identity)
         if not folder.exists():
             return None, ABSENT
@@ -80,7 +82,7 @@ class Store:
         if record is not None:
             fault = self._fault(folder, record["files"])
         if record is None or fault:
-            return None, fault
+            return None, f"damaged: {fault}"
         return Artifact(kind, folder, identity, record["facts"]), ""
 
     def holder(self, identity: str) -> Holder | None:
