@@ -23,6 +23,7 @@ from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
+from stc.training.state import Stateful
 from stc.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def fit(
         dev: decides when to stop; needed if the recipe has patience.
         teacher: to be learnt from at every token, beside the manifest's targets.
     """
-    examples = _examples(translator, manifest, recipe, ctx, hear_once=teacher is None or teacher.hears_alike)
+    hear_once = teacher is None or teacher.hears_alike
+    examples, source = _examples(translator, manifest, recipe, ctx, hear_once=hear_once)
     epoch = batches_per_epoch(len(manifest), recipe.batch_size)
     stopping = None
     if recipe.patience is not None and dev is not None:
@@ -91,6 +93,7 @@ def fit(
         ctx,
         title="training",
         stop=stopping or (lambda steps: False),
+        stateful={"examples": source, **({"stopping": stopping} if stopping else {})},
     )
     translator.model.eval()
     if stopping is None:
@@ -101,11 +104,13 @@ def fit(
 
 def _examples(
     translator: Translator, manifest: Manifest, recipe: Recipe, ctx: Context, *, hear_once: bool
-) -> Callable[[Sequence[int]], Batch]:
+) -> tuple[Callable[[Sequence[int]], Batch], Stateful]:
+    """What makes a micro-batch of some utterances, and what remembers between batches."""
     if not recipe.augment:
-        return Examples(translator, manifest, ctx, hear_once=hear_once).batch
+        examples = Examples(translator, manifest, ctx, hear_once=hear_once)
+        return examples.batch, examples
     corpus = Corpus(translator, [manifest], recipe.seed, ctx)
-    return lambda indices: corpus.batch(indices).translation
+    return lambda indices: corpus.batch(indices).translation, corpus
 
 
 class HeldOut:
