@@ -81,6 +81,12 @@ def test_bold_is_the_smallest_where_less_is_better(sweep: Any) -> None:
     assert the_pivot(sweep, "ratio", "finetune", "bytes_on_disk").best == {("0.5", "full")}
 
 
+def test_bold_are_all_that_are_written_alike(sweep: Any) -> None:
+    for prune in ("greedy", "random"):
+        sweep.add({"teacher": 1, "pruned-nf4": 5}, prune=prune, finetune="full")
+    assert the_pivot(sweep, "prune", "finetune", "bytes_on_disk").best == {("greedy", "full"), ("random", "full")}
+
+
 def test_bold_is_marked_in_markdown_and_latex_and_not_in_a_terminal(sweep: Any) -> None:
     add_all(sweep)
     report = render(sweep.folder, pivot=("prune", "finetune", "bleu"))

@@ -70,6 +70,10 @@ def test_front_is_what_nothing_as_small_is_as_good_as() -> None:
     assert pareto(points) == [1, 2, 0]
 
 
+def test_few_bytes_less_are_no_place_on_the_front() -> None:
+    assert pareto([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
+
+
 def test_front_goes_through_the_systems_on_it(sweep: Any, tmp_path: Path, drawn: list[Figure]) -> None:
     add_all(sweep)
     (group,) = render(sweep.folder).groups
