@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stc.report.__main__ import main
+from stc.overrides import ROOT
+from stc.report.__main__ import _parser, main
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "bitsandbytes", "matplotlib", "pandas"}
 
@@ -88,3 +90,11 @@ def test_out_that_cannot_be_written_to_is_named(sweep: Any, tmp_path: Path, caps
     (tmp_path / "file").write_text("")
     assert main([str(sweep.folder), "--out", str(tmp_path / "file")]) == 1
     assert f"{tmp_path / 'file'} cannot be written to" in capsys.readouterr().err
+
+
+def test_documented_commands_are_taken() -> None:
+    lines = (ROOT / "docs/analysis.md").read_text(encoding="utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("python -m stc.report")]
+    assert len(commands) >= 3
+    for command in commands:
+        _parser().parse_args(shlex.split(command)[3:])
