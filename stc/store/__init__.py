@@ -59,6 +59,8 @@ class Store:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
         found, why = self.look(kind, identity)
         folder = self.path(kind, identity)
+        if found is not None:
+            self._leases.clear(identity)
         if found is not None or not folder.exists():
             return found, why
         try:

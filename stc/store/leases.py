@@ -35,6 +35,7 @@ import shutil
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -159,6 +160,15 @@ class Leases:
                 return lease
             time.sleep(random.uniform(0, 0.05))  # rivals that gave way to each other do not meet again
 
+    def clear(self, identity: str) -> None:
+        """Remove what is left of a holder that died when it had published and not yet tidied up."""
+        holder = self.holder(identity)
+        if holder is not None and not holder.alive:
+            with suppress(Elsewhere), self.claim(identity) as lease:
+                lease.published = True
+        for gone in self._root.glob(f"{identity}.gone.*"):
+            shutil.rmtree(gone, ignore_errors=True)
+
     def _place(self, identity: str, before: Holder | None) -> Lease | None:
         """A lease numbered after the one ``before``, or None if somebody else was quicker."""
         token = secrets.token_hex(8)
@@ -213,11 +223,9 @@ class Leases:
 
 def _rename(source: Path, target: Path) -> None:
     """Rename what may have gone by now."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
         source.rename(target)
-    except FileNotFoundError:
-        pass
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], int] | None:

@@ -159,6 +159,21 @@ def test_folder_that_a_fenced_holder_makes_again_is_not_published(store: Store, 
     assert not files_in(store.root / ".building")
 
 
+def test_what_is_left_of_one_that_was_killed_when_it_had_published_goes_with_the_next_look(
+    store: Store, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed_at_the_end() -> None:
+        monkeypatch.setattr(leases.Lease, "drop", lambda lease: os.kill(os.getpid(), signal.SIGKILL))
+        note(log, "go")
+        hold(store, log)
+
+    with working(killed_at_the_end) as (holder,):
+        holder.join()
+    assert files_in(store.root / ".building")
+    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+    assert not files_in(store.root / ".building") + files_in(store.root / ".scratch")
+
+
 def test_artifact_that_is_there_already_is_not_replaced(store: Store) -> None:
     made = publish(store, "of the first")
     with pytest.raises(Elsewhere, match="has been made"):
