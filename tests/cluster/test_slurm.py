@@ -138,6 +138,31 @@ def test_interrupted_job_begins_again_and_goes_on(
         assert runs.execute("select count(*) from runs where status in ('RUNNING', 'FAILED')").fetchall() == [(0,)]
 
 
+def test_training_that_was_interrupted_gives_what_an_undisturbed_one_gives(
+    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, start: Start, tiny_model: Path, home: Path
+) -> None:
+    (home / "dev.jsonl").rename(home / "good" / "dev.jsonl")
+    training = [
+        f"data.path={home}/good", f"model.path={tiny_model}", "teacher.epochs=600", "teacher.warmup_steps=0",
+        "pipeline.outputs=[teacher]",
+    ]  # fmt: skip
+    ended(start(*training, f"store.dir={home}/undisturbed", f"hydra.sweep.dir={home}/undisturbed/sweep"))
+    sweep = submit(*training)
+
+    def steps() -> int:
+        journals = (home / "store" / ".building").glob("*/*/scratch/curves.jsonl")
+        return sum(len(journal.read_text().splitlines()) for journal in journals)
+
+    until(lambda: steps() > 1, "the training's first steps", 60)
+    (job,) = slurm.jobs()
+    requeue(slurm, job)
+    until(lambda: states(home)["0"] == "queued", "the job's being queued again", 60)
+    ended(sweep)
+    (weights,) = (home / "store" / "model").glob("*/*.safetensors")
+    undisturbed = home / "undisturbed" / weights.relative_to(home / "store")
+    assert weights.read_bytes() == undisturbed.read_bytes()
+
+
 def test_job_that_is_out_of_time_too_often_is_given_up(
     submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path
 ) -> None:
