@@ -30,7 +30,8 @@ def begins_again(signum: int) -> bool:
     """Whether the job of this process, which ``signum`` has ended, is begun again; if it is to be, SLURM is told so.
 
     Raises:
-        StcError: its time was over once more than hydra.launcher.max_num_timeout allows.
+        StcError: it should have been, and its time was over once more than hydra.launcher.max_num_timeout allows, or
+            SLURM would not.
     """
     if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return False
@@ -57,6 +58,8 @@ def _queued_again() -> bool:
                 return True
             except UncompletedJobError as error:
                 raise StcError(f"{error} (hydra.launcher.max_num_timeout)") from None
+            except subprocess.SubprocessError as error:
+                raise StcError(f"SLURM has not queued the job again: {error}") from None
     return False
 
 

@@ -16,6 +16,7 @@ from conftest import Start, release
 from slurm import Slurm, until
 
 from stc.outcome import outcomes
+from stc.slurm import cancel, queued
 
 pytestmark = pytest.mark.slurm
 
@@ -199,3 +200,18 @@ def test_signal_to_the_sweep_takes_its_jobs_out_of_slurm(
     assert "0 of 3 jobs finished" in stdout
     until(lambda: not slurm.jobs(), "an empty queue", 60)
     assert set(states(home).values()) == {"killed"}
+
+
+def test_sweep_knows_which_of_its_jobs_slurm_still_has(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    assert not queued(tmp_path)
+    ours, theirs = (slurm.ask("sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 60") for _ in range(2))
+    (tmp_path / ".submitit" / ours).mkdir(parents=True)
+    assert queued(tmp_path)
+    cancel(tmp_path)
+    until(lambda: not queued(tmp_path), "its end", 60)
+    assert list(slurm.jobs()) == [theirs]
+    slurm.empty()
