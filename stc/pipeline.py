@@ -35,10 +35,21 @@ class Hub:
     id: str
 
     def fetch(self) -> Path:
-        """The folder of its files in the local cache, downloaded where they are not there yet."""
-        from huggingface_hub import snapshot_download
+        """The folder of its files in the local cache, downloaded where they are not there yet.
 
-        return Path(snapshot_download(self.id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+        Raises:
+            InputError: they are not, and cannot be downloaded.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(self.id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+        except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+            raise InputError(
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, and the hub does not give it: "
+                f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
+            ) from error
 
 
 @dataclass(frozen=True)
