@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from stc.jobs import Job
     from stc.pipeline import Done
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -95,6 +96,41 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
         marks.append(Mark(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread))
     bars = f"standard deviation over {seeds} seeds"
     return [plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars)]
+
+
+def plot_sweep(folder: Path, jobs: Iterable[Job]) -> list[Path]:
+    """Draw the retention of each job's main system against the ratio of pruning and against its size."""
+    lines: dict[str, list[tuple[float, float, float]]] = {}
+    for job in jobs:
+        if job.main.get("retention") is not None:
+            x, y = job.result["prune_ratio"], 100 * job.main["retention"]
+            lines.setdefault(job.line, []).append((100 * x, job.main["bytes_on_disk"], y))
+    if not lines:
+        return []
+    return [
+        _plot_lines(folder / "retention_by_ratio.png", "layers removed (%)", lines, 0),
+        _plot_lines(folder / "retention_by_bytes.png", "bytes on disk", lines, 1),
+    ]
+
+
+def _plot_lines(path: Path, label: str, lines: Mapping[str, Sequence[tuple[float, float, float]]], column: int) -> Path:
+    from matplotlib.ticker import FuncFormatter
+
+    with _figure(path, (7.5, 4.8)) as figure:
+        axes = figure.subplots()
+        for number, (name, points) in enumerate(lines.items()):
+            xs, ys = zip(*sorted((point[column], point[2]) for point in points), strict=True)
+            marker, colour = _MARKERS[number % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
+            axes.plot(xs, ys, marker=marker, color=colour, label=name or "all")
+        axes.axhline(100, color="#BBBBBB", zorder=0)
+        _plain(axes)
+        if column:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
+        axes.set_xlabel(label)
+        axes.set_ylabel("retention (%)")
+        axes.set_title("Retention of the last system of each job")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return path
 
 
 def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]]) -> Path:
