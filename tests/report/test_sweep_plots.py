@@ -49,7 +49,7 @@ def test_sweep_is_drawn_as_png_and_svg(sweep: Any, tmp_path: Path) -> None:
     files = render(sweep.folder, pivot=("prune", "finetune")).plots(tmp_path / "plots")
     assert sorted(file.name for file in files) == [
         f"{name}.{kind}"
-        for name in ("pareto-german", "pivot-german-ratio=0.25", "pivot-german-ratio=0.5", "ratio-german")
+        for name in ("pareto-german", "pivot-german-ratio-0.25", "pivot-german-ratio-0.5", "ratio-german")
         for kind in ("png", "svg")
     ]
     for file in files:
