@@ -24,7 +24,7 @@ _ESCAPED = {
     "[": "{[}",  # at the start of a row it would be taken for an option of the row break before
 }
 _PREAMBLE = r"""\documentclass{article}
-\usepackage[a3paper, landscape, margin=15mm]{geometry}
+\usepackage[a3paper, margin=10mm]{geometry}
 \usepackage{booktabs}
 \begin{document}
 \footnotesize

@@ -71,5 +71,5 @@ def searches(group: Group) -> list[tuple[str, Rankings]]:
 
 def _stems(titles: Sequence[str]) -> list[str]:
     """Titles as parts of file names, each its own."""
-    stems = [re.sub(r"[^\w.=]+", "-", title).strip("-").lower() for title in titles]
+    stems = [re.sub(r"[^\w.]+", "-", title).strip("-").lower() for title in titles]
     return [stem if stems.count(stem) == 1 else f"{stem}-{stems[:at].count(stem) + 1}" for at, stem in enumerate(stems)]

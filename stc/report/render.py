@@ -160,9 +160,10 @@ def _setting(key: str, name: str) -> Column:
 def _notes(group: Group) -> list[str]:
     notes = retention_notes(group)
     devices = dict.fromkeys(str(system.row["device"]) for line in group.lines for system in line.systems)
+    measured = "It" if len(group.seeds) > 1 else "It and peak memory"
     notes.append(
-        f"Real-time factor: seconds of computing per second of audio. It and peak memory: on {' and '.join(devices)}, "
-        "one utterance at a time."
+        f"Real-time factor: seconds of computing per second of audio. {measured}: on {' and '.join(devices)}, one "
+        "utterance at a time."
     )
     machines = {str(system.machine) for line in group.lines for system in line.systems}
     if len(machines) > 1:
