@@ -108,7 +108,7 @@ INTERRUPTIONS = {
     "put back by hand": (requeue, []),
     "preempted": (preempt, []),
     "preempted with a time to stop": (preempt, ["hydra.launcher.partition=gentle"]),
-    "out of time": (leave_to_its_time_limit, ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45"]),
+    "out of time": (leave_to_its_time_limit, ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"]),
 }
 
 
@@ -135,8 +135,8 @@ def test_interrupted_job_begins_again_and_goes_on(
     assert "1 of 1 jobs finished" in stdout
     assert {stage["name"]: stage["cached"] for stage in result(home)["stages"]} == {"train": True, "dev": False}
     with sqlite3.connect(home / "mlflow.db") as runs:
-        assert runs.execute("select count(*) from runs where status = 'KILLED'").fetchall() == [(1,)]
-        assert runs.execute("select count(*) from runs where status in ('RUNNING', 'FAILED')").fetchall() == [(0,)]
+        ends = {status for (status,) in runs.execute("select status from runs")}
+    assert ends == {"KILLED", "FINISHED"}
 
 
 def test_training_that_was_interrupted_gives_what_an_undisturbed_one_gives(
