@@ -22,6 +22,8 @@ from stc.store import Store, identity_of
 
 Wiring = str | Mapping[str, str]
 
+_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+
 
 @dataclass(frozen=True)
 class Hub:
@@ -33,7 +35,17 @@ class Hub:
         """The folder of its files in the local cache, downloaded where they are not there yet."""
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(self.id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+        return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
+
+    def cached(self) -> Path | None:
+        """The folder of its files in the local cache, or None where they are not all there."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -201,7 +213,7 @@ class Evaluation:
                 "stage": node.stage_name,
                 "version": stage.VERSION,
                 "config": stage.model_dump(mode="json", exclude=set(stage.NOT_IDENTITY)),
-                "surroundings": dict(stage.surroundings(self._context(name, self._store.root))),
+                "surroundings": dict(self._surroundings(node)),
                 "inputs": {key: self._input_identity(node, key, target) for key, target in node.upstream()},
             }
             first = identity_of(spec)
@@ -210,6 +222,10 @@ class Evaluation:
                 spec["generation"] = generation
             self._keys[name] = (identity_of(spec), first, generation, spec)
         return self._keys[name]
+
+    def _surroundings(self, node: Node) -> Mapping[str, Any]:
+        assert node.stage is not None
+        return node.stage.surroundings(self._context(node.name, self._store.root))
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
         assert node.stage is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import ConfigError, StcError
-from stc.overrides import CONF, ROOT, checked, groups, validate
+from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, validate
 from stc.signals import Killed
 
 _HELP = """stc: make a speech-translation model small, and show what it cost
@@ -30,6 +30,7 @@ Keys one often sets:
   seeds=[1,2,3]              the run with each seed, and mean ± deviation
   force=[heal]               make a stage anew, and what follows from it
   store.dir=FOLDER           where results are kept
+  plan=true                  say what would be done, with sizes, and do nothing
 
 Examples:
   python -m stc.run prune.ratio=0.5 lang=zh
@@ -50,13 +51,25 @@ def main() -> int:
         print(_HELP.format(groups=listing), end="")
         return 0
     try:
+        planning, arguments = asked_for_plan(arguments)
         passed = checked(arguments)
+        if planning:
+            return _plan(passed)
         if not {"--cfg", "-c"} & set(arguments):
             validate(passed)
     except ConfigError as error:
         print(_faulty(error), file=sys.stderr)
         return 2
+    except StcError as error:
+        print(f"stc: {error}", file=sys.stderr)
+        return 1
     return _hydra(passed)
+
+
+def _plan(arguments: list[str]) -> int:
+    from stc.planning.command import show
+
+    return show(arguments)
 
 
 def _hydra(arguments: list[str]) -> int:

@@ -26,6 +26,9 @@ class Similarity(Compute, Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SIMILARITY
 
+    def foresee(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
+        return inputs["model"] and inputs["model"].layers
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.forced import batches, similarities
         from stc.models.checkpoint import load

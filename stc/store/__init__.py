@@ -47,6 +47,17 @@ class Store:
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
+        found, why = self.look(kind, identity)
+        folder = self.path(kind, identity)
+        if found is None and folder.exists():
+            aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(aside)
+            return None, f"{why}; set aside as {aside}"
+        return found, why
+
+    def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+        """A checked artifact, or None and why; a damaged one is left where it is."""
         folder = self.path(kind, identity)
         if not folder.exists():
             return None, "not in the store"
@@ -54,10 +65,7 @@ class Store:
         if record is not None:
             fault = self._fault(folder, record["files"])
         if record is None or fault:
-            aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
-            return None, f"damaged: {fault}; set aside as {aside}"
+            return None, f"damaged: {fault}"
         return Artifact(kind, folder, identity, record["facts"]), ""
 
     def external(self, kind: Kind, folder: Path) -> Artifact:
