@@ -85,6 +85,7 @@ def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, st
     """Execute a plan. ``suffix`` is added to the run's name, ``tags`` are those of its run in MLflow."""
     from stc.machine import resolve_device
     from stc.pipeline import Done, Evaluation
+    from stc.planning.room import refuse_full
     from stc.plots import plot_run
     from stc.stage import Context
     from stc.store import Store
@@ -115,7 +116,12 @@ def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, st
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
         evaluation = Evaluation(
-            planned.pipeline, store, context_of, force=config.force, say=partial(print, file=sys.stderr)
+            planned.pipeline,
+            store,
+            context_of,
+            force=config.force,
+            say=partial(print, file=sys.stderr),
+            ready=partial(refuse_full, store),
         )
         started = time.monotonic()
         done = evaluation.run(finished)

@@ -17,7 +17,7 @@ from typing import Any
 from stc.curves import Curves, journaled, read_journal
 from stc.errors import ConfigError, Fault, InputError, nearest
 from stc.machine import git_commit, versions
-from stc.stage import Artifact, Context, Kind, Stage
+from stc.stage import Artifact, Context, Inputs, Kind, Stage
 from stc.store import Store, identity_of
 
 Wiring = str | Mapping[str, str]
@@ -162,6 +162,7 @@ class Evaluation:
         context: makes the context of a node from its scratch folder.
         force: nodes to make anew; what is made from them follows.
         say: hears one line about every node that is about to run, and why.
+        ready: asked before a stage runs on its inputs; raises what stops it.
     """
 
     def __init__(
@@ -172,12 +173,14 @@ class Evaluation:
         *,
         force: Sequence[str] = (),
         say: Callable[[str], None] = lambda line: None,
+        ready: Callable[[Node, Inputs], None] = lambda node, inputs: None,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
         self._context = context
         self._force = frozenset(force)
         self._say = say
+        self._ready = ready
         self._keys: dict[str, tuple[str, str, int, dict[str, Any]]] = {}
         self.done: dict[str, Done] = {}
 
@@ -271,6 +274,7 @@ class Evaluation:
         if why == "not in the store":
             why = "forced" if node.name in self._force else self._store.why_missing(node.kind, spec)
         self._say(f"{node.name} ({node.stage_name} {identity[:8]}): {why}")
+        self._ready(node, inputs)
         started = time.monotonic()
         with self._store.publish(node.kind, identity) as (folder, record):
             context = journaled(self._context(node.name, self._store.scratch(identity)))

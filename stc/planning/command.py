@@ -7,8 +7,9 @@ from pathlib import Path
 
 from stc.overrides import composed, jobs
 from stc.planning.jobs import Job, device_of, lay_out
-from stc.planning.needs import free_disk, free_memory, peak, to_write
+from stc.planning.needs import free_memory, peak, to_write
 from stc.planning.outlook import State
+from stc.planning.room import free_disk
 from stc.planning.text import told
 from stc.report import size
 
@@ -19,7 +20,7 @@ def show(arguments: list[str]) -> int:
     Raises:
         ConfigError: with the faults of all jobs.
     """
-    found = lay_out(composed(arguments), [_title(one) for one in jobs(arguments)])
+    found = lay_out(composed(arguments), _titles(jobs(arguments)))
     for line in told(found):
         print(line)
     print(_counted(found))
@@ -32,8 +33,11 @@ def show(arguments: list[str]) -> int:
     return int(lacking)
 
 
-def _title(overrides: Sequence[str]) -> str:
-    return " ".join(one.lstrip("+") for one in overrides) or "the defaults"
+def _titles(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """What sets each job of several apart; of a single one, all that it was told."""
+    common = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
+    apart = [[one.lstrip("+") for one in job if one not in common] for job in overrides]
+    return [" ".join(one) or "the defaults" for one in apart]
 
 
 def _counted(found: Sequence[Job]) -> str:

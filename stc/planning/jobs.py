@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.console import progress
-from stc.data.manifest import Manifest, Speech
 from stc.machine import resolve_device
 from stc.models import FAMILIES, architecture
-from stc.models.layout import Adapters, Layout, Removals
+from stc.models.layout import Layout
 from stc.pipeline import Hub
 from stc.planning.outlook import Outlook, State, Step, Surroundings
-from stc.stage import Artifact, Context, Kind
+from stc.planning.room import known
+from stc.stage import Context
 from stc.store import Store
 
 if TYPE_CHECKING:
@@ -122,21 +122,9 @@ def _rows(steps: Sequence[Step], job: str, made: dict[str, tuple[str, str]], for
 
 def _foreseen(step: Step, inputs: Mapping[str, Any]) -> Any:
     if step.artifact is not None:
-        return _known(step.artifact)
+        return known(step.artifact)
     if step.node.stage is not None:
         return step.node.stage.foresee(inputs)
     assert isinstance(step.node.source, Hub)
     published = (architecture(family).published(step.node.source.id) for family in FAMILIES)
     return next((Layout.of_config(config) for config in published if config is not None), None)
-
-
-def _known(artifact: Artifact) -> Any:
-    if artifact.kind is Kind.MODEL:
-        return Layout.of_folder(artifact.path)
-    if artifact.kind is Kind.ADAPTER:
-        return Adapters.of_folder(artifact.path)
-    if artifact.kind is Kind.RANKING:
-        return Removals.of_facts(artifact.facts)
-    if artifact.kind is Kind.MANIFEST:
-        return Speech.of([row.duration for row in Manifest.load(artifact.path).rows])
-    return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None

@@ -4,32 +4,32 @@ Disk is the size of the models to come; whatever else a run writes is small, or 
 estimate from the largest tensors, in bytes:
 
 - weights: parameters × the width of the precision, 4 or 2; of packed ones what the folder has.
-- training: the gradient and AdamW's two moments, each as wide as the parameter, of what is trained, and under autocast
-  a copy in bfloat16; what the backward pass needs, about twice the outputs of every linear layer, for every position
-  of a micro-batch; and three times the logits of its targets in float32.
+- training: AdamW's two moments, each as wide as the parameter, of what is trained; three times the logits of the
+  targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs, which is
+  about twice the outputs of every linear layer for every position of a micro-batch, and under autocast copies of the
+  matrices in bfloat16.
 - decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio.
   A greedy search keeps those keys and values for all its utterances.
 - what saves a model loads the folder again beside it, to compare.
 
-The longest utterance counts, or the model's window where the data do not say. Not in it is what a library or a driver
-needs for itself.
+The longest utterance counts, or the model's window where the data do not say. A tenth is added for all the rest.
+docs/store.md compares it with what was measured.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import Speech
 from stc.decoding.translating import Translating
 from stc.models.architecture import Part
-from stc.models.layout import Adapters, Layout
+from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.planning.jobs import Job
+from stc.planning.room import disk
 from stc.quantization.nf4 import NF4
 from stc.stage import Stage
 from stc.stages.importance import Importance
@@ -40,6 +40,7 @@ TARGET_TOKENS = 64  # of an utterance in training
 POSITIONS_A_SECOND = 50  # of an encoder like Whisper's
 KEPT = 2  # for the backward pass, of the outputs of linear layers
 LOGITS = 3  # copies of the logits, in float32
+REST = 1.1
 WIDTH = {"float32": 4, "bfloat16": 2}
 
 
@@ -68,18 +69,6 @@ def to_write(jobs: Sequence[Job]) -> int:
     return sum(disk(row.will_be) for job in jobs for row in job.rows if row.runs)
 
 
-def disk(will_be: Any) -> int:
-    """Bytes on disk of what a stage will give; 0 for all that is small."""
-    if isinstance(will_be, Layout):
-        return will_be.weight_bytes + will_be.other_bytes
-    return will_be.weight_bytes if isinstance(will_be, Adapters) else 0
-
-
-def free_disk(folder: Path) -> int:
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
-
-
 def free_memory(device: str) -> int | None:
     """Of the GPU that a run uses, or of the machine; None where the GPU does not say."""
     if device != "cuda":
@@ -100,13 +89,13 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, resourc
     if not isinstance(model, Layout):
         return 0
     if isinstance(stage, Tuning):
-        return _training(stage, model, inputs, resources.train_micro_batch)
+        return round(REST * _training(stage, model, inputs, resources.train_micro_batch))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
     saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
     loaded = _weights(model, dtype)
     if isinstance(stage, Translating | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), resources.decode_batch, WIDTH[dtype])
-    return max(loaded, saved)
+    return round(REST * max(loaded, saved))
 
 
 def _weights(model: Layout, dtype: str) -> int:
@@ -120,16 +109,18 @@ def _weights(model: Layout, dtype: str) -> int:
 def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_batch: int) -> int:
     width = 2 if stage.precision == "bfloat16" else 4
     computed = 4 if stage.precision == "float32" else 2
-    trained = _parameters(model, stage.parts)
+    copies = 0
     if stage.method == "full":
-        fixed = model.counts.parameters * width + trained * 3 * width
-        fixed += trained * 2 if stage.precision == "bfloat16-mixed" else 0
+        trained = sum(one.elements for one in model.weights if one.part in stage.parts)
+        fixed = model.counts.parameters * width
+        if stage.precision == "bfloat16-mixed":
+            copies = 2 * sum(one.elements for one in model.weights if one.linear and one.part in {*stage.parts, "head"})
     else:
         assert stage.lora is not None  # the recipe's own check
         compute = "float32" if computed == 4 else "bfloat16"
         base = model.packed(NF4(double_quant=True), compute) if stage.method == "qlora" else model
-        adapters = model.adapters(stage.lora.r, stage.parts).parameters
-        fixed = _weights(base, compute) + adapters * 4 * width
+        trained = model.adapters(stage.lora.r, stage.parts).parameters
+        fixed = _weights(base, compute) + trained * width
     teacher = inputs.get("teacher")
     if isinstance(teacher, Layout):
         fixed += _weights(teacher, "float32" if computed == 4 else "bfloat16")
@@ -139,7 +130,7 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_bat
     if "encoder" in stage.parts:
         kept += count * positions * _outputs(model, ["encoder"])
     logits = count * TARGET_TOKENS * model.extent.vocabulary * 4 * LOGITS
-    return fixed + KEPT * kept * computed + logits
+    return fixed + 2 * trained * width + max(trained * width, KEPT * kept * computed + copies) + logits
 
 
 def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
@@ -159,10 +150,6 @@ def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
     window = model.extent.window
     positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, Speech) else window
     return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS
-
-
-def _parameters(model: Layout, parts: Sequence[Part]) -> int:
-    return sum(one.elements for one in model.weights if one.part in parts)
 
 
 def _outputs(model: Layout, parts: Sequence[Part]) -> int:

@@ -38,9 +38,9 @@ def told(jobs: Sequence[Job]) -> Iterator[str]:
     """The first job in full, of the others what they do not share with one before them."""
     for number, job in enumerate(jobs):
         yield f"{job.name}: {job.title}"
-        yield from _table([row for row in job.rows if number == 0 or row.runs])
-        if number:
-            yield from _others(job)
+        told_of = [row for row in job.rows if row.runs or (number == 0 and row.step.state is not State.UNNEEDED)]
+        yield from _table(told_of)
+        yield from _others([row for row in job.rows if row not in told_of])
         yield ""
 
 
@@ -66,7 +66,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
 
 def _line(row: Row) -> _Line:
     step = row.step
-    identity = "" if step.state is State.UNNEEDED else step.identity[:8]
+    identity = step.identity[:8]
     if step.after and step.after != step.name:
         identity = f"after {step.after}"
     elif step.node.source is not None:
@@ -87,11 +87,11 @@ def _goes_on(before: _Line, line: _Line) -> bool:
     return bool(following and before.state == line.state and not line.parameters and not line.why)
 
 
-def _others(job: Job) -> Iterator[str]:
-    """The steps that a job does not run, by what has become of them."""
+def _others(rows: Sequence[Row]) -> Iterator[str]:
+    """Steps by name only, by what has become of them."""
     found: dict[str, list[str]] = {}
-    for row in job.rows:
-        if not row.runs and row.step.state not in (State.GIVEN, State.UNNEEDED):
+    for row in rows:
+        if row.step.node.source is None:
             found.setdefault(_state(row), []).append(row.step.name)
     for state, names in found.items():
         yield from textwrap.wrap(

@@ -4,6 +4,8 @@
     <store>/.building/…               being written; renamed into place when whole
     <store>/.scratch/<identity>/      what a stage keeps for itself across a crash
     <store>/.damaged/…                set aside because a checksum did not hold
+    <store>/.going/…                  on its way to be deleted
+    <store>/evicted/<kind>/<identity>.json   the record of an artifact whose files were given up for space
     <store>/generations/<identity>    how often a result was made anew on purpose
     <store>/hashes.json               sha256 of files by path, size and time of change, so each is read once
 
@@ -13,7 +15,6 @@ never used. One process writes to a store at a time: leases between workers belo
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -26,7 +27,7 @@ from typing import Any
 from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Artifact, Kind
 from stc.store.files import Hashes, disk_full, files_of, settle, sync, write_atomically
-from stc.store.records import RECORD_SUM, identity_of, leaves, read_record, record_sum, record_text, short
+from stc.store.records import identity_of, leaves, read_record, read_record_file, sealed, short
 
 __all__ = ["Store", "identity_of"]
 
@@ -42,25 +43,50 @@ class Store:
         return self.root / kind.value / identity
 
     def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
-        """The record of an artifact, or None where there is none or it is damaged."""
-        return read_record(self.path(kind, identity))[0]
+        """The record of an artifact, evicted or not, or None where there is none or it is damaged."""
+        folder = self.path(kind, identity)
+        return read_record(folder)[0] if folder.exists() else self._evicted(kind, identity)
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
         found, why = self.look(kind, identity)
         folder = self.path(kind, identity)
         if found is None and folder.exists():
-            aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
-            return None, f"{why}; set aside as {aside}"
+            return None, f"{why}; set aside as {self.set_aside(kind, identity)}"
         return found, why
+
+    def set_aside(self, kind: Kind, identity: str) -> Path:
+        """Take a damaged artifact out of use; where it is now."""
+        aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        self.path(kind, identity).rename(aside)
+        return aside
+
+    def evict(self, kind: Kind, identity: str) -> None:
+        """Give up an artifact's files for space. Its record stays, and says so; a run that needs the files makes them
+        anew under the same identity, and what was made of them stays valid.
+
+        Raises:
+            StcError: the artifact is not there, or its record is damaged.
+        """
+        folder = self.path(kind, identity)
+        record, fault = read_record(folder)
+        if record is None:
+            raise StcError(f"{folder} cannot be evicted: {fault}")
+        kept = self._evicted_file(kind, identity)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
+        going = self.root / ".going" / f"{identity}.{os.getpid()}"
+        going.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(going)
+        shutil.rmtree(going)
 
     def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why; a damaged one is left where it is."""
         folder = self.path(kind, identity)
         if not folder.exists():
-            return None, "not in the store"
+            evicted = self._evicted(kind, identity)
+            return None, f"evicted on {evicted['evicted']}" if evicted else "not in the store"
         record, fault = read_record(folder)
         if record is not None:
             fault = self._fault(folder, record["files"])
@@ -116,9 +142,7 @@ class Store:
             with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
                 written = pool.map(settle, (building / name for name in names))
                 record["files"] = dict(zip(names, written, strict=True))
-            content = json.loads(record_text(record))  # as it will be read: tuples as lists, keys as text
-            text = record_text({**content, RECORD_SUM: record_sum(content)})
-            (building / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+            (building / RECORD_FILE).write_text(sealed(record), encoding="utf-8")
             sync(building / RECORD_FILE)
             for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
                 sync(folder)
@@ -126,6 +150,7 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             building.rename(target)
             sync(target.parent)
+            self._evicted_file(kind, identity).unlink(missing_ok=True)
             for name, entry in record["files"].items():
                 self._hashes.remember(target / name, entry["sha256"])
             self._hashes.save()
@@ -170,6 +195,12 @@ class Store:
         if best is None:
             return "first of its kind"
         return "differs from the nearest in " + ", ".join(best[:4]) + (" …" if len(best) > 4 else "")
+
+    def _evicted_file(self, kind: Kind, identity: str) -> Path:
+        return self.root / "evicted" / kind.value / f"{identity}.json"
+
+    def _evicted(self, kind: Kind, identity: str) -> dict[str, Any] | None:
+        return read_record_file(self._evicted_file(kind, identity))[0]
 
     def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
         for name, entry in files.items():

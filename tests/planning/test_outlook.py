@@ -164,3 +164,18 @@ def test_folder_that_stands_in_is_given_by_its_content(store: Store, ctx: Contex
     assert looked(nodes, store, ctx)["base"].state is State.GIVEN
     made = evaluated(nodes, store, ctx)
     assert looked(nodes, store, ctx)["heal"].identity == made["heal"]
+
+
+def test_evicted_result_is_to_run_where_it_is_needed_and_nowhere_else(store: Store, ctx: Context) -> None:
+    made = evaluated(pruning(), store, ctx)
+    for name in ("teacher", "cut"):
+        store.evict(Kind.MODEL, made[name])
+    assert looked(pruning(), store, ctx)["heal"].state is State.CACHED
+    assert evaluated(pruning(), store, ctx) == made
+    assert not store.path(Kind.MODEL, made["cut"]).exists()
+    found = looked(pruning(healed="anew"), store, ctx)
+    assert states(found) == {"teacher": "run", "search": "cached", "cut": "run", "heal": "run"}
+    assert found["cut"].why.startswith("evicted on ")
+    again = evaluated(pruning(healed="anew"), store, ctx)
+    assert {name: again[name] for name in ("teacher", "cut")} == {name: made[name] for name in ("teacher", "cut")}
+    assert store.path(Kind.MODEL, made["cut"]).exists()
