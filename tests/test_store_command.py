@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +17,10 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError, StcError
+from stc.overrides import ROOT
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store, identity_of
-from stc.store.__main__ import _size, main
+from stc.store.__main__ import _parser, _size, main
 from stc.store.collect import at_work, collect, in_use
 from stc.store.inventory import Inventory
 
@@ -259,3 +263,27 @@ def test_sizes_are_read(text: str, size: int) -> None:
 def test_moved_store_is_read_all_the_same(store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.root, tmp_path / "copy")
     assert len(Inventory(Store(tmp_path / "copy")).entries) == 7
+
+
+def test_listing_comes_without_the_heavy_libraries(store: Store) -> None:
+    code = (
+        f"import sys; sys.argv = ['x', '--store', {str(store.root)!r}, 'ls']\n"
+        "from stc.store.__main__ import main\n"
+        "assert main() == 0\n"
+        "assert not {'torch', 'transformers', 'mlflow', 'sacrebleu'} & set(sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_documented_commands_are_taken() -> None:
+    lines = (ROOT / "docs" / "store.md").read_text(encoding="utf-8").splitlines()
+    commands = [
+        shlex.split(line.removeprefix("python -m stc.store "))
+        for line in lines
+        if line.startswith("python -m stc.store ")
+    ]
+    assert {arguments[0] for arguments in commands} == {"ls", "show", "why", "verify", "gc"}
+    for arguments in commands:
+        _parser().parse_args(arguments)

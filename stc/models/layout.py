@@ -84,7 +84,8 @@ class Layout:
         counts: parameters, and elements as they are stored.
         weight_bytes: of the safetensors files together.
         other_bytes: of config, tokenizer and the like, about.
-        exact: whether it is certain; else the bytes are at most, or nearly, that.
+        exact: whether the bytes are these to the last; they can differ by the digits of some numbers otherwise.
+        largest: whether it is the largest of several that may come out.
         quantized: whether its weights are packed.
     """
 
@@ -95,6 +96,7 @@ class Layout:
     weight_bytes: int
     other_bytes: int
     exact: bool = True
+    largest: bool = False
     quantized: bool = False
 
     @cached_property
@@ -135,13 +137,13 @@ class Layout:
 
     def plain(self) -> Layout:
         """The same saved anew: weights in bfloat16, in shards of ours."""
-        return replace(self.of_config(self.config, self.layers, self.other_bytes), exact=self.exact)
+        return replace(self.of_config(self.config, self.layers, self.other_bytes), largest=self.largest)
 
     def pruned(self, removals: Removals) -> Layout:
         """With the layers left that a ranking leaves, however many of them are gone already."""
         possible = [self.of_config(self.config, {**self.layers, **left}, self.other_bytes) for left in removals.left()]
         largest = max(possible, key=lambda layout: layout.weight_bytes)
-        return replace(largest, exact=self.exact and len(possible) == 1)
+        return replace(largest, largest=self.largest or len(possible) > 1)
 
     def packed(self, quantizer: Quantizer, compute_dtype: str) -> Layout:
         tensors: dict[str, Tensor] = {}
@@ -162,7 +164,7 @@ class Layout:
             self,
             counts=Counts(sum(one.elements for one in self.weights), packed),
             weight_bytes=_bytes(self.family, tensors),
-            exact=self.exact and quantizer.exact_size,
+            exact=quantizer.exact_size,
             quantized=True,
         )
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stc.overrides import composed, jobs
-from stc.planning.jobs import Job, device_of, lay_out
+from stc.planning.jobs import Job, Row, device_of, lay_out
 from stc.planning.needs import free_memory, peak, to_write
 from stc.planning.outlook import State
-from stc.planning.room import free_disk
+from stc.planning.room import disk, free_disk
 from stc.planning.text import told
 from stc.report import size
 
@@ -24,6 +24,9 @@ def show(arguments: list[str]) -> int:
     for line in told(found):
         print(line)
     print(_counted(found))
+    if fetched := {row.step.identity: disk(row.will_be) for job in found for row in job.rows if _fetched(row)}:
+        known = all(fetched.values())
+        print(f"download: {size(sum(fetched.values())) if known else 'how much is not known'}, into the hub's cache")
     lacking = False
     for about, wanted, free, where in _needs(found):
         fits = free is None or wanted <= free
@@ -31,6 +34,10 @@ def show(arguments: list[str]) -> int:
         verdict = "how much is free is not known here" if free is None else f"{size(free)} free {where}"
         print(f"{about}: {size(wanted)}; {verdict}{'' if fits else ': DOES NOT FIT'}")
     return int(lacking)
+
+
+def _fetched(row: Row) -> bool:
+    return row.step.state is State.FETCH
 
 
 def _titles(overrides: Sequence[Sequence[str]]) -> list[str]:

@@ -75,8 +75,9 @@ def _line(row: Row) -> _Line:
     if isinstance(what, Adapters):
         parameters, weight = f"{what.parameters:,} parameters", f"{what.weight_bytes:,} bytes"
     elif isinstance(what, Layout):
-        nearly = "" if what.exact else "about "
-        parameters, weight = f"{what.counts.parameters:,} parameters", f"{nearly}{what.weight_bytes:,} bytes"
+        most = "at most " * what.largest
+        parameters = f"{most}{what.counts.parameters:,} parameters"
+        weight = f"{most or 'about ' * (not what.exact)}{what.weight_bytes:,} bytes"
     return _Line(step.name, _state(row), step.node.stage_name, identity, parameters, weight, step.why)
 
 

@@ -68,7 +68,7 @@ class Pretrain(Optimisation, Stage):
         """The vocabulary may come out smaller, where the texts do not give as many merges."""
         config = self._config()
         config["text_config"]["vocab_size"] = self.vocab_size
-        return replace(Layout.of_config({"model_type": "qwen2_audio", **config}), exact=False)
+        return replace(Layout.of_config({"model_type": "qwen2_audio", **config}), largest=True)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.greedy import translate
