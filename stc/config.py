@@ -122,7 +122,7 @@ def _each_once(seeds: Any) -> Any:
 class Config(_Group):
     """A composed run. ``recover`` is the recipe of a second healing and ``adapters`` that of adapters which are kept,
     in a pipeline that has them; ``seeds`` are those that the run is to be made with, one after the other, in place of
-    ``seed``."""
+    ``seed``; with ``fail_fast`` a sweep begins no job after one that failed."""
 
     model: Model
     data: Data
@@ -141,6 +141,7 @@ class Config(_Group):
     pipeline: PipelineGroup
     stages: Mapping[str, Mapping[str, Any]]
     force: tuple[str, ...] = ()
+    fail_fast: bool = False
     seed: Seed
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_each_once)] = ()
 

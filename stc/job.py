@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from stc.console import progress, quiet
+
+log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 PLOTS_FOLDER = "plots"
@@ -48,7 +51,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path) -> dict[str, Any]:
         for seed in seeds:
             one = composed.copy()
             one.seed, one.seeds = seed, []
-            print(f"\nseed {seed}", file=sys.stderr)
+            _say(f"\nseed {seed}")
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
             runs.append(_run(plan(one), output_dir / f"seed{seed}", f" seed {seed}", tags))
         systems = aggregate([one["systems"] for one in runs])
@@ -76,15 +79,15 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path) -> dict[str, Any]:
                 {f"{row['name']}/{key}": row[key] for row in systems for key in FIGURES if row[key] is not None}
             )
             tracked.set_tags({"mlflow.note.content": markdown(systems, seeds)})
-            print(f"\n{table(systems, seeds)}")
-        print(f"result: {file}\n{_where(tracked)}")
+            _print(f"\n{table(systems, seeds)}")
+        _print(f"result: {file}\n{_where(tracked)}")
     return result
 
 
 def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Execute a plan. ``suffix`` is added to the run's name, ``tags`` are those of its run in MLflow."""
+    from stc.evaluation import Done, Evaluation
     from stc.machine import resolve_device
-    from stc.pipeline import Done, Evaluation
     from stc.planning.room import refuse_full
     from stc.plots import plot_run
     from stc.stage import Context
@@ -115,14 +118,8 @@ def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, st
         def finished(done: Done) -> None:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
-        evaluation = Evaluation(
-            planned.pipeline,
-            store,
-            context_of,
-            force=config.force,
-            say=partial(print, file=sys.stderr),
-            ready=partial(refuse_full, store),
-        )
+        ready = partial(refuse_full, store)
+        evaluation = Evaluation(planned.pipeline, store, context_of, force=config.force, say=_say, ready=ready)
         started = time.monotonic()
         done = evaluation.run(finished)
         systems = _systems(evaluation, planned)
@@ -193,17 +190,29 @@ def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, se
     from stc.report import markdown, table
 
     cached = sum(one.cached for one in done)
-    print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
+    _print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
     if systems:
         tracked.log_metrics(
             {f"{row['name']}/{key}": row[key] for row in systems for key in _CURVES if row[key] is not None}
         )
         tracked.log_table(_translations(systems), "translations.json")
         tracked.set_tags({"mlflow.note.content": markdown(systems)})  # the run's description in the UI
-        print(f"\n{table(systems)}\n\ntranslations:")
+        _print(f"\n{table(systems)}\n\ntranslations:")
         for row in systems:
-            print(f"  {row['name']:18} {row['hypotheses']}")
-    print(f"result: {file}\n{_where(tracked)}")
+            _print(f"  {row['name']:18} {row['hypotheses']}")
+    _print(f"result: {file}\n{_where(tracked)}")
+
+
+def _say(text: str) -> None:
+    """Report on the way, on standard error and in the job's log."""
+    print(text, file=sys.stderr)
+    log.info("%s", text.strip())
+
+
+def _print(text: str) -> None:
+    """Give what was asked for, on standard output, and keep it in the job's log."""
+    print(text)
+    log.info("%s", text.strip("\n"))
 
 
 def _where(tracked: Any) -> str:

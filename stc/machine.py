@@ -14,6 +14,12 @@ from typing import Any, Literal
 from stc import __version__
 from stc.errors import InputError
 
+_SHARED = re.compile(
+    r"(fuse\.)?(nfs|lustre|gpfs|beegfs|ceph|ceph-fuse|glusterfs|pvfs|orangefs|panfs|afs|gfs|ocfs|cifs|smb|smbfs|sshfs|9p"
+    r"|s3fs|gcsfuse)\d*"
+)
+"""Types of file systems that machines share, as they are mounted."""
+
 LIBRARIES = ("torch", "transformers", "bitsandbytes", "peft")
 
 
@@ -68,6 +74,31 @@ def resolve_device(requested: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", 
         why = "CUDA_VISIBLE_DEVICES hides every GPU" if hidden else "no NVIDIA device is there (/dev/nvidia0)"
         raise InputError(f"device=cuda: {why}; use device=cpu or device=auto")
     return "cpu"
+
+
+def network_filesystem(path: Path) -> str | None:
+    """The type of the file system a path is on, be it there yet or not, if that is one machines share. The root is
+    taken for the machine's own, whatever it is called: a sandboxed container has a 9p there."""
+    import psutil
+
+    mounted = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    resolved = path.resolve()
+    below_root = [folder for folder in (resolved, *resolved.parents) if folder != folder.parent]
+    found = next((mounted[folder] for folder in below_root if folder in mounted), "")
+    return found if _SHARED.fullmatch(found) else None
+
+
+def refuse_shared_database(database: Path, key: str) -> None:
+    """
+    Raises:
+        InputError: a SQLite database, named by the setting ``key``, would be on a file system that machines share.
+    """
+    if shared := network_filesystem(database):
+        raise InputError(
+            f"{key}: a SQLite database is damaged where several machines write to it, and {database.parent} is on a "
+            f"file system that they share ({shared}). Name a file on a disk of this machine, or a server (mlflow "
+            "server; tracking.uri=http://HOST:5000), or do without (tracking=none)"
+        )
 
 
 def git_commit() -> tuple[str, bool] | None:

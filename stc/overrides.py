@@ -44,9 +44,9 @@ def checked(arguments: list[str]) -> list[str]:
     faults: list[Fault] = []
     passed: list[str] = []
     known = groups()
-    top = [*known, "teacher", "recover", "seed", "seeds", "force", "store", "stages", "plan", "hydra"]
+    top = [*known, "teacher", "recover", "seed", "seeds", "fail_fast", "force", "store", "stages", "plan", "hydra"]
     assignments = _assignments(arguments)
-    sweeping = _sweeping(arguments)
+    multirun = sweeping(arguments)
     for position, argument in enumerate(arguments):
         if position not in assignments:
             passed.append(argument)
@@ -62,7 +62,7 @@ def checked(arguments: list[str]) -> list[str]:
         name, _, value = argument.partition("=")
         if not members and first.split("/")[0] not in top:
             faults.append(Fault(key, value, f"no such key; at the top are {', '.join(top)}{nearest(first, top)}"))
-        elif (override.is_sweep_override() and not sweeping) or (members and "[" in value):
+        elif (override.is_sweep_override() and not multirun) or (members and "[" in value):
             one = f"exactly one of {', '.join(members)}" if members else "exactly one value"
             several = "".join(sign for sign in value if sign not in "[] ")
             way = f"-m {name}={several} runs each of several"
@@ -91,7 +91,7 @@ def jobs(arguments: list[str]) -> list[list[str]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     overrides = list(_assignments(arguments).values())
-    if not _sweeping(arguments):
+    if not sweeping(arguments):
         return [overrides]
     batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
     return [list(job) for batch in batches for job in batch]
@@ -160,7 +160,8 @@ def _composed(arguments: list[str]) -> tuple[list[tuple[DictConfig, Plan]], list
     return found, list(faults.values())
 
 
-def _sweeping(arguments: list[str]) -> bool:
+def sweeping(arguments: list[str]) -> bool:
+    """Whether the arguments ask for a sweep."""
     return bool({"-m", "--multirun"} & set(arguments))
 
 

@@ -1,24 +1,13 @@
-"""A graph of named stages, evaluated backward from what is asked for. Knows nothing of models.
-
-identity = hash of (stage, VERSION, its fields, what its surroundings add, the identities of its inputs). A result
-that is in the store is taken without looking at what it was made from, so evaluation starts at the outputs and
-goes only as deep as something is missing.
-"""
+"""A graph of named stages whose inputs fit. Knows nothing of models."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from stc.curves import Curves, journaled, read_journal
-from stc.errors import ConfigError, Fault, InputError, nearest
-from stc.machine import git_commit, versions
-from stc.stage import Artifact, Context, Inputs, Kind, Stage
-from stc.store import Store, identity_of
+from stc.errors import ConfigError, Fault, nearest
+from stc.stage import Kind, Stage
 
 Wiring = str | Mapping[str, str]
 
@@ -66,18 +55,6 @@ class Node:
                 yield name, wiring
             else:
                 yield from ((f"{name}.{label}", target) for label, target in wiring.items())
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of a node in this run. ``seconds`` is what making it took and ``curves`` what it logged on the way,
-    whenever that was."""
-
-    name: str
-    artifact: Artifact
-    cached: bool
-    seconds: float
-    curves: Curves = field(default_factory=dict)
 
 
 class Pipeline:
@@ -153,147 +130,3 @@ class Pipeline:
         for name in self.outputs:
             visit(name)
         return list(order)
-
-
-class Evaluation:
-    """One evaluation of a pipeline against a store.
-
-    Args:
-        context: makes the context of a node from its scratch folder.
-        force: nodes to make anew; what is made from them follows.
-        say: hears one line about every node that is about to run, and why.
-        ready: asked before a stage runs on its inputs; raises what stops it.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        store: Store,
-        context: Callable[[str, Path], Context],
-        *,
-        force: Sequence[str] = (),
-        say: Callable[[str], None] = lambda line: None,
-        ready: Callable[[Node, Inputs], None] = lambda node, inputs: None,
-    ) -> None:
-        self._pipeline = pipeline
-        self._store = store
-        self._context = context
-        self._force = frozenset(force)
-        self._say = say
-        self._ready = ready
-        self._keys: dict[str, tuple[str, str, int, dict[str, Any]]] = {}
-        self.done: dict[str, Done] = {}
-
-    def run(self, finished: Callable[[Done], None] = lambda done: None) -> list[Done]:
-        """Bring every output about; returns what became of each node needed, in order."""
-        self._finished = finished
-        for name in self._pipeline.outputs:
-            self._bring(name)
-        return [self._status(name) for name in self._pipeline.needed()]
-
-    def artifact(self, name: str) -> Artifact:
-        """Where the artifact of a node is, without making or reading it."""
-        return self._status(name).artifact
-
-    def _status(self, name: str) -> Done:
-        if name in self.done:
-            return self.done[name]
-        node = self._pipeline.nodes[name]
-        if node.source is not None:
-            return self._bring(name)
-        identity = self._key(name)[0]
-        record = self._store.record(node.kind, identity) or {}
-        found = Artifact(node.kind, self._store.path(node.kind, identity), identity, record.get("facts", {}))
-        return Done(name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
-
-    def _key(self, name: str) -> tuple[str, str, int, dict[str, Any]]:
-        """(identity, identity of generation 0, generation, spec) of a node with a stage."""
-        if name not in self._keys:
-            node = self._pipeline.nodes[name]
-            stage = node.stage
-            assert stage is not None
-            spec: dict[str, Any] = {
-                "stage": node.stage_name,
-                "version": stage.VERSION,
-                "config": stage.model_dump(mode="json", exclude=set(stage.NOT_IDENTITY)),
-                "surroundings": dict(self._surroundings(node)),
-                "inputs": {key: self._input_identity(node, key, target) for key, target in node.upstream()},
-            }
-            first = identity_of(spec)
-            generation = self._store.generation(first) + (name in self._force)
-            if generation:
-                spec["generation"] = generation
-            self._keys[name] = (identity_of(spec), first, generation, spec)
-        return self._keys[name]
-
-    def _surroundings(self, node: Node) -> Mapping[str, Any]:
-        assert node.stage is not None
-        return node.stage.surroundings(self._context(node.name, self._store.root))
-
-    def _input_identity(self, node: Node, key: str, target: str) -> Any:
-        assert node.stage is not None
-        by = type(node.stage).TAKES[key.split(".")[0]].by
-        if by:
-            found = self._bring(target).artifact
-            if missing := [fact for fact in by if fact not in found.facts]:
-                raise InputError(
-                    f"stages.{node.name}.inputs.{key}: the record of {found.path} does not say {', '.join(missing)}: "
-                    f"a {found.kind.value} that stc made is needed"
-                )
-            return {fact: found.facts[fact] for fact in by}
-        if self._pipeline.nodes[target].source is not None:
-            return self._bring(target).artifact.identity
-        return self._key(target)[0]
-
-    def _bring(self, name: str) -> Done:
-        if name not in self.done:
-            node = self._pipeline.nodes[name]
-            if node.source is not None:
-                folder = node.source.fetch() if isinstance(node.source, Hub) else node.source
-                self.done[name] = Done(name, self._store.external(node.kind, folder), True, 0.0)
-            else:
-                self.done[name] = self._make(node)
-            self._finished(self.done[name])
-        return self.done[name]
-
-    def _make(self, node: Node) -> Done:
-        identity, first, generation, spec = self._key(node.name)
-        found, why = self._store.get(node.kind, identity)
-        if found is not None:
-            if node.name in self._force:  # made by a run that died before it could say so
-                self._store.set_generation(first, generation)
-            record = self._store.record(node.kind, identity) or {}
-            return Done(node.name, found, True, record["seconds"], record.get("curves", {}))
-        assert node.stage is not None
-        inputs = {
-            name: self._bring(wiring).artifact
-            if isinstance(wiring, str)
-            else {label: self._bring(target).artifact for label, target in wiring.items()}
-            for name, wiring in node.inputs.items()
-        }
-        if why == "not in the store":
-            why = "forced" if node.name in self._force else self._store.why_missing(node.kind, spec)
-        self._say(f"{node.name} ({node.stage_name} {identity[:8]}): {why}")
-        self._ready(node, inputs)
-        started = time.monotonic()
-        with self._store.publish(node.kind, identity) as (folder, record):
-            context = journaled(self._context(node.name, self._store.scratch(identity)))
-            facts = dict(node.stage.run(inputs, folder, context))
-            seconds = round(time.monotonic() - started, 2)
-            curves = read_journal(context.scratch)
-            record.update(
-                name=node.name,
-                kind=node.kind.value,
-                identity=identity,
-                spec=spec,
-                facts=facts,
-                curves=curves,
-                seconds=seconds,
-                versions=versions(),
-                commit=git_commit(),
-                command=sys.argv,
-            )
-        if generation:
-            self._store.set_generation(first, generation)
-        made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
-        return Done(node.name, made, False, seconds, curves)

@@ -1,4 +1,4 @@
-"""The plots of a run, as PNG, from what its stages have left in the store.
+"""The plots of a run, as PNG, from what its stages have left in the store; those of a sweep are in stc/report/plots.py.
 
 matplotlib is imported when something is drawn, and no window system is asked for. Colours are those of Okabe and Ito,
 and viridis: both can be told apart by people who do not see all colours.
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stc.pipeline import Done
+    from stc.evaluation import Done
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "osD^vPX"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
 _REMOVED = "#D55E00"
 _DOTS_AN_INCH = 150
 _SIDE_BY_SIDE = 9.0  # points of paper between the marks of systems of one size
@@ -97,7 +97,7 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     return [plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars)]
 
 
-def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]]) -> Path:
+def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]], vector: bool = False) -> Path:
     """A heat map, round by layer: what was found for the layer. The one removed in a round is framed; it is hatched in
     the rounds after. Layers of the encoder stand to the right of the decoder's, with an e before their number."""
     from matplotlib.patches import Rectangle
@@ -107,7 +107,7 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
     key, label = _measured(rankings[-1])
     digits = 1 if key == "score" and rankings[-1]["metric"] in METRICS else 3
     grid = [[found.get(layer, math.nan) for layer in layers] for found in figures]
-    with _figure(path, (max(8.5, 1.9 + 0.5 * len(layers)), max(2.8, 1.9 + 0.4 * len(grid)))) as figure:
+    with canvas(path, (max(8.5, 1.9 + 0.5 * len(layers)), max(2.8, 1.9 + 0.4 * len(grid))), vector) as figure:
         axes = figure.subplots()
         image = axes.imshow(grid, cmap="viridis", aspect="auto")
         middle = sum(image.get_clim()) / 2
@@ -180,7 +180,7 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bar
     from matplotlib.transforms import ScaledTranslation
 
     largest, smallest = max(mark.bytes for mark in marks), min(mark.bytes for mark in marks)
-    with _figure(path, (7.5, 4.8)) as figure:
+    with canvas(path, (7.5, 4.8)) as figure:
         axes = figure.subplots()
         if largest > _LOG_FROM * smallest:
             axes.set_xscale("log")
@@ -197,14 +197,14 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bar
                 mark.bytes,
                 mark.score,
                 yerr=[[max(0.0, mark.score - mark.low)], [max(0.0, mark.high - mark.score)]],
-                fmt=_MARKERS[number % len(_MARKERS)],
-                color=_COLOURS[number % len(_COLOURS)],
+                fmt=MARKERS[number % len(MARKERS)],
+                color=COLOURS[number % len(COLOURS)],
                 capsize=3,
                 markersize=7,
                 label=f"{mark.name}: {size(mark.bytes)}, {mark.score:.1f}",
                 transform=axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans),
             )
-        _plain(axes)
+        plain(axes)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
         axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
         axes.set_ylabel(f"{metric} on the test split")
@@ -222,14 +222,14 @@ def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Ma
     """
     columns = min(3, len(trained))
     rows = math.ceil(len(trained) / columns)
-    with _figure(path, (0.6 + 3.6 * columns, 0.9 + 2.7 * rows)) as figure:
+    with canvas(path, (0.6 + 3.6 * columns, 0.9 + 2.7 * rows)) as figure:
         grid = list(figure.subplots(rows, columns, squeeze=False).flat)
         for number, (axes, (name, curves)) in enumerate(zip(grid, trained.items(), strict=False)):
             steps, losses = zip(*curves["loss"], strict=True)
-            axes.plot(steps, losses, color=_COLOURS[0], marker="." if len(steps) <= 40 else "", label="training")
+            axes.plot(steps, losses, color=COLOURS[0], marker="." if len(steps) <= 40 else "", label="training")
             if name in dev:
-                axes.plot(steps[-1], dev[name], "D", color=_COLOURS[1], label=f"dev, at the end: {dev[name]:.3f}")
-            _plain(axes)
+                axes.plot(steps[-1], dev[name], "D", color=COLOURS[1], label=f"dev, at the end: {dev[name]:.3f}")
+            plain(axes)
             axes.set_xlim(left=0)
             axes.set_title(name)
             axes.set_xlabel("step")
@@ -242,22 +242,29 @@ def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Ma
     return path
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """A light grid, and no frame above and to the right."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 @contextmanager
-def _figure(path: Path, inches: tuple[float, float]) -> Iterator[Figure]:
-    """A figure to draw on, which is then saved; whatever the user's settings, names are shown as they are."""
+def canvas(path: Path, inches: tuple[float, float], vector: bool = False) -> Iterator[Figure]:
+    """A figure to draw on, which is then saved, as ``vector`` in SVG as well, beside ``path``; whatever the user's
+    settings, names are shown as they are."""
     import warnings
 
     import matplotlib
     from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"text.usetex": False, "text.parse_math": False}), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "stc"}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name the font lacks is drawn as boxes
         figure = Figure(figsize=inches, layout="constrained")
         yield figure
         figure.savefig(path, dpi=_DOTS_AN_INCH)
+        if vector:
+            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Any
 
 from stc.errors import ConfigError, StcError
-from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, validate
-from stc.signals import Killed
+from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, sweeping, validate
+from stc.signals import Killed, killable
+from stc.task import faulty
 
 _HELP = """stc: make a speech-translation model small, and show what it cost
 
@@ -28,6 +27,7 @@ Keys one often sets:
   stages.heal.epochs=2       a setting of one stage, by its name
   stages.teacher.from=FOLDER a model that stands in for a stage
   seeds=[1,2,3]              the run with each seed, and mean ± deviation
+  fail_fast=true             begin no job of a sweep after one that failed
   force=[heal]               make a stage anew, and what follows from it
   store.dir=FOLDER           where results are kept
   plan=true                  say what would be done, with sizes, and do nothing
@@ -58,7 +58,7 @@ def main() -> int:
         if not {"--cfg", "-c"} & set(arguments):
             validate(passed)
     except ConfigError as error:
-        print(_faulty(error), file=sys.stderr)
+        print(faulty(error), file=sys.stderr)
         return 2
     except StcError as error:
         print(f"stc: {error}", file=sys.stderr)
@@ -74,47 +74,25 @@ def _plan(arguments: list[str]) -> int:
 
 def _hydra(arguments: list[str]) -> int:
     import hydra
-    from omegaconf import DictConfig
 
-    codes: list[int] = []
+    from stc.task import execute
 
-    @hydra.main(version_base=None, config_path=str(CONF), config_name="config")
-    def job(composed: DictConfig) -> None:
-        codes.append(_job(composed))
+    job = hydra.main(version_base=None, config_path=str(CONF), config_name="config")(execute)
 
-    sys.argv[1:] = arguments
-    try:
+    def start(given: list[str]) -> None:
+        sys.argv[1:] = given
         job()
+
+    if sweeping(arguments):
+        from stc.sweep import conduct
+
+        return conduct(start, arguments)
+    try:
+        with killable():
+            start(arguments)
     except Killed as killed:
         return 128 + killed.signum
-    return max(codes, default=0)
-
-
-def _job(composed: Any) -> int:
-    from hydra.core.hydra_config import HydraConfig
-
-    from stc.job import run
-    from stc.store.files import disk_full
-
-    try:
-        run(composed, Path(HydraConfig.get().runtime.output_dir))
-    except ConfigError as error:
-        print(_faulty(error), file=sys.stderr)
-        return 2
-    except StcError as error:
-        print(f"stc: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if not disk_full(error):
-            raise
-        print(f"stc: {error}: what was finished is kept in the store", file=sys.stderr)
-        return 1
     return 0
-
-
-def _faulty(error: ConfigError) -> str:
-    lines = "\n".join(f"  {fault}" for fault in error.faults)
-    return f"stc: {len(error.faults)} fault{'s' * (len(error.faults) > 1)} in the config\n{lines}"
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def _laid_out(
         f"Retention: {METRICS[systems[0]['metric']]} relative",
         "to the best unpruned system of the same seed.",
     )
-    return "\n".join([*form(_COLUMNS, systems), "", *note]) + "\n"
+    return "\n".join([*form((SYSTEM, *SIZES, *VARYING_COLUMNS), systems), "", *note]) + "\n"
 
 
 def _figure(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = ".1f") -> Column:
@@ -69,9 +69,7 @@ def _figure(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = 
     return Column(title, show)
 
 
-_COLUMNS = (
-    SYSTEM,
-    *SIZES,
+VARYING_COLUMNS = (
     *(_figure(("", METRICS[name]), name) for name in METRICS),
     _figure(("retention", "in %"), "retention", 100),
     _figure(("real-time", "factor"), "rtf", digits=".3f"),

@@ -12,6 +12,10 @@ from types import FrameType
 _SAME_REQUEST_SECONDS = 5.0  # schedulers send SIGTERM more than once, and impatient people press twice
 
 
+_depth = 0  # of blocks that are killable, one inside the other
+_last = float("-inf")  # when the last signal arrived
+
+
 class Killed(KeyboardInterrupt):
     """SIGTERM or SIGINT arrived. By convention the process then exits with ``128 + signum``."""
 
@@ -19,19 +23,27 @@ class Killed(KeyboardInterrupt):
         self.signum = signum
         super().__init__(f"killed by {signal.Signals(signum).name}")
 
+    def __reduce__(self) -> tuple[type[Killed], tuple[int]]:
+        return Killed, (self.signum,)  # a launcher's worker hands it to the process that waits
+
 
 @contextmanager
-def killable() -> Iterator[Callable[[], None]]:
+def killable(first: Callable[[], object] = lambda: None) -> Iterator[Callable[[], None]]:
     """Raise :class:`Killed` in the main thread when SIGTERM or SIGINT arrives; previous handlers are put back.
 
+    ``first`` is called before the exception is raised: for what cannot wait until it has come through other code.
+
     Yields a function ``hold()``: signals that arrive after it only wait, and the first of them is raised at the
-    end if the block ends well. Signals within a few seconds of the first count as the same request.
+    end if the block ends well. Signals within a few seconds of the first count as the same request, also in a block
+    around this one.
     """
+    global _depth, _last
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None  # Python lets only the main thread set handlers
         return
     holding = False
-    last = float("-inf")
+    if _depth == 0:
+        _last = float("-inf")
     held: list[int] = []
 
     def hold() -> None:
@@ -39,17 +51,20 @@ def killable() -> Iterator[Callable[[], None]]:
         holding = True
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        nonlocal last
-        if holding or time.monotonic() - last < _SAME_REQUEST_SECONDS:
+        global _last
+        if holding or time.monotonic() - _last < _SAME_REQUEST_SECONDS:
             held.append(signum)
             return
-        last = time.monotonic()
+        _last = time.monotonic()
+        first()
         raise Killed(signum)
 
     previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT)}
+    _depth += 1
     try:
         yield hold
     finally:
+        _depth -= 1
         for signum, handler in previous.items():
             signal.signal(signum, handler)
     if held:

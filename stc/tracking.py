@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
-from stc.machine import git_commit, versions
+from stc.machine import git_commit, refuse_shared_database, versions
 from stc.signals import killable
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def _resolve(uri: str) -> tuple[str, Path | None]:
     if not uri.startswith(prefix) or uri.endswith(":memory:"):
         return uri, None
     database = Path(uri.removeprefix(prefix)).expanduser().absolute()
+    refuse_shared_database(database, f"tracking.uri={uri}")
     database.parent.mkdir(parents=True, exist_ok=True)
     return f"{prefix}{database}", database
 

@@ -103,9 +103,9 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
     import torch
     from transformers import AutoConfig
 
-    from stc.decoding.forced import batches
     from stc.models.checkpoint import load, save
     from stc.models.create import create
+    from stc.training.examples import Examples
     from stc.training.objective import translation_loss
 
     folder = tmp_path_factory.mktemp("models") / "planted"
@@ -113,7 +113,9 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
     config.audio_config.encoder_layers = 5
     processor = load(tiny_model, device="cpu", dtype="float32").processor
     translator = create(folder, config=config, processor=processor, seed=0)
-    (batch,) = batches(translator, Manifest.load(tiny_manifest), _context(folder, train_micro_batch=8))
+    manifest = Manifest.load(tiny_manifest)
+    examples = Examples(translator, manifest, _context(folder, train_micro_batch=8), hear_once=False)
+    batch = examples.batch(range(len(manifest)))
     above, below = translator.model.get_decoder().layers[3], translator.model.model.audio_tower.layers[2]
     for linear in (above.self_attn.o_proj, above.mlp.down_proj, below.self_attn.out_proj, below.fc2):
         for parameter in linear.parameters():

@@ -13,6 +13,7 @@ import torch
 
 from stc.data.manifest import Manifest
 from stc.decoding import greedy, search
+from stc.decoding.forced import similarities
 from stc.errors import StcError
 from stc.memory import BatchSize
 from stc.models.checkpoint import Translator, load
@@ -113,12 +114,9 @@ def test_search_goes_on_with_the_candidates_that_are_left(
     assert searched() == enough
 
 
-def test_held_out_loss_is_that_of_a_machine_with_enough_memory(
-    translator: Translator, tiny_manifest: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = Manifest.load(tiny_manifest)
-    whole = replace(ctx, train_micro_batch=8)
-    enough = HeldOut(translator, manifest, whole).loss()
+@pytest.fixture
+def short_forward(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From when it is called on, memory suffices for three utterances at a time in the decoder and no more."""
     decoder = translator.architecture.decoder(translator.model)
     forward = decoder.forward
 
@@ -127,5 +125,43 @@ def test_held_out_loss_is_that_of_a_machine_with_enough_memory(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return forward(*args, inputs_embeds=inputs_embeds, **rest)
 
-    monkeypatch.setattr(decoder, "forward", short)
+    return lambda: monkeypatch.setattr(decoder, "forward", short)
+
+
+def test_held_out_loss_is_that_of_a_machine_with_enough_memory(
+    translator: Translator, tiny_manifest: Path, ctx: Context, short_forward: Callable[[], None]
+) -> None:
+    manifest = Manifest.load(tiny_manifest)
+    whole = replace(ctx, train_micro_batch=8)
+    enough = HeldOut(translator, manifest, whole).loss()
+    short_forward()
     assert HeldOut(translator, manifest, whole).loss() == pytest.approx(enough, rel=1e-6)
+
+
+def test_search_by_loss_goes_on_with_smaller_batches(
+    translator: Translator, tiny_manifest: Path, ctx: Context, short_forward: Callable[[], None]
+) -> None:
+    def searched() -> dict[tuple[str, int], float]:
+        places: search.Places = {"decoder": [1, 2], "encoder": []}
+        found = search.loss_without_each(
+            translator, Manifest.load(tiny_manifest), {"decoder": [4], "encoder": []}, places, whole
+        )
+        return {(stack, layer): loss for stack, layer, loss in found}
+
+    whole = replace(ctx, train_micro_batch=8)
+    enough = searched()
+    short_forward()
+    assert searched() == pytest.approx(enough, rel=1e-6)
+
+
+def test_similarity_counts_a_batch_once_that_memory_ran_out_for(
+    translator: Translator, tiny_manifest: Path, ctx: Context, short_forward: Callable[[], None]
+) -> None:
+    whole = replace(ctx, train_micro_batch=8)
+    manifest = Manifest.load(tiny_manifest)
+    enough = similarities(translator, manifest, whole)
+    short_forward()
+    found = similarities(translator, manifest, whole)
+    for stack, similarity in found.items():
+        assert similarity.influence_positions == enough[stack].influence_positions
+        assert similarity.influence.tolist() == pytest.approx(enough[stack].influence.tolist(), rel=1e-4, abs=1e-6)

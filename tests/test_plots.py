@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import stc.plots
-from stc.pipeline import Done
+from stc.evaluation import Done
 from stc.plots import Mark, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
 from stc.stage import Artifact, Kind
 
@@ -44,7 +44,7 @@ RANKINGS = [
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved."""
     figures: list[Figure] = []
-    original = stc.plots._figure
+    original = stc.plots.canvas
 
     @contextmanager
     def seen(*arguments: Any) -> Iterator[Figure]:
@@ -52,7 +52,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
             yield figure
             figures.append(figure)
 
-    monkeypatch.setattr(stc.plots, "_figure", seen)
+    monkeypatch.setattr(stc.plots, "canvas", seen)
     return figures
 
 

@@ -109,12 +109,17 @@ def test_artifact_whose_making_raises_is_absent(store: Store, error: type[BaseEx
 
 
 def test_scratch_survives_a_failed_making_and_goes_with_a_finished_one(store: Store) -> None:
-    (store.scratch(IDENTITY) / "step").write_text("1")
-    with pytest.raises(ValueError, match="crash"), store.publish(Kind.MODEL, IDENTITY):
-        raise ValueError("crash")
-    assert (store.scratch(IDENTITY) / "step").read_text() == "1"
-    publish(store)
-    assert not (store.root / ".scratch" / IDENTITY).exists()
+    def fail_after_a_step() -> None:
+        with store.publish(Kind.MODEL, IDENTITY):
+            (store.scratch(IDENTITY) / "step").write_text("1")
+            raise ValueError("crash")
+
+    with pytest.raises(ValueError, match="crash"):
+        fail_after_a_step()
+    with store.publish(Kind.MODEL, IDENTITY) as (_, record):
+        assert (store.scratch(IDENTITY) / "step").read_text() == "1"
+        record.update(facts={})
+    assert not list(store.root.rglob("step"))
 
 
 @pytest.mark.parametrize("reopened", [False, True], ids=["same store", "store opened anew"])

@@ -7,23 +7,28 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import at_once, await_note, note, send, until, working
 
 from stc.errors import InputError, StcError
 from stc.overrides import ROOT
 from stc.stage import RECORD_FILE, Kind
-from stc.store import Store, identity_of
+from stc.store import Elsewhere, Store, identity_of
 from stc.store.__main__ import _parser, _size, main
-from stc.store.collect import at_work, collect, in_use
+from stc.store.collect import DAY, STALE_DAYS, collect
 from stc.store.inventory import Inventory
+from stc.store.verify import fault
 
+BEGUN = "ab" * 10
 SIZES = {"teacher": 4000, "cut": 3000, "packed": 1000}
 
 
@@ -169,9 +174,7 @@ def test_thing_to_keep_that_is_nothing_is_refused(item: str, store: Store, tmp_p
 
 def test_collecting_without_a_limit_or_anything_to_keep_takes_left_overs_only(store: Store) -> None:
     identity = ids(store)["cut"]
-    (store.root / ".scratch" / identity).mkdir(parents=True)
-    old = time.time() - 7200
-    os.utime(store.root / ".scratch" / identity, (old, old))
+    parked(store, identity, days=0)
     (store.root / ".damaged" / "x.1").mkdir(parents=True)
     found = collect(Inventory(store), [], None)
     assert [leftover.what for leftover in found.leftovers] == ["damaged", "scratch of a finished result"]
@@ -213,24 +216,125 @@ def test_limit_that_cannot_be_kept_to_is_told_with_code_1(store: Store, capsys: 
     assert "cannot be kept to" in capsys.readouterr().err
 
 
-def test_nothing_goes_while_a_run_is_at_work(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    building = store.root / ".building" / f"{'ab' * 10}.{os.getpid()}"
-    building.mkdir(parents=True)
-    assert at_work(store) == ["ab" * 10]
-    assert ran(store, "gc", "--max-size", "1B") == 1
-    assert "a run is at work" in capsys.readouterr().err
-    assert building.exists()
+@contextmanager
+def making(store: Store, tmp_path: Path) -> Iterator[Any]:
+    """A process that makes a model, has some of it and a checkpoint in its scratch, and goes on for ever."""
+    log = tmp_path / "log"
+
+    def work() -> None:
+        with store.publish(Kind.MODEL, BEGUN) as (folder, _):
+            (folder / "weights").write_bytes(bytes(5000))
+            checkpoints = store.scratch(BEGUN) / "checkpoints"
+            checkpoints.mkdir()
+            (checkpoints / "7").write_bytes(bytes(300))
+            note(log, "making")
+            until(lambda: False, "the end")
+
+    with working(work) as (process,):
+        await_note(log, "making")
+        yield process
+
+
+def test_nothing_is_evicted_while_a_run_is_at_work_and_what_it_makes_is_left_alone(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with making(store, tmp_path) as process:
+        before = sorted((store.root / ".building").rglob("*"))
+        assert ran(store, "gc", "--max-size", "1B") == 1
+        assert f":{process.pid} makes {BEGUN[:8]}), and may be using" in capsys.readouterr().err
+        assert ran(store, "gc") == 0
+        assert sorted((store.root / ".building").rglob("*")) == before
     assert not any(entry.evicted for entry in Inventory(store).entries)
 
 
-def test_what_a_killed_process_left_is_in_use_for_an_hour_only(store: Store) -> None:
-    left = store.root / ".building" / f"{'cd' * 10}.{2**22 + 1}"  # no process has such a number
-    left.mkdir(parents=True)
-    assert in_use(store, "cd" * 10)
-    old = time.time() - 3601
-    os.utime(left, (old, old))
-    assert not in_use(store, "cd" * 10)
-    assert [one.what for one in collect(Inventory(store), [], None).leftovers] == ["left by a process that was killed"]
+def test_what_a_killed_process_was_writing_goes_and_its_checkpoints_stay_for_a_week(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with making(store, tmp_path) as process:
+        send(process, signal.SIGKILL)
+        process.join()
+    found = collect(Inventory(store), [], None)
+    assert [one.what for one in found.leftovers] == ["left by a process that was killed"]
+    assert found.leftovers[0].bytes >= 5000
+    assert [(one.name, one.bytes) for one in found.staying] == [(BEGUN, 300)]
+    assert found.before - found.after == found.leftovers[0].bytes
+    assert ran(store, "gc") == 0
+    assert "stays: scratch written to 0.0 days ago" in capsys.readouterr().out
+    assert not list((store.root / ".building").iterdir())
+    kept = store.root / ".scratch" / BEGUN
+    assert (kept / "checkpoints" / "7").stat().st_size == 300
+    parked(store, BEGUN, days=STALE_DAYS + 1)
+    assert ran(store, "gc") == 0
+    assert not kept.exists()
+
+
+def parked(store: Store, identity: str, days: float) -> None:
+    """Scratch that nobody has gone on with for so long."""
+    folder = store.root / ".scratch" / identity
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "step").write_text("7")
+    for one in (*folder.rglob("*"), folder):
+        os.utime(one, (time.time() - days * DAY,) * 2)
+
+
+def test_checkpoints_that_stay_count_towards_the_size(store: Store) -> None:
+    total = collect(Inventory(store), [], None).before
+    parked(store, BEGUN, days=1)
+    (store.root / ".scratch" / BEGUN / "weights").write_bytes(bytes(600))
+    assert evicted(store, limit=total) == ["logits"]
+
+
+def test_holder_of_a_lease_elsewhere_is_watched_until_it_is_known_to_be_dead(store: Store, tmp_path: Path) -> None:
+    lease = store.root / ".building" / f"{BEGUN}.1" / "lease.json"
+    lease.parent.mkdir(parents=True)
+    machine = ["node7", "b", "pid:[1]"]
+    lease.write_text(json.dumps({"token": "a", "host": "node7", "pid": 1, "started": "1", "machine": machine}))
+    watcher = Store(store.root, lease_seconds=0.6)
+    assert watcher.makers() == {}
+    assert [one.name for one in collect(Inventory(watcher), [], None).leftovers] == [BEGUN]
+
+    def beat() -> None:
+        for step in range(100):
+            os.utime(lease, (step, step))
+            time.sleep(0.1)
+
+    with working(beat):
+        assert list(Store(store.root, lease_seconds=0.6).makers()) == [BEGUN]
+
+
+def test_result_that_another_process_is_at_is_passed_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = ids(store)["cut"]
+    evict = Store.evict
+
+    def late(self: Store, kind: Kind, identity: str) -> None:
+        if identity == taken:
+            raise Elsewhere(f"{identity} is made by node7:1")
+        evict(self, kind, identity)
+
+    monkeypatch.setattr(Store, "evict", late)
+    assert ran(store, "gc", "--max-size", "3500B") == 1
+    assert f"stays: {taken} is made by node7:1" in capsys.readouterr().out
+    assert store.look(Kind.MODEL, taken)[0] is not None
+
+
+def test_of_many_that_evict_at_once_one_does_and_no_file_is_left(store: Store) -> None:
+    identity = ids(store)["teacher"]
+
+    def attempt() -> None:
+        with suppress(StcError):  # Elsewhere, or gone by now
+            Store(store.root).evict(Kind.MODEL, identity)
+
+    at_once(4, attempt)
+    assert Store(store.root).look(Kind.MODEL, identity)[1].startswith("evicted on ")
+    assert not list((store.root / ".going").iterdir()) + list((store.root / ".building").iterdir())
+
+
+def test_damage_that_was_mended_since_it_was_read_is_not_set_aside(store: Store) -> None:
+    identity = ids(store)["cut"]
+    assert store.set_aside(Kind.MODEL, identity, fault) is None
+    assert store.look(Kind.MODEL, identity)[0] is not None
 
 
 def test_file_with_a_name_elsewhere_frees_nothing(store: Store, tmp_path: Path) -> None:

@@ -184,6 +184,14 @@ def test_store_that_cannot_be_opened_is_an_error_at_the_start(tmp_path: Path) ->
             pass
 
 
+def test_database_on_a_file_system_that_machines_share_is_refused(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stc.machine.network_filesystem", lambda path: "nfs4")  # none can be mounted here
+    with pytest.raises(InputError, match="nfs4"), track(tracking, run_name="x", config={}):
+        pass
+
+
 def test_run_id_in_the_environment_is_ignored(
     tracking: Tracking, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,36 +14,55 @@ from torch.nn import functional
 
 from stc.data.collate import IGNORED, Batch
 from stc.data.manifest import Manifest
+from stc.memory import BatchSize
 from stc.models.architecture import Stack
-from stc.stage import Context
+from stc.stage import Context, Progress
 from stc.training.examples import Examples
+from stc.training.loop import MICRO_BATCH
 from stc.training.objective import translation_loss
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 
-def batches(translator: Translator, manifest: Manifest, ctx: Context) -> Iterator[Batch]:
-    """The utterances with their targets, on the device, a micro-batch at a time, with the audio's features."""
-    examples = Examples(translator, manifest, ctx, hear_once=False)
-    for start in range(0, len(manifest), ctx.train_micro_batch):
-        yield examples.batch(range(start, min(start + ctx.train_micro_batch, len(manifest))))
+class Forced:
+    """The utterances of a manifest with their targets, a micro-batch after the other; half as many at a time from then
+    on where memory runs out.
 
+    Args:
+        hear_once: keep what the encoder makes of the audio, if it is not trained. Not for one that loses layers between
+            two passes.
+    """
 
-@torch.inference_mode()
-def heard(translator: Translator, batch: Batch) -> Batch:
-    """The batch with what the encoder makes of its audio."""
-    return replace(batch, heard=translator.architecture.hear(translator.model, batch.inputs))
+    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context, *, hear_once: bool = True) -> None:
+        self._translator = translator
+        self._utterances = range(len(manifest))
+        self._examples = Examples(translator, manifest, ctx, hear_once=hear_once)
+        self._size = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
 
+    def over(self, run: Callable[[Batch], None], bar: Progress | None = None) -> None:
+        """``run`` for each batch, on the device. Where memory did not suffice, it is called again with part of one:
+        it must have changed nothing by then."""
 
-@torch.inference_mode()
-def loss(translator: Translator, forced: Iterable[Batch]) -> float:
-    """Cross-entropy in nats a target token, without label smoothing."""
-    total, tokens = 0.0, 0
-    for batch in forced:
-        total += float(translation_loss(translator, batch))
-        tokens += batch.tokens
-    return total / tokens
+        def of(indices: Sequence[int]) -> None:
+            run(self._examples.batch(indices))
+            if bar is not None:
+                bar.update(len(indices))
+
+        self._size.over(self._utterances, of)
+
+    @torch.no_grad()
+    def loss(self, bar: Progress | None = None) -> float:
+        """Cross-entropy in nats a target token, without label smoothing."""
+        losses, tokens = [], 0
+
+        def add(batch: Batch) -> None:
+            nonlocal tokens
+            losses.append(float(translation_loss(self._translator, batch)))
+            tokens += batch.tokens
+
+        self.over(add, bar)
+        return sum(losses) / tokens
 
 
 @dataclass
@@ -84,6 +103,13 @@ class Similarity:
         self.influence_positions += int(everywhere.sum())
         self.angle_positions += int(at.sum())
 
+    def include(self, other: Similarity) -> None:
+        """Count in what ``other`` has counted."""
+        self.influence += other.influence
+        self.angles += other.angles
+        self.influence_positions += other.influence_positions
+        self.angle_positions += other.angle_positions
+
     def means(self) -> dict[str, Any]:
         """``influence`` by layer, and ``angular``: by first layer, the distance of the blocks of 1, 2, … layers."""
         layers = len(self.influence)
@@ -95,32 +121,37 @@ class Similarity:
 
 
 @torch.inference_mode()
-def similarities(translator: Translator, forced: Iterable[Batch]) -> Iterator[dict[Stack, Similarity]]:
-    """The similarities of both stacks over all batches so far, one batch after the other.
+def similarities(
+    translator: Translator, manifest: Manifest, ctx: Context, bar: Progress | None = None
+) -> dict[Stack, Similarity]:
+    """The similarities of both stacks over all utterances.
 
     In the decoder, influence is taken at every position and the angles where a target token is predicted. In the
     encoder, which predicts nothing, both are taken at every position that reaches its output.
     """
     family, model = translator.architecture, translator.model
-    found: dict[Stack, Similarity] = {
-        "decoder": _nothing(family.decoder(model).layers),
-        "encoder": _nothing(family.encoder(model).layers),
-    }
-    for batch in forced:
-        with _states(family.encoder(model).layers) as states:
-            batch = heard(translator, batch)
-        assert batch.heard is not None
+    stacks: dict[Stack, Any] = {"decoder": family.decoder(model).layers, "encoder": family.encoder(model).layers}
+    found = {stack: _nothing(layers) for stack, layers in stacks.items()}
+
+    def add(batch: Batch) -> None:
+        own = {stack: _nothing(layers) for stack, layers in stacks.items()}
+        with _states(stacks["encoder"]) as states:
+            heard = family.hear(model, batch.inputs)
         place = torch.arange(states[0].shape[1], device=states[0].device)
-        present = place[None] < batch.heard.counts[:, None] * family.encoder_pooling
-        found["encoder"].add(states, present, present)
+        present = place[None] < heard.counts[:, None] * family.encoder_pooling
+        own["encoder"].add(states, present, present)
 
         mask = batch.inputs["attention_mask"]
-        with _states(family.decoder(model).layers) as states:
-            embedded = family.embed(model, batch.inputs["input_ids"], batch.heard)
+        with _states(stacks["decoder"]) as states:
+            embedded = family.embed(model, batch.inputs["input_ids"], heard)
             family.decoder(model)(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         predicts = functional.pad(batch.labels[:, 1:] != IGNORED, (0, 1))  # a position predicts the token after it
-        found["decoder"].add(states, mask.bool(), predicts)
-        yield found
+        own["decoder"].add(states, mask.bool(), predicts)
+        for stack, similarity in own.items():
+            found[stack].include(similarity)
+
+    Forced(translator, manifest, ctx, hear_once=False).over(add, bar)
+    return found
 
 
 def _nothing(layers: Any) -> Similarity:

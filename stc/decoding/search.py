@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache
 
 from stc.data.manifest import Manifest
 from stc.decoding.cache import RoomyLayer, roomy_cache
-from stc.decoding.forced import batches, heard, loss
+from stc.decoding.forced import Forced
 from stc.decoding.greedy import DECODE_BATCH, Encoded, Prompts, by_length, complete, decode, encode, padded, run_layers
 from stc.memory import BatchSize
 from stc.models.architecture import Stack
@@ -64,19 +64,19 @@ def loss_without_each(
 ) -> Iterator[tuple[Stack, int, float]]:
     """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
 
-    The loss is in nats a target token. What the encoder makes of the audio is shared as it is for translating.
+    The loss is in nats a target token. What the encoder makes of the audio is shared as it is for translating, if no
+    weight of it asks for a gradient.
     """
-    forced = list(batches(translator, manifest, ctx))
-    if candidates["decoder"]:
-        with without_layers(translator, [], encoder=removed["encoder"]):
-            known = [heard(translator, batch) for batch in forced]
-        for layer in sorted(candidates["decoder"]):
-            with without_layers(translator, [*removed["decoder"], layer]):
-                found = loss(translator, known)
-            yield "decoder", layer, found
+    gone = removed["encoder"]
+    forced = Forced(translator, manifest, ctx)
+    for layer in sorted(candidates["decoder"]):
+        with without_layers(translator, [*removed["decoder"], layer], encoder=gone):
+            found = forced.loss()
+        yield "decoder", layer, found
+    anew = Forced(translator, manifest, ctx, hear_once=False)
     for layer in sorted(candidates["encoder"]):
-        with without_layers(translator, removed["decoder"], encoder=[*removed["encoder"], layer]):
-            found = loss(translator, forced)
+        with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
+            found = anew.loss()
         yield "encoder", layer, found
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import ModelError
+from stc.evaluation import Done, Evaluation
 from stc.models.weights import stored_tensors
-from stc.pipeline import Done, Evaluation, Hub, Node, Pipeline
+from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Artifact, Context
-from stc.store import Store, identity_of
+from stc.store import ABSENT, Store, identity_of
 from stc.store.records import read_record
 
 Surroundings = dict[str, Mapping[str, Any]]
@@ -117,7 +118,7 @@ class Outlook(Evaluation):
     def _reason(self, node: Node, why: str, spec: Mapping[str, Any], inputs: list[Step]) -> str:
         if node.name in self._force:
             return "forced"
-        if why != "not in the store":
+        if why != ABSENT:
             return why
         if any(step.state in (State.RUN, State.FETCH) for step in inputs):
             return ""

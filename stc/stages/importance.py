@@ -101,6 +101,7 @@ class Importance(Compute, Stage):
             return scores
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
         translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator.model.requires_grad_(False)
         with ctx.progress(f"layer {len(before.order) + 1}", total=len(missing), unit="candidate") as bar:
             for place, score in self._without_each(translator, manifest, removed, by_stack(missing), ctx):
                 stack, layer = missing[place]

@@ -30,16 +30,13 @@ class Similarity(Compute, Stage):
         return inputs["model"] and inputs["model"].layers
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.decoding.forced import batches, similarities
+        from stc.decoding.forced import similarities
         from stc.models.checkpoint import load
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        found: Mapping[Stack, Any] = {}
-        with ctx.progress("similarity", total=-(-len(manifest) // ctx.train_micro_batch), unit="batch") as bar:
-            for so_far in similarities(translator, batches(translator, manifest, ctx)):
-                found = so_far
-                bar.update(1)
+        with ctx.progress("similarity", total=len(manifest), unit="utterance") as bar:
+            found = similarities(translator, manifest, ctx, bar)
         means = {stack: sums.means() for stack, sums in found.items()}
         (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")
         return {"layers": {stack: len(mean["influence"]) for stack, mean in means.items()}}

@@ -1,8 +1,8 @@
 """Artifacts by identity. Knows nothing of stages.
 
     <store>/<kind>/<identity>/        a finished artifact and its record, stc.record.json
-    <store>/.building/…               being written; renamed into place when whole
-    <store>/.scratch/<identity>/      what a stage keeps for itself across a crash
+    <store>/.building/…               being written under a lease (leases.py); renamed into place when whole
+    <store>/.scratch/<identity>/      what a stage keeps for itself across a crash, while none is at work on it
     <store>/.damaged/…                set aside because a checksum did not hold
     <store>/.going/…                  on its way to be deleted
     <store>/evicted/<kind>/<identity>.json   the record of an artifact whose files were given up for space
@@ -10,15 +10,18 @@
     <store>/hashes.json               sha256 of files by path, size and time of change, so each is read once
 
 Invariants: an artifact is whole or absent; whoever reads one has had its checksums compared; a damaged one is
-never used. One process writes to a store at a time: leases between workers belong in :meth:`Store.publish`.
+never used. Any number of processes may work on a store, on one machine or on several: an artifact is put in its
+place, a damaged one set aside, and one evicted, by the holder of its lease only. Nothing is ever put in the place of
+another. An evicted artifact is absent; its record stays.
 """
 
 from __future__ import annotations
 
-import os
+import errno
+import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,17 +30,27 @@ from typing import Any
 from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Artifact, Kind
 from stc.store.files import Hashes, disk_full, files_of, settle, sync, write_atomically
+from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
 from stc.store.records import identity_of, leaves, read_record, read_record_file, sealed, short
 
-__all__ = ["Store", "identity_of"]
+__all__ = ["Elsewhere", "Holder", "Store", "identity_of"]
+
+ABSENT = "not in the store"
+"""Why :meth:`Store.get` has nothing, where there is nothing."""
 
 
 class Store:
-    """Artifacts under one folder, which is made when first written to."""
+    """Artifacts under one folder, which is made when first written to.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        lease_seconds: after how long without a heartbeat the maker of an artifact is taken for dead.
+    """
+
+    def __init__(self, root: Path, lease_seconds: float = SECONDS) -> None:
         self.root = root.resolve()
         self._hashes = Hashes(self.root / "hashes.json")
+        self._leases = Leases(self.root, lease_seconds)
+        self._held: dict[str, Lease] = {}
 
     def path(self, kind: Kind, identity: str) -> Path:
         return self.root / kind.value / identity
@@ -45,54 +58,92 @@ class Store:
     def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
         """The record of an artifact, evicted or not, or None where there is none or it is damaged."""
         folder = self.path(kind, identity)
-        return read_record(folder)[0] if folder.exists() else self._evicted(kind, identity)
+        record, _ = read_record(folder)
+        return record if record is not None or folder.exists() else self._evicted(kind, identity)
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
         found, why = self.look(kind, identity)
-        folder = self.path(kind, identity)
-        if found is None and folder.exists():
-            return None, f"{why}; set aside as {self.set_aside(kind, identity)}"
-        return found, why
+        if found is not None:
+            self._leases.clear(identity)
+        if found is not None or not self.path(kind, identity).exists():
+            return found, why
+        try:
+            aside = self.set_aside(kind, identity, lambda folder: self.look(kind, identity)[1])
+        except Elsewhere as elsewhere:
+            return None, f"{why}; {elsewhere}"
+        return (None, f"{why}; set aside as {aside}") if aside else self.look(kind, identity)
 
-    def set_aside(self, kind: Kind, identity: str) -> Path:
-        """Take a damaged artifact out of use; where it is now."""
-        aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        self.path(kind, identity).rename(aside)
-        return aside
+    def set_aside(self, kind: Kind, identity: str, fault: Callable[[Path], str]) -> Path | None:
+        """Take a damaged artifact out of use; where it is now, or None if it has gone or been made anew meanwhile.
+
+        Args:
+            fault: what is wrong with its folder; asked again when nobody else can change it any more.
+
+        Raises:
+            Elsewhere: another process is at it.
+        """
+        folder = self.path(kind, identity)
+        with self._leases.claim(identity):
+            if not folder.exists() or not fault(folder):
+                return None
+            aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(aside)
+            return aside
 
     def evict(self, kind: Kind, identity: str) -> None:
         """Give up an artifact's files for space. Its record stays, and says so; a run that needs the files makes them
         anew under the same identity, and what was made of them stays valid.
 
         Raises:
+            Elsewhere: another process is at it.
             StcError: the artifact is not there, or its record is damaged.
         """
         folder = self.path(kind, identity)
-        record, fault = read_record(folder)
-        if record is None:
-            raise StcError(f"{folder} cannot be evicted: {fault}")
-        kept = self._evicted_file(kind, identity)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
-        going = self.root / ".going" / f"{identity}.{os.getpid()}"
-        going.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(going)
-        shutil.rmtree(going)
+        going = self.root / ".going" / f"{identity}.{secrets.token_hex(8)}"
+        with self._leases.claim(identity):
+            record, fault = read_record(folder)
+            if record is None:
+                raise StcError(f"{folder} cannot be evicted: {fault}")
+            kept = self._evicted_file(kind, identity)
+            for parent in (kept.parent, going.parent):
+                parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
+            folder.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def tidy(self, identity: str, *, scratch: bool) -> None:
+        """Remove what makers that died have left of an artifact, and with ``scratch`` also what the next would go on
+        with.
+
+        Raises:
+            Elsewhere: its maker is alive.
+        """
+        with self._leases.claim(identity) as lease:
+            lease.published = scratch
 
     def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why; a damaged one is left where it is."""
         folder = self.path(kind, identity)
         if not folder.exists():
             evicted = self._evicted(kind, identity)
-            return None, f"evicted on {evicted['evicted']}" if evicted else "not in the store"
+            return None, f"evicted on {evicted['evicted']}" if evicted else ABSENT
         record, fault = read_record(folder)
         if record is not None:
             fault = self._fault(folder, record["files"])
         if record is None or fault:
             return None, f"damaged: {fault}"
         return Artifact(kind, folder, identity, record["facts"]), ""
+
+    def holder(self, identity: str) -> Holder | None:
+        """The process that is making an artifact, or has died over it; None where there is none."""
+        return self._leases.holder(identity)
+
+    def makers(self) -> dict[str, Holder]:
+        """The processes that are making something, by its identity. Where only a heartbeat can tell whether one is
+        alive, it is waited for."""
+        return self._leases.alive()
 
     def external(self, kind: Kind, folder: Path) -> Artifact:
         """A folder from outside as an artifact, identified by the content of its files.
@@ -118,7 +169,8 @@ class Store:
         return self._hashes.sha256(file)
 
     def scratch(self, identity: str) -> Path:
-        folder = self.root / ".scratch" / identity
+        """The scratch folder of an artifact, within its :meth:`publish`: it belongs to the lease."""
+        folder = self._held[identity].scratch
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -130,39 +182,66 @@ class Store:
         and the record's own checksum.
 
         Raises:
+            Elsewhere: another process is making the artifact, has made it, or has taken the lease over meanwhile.
             StcError: the disk is full.
         """
-        building = self.root / ".building" / f"{identity}.{os.getpid()}"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        record: dict[str, Any] = {}
+        with self._leases.claim(identity) as lease:
+            if self.path(kind, identity).exists():
+                lease.published = True
+                raise Elsewhere(f"{identity} has been made by another process")
+            self._held[identity] = lease
+            record: dict[str, Any] = {}
+            try:
+                lease.artifact.mkdir(parents=True)
+                yield lease.artifact, record
+                self._seal(lease.artifact, record)
+                self._place(lease, self.path(kind, identity))
+                self._evicted_file(kind, identity).unlink(missing_ok=True)
+                self._remember(self.path(kind, identity), record["files"])
+            except Exception as error:
+                if isinstance(error, Elsewhere):
+                    raise
+                if not lease.held():  # its folders have gone, so anything may have been raised
+                    raise Elsewhere(f"the lease of {identity} was taken over by another process") from error
+                if disk_full(error):
+                    raise StcError(
+                        f"no space left for a {kind.value} in {self.root} ({error}): what was finished is kept; free "
+                        "some space, or name a folder on another disk (store.dir), and run the same command again"
+                    ) from error
+                raise
+            finally:
+                del self._held[identity]
+
+    def _seal(self, building: Path, record: dict[str, Any]) -> None:
+        """Complete the record, and bring it and all files to disk."""
+        names = files_of(building)
+        with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
+            written = pool.map(settle, (building / name for name in names))
+            record["files"] = dict(zip(names, written, strict=True))
+        (building / RECORD_FILE).write_text(sealed(record), encoding="utf-8")
+        sync(building / RECORD_FILE)
+        for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
+            sync(folder)
+
+    def _place(self, lease: Lease, target: Path) -> None:
+        """Put what was built in its place, unless something is there or the lease has been lost."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not lease.held():
+            raise Elsewhere(f"the lease of {target.name} was taken over by another process")
         try:
-            yield building, record
-            names = files_of(building)
-            with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
-                written = pool.map(settle, (building / name for name in names))
-                record["files"] = dict(zip(names, written, strict=True))
-            (building / RECORD_FILE).write_text(sealed(record), encoding="utf-8")
-            sync(building / RECORD_FILE)
-            for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
-                sync(folder)
-            target = self.path(kind, identity)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            building.rename(target)
-            sync(target.parent)
-            self._evicted_file(kind, identity).unlink(missing_ok=True)
-            for name, entry in record["files"].items():
-                self._hashes.remember(target / name, entry["sha256"])
-            self._hashes.save()
-        except BaseException as error:
-            shutil.rmtree(building, ignore_errors=True)
-            if disk_full(error):
-                raise StcError(
-                    f"no space left for a {kind.value} in {self.root} ({error}): what was finished is kept; free some "
-                    "space, or name a folder on another disk (store.dir), and run the same command again"
-                ) from error
+            lease.artifact.rename(target)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                lease.published = True
+                raise Elsewhere(f"{target.name} has been made by another process") from error
             raise
-        shutil.rmtree(self.root / ".scratch" / identity, ignore_errors=True)
+        lease.published = True
+        sync(target.parent)
+
+    def _remember(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+        for name, entry in files.items():
+            self._hashes.remember(folder / name, entry["sha256"])
+        self._hashes.save()
 
     def generation(self, identity: str) -> int:
         """How often the result known as ``identity`` was made anew by force."""
@@ -172,6 +251,9 @@ class Store:
             return 0
 
     def set_generation(self, identity: str, generation: int) -> None:
+        """Count it as made anew so often; a process that is late does not take back what another has counted."""
+        if generation <= self.generation(identity):
+            return
         file = self.root / "generations" / identity
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, str(generation))
@@ -205,10 +287,11 @@ class Store:
     def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
         for name, entry in files.items():
             file = folder / name
-            if not file.exists():
+            try:
+                if (size := file.stat().st_size) != entry["bytes"]:
+                    return f"{name} has {size} bytes, {entry['bytes']} were written"
+                if self._hashes.sha256(file) != entry["sha256"]:
+                    return f"{name} is not what was written (checksum)"
+            except FileNotFoundError:
                 return f"{name} is missing"
-            if file.stat().st_size != entry["bytes"]:
-                return f"{name} has {file.stat().st_size} bytes, {entry['bytes']} were written"
-            if self._hashes.sha256(file) != entry["sha256"]:
-                return f"{name} is not what was written (checksum)"
         return ""

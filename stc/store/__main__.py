@@ -11,12 +11,13 @@ from pathlib import Path
 from stc.console import command
 from stc.errors import StcError
 from stc.stage import Kind
-from stc.store import Store
+from stc.store import Elsewhere, Store
 from stc.store.inventory import Inventory
 
 _DESCRIPTION = "Look into a store: what is there, what made it, what was made of it; and make room in it."
 _GC = """\
-Free space. Left-overs go: damaged results that were set aside, and what killed processes have left. With --keep or
+Free space. Left-overs go: damaged results that were set aside, what killed processes were writing, and scratch (the
+checkpoints of a training, say) of finished results or that nobody has gone on with for a week. With --keep or
 --max-size, weights are evicted as well, those first that are missed least: cached logits, models that nothing was
 scored on, the other models and adapters, manifests. A record stays, scores never go, and what was evicted is made anew
 when a run needs it.
@@ -72,13 +73,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _verify(inventory: Inventory) -> int:
-    from stc.store.verify import damaged
+    from stc.store.verify import damaged, fault
 
     found = 0
-    for entry, fault in damaged(inventory):
-        found += 1
-        aside = inventory.store.set_aside(entry.kind, entry.identity)
-        print(f"{entry.label}: {fault}; set aside as {aside}")
+    for entry, why in damaged(inventory):
+        try:
+            aside = inventory.store.set_aside(entry.kind, entry.identity, fault)
+        except Elsewhere as elsewhere:
+            found += 1
+            print(f"{entry.label}: {why}; left where it is, since {elsewhere}")
+            continue
+        if aside is not None:  # else it has been evicted, or made anew, since it was read
+            found += 1
+            print(f"{entry.label}: {why}; set aside as {aside}")
     whole = sum(not entry.evicted for entry in inventory.entries) - found
     print(f"{whole} results are what was written, {found} damaged")
     return int(found > 0)
@@ -86,24 +93,21 @@ def _verify(inventory: Inventory) -> int:
 
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
     from stc.report import size
-    from stc.store.collect import at_work, carry_out, collect
+    from stc.store.collect import carry_out, collect
     from stc.store.telling import going
 
     keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
     found = collect(inventory, keep, options.max_size)
     for line in going(found):
         print(line)
-    busy = at_work(inventory.store)
+    after = found.after
     if not options.dry_run:
-        if busy and found.evictions:
-            raise StcError(
-                f"a run is at work in {inventory.store.root} (it makes {', '.join(one[:8] for one in busy)}), and may "
-                "be using what would go: nothing was freed; try again when it has ended"
-            )
-        carry_out(inventory.store, found)
+        for why, bytes_ in carry_out(inventory.store, found):
+            print(f"stays: {why}")
+            after += bytes_
     says = "would take" if options.dry_run else "takes"
-    print(f"the store took {size(found.before)}; it {says} {size(found.after)}")
-    if options.max_size is not None and found.after > options.max_size:
+    print(f"the store took {size(found.before)}; it {says} {size(after)}")
+    if options.max_size is not None and after > options.max_size:
         print(f"nothing else may go, so {size(options.max_size)} cannot be kept to", file=sys.stderr)
         return 1
     return 0

@@ -1,8 +1,9 @@
 """Making room in a store: what can go, in which order, and what never does.
 
-Left-overs go first: what was set aside as damaged, what a killed process was writing, scratch of results that are there
-or that nobody has gone on with for a week. Then weights are evicted: the files go, the record stays, and a run that
-needs the files makes them anew. Scores, measurements, rankings, translations and tables are small and never go.
+Left-overs go first: what was set aside as damaged, what a process was writing when it died, scratch of results that
+are there or that nobody has gone on with for a week. Each is removed under the lease of its result, so that nothing
+goes that a process takes up at the same moment. Then weights are evicted: the files go, the record stays, and a run
+that needs the files makes them anew. Scores, measurements, rankings, translations and tables are small and never go.
 """
 
 from __future__ import annotations
@@ -10,31 +11,38 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from stc.errors import InputError, nearest
+from stc.errors import InputError, StcError, nearest
 from stc.job import RESULT_FILE
 from stc.stage import Kind
-from stc.store import Store
-from stc.store.inventory import Disk, Entry, Inventory
+from stc.store import Elsewhere, Store
+from stc.store.inventory import SHORT, Disk, Entry, Inventory
 
 EVICTED = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
 """Kinds whose files may go."""
 
-RECENT = 3600.0  # seconds: a process that works writes more often
-STALE = 7 * 24 * 3600.0  # of scratch that nobody has gone on with
+STALE_DAYS = 7
+"""Scratch that nobody has gone on with for so long goes: it may hold the checkpoints of a training."""
+
+DAY = 24 * 3600.0
+_KILLED = "left by a process that was killed"
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder that is no result."""
+    """What is no result. ``remove`` raises Elsewhere if a process is at it again; it is None for what stays."""
 
-    path: Path
     what: str
+    name: str
     bytes: int
+    remove: Callable[[], None] | None
 
 
 @dataclass(frozen=True)
@@ -46,28 +54,17 @@ class Eviction:
 
 
 @dataclass(frozen=True)
-class Collection:
-    """What is to go, in this order, and the size of the store before and after."""
+class Collected:
+    """What is to go, in this order, the scratch that stays, and the size of the store before and after."""
 
     leftovers: Sequence[Leftover]
+    staying: Sequence[Leftover]
     evictions: Sequence[Eviction]
     before: int
     after: int
 
 
-def in_use(store: Store, identity: str) -> bool:
-    """Whether a process makes this artifact at the moment: it is alive on this machine, or has written of late."""
-    folders = [*(store.root / ".building").glob(f"{identity}.*"), store.root / ".scratch" / identity]
-    return any(_alive(folder) or time.time() - _touched(folder) < RECENT for folder in folders if folder.exists())
-
-
-def at_work(store: Store) -> list[str]:
-    """The identities of what is being made."""
-    started = {folder.name.split(".")[0] for folder in (store.root / ".building").glob("*")}
-    return sorted(identity for identity in started if in_use(store, identity))
-
-
-def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Collection:
+def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Collected:
     """What to let go so that the store takes at most ``limit`` bytes; with None, everything that may and is not kept.
 
     Args:
@@ -77,27 +74,48 @@ def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Col
         InputError: an item of ``keep`` is none of these.
     """
     store = inventory.store
+    making = store.makers()
     entries = [entry for entry in inventory.entries if not entry.evicted]
-    kept = {entry.identity for item in keep for entry in _named(inventory, item)}
+    kept = {entry.identity for item in keep for entry in _named(inventory, item)}.union(making)
     disk = Disk(entry.folder for entry in entries)
-    before = disk.bytes
-    leftovers = list(_leftovers(store))
+    leftovers = list(_leftovers(store, making))
+    staying = [one for one in leftovers if one.remove is None]
+    before = disk.bytes + sum(one.bytes for one in leftovers)
+    stays = sum(one.bytes for one in staying)
     evictions: list[Eviction] = []
     candidates = _ordered(inventory, entries) if keep or limit is not None else []
     for entry in candidates:
-        if limit is not None and disk.bytes <= limit:
+        if limit is not None and disk.bytes + stays <= limit:
             break
-        if entry.identity not in kept and not in_use(store, entry.identity):
+        if entry.identity not in kept:
             evictions.append(Eviction(entry, disk.without(entry.folder)))
-    extra = sum(leftover.bytes for leftover in leftovers)
-    return Collection(leftovers, evictions, before + extra, disk.bytes)
+    going = [one for one in leftovers if one.remove is not None]
+    return Collected(going, staying, evictions, before, disk.bytes + stays)
 
 
-def carry_out(store: Store, collection: Collection) -> None:
-    for leftover in collection.leftovers:
-        shutil.rmtree(leftover.path, ignore_errors=True)
-    for eviction in collection.evictions:
-        store.evict(eviction.entry.kind, eviction.entry.identity)
+def carry_out(store: Store, collected: Collected) -> Iterator[tuple[str, int]]:
+    """Let go what is to go. Yields why something stays all the same, and its bytes.
+
+    Raises:
+        StcError: a run is at work in the store. Left-overs have gone then, and what was evicted before it began.
+    """
+    for leftover in collected.leftovers:
+        try:
+            assert leftover.remove is not None
+            leftover.remove()
+        except Elsewhere as elsewhere:
+            yield str(elsewhere), leftover.bytes
+    for number, eviction in enumerate(collected.evictions):
+        if makers := store.makers():
+            making = ", ".join(f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(makers.items()))
+            raise StcError(
+                f"a run is at work in {store.root} ({making}), and may be using what would go: {number} of "
+                f"{len(collected.evictions)} results were evicted; try again when it has ended"
+            )
+        try:
+            store.evict(eviction.entry.kind, eviction.entry.identity)
+        except Elsewhere as elsewhere:
+            yield str(elsewhere), eviction.bytes
 
 
 def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
@@ -148,39 +166,43 @@ def _stages(file: Path) -> list[dict[str, str]]:
         raise InputError(f"{file} is no result of a run: {error}") from None
 
 
-def _leftovers(store: Store) -> Iterator[Leftover]:
-    def sized(folder: Path, what: str) -> Leftover:
-        return Leftover(folder, what, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
+    """What is there besides results and what is being made."""
+    for name, what in ((".damaged", "damaged"), (".going", "half deleted")):
+        for folder in sorted((store.root / name).glob("*")):
+            yield Leftover(what, folder.name, _size([folder]), partial(shutil.rmtree, folder, ignore_errors=True))
+    begun, parked = store.root / ".building", store.root / ".scratch"
+    identities = {folder.name.partition(".")[0] for folder in (*begun.glob("*"), *parked.glob("*"))}
+    for identity in sorted(identities.difference(making)):
+        folders = list(begun.glob(f"{identity}.*"))
+        scratch = [one for one in (*begun.glob(f"{identity}.*/*/scratch"), parked / identity) if one.is_dir()]
+        kept = _size(scratch)
+        if folders:
+            written = _size(folders) - sum(_size([one]) for one in scratch if one != parked / identity)
+            yield Leftover(_KILLED, identity, written, partial(store.tidy, identity, scratch=False))
+        if scratch:
+            remove = partial(store.tidy, identity, scratch=True)
+            days = (time.time() - max(map(_touched, scratch))) / DAY
+            if any((store.root / kind.value / identity).exists() for kind in Kind):
+                yield Leftover("scratch of a finished result", identity, kept, remove)
+            elif days > STALE_DAYS:
+                yield Leftover(f"scratch nobody has gone on with for {STALE_DAYS} days", identity, kept, remove)
+            else:
+                yield Leftover(f"scratch written to {days:.1f} days ago", identity, kept, None)
 
-    for folder in sorted((store.root / ".damaged").glob("*")):
-        yield sized(folder, "damaged")
-    for folder in sorted((store.root / ".going").glob("*")):
-        yield sized(folder, "half deleted")
-    for folder in sorted((store.root / ".building").glob("*")):
-        if not in_use(store, folder.name.split(".")[0]):
-            yield sized(folder, "left by a process that was killed")
-    for folder in sorted((store.root / ".scratch").glob("*")):
-        finished = any((store.root / kind.value / folder.name).exists() for kind in Kind)
-        if finished and not in_use(store, folder.name):
-            yield sized(folder, "scratch of a finished result")
-        elif time.time() - _touched(folder) > STALE:
-            yield sized(folder, "scratch nobody has gone on with for a week")
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of a folder and all that is in it and has not gone by now."""
+    for parent, _, names in os.walk(folder):
+        for name in (".", *names):
+            with suppress(FileNotFoundError):
+                yield (Path(parent) / name).lstat()
 
 
-def _alive(building: Path) -> bool:
-    """Whether the process whose number a folder's name ends in is there."""
-    number = building.name.rpartition(".")[2]
-    if building.parent.name != ".building" or not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _size(folders: Iterable[Path]) -> int:
+    return sum(one.st_size for folder in folders for one in _stats(folder) if not stat.S_ISDIR(one.st_mode))
 
 
 def _touched(folder: Path) -> float:
     """When anything in a folder was last written."""
-    return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    return max((one.st_mtime for one in _stats(folder)), default=0.0)

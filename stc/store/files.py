@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +20,50 @@ def disk_full(error: BaseException) -> bool:
 
 
 class Hashes:
-    """sha256 of files, read again only when size or time of change differ."""
+    """sha256 of files, read again only when size or time of change differ.
+
+    Processes that share the file add to it: what another has found out is looked up there before a file is read. Of
+    two that write at once one loses what it added, and somebody reads those files once more.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._changed = False
-        try:
-            self._known: dict[str, list[Any]] = json.loads(file.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            self._known = {}
+        self._added: dict[str, list[Any]] = {}
+        self._read: list[int] | None = None
+        self._known: dict[str, list[Any]] = {}
+        self._refresh()
 
     def sha256(self, path: Path) -> str:
-        known = self._known.get(str(path))
-        if known is None or known[:2] != _stamp(path):
-            self.remember(path, file_sha256(path))
+        stamp = _stamp(path)
+        if self._known.get(str(path), [])[:2] != stamp:
+            self._refresh()
+        if self._known.get(str(path), [])[:2] != stamp:
+            self._add(path, stamp, file_sha256(path))  # as it was before: one that changes meanwhile is read again
         digest: str = self._known[str(path)][2]
         return digest
 
     def remember(self, path: Path, digest: str) -> None:
-        self._known[str(path)] = [*_stamp(path), digest]
-        self._changed = True
+        self._add(path, _stamp(path), digest)
 
     def save(self) -> None:
-        if self._changed:
+        if self._added:
+            self._refresh()
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file, json.dumps(self._known))
-            self._changed = False
+            self._added = {}
+
+    def _add(self, path: Path, stamp: list[int], digest: str) -> None:
+        self._known[str(path)] = self._added[str(path)] = [*stamp, digest]
+
+    def _refresh(self) -> None:
+        """Read the file, if it has changed since it was read."""
+        try:
+            stamp = _stamp(self._file)
+            if stamp != self._read:
+                self._known = {**json.loads(self._file.read_text()), **self._added}
+                self._read = stamp
+        except (FileNotFoundError, ValueError):
+            return
 
 
 def _stamp(path: Path) -> list[int]:
@@ -58,7 +77,7 @@ def files_of(folder: Path) -> list[str]:
 
 
 def write_atomically(file: Path, text: str) -> None:
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")  # a process id is not one of a kind on two machines
     beside.write_text(text)
     beside.replace(file)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stc.report import size
-from stc.store.collect import Collection
+from stc.store.collect import Collected
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
 
 
@@ -90,15 +90,19 @@ def _tree(inventory: Inventory, entry: Entry, depth: int, seen: set[str]) -> Ite
             yield from _tree(inventory, found, depth + 1, seen)
 
 
-def going(collection: Collection) -> Iterator[str]:
-    """What goes, in its order."""
-    rows = [(one.what, one.path.name[:SHORT], "", size(one.bytes), "") for one in collection.leftovers]
+def going(collected: Collected) -> Iterator[str]:
+    """What goes, in its order, and the scratch that stays."""
+    rows = [(one.what, one.name[:SHORT], "", size(one.bytes), "") for one in collected.leftovers]
     rows += [
         (f"evict {one.entry.kind.value}", one.entry.identity[:SHORT], one.entry.name, size(one.bytes),
          f"made in {one.entry.seconds:.0f} s")
-        for one in collection.evictions
+        for one in collected.evictions
     ]  # fmt: skip
-    yield from _columns(rows) if rows else ["nothing to free"]
+    stays = [(f"stays: {one.what}", one.name[:SHORT], "", size(one.bytes), "") for one in collected.staying]
+    if not rows:
+        yield "nothing to free"
+    if rows or stays:
+        yield from _columns([*rows, *stays])
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

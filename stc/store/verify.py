@@ -9,21 +9,28 @@ from pathlib import Path
 from stc.console import progress
 from stc.data.manifest import file_sha256
 from stc.store.inventory import Entry, Inventory
+from stc.store.records import read_record
 
 
 def damaged(inventory: Inventory) -> Iterator[tuple[Entry, str]]:
     """The artifacts that are not what was written, each with what is wrong."""
     whole = [entry for entry in inventory.entries if not entry.evicted]
-    with ThreadPoolExecutor() as pool, progress("verifying", total=sum(one.bytes for one in whole), unit="B") as bar:
+    with progress("verifying", total=sum(one.bytes for one in whole), unit="B") as bar:
         for entry in whole:
-            if entry.record is None:
-                yield entry, entry.fault
-                continue
-            files = entry.record["files"]
-            faults = pool.map(_fault, (entry.folder / name for name in files), files.values())
-            if fault := next(filter(None, faults), ""):
-                yield entry, fault
+            if found := fault(entry.folder):
+                yield entry, found
             bar.update(entry.bytes)
+
+
+def fault(folder: Path) -> str:
+    """What is wrong with an artifact's files, each of which is read; empty where nothing is."""
+    record, why = read_record(folder)
+    if record is None:
+        return why
+    files = record["files"]
+    with ThreadPoolExecutor() as pool:
+        faults = pool.map(_fault, (folder / name for name in files), files.values())
+        return next(filter(None, faults), "")
 
 
 def _fault(file: Path, written: dict[str, object]) -> str:

@@ -23,6 +23,7 @@ from stc.training.augment import (
 )
 from stc.training.ctc import Characters
 from stc.training.logmel import LogMel
+from stc.training.state import State
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -114,6 +115,16 @@ class Corpus:
             [len(spelling) for spelling in spellings],
             torch.tensor([len(target) for target in targets], dtype=torch.float32, device=self._device),
         )
+
+    def state(self) -> State:
+        """Of what is drawn at random."""
+        return State({"rates": self._rates.bit_generator.state}, {"noise": self._noise.get_state()})
+
+    def load_state(self, state: State) -> None:
+        """On another kind of device, whose noise would be another anyway, the noise begins anew."""
+        self._rates.bit_generator.state = state.values["rates"]
+        if state.tensors["noise"].shape == self._noise.get_state().shape:
+            self._noise.set_state(state.tensors["noise"])
 
     @torch.no_grad()
     def _features(self, chosen: np.ndarray, rates: np.ndarray, samples: np.ndarray) -> dict[str, torch.Tensor]:

@@ -11,10 +11,11 @@ import torch
 
 from stc.data.audio import Recordings
 from stc.data.collate import Batch, Collator
-from stc.data.manifest import Manifest, Utterance
+from stc.data.manifest import Manifest
 from stc.models.architecture import Heard
 from stc.models.parts import part_parameters
 from stc.stage import Context
+from stc.training.state import State
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -40,12 +41,14 @@ class Examples:
         processor = translator.processor
         self._translator = translator
         self._device = ctx.device
+        self._ctx = ctx
         self._rows = manifest.rows
         self._collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
         self._collator.refuse_long(manifest)
         self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
         self._hear_once = hear_once and next(part_parameters(translator, ["encoder"]), None) is None
         self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
+        self._kept: list[list[int]] = []  # the utterances whose recordings these are, as they were heard together
         self._room = self.KEEP_BYTES
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -54,25 +57,43 @@ class Examples:
         if not self._hear_once:
             audio = self._recordings.read(rows)
             return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
-        known = self._hear(rows)
+        known = self._hear(indices)
         prompts, states = zip(*(known[row.sha256] for row in rows), strict=True)
         batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
         counts = torch.tensor([len(one) for one in states], device=self._device)
         return replace(batch, heard=Heard(torch.cat(states), counts))
 
+    def state(self) -> State:
+        return State({"kept": list(self._kept), "room": self._room})
+
+    def load_state(self, state: State) -> None:
+        """Hear again what was known, in the same company: in another one the last bits would be others.
+
+        That draws random numbers as the first time (transformers asks for some at every layer of an encoder in train
+        mode), so those have to be restored after it.
+        """
+        kept: list[list[int]] = state.values["kept"]
+        with self._ctx.progress("hearing again", total=sum(map(len, kept)), unit="utterance") as bar:
+            for indices in kept:
+                self._hear(indices)
+                bar.update(len(indices))
+        self._room = state.values["room"]
+
     @torch.no_grad()
-    def _hear(self, rows: Sequence[Utterance]) -> dict[str, tuple[np.ndarray, torch.Tensor]]:
-        missing = list({row.sha256: row for row in rows if row.sha256 not in self._known}.values())
-        if not missing:
+    def _hear(self, indices: Sequence[int]) -> dict[str, tuple[np.ndarray, torch.Tensor]]:
+        unknown = {self._rows[index].sha256: index for index in indices if self._rows[index].sha256 not in self._known}
+        if not unknown:
             return self._known
+        missing = [self._rows[index] for index in unknown.values()]
         audio = self._recordings.read(missing)
         prompts, features = self._collator.process([row.id for row in missing], audio)
         on_device = {name: tensor.to(self._device) for name, tensor in features.items()}
         heard = self._translator.architecture.hear(self._translator.model, on_device)
         states = heard.states.split(heard.counts.tolist())
-        fresh = {row.sha256: pair for row, pair in zip(missing, zip(prompts, states, strict=True), strict=True)}
+        fresh = dict(zip(unknown, zip(prompts, states, strict=True), strict=True))
         self._room -= heard.states.nbytes
         if self._room < 0:
             return {**self._known, **fresh}
         self._known |= fresh
+        self._kept.append(list(unknown.values()))
         return self._known

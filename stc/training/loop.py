@@ -3,15 +3,20 @@
 It knows nothing of speech: it is given global batches of example indices, a function that makes a micro-batch of
 some of them, and a function that gives a micro-batch's summed loss. What a stage wants beyond that (augmentation,
 a further loss term) it puts into those two functions.
+
+A training that was killed goes on from its last checkpoint (``checkpoints.py``) when it is started again, and in
+float32 on the CPU ends with the weights and curves of one that was not.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import torch
@@ -21,7 +26,9 @@ from transformers import get_scheduler
 from stc.errors import InputError, StcError
 from stc.memory import BatchSize
 from stc.stage import Context
+from stc.training.checkpoints import Checkpoints
 from stc.training.recipe import Optimisation
+from stc.training.state import Losses, Random, Stateful, Trained
 
 MICRO_BATCH = "resources.train_micro_batch"  # what the user sets
 REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
@@ -43,7 +50,6 @@ class Outcome:
 
     steps: int
     loss: float
-    seconds: float
 
 
 def train(
@@ -56,6 +62,7 @@ def train(
     ctx: Context,
     title: str,
     stop: Callable[[int], bool] = lambda steps: False,
+    stateful: Mapping[str, Stateful] = MappingProxyType({}),
 ) -> Outcome:
     """Minimise ``loss`` by AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
 
@@ -65,10 +72,12 @@ def train(
         collate: makes the micro-batch of some indices, on the device.
         loss: (micro-batch, step counted from 0) → loss summed over the micro-batch's tokens.
         stop: (steps done) → whether to end here; asked after every step.
+        stateful: what of ``collate``, ``loss`` and ``stop`` is another after a step than before, by name. PyTorch's
+            own random numbers need not be named, nor ``plan``, which has to be the same each time.
 
     Raises:
         InputError: the warm-up is not shorter than the training.
-        StcError: the loss is not finite, naming the step.
+        StcError: the loss is not finite, naming the step and the last checkpoint.
     """
     if settings.warmup_steps >= steps:
         raise InputError(
@@ -83,21 +92,32 @@ def train(
         num_warmup_steps=settings.warmup_steps,
         num_training_steps=steps,
     )
+    losses = Losses(ctx.device)
+    checkpoints = Checkpoints(
+        ctx.scratch / "checkpoints",
+        Trained(trained, optimizer, scheduler),
+        {**stateful, "losses": losses, "random": Random(ctx.device)},
+        steps,
+        settings.model_dump(mode="json"),
+    )
     micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
-    pending: list[torch.Tensor] = []
     mean = math.nan
-    started = reported = time.perf_counter()
-    with ctx.progress(title, total=steps, unit="step") as bar:
-        for step, indices in zip(range(steps), plan, strict=False):
+    done = begun = checkpoints.resume()
+    reported, since = time.perf_counter(), begun
+    with ctx.progress(title, total=steps, unit="step") as bar, checkpoints:
+        bar.update(begun)
+        for step, indices in zip(range(begun, steps), islice(plan, begun, None), strict=False):
+            checkpoints.between(step)
 
             def gradient(size: int, step: int = step, indices: Sequence[int] = indices) -> torch.Tensor:
                 optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
                 micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
                 return accumulate(micro, step, loss, settings, ctx.device)
 
-            pending.append(micro_batch.attempt(gradient))
+            losses.each.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
             rate = scheduler.get_last_lr()[0]
+            checkpoints.changing()
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad(set_to_none=True)
@@ -105,21 +125,21 @@ def train(
             done = step + 1
             stopped = stop(done)
             if done % REPORT_EVERY == 0 or done == steps or stopped:
-                mean = _mean(pending, first=done - len(pending))
+                mean = _mean(losses.each, done - len(losses.each), checkpoints)
                 now = time.perf_counter()
                 ctx.log(
                     {
                         "loss": mean,
                         "learning_rate": rate,
                         "gradient_norm": float(norm),
-                        "steps_per_second": len(pending) / (now - reported),
+                        "steps_per_second": (done - since) / (now - reported),
                     },
                     step=done,
                 )
-                pending, reported = [], now
+                losses.each, reported, since = [], now, done
             if stopped:
                 break
-    return Outcome(done, mean, time.perf_counter() - started)
+    return Outcome(done, mean)
 
 
 def accumulate(
@@ -161,10 +181,10 @@ def _optimizer(parameters: list[nn.Parameter], settings: Optimisation, device: s
     )
 
 
-def _mean(losses: list[torch.Tensor], first: int) -> float:
+def _mean(losses: list[torch.Tensor], first: int, checkpoints: Checkpoints) -> float:
     """The mean of the losses of the steps from ``first`` (counted from 0) on; stops at one that is not finite."""
     values: list[float] = torch.stack(losses).tolist()
     for step, value in enumerate(values, start=first + 1):
         if not math.isfinite(value):
-            raise StcError(f"training stopped: the loss of step {step} is {value}; a lower learning_rate may help")
+            raise StcError(f"training stopped: the loss of step {step} is {value}; {checkpoints.advice()}")
     return sum(values) / len(values)

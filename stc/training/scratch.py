@@ -58,6 +58,7 @@ def train_from_scratch(
         settings,
         ctx,
         title="training from scratch",
+        stateful={"corpus": corpus},
     )
     speller.detach()
     model.eval()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from stc.stage import Context
+from stc.training.state import State
 
 
 class EarlyStopping:
@@ -53,6 +54,13 @@ class EarlyStopping:
     def best_epoch(self) -> int:
         """Counted from 1; the first of those with the lowest loss."""
         return min(range(len(self.losses)), key=self.losses.__getitem__) + 1
+
+    def state(self) -> State:
+        return State({"losses": list(self.losses)}, {str(number): best for number, best in enumerate(self._best)})
+
+    def load_state(self, state: State) -> None:
+        self.losses = list(state.values["losses"])
+        self._best = [state.tensors[str(number)].clone() for number in range(len(state.tensors))]
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -11,18 +11,19 @@ from torch import nn
 
 from stc.data.collate import Batch
 from stc.data.manifest import Manifest
+from stc.decoding.forced import Forced
 from stc.errors import InputError
-from stc.memory import BatchSize
 from stc.models.architecture import Part
 from stc.models.parts import part_parameters
 from stc.stage import Context
 from stc.training.corpus import Corpus
 from stc.training.distillation import Teacher
 from stc.training.examples import Examples
-from stc.training.loop import MICRO_BATCH, Outcome, train
+from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
+from stc.training.state import Stateful
 from stc.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def fit(
         dev: decides when to stop; needed if the recipe has patience.
         teacher: to be learnt from at every token, beside the manifest's targets.
     """
-    examples = _examples(translator, manifest, recipe, ctx, hear_once=teacher is None or teacher.hears_alike)
+    hear_once = teacher is None or teacher.hears_alike
+    examples, source = _examples(translator, manifest, recipe, ctx, hear_once=hear_once)
     epoch = batches_per_epoch(len(manifest), recipe.batch_size)
     stopping = None
     if recipe.patience is not None and dev is not None:
@@ -91,6 +93,7 @@ def fit(
         ctx,
         title="training",
         stop=stopping or (lambda steps: False),
+        stateful={"examples": source, **({"stopping": stopping} if stopping else {})},
     )
     translator.model.eval()
     if stopping is None:
@@ -101,41 +104,32 @@ def fit(
 
 def _examples(
     translator: Translator, manifest: Manifest, recipe: Recipe, ctx: Context, *, hear_once: bool
-) -> Callable[[Sequence[int]], Batch]:
+) -> tuple[Callable[[Sequence[int]], Batch], Stateful]:
+    """What makes a micro-batch of some utterances, and what remembers between batches."""
     if not recipe.augment:
-        return Examples(translator, manifest, ctx, hear_once=hear_once).batch
+        examples = Examples(translator, manifest, ctx, hear_once=hear_once)
+        return examples.batch, examples
     corpus = Corpus(translator, [manifest], recipe.seed, ctx)
-    return lambda indices: corpus.batch(indices).translation
+    return lambda indices: corpus.batch(indices).translation, corpus
 
 
 class HeldOut:
     """Data that is not trained on. Where the encoder is not trained either, its audio is heard once."""
 
     def __init__(self, translator: Translator, manifest: Manifest, ctx: Context) -> None:
-        self._translator = translator
-        self._examples = Examples(translator, manifest, ctx)
+        self._model = translator.model
+        self._forced = Forced(translator, manifest, ctx)
         self._utterances = len(manifest)
         self._ctx = ctx
 
-    @torch.no_grad()
     def loss(self) -> float:
         """Teacher-forced cross-entropy in nats per target token, without label smoothing or dropout."""
-        model = self._translator.model
-        training = model.training
-        model.eval()
-        losses, tokens = [], 0
+        training = self._model.training
+        self._model.eval()
         with self._ctx.progress("held-out loss", total=self._utterances, unit="utterance") as bar:
-
-            def add(indices: Sequence[int]) -> None:
-                nonlocal tokens
-                batch = self._examples.batch(indices)
-                losses.append(float(translation_loss(self._translator, batch)))
-                tokens += batch.tokens
-                bar.update(len(indices))
-
-            BatchSize(self._ctx.train_micro_batch, MICRO_BATCH).over(range(self._utterances), add)
-        model.train(training)
-        return sum(losses) / tokens
+            loss = self._forced.loss(bar)
+        self._model.train(training)
+        return loss
 
 
 def select(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:

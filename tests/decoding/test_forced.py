@@ -8,10 +8,10 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from stc.data.manifest import Manifest
-from stc.decoding.forced import batches, heard, loss, similarities
+from stc.decoding.forced import Forced, similarities
 from stc.models.checkpoint import Translator, load
 from stc.stage import Context
-from stc.training.translation import HeldOut
+from stc.training.examples import Examples
 
 
 @pytest.fixture(scope="module")
@@ -24,22 +24,20 @@ def manifest(tiny_manifest: Path) -> Manifest:
     return Manifest.load(tiny_manifest)
 
 
-def test_loss_is_the_held_out_loss_heard_beforehand_or_not(
-    translator: Translator, manifest: Manifest, ctx: Context
-) -> None:
-    forced = list(batches(translator, manifest, ctx))
-    expected = pytest.approx(HeldOut(translator, manifest, ctx).loss(), rel=1e-5)
-    assert loss(translator, forced) == expected
-    assert loss(translator, [heard(translator, batch) for batch in forced]) == expected
+def test_loss_is_the_same_heard_once_or_each_time(translator: Translator, manifest: Manifest, ctx: Context) -> None:
+    heard_each_time = Forced(translator, manifest, ctx, hear_once=False).loss()
+    translator.model.requires_grad_(False)
+    assert Forced(translator, manifest, ctx).loss() == pytest.approx(heard_each_time, rel=1e-5)
 
 
 def test_similarity_is_that_of_the_model_s_own_hidden_states(
     translator: Translator, manifest: Manifest, ctx: Context
 ) -> None:
     """Of the decoder, against transformers' forward pass over each utterance alone, where nothing is padded."""
-    *_, found = similarities(translator, batches(translator, manifest, ctx))
+    found = similarities(translator, manifest, ctx)
     influence, angles = [], []
-    for batch in batches(translator, manifest, replace(ctx, train_micro_batch=1)):
+    examples = Examples(translator, manifest, ctx, hear_once=False)
+    for batch in (examples.batch([index]) for index in range(len(manifest))):
         with torch.no_grad():
             embeds = translator.architecture.embed(
                 translator.model,
@@ -61,7 +59,7 @@ def test_similarity_does_not_depend_on_how_utterances_are_batched(
 ) -> None:
     means = []
     for size in (1, 8):
-        *_, found = similarities(translator, batches(translator, manifest, replace(ctx, train_micro_batch=size)))
+        found = similarities(translator, manifest, replace(ctx, train_micro_batch=size))
         means.append({stack: one.means() for stack, one in found.items()})
     for stack in ("decoder", "encoder"):
         assert means[0][stack]["influence"] == pytest.approx(means[1][stack]["influence"], rel=1e-4, abs=1e-7)
@@ -72,7 +70,7 @@ def test_similarity_does_not_depend_on_how_utterances_are_batched(
 def test_a_layer_that_passes_on_what_it_is_given_has_no_influence_at_all(
     translator: Translator, manifest: Manifest, ctx: Context
 ) -> None:
-    *_, found = similarities(translator, batches(translator, manifest, ctx))
+    found = similarities(translator, manifest, ctx)
     for stack, layer in (("decoder", 3), ("encoder", 2)):
         means = found[stack].means()
         assert means["influence"][layer] == means["angular"][layer][0] == 0

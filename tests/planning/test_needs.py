@@ -10,10 +10,11 @@ import pytest
 
 from stc.data.manifest import Speech
 from stc.errors import StcError
+from stc.evaluation import Evaluation
 from stc.models import architecture
 from stc.models.layout import Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED
-from stc.pipeline import Evaluation, Node, Pipeline
+from stc.pipeline import Node, Pipeline
 from stc.planning import room
 from stc.planning.needs import memory
 from stc.planning.room import refuse_full

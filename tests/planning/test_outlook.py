@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stc.pipeline import Evaluation, Hub, Node, Pipeline
+from stc.evaluation import Evaluation
+from stc.pipeline import Hub, Node, Pipeline
 from stc.planning.outlook import Outlook, State, Step
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store

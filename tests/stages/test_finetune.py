@@ -48,8 +48,11 @@ def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
 
 
 def run(settings: dict[str, Any], inputs: dict[str, Artifact], out: Path, ctx: Context) -> Mapping[str, Any]:
+    """Each with a scratch folder of its own, as the store gives it."""
     out.mkdir()
-    return Finetune(**settings).run(inputs, out, ctx)
+    scratch = ctx.scratch / out.name
+    scratch.mkdir()
+    return Finetune(**settings).run(inputs, out, replace(ctx, scratch=scratch))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

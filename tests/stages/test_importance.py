@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stc.data.manifest import Manifest
-from stc.decoding.forced import batches, loss
+from stc.decoding.forced import Forced
 from stc.decoding.greedy import translate
 from stc.errors import InputError
 from stc.metrics.text import score
@@ -100,7 +100,7 @@ def test_of_losses_the_lowest_is_best_and_each_that_of_the_pruned_model(
     for stack, drop in (("decoder", drop_decoder_layers), ("encoder", drop_encoder_layers)):
         pruned = load(planted["model"].path, device="cpu", dtype="float32")
         drop(pruned, [1])
-        expected = loss(pruned, batches(pruned, Manifest.load(planted["data"].path), ctx))
+        expected = Forced(pruned, Manifest.load(planted["data"].path), ctx).loss()
         assert scored(ranking)[stack, 1] == pytest.approx(expected, rel=1e-5)
 
 

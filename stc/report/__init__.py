@@ -1,6 +1,7 @@
 """The table of a run, for a terminal and in Markdown, from what `compare` has written.
 
-Imports nothing heavy: a run in which everything was cached prints its table at once.
+Imports nothing heavy: a run in which everything was cached prints its table at once. What reports on a whole sweep is
+in the modules beside this one, and ``python -m stc.report`` is its command.
 """
 
 from __future__ import annotations
@@ -60,12 +61,18 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title in two lines, and what of a row it shows; left out where no row has the key it ``needs``."""
+    """A column: its title in two lines, and what of a row it shows; left out where no row has the key it ``needs``.
+    Where it is ``strong`` it is bold, in forms that have bold type."""
 
     title: tuple[str, str]
     show: Callable[[Row], str]
     left: bool = False  # aligned
     needs: str = "name"
+    strong: Callable[[Row], bool] = lambda row: False
+
+
+Form = Callable[[Sequence[Column], Sequence[Row]], list[str]]
+"""How a table is written: its columns and rows → its lines, titles included."""
 
 
 def text(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
@@ -82,8 +89,13 @@ def marked(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """The same table in Markdown, by line."""
     titles = [" ".join(filter(None, column.title)) for column in columns]
     rules = ["---" if column.left else "---:" for column in columns]
-    cells = [[column.show(row).replace("|", "\\|") for column in columns] for row in rows]
+    cells = [[_marked_cell(column, row) for column in columns] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
+
+
+def _marked_cell(column: Column, row: Row) -> str:
+    shown = column.show(row).replace("|", "\\|")
+    return f"**{shown}**" if column.strong(row) else shown
 
 
 def _metric(name: str) -> Column:
@@ -100,14 +112,19 @@ SIZES = (
     Column(("packed", "elements"), lambda row: quantity(row["packed_elements"])),
     Column(("bytes", "on disk"), lambda row: size(row["bytes_on_disk"])),
 )
+SCORES = tuple(map(_metric, METRICS))
+RETENTION = Column(("", "retention"), lambda row: percent(row["retention"], " %"))
+SPEED = (
+    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", needs="rtf"),
+    Column(("peak", "memory"), lambda row: size(row["peak_memory_bytes"]), needs="peak_memory_bytes"),
+)
 _COLUMNS = (
     SYSTEM,
     *SIZES,
-    *map(_metric, METRICS),
-    Column(("", "retention"), lambda row: _percent(row["retention"], " %")),
+    *SCORES,
+    RETENTION,
     Column(("", "interval"), lambda row: _retention_interval(row)),
-    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", needs="rtf"),
-    Column(("peak", "memory"), lambda row: size(row["peak_memory_bytes"]), needs="peak_memory_bytes"),
+    *SPEED,
 )
 _TESTS = (
     SYSTEM,
@@ -129,9 +146,13 @@ def markdown(systems: Sequence[Row]) -> str:
     return _laid_out(systems, marked)
 
 
-def _laid_out(systems: Sequence[Row], form: Callable[[Sequence[Column], Sequence[Row]], list[str]]) -> str:
-    columns = [column for column in _COLUMNS if any(column.needs in system for system in systems)]
-    lines = [*form(columns, systems), "", *_notes(systems)]
+def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """The columns for which some row has something."""
+    return [column for column in columns if any(column.needs in row for row in rows)]
+
+
+def _laid_out(systems: Sequence[Row], form: Form) -> str:
+    lines = [*form(filled(_COLUMNS, systems), systems), "", *_notes(systems)]
     tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
     if tests:
         lines += ["", *form(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
@@ -157,16 +178,20 @@ def _scaled(number: float, units: Sequence[str]) -> str:
     return f"{number:.{decimals}f} {units[power]}".rstrip()
 
 
-def _percent(ratio: float | None, unit: str = "") -> str:
+def percent(ratio: float | None, unit: str = "") -> str:
+    """A ratio in percent: ``98.7``, and a dash for none."""
     return NONE if ratio is None else f"{100 * ratio:.1f}{unit}"
 
 
 def _retention_interval(system: Row) -> str:
     if system["name"] == system["compared"]["reference"]:
         return "reference"
-    if system["retention_ci"] is None:
-        return NONE
-    return "–".join(map(_percent, system["retention_ci"]))
+    return interval(system["retention_ci"])
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """The ends of an interval of ratios, in percent: ``96.7–100.4``, and a dash for none."""
+    return NONE if ends is None else "–".join(map(percent, ends))
 
 
 def signed(points: float) -> str:

@@ -1,0 +1,75 @@
+"""``python -m stc.report [FOLDER…]``: what a sweep has found, as tables and plots."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stc.console import command
+
+_DESCRIPTION = """\
+What a sweep has found: a table a language, in which every job's compressed model stands beside the controls, all with
+one reference. Everything is read from the store; a job without a result is listed as such."""
+
+_FORMS = ("terminal", "markdown", "csv", "latex")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Report on what the command line asks for; 0, 1 (a folder or the store is at fault) or 2 (the arguments)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.pivot and len(options.pivot) not in (2, 3):
+        parser.error(f"--pivot takes ROWS COLUMNS [VALUE], not {' '.join(options.pivot)}")
+    return command(lambda: _report(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stc.report", description=_DESCRIPTION)
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="of a sweep or a run, or several (default: the latest in multirun/)",
+    )
+    parser.add_argument(
+        "--systems",
+        metavar="WHICH",
+        help="all, controls, or names with commas between (default: the controls and the last system of each job)",
+    )
+    parser.add_argument(
+        "--pivot",
+        nargs="+",
+        metavar="KEY",
+        help="ROWS COLUMNS [VALUE]: one figure by two settings, each a key or several with + between, as in "
+        "prune finetune+distill retention; the other settings that differ have a table each",
+    )
+    parser.add_argument("--format", choices=_FORMS, default="terminal", help="of what is printed (default: terminal)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write report.md, report.csv, report.tex and the plots there, too"
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="where the results are (default: where each job left them)"
+    )
+    return parser
+
+
+def _report(options: argparse.Namespace) -> int:
+    from stc.report.raw import cells_csv
+    from stc.report.render import render
+
+    report = render(options.folders, options.store, systems=options.systems, pivot=options.pivot)
+    if options.format == "csv" and report.pivots:
+        print(cells_csv(report.pivots), end="")
+    else:
+        print(getattr(report, options.format), end="")
+    if options.out:
+        files = report.save(options.out)
+        print(f"\nwritten to {options.out}: {', '.join(file.name for file in files)}", file=sys.stderr)
+    return 0 if report.groups else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

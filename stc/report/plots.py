@@ -1,0 +1,75 @@
+"""The plots of a sweep, each as PNG and as SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stc.plots import plot_importance
+from stc.report.dots import plot_pivot, plot_ratio
+from stc.report.front import plot_front
+from stc.report.jobs import Job
+from stc.report.look import RATIO
+from stc.report.pivot import Pivot, title_of
+from stc.report.sweep import Group, short_names, shown
+
+Rankings = Sequence[Mapping[str, Any]]
+
+
+def plot_sweep(folder: Path, name: str, groups: Sequence[Group], pivots: Sequence[Pivot]) -> list[Path]:
+    """Draw what the groups have: quality against size, retention against ratio, searches; and each pivot.
+
+    Args:
+        folder: made if it is not there.
+        name: of the sweep, said in every plot.
+
+    Returns:
+        the files, PNG and SVG.
+    """
+    drawn: list[Path] = []
+    for group, stem in zip(groups, _stems([title_of(group) for group in groups]), strict=True):
+        title = f"{title_of(group)} ({name})"
+        drawn.append(plot_front(folder / f"pareto-{stem}.png", title, group))
+        if RATIO in group.keys:
+            drawn.append(plot_ratio(folder / f"ratio-{stem}.png", title, group))
+        for number, (told, rankings) in enumerate(searches(group), 1):
+            file = folder / f"importance-{stem}-{number}.png"
+            drawn.append(plot_importance(file, ", ".join(filter(None, [title_of(group), told])), rankings, vector=True))
+    for pivot, stem in zip(pivots, _stems([pivot.title for pivot in pivots]), strict=True):
+        drawn.append(plot_pivot(folder / f"pivot-{stem}.png", f"{pivot.title} ({name})", pivot))
+    return [file for one in drawn for file in (one, one.with_suffix(".svg"))]
+
+
+def searches(group: Group) -> list[tuple[str, Rankings]]:
+    """The searches of a group's jobs, each once, with the settings that decide it in words. One that goes on from
+    another stands for both."""
+    found = [
+        (rankings, job) for job in group.jobs for run in job.runs for rankings in run.searches.values() if rankings
+    ]
+    kept: list[tuple[Rankings, list[Job]]] = []
+    for rankings, job in sorted(found, key=lambda one: -len(one[0])):
+        same = next((jobs for longer, jobs in kept if list(longer[: len(rankings)]) == list(rankings)), None)
+        if same is None:
+            kept.append((rankings, [job]))
+        else:
+            same.append(job)
+    names = short_names(group.keys)
+    return [
+        (
+            ", ".join(
+                f"{names[key]}={shown(jobs[0].settings[key])}"
+                for key in group.keys
+                if len({shown(job.settings[key]) for job in jobs}) == 1
+            ),
+            rankings,
+        )
+        for rankings, jobs in kept
+    ]
+
+
+def _stems(titles: Sequence[str]) -> list[str]:
+    """Titles as parts of file names, each its own."""
+    stems = [re.sub(r"[^\w.=]+", "-", title).strip("-").lower() for title in titles]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{stems[:at].count(stem) + 1}" for at, stem in enumerate(stems)]

@@ -1,0 +1,168 @@
+"""The report of a sweep: its tables in four forms, and its plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stc.errors import InputError
+from stc.report import NONE, RETENTION, SCORES, SIZES, SPEED, SYSTEM, Column, filled, forms, interval
+from stc.report.forms import Block
+from stc.report.jobs import Job, latest, read
+from stc.report.pivot import Pivot, pivots, retention_notes, title_of
+from stc.report.raw import cells_csv, lines_csv
+from stc.report.sweep import Group, groups, short_names, shown
+from stc.seeds import VARYING_COLUMNS
+
+_INTERVAL = Column(("", "interval"), lambda row: "reference" if row["is_reference"] else interval(row["retention_ci"]))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to say of a sweep.
+
+    Attributes:
+        name: of the sweep, in a heading.
+        jobs: all of them, also those without a result.
+        groups: what could be compared, a table each.
+        pivots: those asked for.
+    """
+
+    name: str
+    jobs: Sequence[Job]
+    groups: Sequence[Group]
+    pivots: Sequence[Pivot] = ()
+
+    @property
+    def terminal(self) -> str:
+        """The pivots if any were asked for, else the tables; and the jobs without a result."""
+        return forms.terminal([*(self._pivots() or self._tables()), *self._missing()])
+
+    @property
+    def markdown(self) -> str:
+        """Tables, pivots, and the jobs without a result."""
+        return forms.markdown(self.name, [*self._tables(), *self._pivots(), *self._missing()])
+
+    @property
+    def latex(self) -> str:
+        """The same as a document of its own."""
+        return forms.latex([*self._tables(), *self._pivots(), *self._missing()])
+
+    @property
+    def csv(self) -> str:
+        """Every line of every table with all its digits, and the jobs without a result."""
+        return lines_csv(self.jobs, self.groups)
+
+    def plots(self, folder: Path) -> list[Path]:
+        """Draw what the sweep has into ``folder``, each plot as PNG and as SVG; returns the files."""
+        from stc.report.plots import plot_sweep
+
+        return plot_sweep(folder, self.name, self.groups, self.pivots)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Everything into ``folder``: report.md, report.csv, report.tex, pivot.csv if there are pivots, and the plots.
+
+        Raises:
+            InputError: it cannot be written to.
+        """
+        texts = {"report.md": self.markdown, "report.csv": self.csv, "report.tex": self.latex}
+        if self.pivots:
+            texts["pivot.csv"] = cells_csv(self.pivots)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in texts.items():
+                (folder / name).write_text(content, encoding="utf-8")
+            return [*(folder / name for name in texts), *self.plots(folder)]
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written to: {error.strerror}") from None
+
+    def _tables(self) -> list[Block]:
+        titles = [title_of(group) for group in self.groups]
+        return [
+            _table(group, title if titles.count(title) == 1 else f"{title}, test set {group.test[:8]}")
+            for group, title in zip(self.groups, titles, strict=True)
+        ]
+
+    def _pivots(self) -> list[Block]:
+        return [block for pivot in self.pivots for block in pivot.blocks()]
+
+    def _missing(self) -> list[Block]:
+        faulty = [job for job in self.jobs if job.fault]
+        if not faulty:
+            return []
+        keys = [key for key in self.jobs[0].settings if len({shown(job.settings[key]) for job in self.jobs}) > 1]
+        columns = [
+            Column(("", "job"), lambda row: row["folder"], left=True),
+            *_settings(keys),
+            Column(("", "why it has none"), lambda row: row["fault"], left=True),
+        ]
+        rows = [{"name": "", "folder": str(job.folder), "settings": job.settings, "fault": job.fault} for job in faulty]
+        return [Block(f"{len(faulty)} of {len(self.jobs)} jobs without a result", columns, rows)]
+
+
+def render(
+    sweep: Path | Sequence[Path] = (),
+    store: Path | None = None,
+    *,
+    systems: str | None = None,
+    pivot: Sequence[str] | None = None,
+) -> Report:
+    """The report of a sweep, from what its jobs have left in the store.
+
+    Args:
+        sweep: the folder of a sweep or of a run, or several; none for the latest sweep.
+        store: where the results are; None for the store that each job was run with.
+        systems: which systems of each job have a line: the controls and its last one (None), ``all``, ``controls``, or
+            names with commas between.
+        pivot: rows, columns and perhaps a value, as :func:`stc.report.pivot.pivots` takes them.
+
+    Raises:
+        InputError: a folder, the store or a name is not there, or the pivot cannot be made.
+    """
+    folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest()]
+    jobs = read(folders, store)
+    found = groups(jobs, systems)
+    return Report(
+        name=" and ".join(str(folder) for folder in folders),
+        jobs=jobs,
+        groups=found,
+        pivots=pivots(found, *pivot) if pivot else (),
+    )
+
+
+def _table(group: Group, title: str) -> Block:
+    rows = [line.row for line in group.lines]
+    if len(group.seeds) > 1:
+        figures: Sequence[Column] = (*SIZES, *VARYING_COLUMNS)
+    else:
+        figures = (*SIZES, *SCORES, RETENTION, _INTERVAL, *SPEED)
+    columns = filled([SYSTEM, *_settings(group.keys), *figures], rows)
+    return Block(f"{title}, {group.sentences:,} test sentences", columns, rows, _notes(group))
+
+
+def _settings(keys: Sequence[str]) -> list[Column]:
+    names = short_names(keys)
+    return [_setting(key, names[key]) for key in keys]
+
+
+def _setting(key: str, name: str) -> Column:
+    return Column(("", name), lambda row: shown(row["settings"][key]) if key in row["settings"] else NONE, left=True)
+
+
+def _notes(group: Group) -> list[str]:
+    notes = retention_notes(group)
+    devices = dict.fromkeys(str(system.row["device"]) for line in group.lines for system in line.systems)
+    notes.append(
+        f"Real-time factor: seconds of computing per second of audio. It and peak memory: on {' and '.join(devices)}, "
+        "one utterance at a time."
+    )
+    if any(line.row["is_reference"] and line.row["retention"] is None for line in group.lines):
+        notes.append(f"There is no retention here: {group.reference_name} scores 0.")
+    gone = [line for line in group.lines if any(system.quality is None for system in line.systems)]
+    if gone:
+        notes.append(
+            f"No interval for {', '.join(dict.fromkeys(line.name for line in gone))}: the sentence-level scores are no "
+            "longer in the store."
+        )
+    return notes

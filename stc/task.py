@@ -1,0 +1,101 @@
+"""What Hydra calls for every job, in whichever process: run it, and write down how that ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stc.errors import ConfigError, StcError
+from stc.outcome import Outcome, outcomes
+from stc.process import Process
+from stc.signals import Killed, killable
+
+log = logging.getLogger(__name__)
+
+
+def execute(composed: Any) -> int:
+    """Run a composed config. In a sweep no failure is raised, so that the other jobs are run.
+
+    Returns:
+        the exit code: 0, 1 (failed, or not begun), 2 (the config is at fault), 128 + signal.
+
+    Raises:
+        SystemExit: with that code where it is not 0, if the job is no part of a sweep.
+        Killed: when SIGTERM or SIGINT arrives at the process that runs the whole.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from stc.job import run
+    from stc.sweep import STOP_FILE, Record
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    overrides = tuple(hydra.overrides.task)
+    if hydra.mode is RunMode.RUN:
+        code = _recorded(lambda: run(composed, folder), folder, overrides)
+        if code:
+            sys.exit(code)
+        return 0
+    sweep = Path(hydra.sweep.dir)
+    failed = any(one.code for one in outcomes(sweep).values())
+    if (sweep / STOP_FILE).exists() or (failed and composed.fail_fast):
+        return 1
+    try:
+        return _recorded(lambda: run(composed, folder), folder, overrides)
+    except Killed as killed:
+        if Record.read(sweep).process == Process.this():
+            raise
+        return 128 + killed.signum  # a launcher would raise it where it waits, as if the sweep were to stop
+
+
+def _recorded(work: Callable[[], object], folder: Path, overrides: tuple[str, ...]) -> int:
+    """Do the work while status.json says that it is being done, and then how it ended."""
+    begun = time.monotonic()
+    outcome = Outcome(state="running", overrides=overrides, process=Process.this())
+    outcome.write(folder)
+    end: dict[str, Any] = {"state": "failed", "code": 1}
+    try:
+        with killable():
+            work()
+        end = {"state": "finished"}
+    except KeyboardInterrupt as interrupt:
+        code = 128 + interrupt.signum if isinstance(interrupt, Killed) else 130
+        end = {"state": "killed", "error": str(interrupt).removeprefix("killed by ") or "interrupted", "code": code}
+        log.info("%s", end["error"])
+        raise
+    except Exception as error:
+        end |= {"error": _told(error), "code": 2 if isinstance(error, ConfigError) else 1}
+    finally:
+        seconds = time.monotonic() - begun
+        outcome.model_copy(update={**end, "seconds": seconds}).write(folder)
+    return int(end.get("code", 0))
+
+
+def _told(error: Exception) -> str:
+    """Say what stopped a job, with the traceback in its log, and on the console for a fault of stc; in one line."""
+    from stc.store.files import disk_full
+
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, ConfigError):
+        print(faulty(error), file=sys.stderr)
+    elif isinstance(error, StcError):
+        print(f"stc: {error}", file=sys.stderr)
+    elif disk_full(error):
+        print(f"stc: {error}: what was finished is kept in the store", file=sys.stderr)
+    else:
+        first = f"{type(error).__name__}: {first}"
+        log.error("%s", first, exc_info=error)
+        return first
+    log.info("%s", error, exc_info=error)
+    return first
+
+
+def faulty(error: ConfigError) -> str:
+    """The faults of a config, a line each."""
+    lines = "\n".join(f"  {fault}" for fault in error.faults)
+    return f"stc: {len(error.faults)} fault{'s' * (len(error.faults) > 1)} in the config\n{lines}"

@@ -1,0 +1,103 @@
+"""What of a training has to be kept for it to go on exactly: values and tensors, taken out of a thing and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class State:
+    """What JSON can hold, and tensors by name: perhaps the living ones, which a later step changes."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Stateful(Protocol):
+    """Something that is another after a step than before."""
+
+    def state(self) -> State:
+        """As it is now."""
+
+    def load_state(self, state: State) -> None:
+        """Become as it was. The tensors are on the CPU, and belong to a file: what is kept of them is copied."""
+
+
+class Trained:
+    """Weights, with their optimizer and its schedule: what a step changes at its end and nothing else does."""
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
+        self._parameters = parameters
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+
+    def state(self) -> State:
+        tensors = {f"weights.{number}": one.detach() for number, one in enumerate(self._parameters)}
+        for number, entries in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{key}": value for key, value in entries.items()}
+        return State({"schedule": self._scheduler.state_dict()}, tensors)
+
+    @torch.no_grad()
+    def load_state(self, state: State) -> None:
+        grouped = [one for group in self._optimizer.param_groups for one in group["params"]]  # as the optimizer numbers
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in state.tensors.items():
+            kind, number, *key = name.split(".")
+            if kind == "weights":
+                self._parameters[int(number)].copy_(tensor)
+            else:
+                moments.setdefault(int(number), {})[key[0]] = tensor.to(grouped[int(number)].device, copy=True)
+        # Its groups say how to compute on this device, and stay; only their learning rates come from the schedule.
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        self._scheduler.load_state_dict(dict(state.values["schedule"]))
+        for group, rate in zip(self._optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+
+    def shapes(self) -> list[str]:
+        """Type and shape of each weight."""
+        return [f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in self._parameters]
+
+
+class Random:
+    """PyTorch's own random numbers (dropout draws them), of the CPU and of the device that is trained on.
+
+    What another kind of device had drawn says nothing about this one, whose numbers then stay as they are.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+
+    def state(self) -> State:
+        tensors = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            tensors["cuda"] = torch.cuda.get_rng_state(self._device)
+        return State(tensors=tensors)
+
+    def load_state(self, state: State) -> None:
+        torch.set_rng_state(state.tensors["cpu"])
+        if self._device.type in state.tensors and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state.tensors["cuda"], self._device)
+
+
+class Losses:
+    """Those of the steps since the last report, where they were computed."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self.each: list[Tensor] = []
+
+    def state(self) -> State:
+        return State(tensors={str(number): loss for number, loss in enumerate(self.each)})
+
+    def load_state(self, state: State) -> None:
+        self.each = [state.tensors[str(number)].to(self._device, copy=True) for number in range(len(state.tensors))]

@@ -1,0 +1,172 @@
+"""Sweeps as jobs leave them: folders of Hydra's, and a real store with scores, measurements and comparisons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from stc.metrics.records import Measurement, Scores
+from stc.stage import Artifact, Context, Kind
+from stc.stages.compare import Compare
+from stc.store import Store, identity_of
+
+SENTENCES = 24
+REFERENCES = {
+    "de": [f"Das Haus Nummer {number} steht am Fluss, und der Hund läuft." for number in range(SENTENCES)],
+    "zh": [f"第{number}号房子在河边，狗在跑。" for number in range(SENTENCES)],
+}
+METRIC = {"de": "chrf_pp", "zh": "chrf"}
+LAYERS = 16
+DEFAULTS = {"prune": "greedy", "finetune": "full", "distill": "sequence", "lang": "de", "prune.ratio": 0.5}
+
+
+def translations(lang: str, wrong: int, salt: str = "") -> list[str]:
+    """Translations of which the first ``wrong`` have a fault, each system its own."""
+    return [f"{line[:-6]}{salt} x" if at < wrong else line for at, line in enumerate(REFERENCES[lang])]
+
+
+@dataclass
+class Sweep:
+    """A sweep in the making.
+
+    Attributes:
+        folder: of the sweep; what it was run from is two folders up, with the store in it.
+    """
+
+    folder: Path
+    ctx: Context
+    jobs: int = 0
+    store: Store = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.folder.parent / "store")
+        self.folder.mkdir(parents=True)
+
+    def ask(self, settings: Mapping[str, Any]) -> Path:
+        """A job that has begun, and no more: the folder as Hydra makes it."""
+        job = self.folder / str(self.jobs)
+        self.jobs += 1
+        hydra = job / ".hydra"
+        hydra.mkdir(parents=True)
+        every = {**DEFAULTS, **settings}
+        groups = {key: value for key, value in every.items() if key in ("prune", "finetune", "distill", "lang")}
+        plain = {key: value for key, value in every.items() if key not in groups}
+        config = OmegaConf.create({"store": {"dir": "store"}})
+        for key, value in plain.items():
+            OmegaConf.update(config, key, value, force_add=True)
+        overrides = [f"{'' if key in groups else '++'}{key}={value}" for key, value in settings.items()]
+        OmegaConf.save(config, hydra / "config.yaml")
+        OmegaConf.save(
+            {
+                "hydra": {
+                    "overrides": {"task": overrides},
+                    "runtime": {"cwd": str(self.folder.parent), "choices": groups},
+                }
+            },
+            hydra / "hydra.yaml",
+        )
+        OmegaConf.save(OmegaConf.create(overrides), hydra / "overrides.yaml")
+        return job
+
+    def add(self, wrong: Mapping[str, int], seeds: Sequence[int] = (), test: str = "test", **settings: Any) -> Path:
+        """A job that has ended.
+
+        Args:
+            wrong: system → how many of its translations have a fault; the last system is the pruned one.
+            seeds: each makes one more fault than the one before.
+            settings: what the job was asked for, dots of a key as two underscores.
+        """
+        asked = {key.replace("__", "."): value for key, value in settings.items()}
+        job = self.ask(asked)
+        every = {**DEFAULTS, **asked}
+        if not seeds:
+            self._result(job, every, wrong, test)
+            return job
+        for seed in seeds:
+            (job / f"seed{seed}").mkdir()
+            more = {name: count + seed for name, count in wrong.items()}
+            self._result(job / f"seed{seed}", every, more, test)
+        runs = [{"seed": seed, "result": f"seed{seed}/result.json"} for seed in seeds]
+        (job / "result.json").write_text(json.dumps({"seeds": list(seeds), "runs": runs, "systems": []}))
+        return job
+
+    def _result(self, job: Path, settings: Mapping[str, Any], wrong: Mapping[str, int], test: str) -> None:
+        lang = settings["lang"]
+        inputs: dict[str, dict[str, Artifact]] = {"scores": {}, "measurements": {}, "models": {}}
+        for position, (name, faults) in enumerate(wrong.items()):
+            pruned = position == len(wrong) - 1
+            layers = round(LAYERS * (1 - settings["prune.ratio"])) if pruned else LAYERS
+            decided_by = [settings["prune"]] * pruned
+            if "healed" in name:
+                decided_by += [settings["finetune"], settings["distill"]]
+            hypotheses = translations(lang, faults, "".join(one[0] for one in decided_by))
+            spec = {"name": name, "layers": layers, "by": decided_by, "texts": hypotheses}
+            model = Artifact(Kind.MODEL, self.folder, identity_of(spec))
+            packed = name.endswith("nf4")
+            inputs["models"][name] = model
+            inputs["scores"][name] = self._scores(model, lang, hypotheses, test)
+            inputs["measurements"][name] = self._measurement(model, layers, packed)
+        compare = Compare(metric=METRIC[lang], resamples=50, confidence=0.95, seed=0)
+        spec = {
+            "stage": "compare",
+            "inputs": {
+                f"{key}.{name}": one.identity for key, several in inputs.items() for name, one in several.items()
+            },
+        }
+        made = self._publish(Kind.COMPARISON, spec, lambda folder: compare.run(inputs, folder, self.ctx))
+        rows = [{"name": name} for name in wrong]
+        stages = [{"name": "compare", "identity": made.identity, "cached": False, "seconds": 1.0}]
+        (job / "result.json").write_text(json.dumps({"systems": rows, "stages": stages}))
+
+    def _scores(self, model: Artifact, lang: str, hypotheses: list[str], test: str) -> Artifact:
+        def write(folder: Path) -> dict[str, Any]:
+            Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, REFERENCES[lang], lang).save(folder)
+            (folder / "references.txt").write_text("\n".join(REFERENCES[lang]), encoding="utf-8")
+            return {}
+
+        spec = {"stage": "evaluate", "inputs": {"model": model.identity, "data": identity_of({"test": test})}}
+        return self._publish(Kind.SCORES, spec, write)
+
+    def _measurement(self, model: Artifact, layers: int, packed: bool) -> Artifact:
+        def write(folder: Path) -> dict[str, Any]:
+            Measurement(
+                decoder_layers=layers,
+                encoder_layers=4,
+                parameters=layers * 700_000,
+                packed_elements=layers * (350_000 if packed else 700_000),
+                bytes_on_disk=layers * (480_000 if packed else 1_400_000),
+                rtf=0.004 * layers,
+                rtf_batched=0.001 * layers,
+                decode_batch=8,
+                peak_memory_bytes=600_000_000 + layers * 1_000_000,
+                peak_memory_batched_bytes=700_000_000,
+                load_seconds=1.0,
+                utterances=5,
+                audio_seconds=10.0,
+                device="cpu",
+                threads=1,
+                machine={},
+            ).save(folder)
+            return {}
+
+        return self._publish(Kind.MEASUREMENT, {"stage": "measure", "inputs": {"model": model.identity}}, write)
+
+    def _publish(self, kind: Kind, spec: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+        identity = identity_of(spec)
+        if self.store.record(kind, identity) is None:
+            with self.store.publish(kind, identity) as (folder, record):
+                record.update(spec=spec, facts=dict(write(folder)), seconds=1.0)
+        found, why = self.store.get(kind, identity)
+        assert found is not None, why
+        return found
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, ctx: Context) -> Sweep:
+    return Sweep(tmp_path / "sweep", ctx)

@@ -1,0 +1,172 @@
+"""A sweep as a user starts it: every job is run and accounted for, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from stc.outcome import LOST, Outcome, outcomes
+from stc.overrides import ROOT
+from stc.sweep import differing
+
+LAUNCHER = Path(__file__).parent / "launcher"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Data in ``good``, the same with an audio file missing in ``bad``, and a split that never answers in ``stuck``."""
+    for name in ("good", "bad", "stuck"):
+        folder = tmp_path / name
+        folder.mkdir()
+        soundfile.write(folder / "a.wav", [0.1] * 8000, 16_000)
+        (folder / "train.jsonl").write_text('{"audio": "a.wav", "en": "one", "de": "eins"}\n')
+    (tmp_path / "bad" / "a.wav").unlink()
+    (tmp_path / "stuck" / "train.jsonl").unlink()
+    os.mkfifo(tmp_path / "stuck" / "train.jsonl")
+    return tmp_path
+
+
+def start(home: Path, *data: str, more: tuple[str, ...] = (), sweep: bool = True) -> subprocess.Popen[str]:
+    """A sweep over folders of data, of which nothing but the training split is asked for."""
+    arguments = [
+        sys.executable, "-m", "stc.run", *["-m"] * sweep, f"data.path={','.join(str(home / one) for one in data)}",
+        "data.columns={audio: audio, source: en, target: de}", "pipeline.outputs=[train]", "tracking=none",
+        f"store.dir={home}/store", f"hydra.sweep.dir={home}/sweep", f"hydra.run.dir={home}/out", *more,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{LAUNCHER}"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, cwd=home, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def states(home: Path) -> dict[str, str]:
+    return {name: outcome.state for name, outcome in outcomes(home / "sweep").items()}
+
+
+def running(home: Path, job: str, former: int = 0) -> int:
+    """The process that a job runs in, as soon as it does; ``former`` is one that is gone."""
+    for _ in range(600):
+        outcome = outcomes(home / "sweep").get(job)
+        if outcome is not None and outcome.running and outcome.process.pid != former:
+            return outcome.process.pid
+        time.sleep(0.05)
+    raise AssertionError(f"job {job} was not begun: {states(home)}")
+
+
+def rows(stdout: str) -> list[list[str]]:
+    return [line.split() for line in stdout.splitlines() if line.strip()[:1].isdigit()]
+
+
+def test_failed_job_stops_no_other_and_is_told_at_the_end(home: Path) -> None:
+    sweep = start(home, "bad", "good")
+    stdout, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1
+    assert states(home) == {"0": "failed", "1": "finished"}
+    failed, finished, counted = rows(stdout)[-3:]
+    assert "failed:" in failed
+    assert "bad/a.wav is missing" in " ".join(failed)
+    assert finished[-1] == "finished"
+    assert " ".join(counted) == "1 of 2 jobs finished."
+    assert f"logs: {home}/sweep/JOB/job.log" in stdout
+    assert "Traceback" not in stderr
+
+
+def test_log_of_a_job_has_what_it_said_and_its_traceback(home: Path) -> None:
+    start(home, "bad", "good").communicate(timeout=60)
+    failed, finished = ((home / "sweep" / job / "job.log").read_text() for job in ("0", "1"))
+    assert "Traceback" in failed
+    assert "bad/a.wav is missing" in failed.splitlines()[-1]
+    assert "train (manifest" in finished
+    assert "result.json" in finished
+    assert "Traceback" not in finished
+
+
+def test_fail_fast_begins_no_job_after_one_that_failed(home: Path) -> None:
+    sweep = start(home, "bad", "good", more=("fail_fast=true",))
+    stdout, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1
+    assert states(home) == {"0": "failed"}
+    assert "not begun" in stdout
+
+
+def test_sweep_that_finishes_ends_with_code_0_whatever_an_earlier_one_left(home: Path) -> None:
+    (home / "sweep" / "7").mkdir(parents=True)
+    start(home, "bad").communicate(timeout=60)
+    (home / "sweep" / "0" / "status.json").rename(home / "sweep" / "7" / "status.json")
+    sweep = start(home, "good")
+    sweep.communicate(timeout=60)
+    assert sweep.returncode == 0
+    assert states(home) == {"0": "finished"}
+
+
+def test_killed_worker_takes_no_other_job_with_it(home: Path) -> None:
+    """The pool breaks with its worker; what it has lost is tried once more, and then given up."""
+    sweep = start(home, "stuck", "bad", "good", more=("hydra/launcher=pool",))
+    first = running(home, "0")
+    os.kill(first, signal.SIGKILL)
+    os.kill(running(home, "0", first), signal.SIGKILL)
+    stdout, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1
+    assert states(home) == {"0": "killed", "1": "failed", "2": "finished"}
+    assert LOST in stdout
+
+
+@pytest.mark.parametrize("launcher", ["basic", "pool"])
+def test_signal_stops_the_whole_sweep(home: Path, launcher: str) -> None:
+    sweep = start(home, "stuck", "bad", more=(f"hydra/launcher={launcher}", "seed=1,2"))
+    worker = running(home, "0")
+    sweep.send_signal(signal.SIGTERM)
+    stdout, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + signal.SIGTERM
+    assert states(home)["0"] == "killed"
+    assert "0 of 4 jobs finished" in stdout
+    assert not Path(f"/proc/{worker}").exists()
+    if launcher == "basic":
+        assert states(home) == {"0": "killed"}
+        assert "Traceback" not in stderr
+
+
+def test_single_run_leaves_its_status_and_ends_with_its_code(home: Path) -> None:
+    single = start(home, "bad", sweep=False)
+    stdout, _ = single.communicate(timeout=60)
+    assert single.returncode == 1
+    assert json.loads((home / "out" / "status.json").read_text())["state"] == "failed"
+    assert "jobs finished" not in stdout
+
+
+def test_jobs_are_named_by_what_differs() -> None:
+    overrides = ["prune=block_influence", "++prune.ratio=0.125", "lang=zh", "++stages.heal.epochs=3", "++data.limit=8"]
+    swept = ["stages.heal.epochs", "prune", "prune.ratio", "lang"]
+    assert differing(overrides, swept) == "zh 12.5 % block_influence epochs 3"
+    assert differing(overrides, []) == ""
+
+
+def test_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from stc.process import Process; from stc.outcome import Outcome;"
+        "Outcome(state='running', overrides=('a=1',), process=Process.this()).write(Path(sys.argv[1]))"
+    )
+    (tmp_path / "0").mkdir()
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "0")], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    written = Outcome.model_validate_json((tmp_path / "0" / "status.json").read_text())
+    assert written.running
+    (found,) = outcomes(tmp_path).values()
+    assert (found.state, found.lost, found.code) == ("killed", True, 1)
+
+
+def test_outcomes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    from stc.process import Process
+
+    for name in ("10", "9", "0"):
+        (tmp_path / name).mkdir()
+        Outcome(state="finished", overrides=(), process=Process.this()).write(tmp_path / name)
+    assert list(outcomes(tmp_path)) == ["0", "9", "10"]

@@ -1,0 +1,370 @@
+"""Checkpoints: whole or not used, no more often than they are worth, and never the end of a training."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from stc.errors import StcError
+from stc.stage import Context
+from stc.training import checkpoints
+from stc.training.checkpoints import Checkpoints
+from stc.training.loop import train
+from stc.training.recipe import Optimisation
+from stc.training.state import Losses, Trained
+
+SETTINGS = Optimisation(
+    batch_size=2,
+    learning_rate=0.05,
+    schedule="cosine",
+    warmup_steps=2,
+    weight_decay=0.1,
+    beta2=0.99,
+    max_grad_norm=1.0,
+    label_smoothing=0.0,
+    precision="float32",
+    seed=0,
+)
+STEPS = 25
+
+
+class Crash(Exception):
+    """Stands for the process's death."""
+
+
+@dataclass(frozen=True)
+class Points:
+    x: torch.Tensor
+    tokens: int = 4
+
+
+class Regression:
+    """A small training with dropout; ``fail`` is called with the step when a loss is computed."""
+
+    def __init__(self, fail: Callable[[int], None] = lambda step: None) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.5), nn.Linear(5, 1))
+        self.examples = torch.randn(8, 2, 3)
+        self.curve: dict[int, dict[str, float]] = {}
+        self.fail = fail
+
+    def loss(self, batch: Points, step: int) -> torch.Tensor:
+        self.fail(step)
+        return (self.model(batch.x) - batch.x.sum(dim=-1, keepdim=True)).square().sum()
+
+    def train(self, ctx: Context, **changes: Any) -> Regression:
+        def log(metrics: dict[str, float], step: int) -> None:
+            self.curve[step] = {key: value for key, value in metrics.items() if key != "steps_per_second"}
+
+        plan = ([step % 8, (3 * step + 1) % 8] for step in range(1000))
+        settings = SETTINGS.model_copy(update=changes)
+        train(self.model.parameters(), plan, STEPS, self.collate, self.loss, settings, replace(ctx, log=log), "test")
+        return self
+
+    def collate(self, indices: Sequence[int]) -> Points:
+        return Points(self.examples[list(indices)])
+
+    def weights(self) -> list[torch.Tensor]:
+        return [parameter.detach() for parameter in self.model.parameters()]
+
+
+def at(step: int, error: BaseException) -> Callable[[int], None]:
+    def fail(now: int) -> None:
+        if now == step:
+            raise error
+
+    return fail
+
+
+def crash(step: int, ctx: Context) -> None:
+    with pytest.raises(Crash):
+        Regression(at(step, Crash())).train(ctx)
+
+
+def kept(ctx: Context) -> list[Path]:
+    return sorted((ctx.scratch / "checkpoints").glob("0*"))
+
+
+def same(resumed: Regression, whole: Regression, since: int = 0) -> bool:
+    """Whether one that went on from step ``since`` logged what a whole one did from there on, and ended alike."""
+    pairs = zip(resumed.weights(), whole.weights(), strict=True)
+    later = {step: metrics for step, metrics in whole.curve.items() if step > since}
+    return resumed.curve == later and all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint before every step."""
+    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, ctx: Context) -> Regression:
+    (tmp_path / "undisturbed").mkdir()
+    return Regression().train(replace(ctx, scratch=tmp_path / "undisturbed"))
+
+
+@pytest.mark.usefixtures("always")
+def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
+    ctx: Context, undisturbed: Regression
+) -> None:
+    crash(7, ctx)
+    crash(17, ctx)
+    resumed = Regression().train(ctx)
+    assert same(resumed, undisturbed, 17)
+
+
+@pytest.mark.usefixtures("always")
+def test_it_goes_on_where_it_was_and_says_so(ctx: Context, caplog: pytest.LogCaptureFixture) -> None:
+    crash(17, ctx)
+    steps: list[int] = []
+    caplog.clear()
+    Regression(steps.append).train(ctx)
+    assert steps == list(range(17, STEPS))
+    assert caplog.messages == ["training goes on from the checkpoint of step 17 of 25"]
+
+
+@pytest.mark.usefixtures("always")
+def test_the_last_two_are_kept_as_json_and_safetensors(ctx: Context) -> None:
+    crash(17, ctx)
+    assert [folder.name for folder in kept(ctx)] == ["00000016", "00000017"]
+    for folder in kept(ctx):
+        assert sorted(file.name for file in folder.iterdir()) == ["00000.safetensors", "checkpoint.json"]
+        json.loads((folder / "checkpoint.json").read_text())
+        load_file(folder / "00000.safetensors")
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def shorten(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("damage", [flip, shorten, Path.unlink], ids=["flipped", "torn", "missing"])
+@pytest.mark.parametrize("name", ["00000.safetensors", "checkpoint.json"])
+def test_a_damaged_one_is_set_aside_and_the_one_before_it_used(
+    name: str, damage: Callable[[Path], None], ctx: Context, undisturbed: Regression, caplog: pytest.LogCaptureFixture
+) -> None:
+    crash(17, ctx)
+    damage(kept(ctx)[-1] / name)
+    steps: list[int] = []
+    resumed = Regression(steps.append).train(ctx)
+    assert steps[0] == 16
+    assert same(resumed, undisturbed, 16)
+    assert f"the checkpoint of step 17 is damaged: {name} is missing or not what was written" in caplog.text
+    (aside,) = ctx.scratch.glob("checkpoints/unusable.*")
+    assert str(aside) in caplog.text
+
+
+@pytest.mark.usefixtures("always")
+def test_with_all_of_them_damaged_it_begins_anew(ctx: Context, undisturbed: Regression) -> None:
+    crash(17, ctx)
+    for folder in kept(ctx):
+        shorten(folder / "00000.safetensors")
+    assert same(Regression().train(ctx), undisturbed)
+
+
+@pytest.mark.usefixtures("always")
+def test_what_a_dead_process_was_writing_is_no_checkpoint(ctx: Context, undisturbed: Regression) -> None:
+    crash(17, ctx)
+    torn = kept(ctx)[-1]
+    torn.rename(torn.with_name(".writing.1"))
+    steps: list[int] = []
+    Regression(steps.append).train(ctx)
+    assert steps[0] == 16
+    assert not list(ctx.scratch.glob("checkpoints/.writing.*"))
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(("change", "said"), [({"learning_rate": 0.01}, "settings.learning_rate"), ({}, "weights")])
+def test_one_of_another_training_is_not_used(
+    change: dict[str, float], said: str, ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    crash(17, ctx)
+    steps: list[int] = []
+    other = Regression(steps.append)
+    if not change:
+        other.model = nn.Sequential(nn.Linear(3, 6), nn.Dropout(0.5), nn.Linear(6, 1))
+    other.train(ctx, **change)
+    assert steps[0] == 0
+    assert f"the checkpoint of step 17 is of another training ({said})" in caplog.text
+
+
+@pytest.mark.usefixtures("always")
+def test_another_micro_batch_goes_on_too(ctx: Context) -> None:
+    crash(17, ctx)
+    steps: list[int] = []
+    Regression(steps.append).train(replace(ctx, train_micro_batch=1))
+    assert steps == sorted([*range(17, STEPS)] * 2)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_full_disk_is_said_once_and_ends_neither_the_training_nor_the_last_checkpoint(
+    ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = 0
+
+    def fill(tensors: dict[str, torch.Tensor], file: Path) -> None:
+        nonlocal written
+        written += 1
+        if written > 9:
+            file.write_bytes(b"half of")
+            raise OSError(errno.ENOSPC, "No space left on device", str(file))
+        save_file(tensors, file)
+
+    save_file = checkpoints.save_file
+    monkeypatch.setattr(checkpoints, "save_file", fill)
+    assert same(Regression().train(ctx), undisturbed)
+    (message,) = caplog.messages
+    assert message.startswith("training goes on without a checkpoint of step 10, and that of step 9 is kept: ")
+    assert [file.name for file in (ctx.scratch / "checkpoints").iterdir()] == ["00000009"]
+    steps: list[int] = []
+    Regression(steps.append).train(ctx)
+    assert steps[0] == 9
+
+
+@pytest.mark.usefixtures("always")
+def test_one_that_would_fill_the_disk_is_not_begun(
+    ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    assert same(Regression().train(ctx), undisturbed)
+    (message,) = caplog.messages
+    assert "there is none before it" in message
+    assert "No space left on device" in message
+    assert not list((ctx.scratch / "checkpoints").iterdir())
+
+
+@pytest.mark.usefixtures("always")
+def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint_and_names_it(ctx: Context) -> None:
+    sick = Regression()
+    healthy = sick.loss
+    sick.loss = lambda batch, step: healthy(batch, step) * (float("nan") if step >= 6 else 1.0)  # type: ignore[method-assign]
+    with pytest.raises(StcError, match="the loss of step 7 is nan; the checkpoint of step 6 is kept in") as error:
+        sick.train(ctx)
+    last = kept(ctx)[-1]
+    assert last.name == "00000006"
+    assert str(last) in str(error.value)
+    assert "learning_rate" in str(error.value)
+    assert all(bool(torch.isfinite(tensor.float()).all()) for tensor in load_file(last / "00000.safetensors").values())
+    steps: list[int] = []
+    Regression(steps.append).train(ctx)
+    assert steps[0] == 6
+
+
+@pytest.mark.usefixtures("always")
+def test_weights_that_are_not_finite_are_in_no_checkpoint(ctx: Context) -> None:
+    """Of a gradient that is not finite although the loss is."""
+    sick = Regression()
+    sick.model[0].weight.register_hook(lambda grad: grad * float("nan") if kept(ctx) else grad)
+    with pytest.raises(StcError, match="the loss of step 3 is nan; the checkpoint of step 1 is kept in"):
+        sick.train(ctx)
+    assert [folder.name for folder in kept(ctx)] == ["00000001"]
+
+
+@pytest.mark.parametrize("step", [3, 17])
+def test_told_to_stop_while_a_gradient_is_computed_it_keeps_the_steps_before(
+    step: int, ctx: Context, undisturbed: Regression
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Regression(at(step, KeyboardInterrupt())).train(ctx)
+    assert [int(folder.name) for folder in kept(ctx)] == [step]
+    resumed = Regression().train(ctx)
+    assert same(resumed, undisturbed, step)
+
+
+def test_told_to_stop_while_weights_change_it_keeps_none_of_them(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, undisturbed: Regression
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(torch.optim.AdamW, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Regression().train(ctx)
+    assert not kept(ctx)
+    assert same(Regression().train(ctx), undisturbed)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_process_that_dies_while_one_is_written_leaves_the_one_before(
+    ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(folder: Path) -> dict[str, Any]:
+        if "safetensors" in folder.name and len(kept(ctx)) == 1:
+            raise Crash
+        return settle(folder)
+
+    settle = checkpoints.settle
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoints, "settle", die)
+        with pytest.raises(Crash):
+            Regression().train(ctx)
+    assert [folder.name for folder in kept(ctx)] == ["00000001"]
+    resumed = Regression().train(ctx)
+    assert same(resumed, undisturbed, 1)
+
+
+def test_many_files_hold_what_one_would(ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "FILE_BYTES", 60)
+    with pytest.raises(KeyboardInterrupt):
+        Regression(at(17, KeyboardInterrupt())).train(ctx)
+    assert len(list(kept(ctx)[0].glob("*.safetensors"))) > 3
+    resumed = Regression().train(ctx)
+    assert same(resumed, undisturbed, 17)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return 0
+
+
+def test_writing_takes_two_hundredths_of_the_time(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes 4 s for each, and a step takes 1 s."""
+    clock = Clock()
+
+    def slow(file: Path) -> dict[str, Any]:
+        clock.now += 4.0
+        return settle(file)
+
+    settle = checkpoints.settle
+    monkeypatch.setattr(checkpoints, "time", clock)
+    monkeypatch.setattr(checkpoints, "settle", slow)
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight])
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    one = Checkpoints(
+        ctx.scratch / "checkpoints", Trained([weight], optimizer, schedule), {"losses": Losses("cpu")}, 1000, {}
+    )
+    written: list[int] = []
+    for step in range(1000):
+        one.between(step)
+        written += [step for folder in kept(ctx) if int(folder.name) == step]
+        clock.now += 1.0
+    assert written == [5, 205, 405, 605, 805]

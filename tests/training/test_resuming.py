@@ -1,0 +1,145 @@
+"""A stage whose training died goes on and gives, bit for bit, what it would have given, whatever it trains and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stc.curves import Curves, journaled, read_journal
+from stc.models.checkpoint import load, save
+from stc.models.surgery import drop_decoder_layers
+from stc.stage import Artifact, Context, Kind, Progress, Stage
+from stc.stages.adapt import Adapt
+from stc.stages.finetune import Finetune
+from stc.stages.pretrain import Pretrain
+from stc.training import checkpoints
+
+RECIPE: dict[str, Any] = {
+    "method": "full",
+    "parts": ["decoder"],
+    "epochs": 6,
+    "batch_size": 3,  # of 8 utterances: 3 steps an epoch, the last one smaller
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "warmup_steps": 1,
+    "weight_decay": 0.01,
+    "beta2": 0.99,
+    "max_grad_norm": 1.0,
+    "label_smoothing": 0.0,
+    "precision": "float32",
+    "seed": 0,
+}
+LORA = {"method": "lora", "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.3}}
+DISTILLED = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
+PRETRAIN: dict[str, Any] = {
+    "steps": 18,
+    "vocab_size": 320,
+    "window_seconds": 2,
+    "mel_bins": 40,
+    "encoder": {"width": 32, "layers": 1, "heads": 2, "ffn": 64},
+    "decoder": {"width": 32, "layers": 2, "heads": 2, "ffn": 64},
+    "spelling": {"weight": 1.0, "share": 0.3, "later": 0.3},
+    "max_new_tokens": 8,
+}
+OPTIMISATION = {key: value for key, value in RECIPE.items() if key not in ("method", "parts", "epochs")}
+STAGES: dict[str, Stage] = {
+    "full": Finetune(**RECIPE),
+    "all parts": Finetune(**RECIPE | {"parts": ["encoder", "projector", "decoder", "embedding", "head"]}),
+    "mixed": Finetune(**RECIPE | {"precision": "bfloat16-mixed"}),
+    "lora": Finetune(**RECIPE | LORA),
+    "qlora": Adapt(**RECIPE | LORA | {"method": "qlora"}),
+    "augmented": Finetune(**RECIPE | LORA | {"augment": True}),
+    "patient": Finetune(**RECIPE | LORA | {"patience": 1, "learning_rate": 0.05}),
+    "distilled": Finetune(**RECIPE | LORA | DISTILLED),
+    "pretrain": Pretrain(**PRETRAIN | OPTIMISATION),
+}
+CRASHES = (2, 5, 14)  # steps that were begun and not ended: in the first epoch, in the second, after a report
+
+
+class Crash(Exception):
+    """Stands for the process's death."""
+
+
+@pytest.fixture
+def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path: Path) -> dict[str, Any]:
+    """A model that lacks one of its teacher's layers."""
+    manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    drop_decoder_layers(translator, {2})
+    save(translator, tmp_path / "pruned")
+    pruned = Artifact(Kind.MODEL, tmp_path / "pruned", "pruned", {"layers_removed": [2]})
+    return {"model": pruned, "train": manifest, "dev": manifest, "teacher": Artifact(Kind.MODEL, tiny_model, "model")}
+
+
+def taken(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(stage, Pretrain):
+        return {"train": {"de": inputs["train"]}}
+    learns = isinstance(stage, Finetune) and stage.distillation is not None
+    return {name: one for name, one in inputs.items() if name != "teacher" or learns}
+
+
+class Steps:
+    """A progress bar; the process dies with the update after so many steps."""
+
+    def __init__(self, last: int | None) -> None:
+        self._last = last
+        self._done = 0
+
+    def update(self, n: int = 1) -> None:
+        self._done += n
+        if self._last is not None and self._done > self._last:
+            raise Crash
+
+
+def run(
+    stage: Stage, inputs: Mapping[str, Any], out: Path, ctx: Context, crash: int | None = None
+) -> tuple[Mapping[str, Any], dict[str, torch.Tensor], Curves]:
+    """Facts, weights and curves."""
+
+    @contextmanager
+    def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
+        yield Steps(crash if unit == "step" else None)
+
+    out.mkdir()
+    context = journaled(replace(ctx, progress=progress))
+    facts = stage.run(taken(stage, inputs), out, context)
+    weights = {name: one for file in out.glob("*.safetensors") for name, one in load_file(file).items()}
+    curves = {key: points for key, points in read_journal(ctx.scratch).items() if key != "steps_per_second"}
+    return facts, weights, curves
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_a_training_that_died_three_times_gives_what_an_undisturbed_one_does(
+    stage: Stage, inputs: Mapping[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quiet").mkdir()
+    facts, weights, curves = run(stage, inputs, tmp_path / "undisturbed", replace(ctx, scratch=tmp_path / "quiet"))
+    assert not (tmp_path / "quiet" / "checkpoints").exists()
+    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    for crash in CRASHES:
+        if crash < facts["steps"]:
+            with pytest.raises(Crash):
+                run(stage, inputs, tmp_path / f"died after {crash}", ctx, crash)
+    assert (ctx.scratch / "checkpoints").exists()
+    resumed = run(stage, inputs, tmp_path / "resumed", ctx)
+    assert resumed[0] == facts
+    assert resumed[2] == curves
+    assert resumed[1].keys() == weights.keys()
+    assert all(torch.equal(resumed[1][name], weights[name]) for name in weights)
+
+
+def test_early_stopping_ends_before_the_last_epoch_here(
+    inputs: Mapping[str, Any], tmp_path: Path, ctx: Context
+) -> None:
+    """Or the test above would not show what it is there for."""
+    facts, _, _ = run(STAGES["patient"], inputs, tmp_path / "out", ctx)
+    assert 1 <= facts["best_epoch"] < len(facts["dev_losses"]) < RECIPE["epochs"]
+    assert facts["steps"] > CRASHES[1]
