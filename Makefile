@@ -1,14 +1,15 @@
 # make demo   compress the shipped model, from audio to a table        make ui     look at the runs in MLflow
 # make test   run the tests                                            make lint   ruff and mypy
-# make setup  install only
+# make setup  install only                                             make test-all   also those on a SLURM
 #
+# The last starts a SLURM of its own on this machine; Debian's packages munge, slurmctld, slurmd and slurm-client have it.
 # TORCH=…     the torch to install where there is none: a version (2.13.0) or anything pip takes.
 PYTHON ?= python3
 TORCH ?= 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint ui
+.PHONY: setup demo test test-all lint ui
 
 setup: $(VENV)/.ready
 
@@ -33,6 +34,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: test
+	$(BIN)/python -m pytest -m slurm tests/cluster
 
 lint: setup
 	$(BIN)/ruff check stc tests benchmarks

@@ -114,7 +114,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 
     try:
         jobs = lay_out(composed, [""])
-    except StcError:
+    except (StcError, OSError):  # which the other checks tell
         return None
     models = [row for job in jobs for row in job.rows if row.runs and row.step.node.kind in (Kind.MODEL, Kind.ADAPTER)]
     return None if any(row.will_be is None for row in models) else to_write(jobs)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from stc import __version__
 from stc.errors import InputError
+from stc.gpu import take, visible
 
 _SHARED = re.compile(
     r"(fuse\.)?(nfs|lustre|gpfs|beegfs|ceph|ceph-fuse|glusterfs|pvfs|orangefs|panfs|afs|gfs|ocfs|cifs|smb|smbfs|sshfs|9p"
@@ -60,17 +61,20 @@ def gpus() -> list[str]:
 
 
 def resolve_device(requested: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
-    """The device a run uses: ``auto`` is the GPU where there is one.
+    """The device a run uses: ``auto`` is the GPU where there is one. Of several, one is taken for this process, and the
+    others are hidden from it (:mod:`stc.gpu`); so this comes before anything uses CUDA.
 
     Raises:
         InputError: when cuda is asked for where no NVIDIA device can be seen.
     """
     if requested == "cpu":
         return "cpu"
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if not hidden and any(Path("/dev").glob("nvidia[0-9]*")):
+    names = visible()
+    if names:
+        os.environ["CUDA_VISIBLE_DEVICES"] = take(names)
         return "cuda"
     if requested == "cuda":
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
         why = "CUDA_VISIBLE_DEVICES hides every GPU" if hidden else "no NVIDIA device is there (/dev/nvidia0)"
         raise InputError(f"device=cuda: {why}; use device=cpu or device=auto")
     return "cpu"

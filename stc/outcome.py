@@ -21,13 +21,14 @@ LOST = "its process ended without a word: killed, or out of memory"
 class Outcome(BaseModel):
     """A job: what it was asked for, the process it runs or ran in, and how that ended.
 
-    ``overrides`` are the settings in which it differs from the defaults, as Hydra was given them; ``error`` is one
-    line; ``code`` is the exit code of a run that ends like this.
+    ``queued`` is one that was begun and interrupted, and will begin again. ``overrides`` are the settings in which it
+    differs from the defaults, as Hydra was given them; ``error`` is one line; ``code`` is the exit code of a run that
+    ends like this.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    state: Literal["running", "finished", "failed", "killed"]
+    state: Literal["running", "finished", "failed", "killed", "queued"]
     overrides: tuple[str, ...]
     process: Process
     seconds: float | None = None

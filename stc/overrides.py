@@ -25,8 +25,8 @@ _VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--c
 
 
 def groups() -> dict[str, list[str]]:
-    """Every config group and its members."""
-    found = {folder.name: folder for folder in sorted(CONF.iterdir()) if folder.is_dir()}
+    """Every config group of a run and its members."""
+    found = {folder.name: folder for folder in sorted(CONF.iterdir()) if folder.is_dir() and folder.name != "hydra"}
     found["experiments"] = EXPERIMENTS
     return {name: sorted(file.stem for file in folder.glob("*.yaml")) for name, folder in found.items()}
 
@@ -38,11 +38,15 @@ def checked(arguments: list[str]) -> list[str]:
         ConfigError: with every group choice and top-level key that does not exist.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override
     from hydra.errors import HydraException
+
+    from stc import launchers
 
     parser = OverridesParser.create()
     faults: list[Fault] = []
     passed: list[str] = []
+    parsed: list[Override] = []
     known = groups()
     top = [*known, "teacher", "recover", "seed", "seeds", "fail_fast", "force", "store", "stages", "plan", "hydra"]
     assignments = _assignments(arguments)
@@ -56,6 +60,7 @@ def checked(arguments: list[str]) -> list[str]:
         except HydraException as error:
             faults.append(Fault(argument, "", f"not an assignment key=value: {str(error).splitlines()[0]}"))
             continue
+        parsed.append(override)
         key = override.key_or_group
         members = known.get(key, [])
         first = key.split(".")[0]
@@ -80,8 +85,11 @@ def checked(arguments: list[str]) -> list[str]:
             passed.append(argument)
         else:
             passed.append(f"++{argument}")
+    faults += launchers.faults(parsed, multirun or bool({"--cfg", "-c"} & set(arguments)))
     if faults:
         raise ConfigError(faults + _composed(passed)[1])
+    behind = max(assignments, default=-1) + 1
+    passed[behind:behind] = launchers.completed(parsed)
     return passed
 
 

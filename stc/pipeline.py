@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stc.errors import ConfigError, Fault, nearest
+from stc.errors import ConfigError, Fault, InputError, nearest
 from stc.stage import Kind, Stage
 
 Wiring = str | Mapping[str, str]
@@ -21,10 +21,21 @@ class Hub:
     id: str
 
     def fetch(self) -> Path:
-        """The folder of its files in the local cache, downloaded where they are not there yet."""
-        from huggingface_hub import snapshot_download
+        """The folder of its files in the local cache, downloaded where they are not there yet.
 
-        return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
+        Raises:
+            InputError: they are not, and cannot be downloaded.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
+        except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+            raise InputError(
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, and the hub does not give it: "
+                f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
+            ) from error
 
     def cached(self) -> Path | None:
         """The folder of its files in the local cache, or None where they are not all there."""

@@ -1,4 +1,8 @@
-"""SIGTERM and SIGINT as an exception, so that what was begun is ended in an orderly way."""
+"""SIGTERM and SIGINT as an exception, so that what was begun is ended in an orderly way.
+
+So is a scheduler's own signal, USR1 or USR2, where somebody handles it: by default it would end the process at once.
+What that handler does can wait until the work has ended (:mod:`stc.slurm`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _last = float("-inf")  # when the last signal arrived
 
 
 class Killed(KeyboardInterrupt):
-    """SIGTERM or SIGINT arrived. By convention the process then exits with ``128 + signum``."""
+    """One of these signals arrived. By convention the process then exits with ``128 + signum``."""
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -29,7 +33,7 @@ class Killed(KeyboardInterrupt):
 
 @contextmanager
 def killable(first: Callable[[], object] = lambda: None) -> Iterator[Callable[[], None]]:
-    """Raise :class:`Killed` in the main thread when SIGTERM or SIGINT arrives; previous handlers are put back.
+    """Raise :class:`Killed` in the main thread when a signal arrives; previous handlers are put back.
 
     ``first`` is called before the exception is raised: for what cannot wait until it has come through other code.
 
@@ -59,7 +63,8 @@ def killable(first: Callable[[], object] = lambda: None) -> Iterator[Callable[[]
         first()
         raise Killed(signum)
 
-    previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT)}
+    handled = [one for one in (signal.SIGUSR1, signal.SIGUSR2) if callable(signal.getsignal(one))]
+    previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT, *handled)}
     _depth += 1
     try:
         yield hold

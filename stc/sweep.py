@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict
 
+from stc import slurm
 from stc.outcome import LOG_FILE, Outcome, outcomes
 from stc.process import Process
 from stc.report import NONE, Column, marked, size, text
@@ -28,6 +29,7 @@ from stc.signals import Killed, killable
 
 SWEEP_FILE = "sweep.json"
 STOP_FILE = "stop"  # of a sweep that is being stopped: none of its jobs is begun any more
+_POLL_SECONDS = 5.0  # between two questions to SLURM
 _STOP_SECONDS = 20.0  # a job that is told to stop has this long to do so
 _current: Sweep | None = None  # of this process: Hydra makes its callbacks itself, and hands none of them out
 
@@ -102,16 +104,17 @@ class Sweep:
         return [(job.folder, asked) for job, asked in pairs if job.outcome is None or job.outcome.lost]
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
-        """Begin no further job, and tell those that run in other processes of this machine to stop."""
+        """Begin no further job, and tell those to stop that run in other processes of this machine or for SLURM."""
         (self.folder / STOP_FILE).touch()
+        slurm.cancel(self.folder)
         for one in self._elsewhere():
             os.kill(one.process.pid, signum)
 
     def wait(self, seconds: float = float("inf")) -> None:
-        """Until no job runs in another process of this machine."""
+        """Until no job runs in another process of this machine, and SLURM has none."""
         until = time.monotonic() + seconds
-        while self._elsewhere() and time.monotonic() < until:
-            time.sleep(0.2)
+        while ((here := self._elsewhere()) or slurm.queued(self.folder)) and time.monotonic() < until:
+            time.sleep(0.2 if here else _POLL_SECONDS)
 
     def _elsewhere(self) -> list[Outcome]:
         found = outcomes(self.folder).values()
@@ -195,10 +198,10 @@ def _attempt(start: Callable[[list[str]], None], arguments: list[str]) -> None:
 
 def _attempt_the_rest(sweep: Sweep, start: Callable[[list[str]], None], arguments: list[str]) -> None:
     """A launcher that loses one worker may take the others' jobs with it: each of these is run once more, one after
-    the other, so that none can harm another. Those that a scheduler may have in its queue are left to it."""
+    the other, so that none can harm another. Of SLURM's none is: somebody may have cancelled it."""
     sweep.wait()
     left = sweep.left()
-    if not left or any("submitit" in argument for argument in arguments):
+    if not left or slurm.submitted(sweep.folder):
         return
     print(f"stc: {len(left)} jobs were lost or not begun; each is tried once, by itself", file=sys.stderr)
     own = [one for one in arguments if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from stc.errors import ConfigError, StcError
 from stc.outcome import Outcome, outcomes
 from stc.process import Process
 from stc.signals import Killed, killable
+from stc.slurm import begins_again
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +66,10 @@ def _recorded(work: Callable[[], object], folder: Path, overrides: tuple[str, ..
             work()
         end = {"state": "finished"}
     except KeyboardInterrupt as interrupt:
-        code = 128 + interrupt.signum if isinstance(interrupt, Killed) else 130
-        end = {"state": "killed", "error": str(interrupt).removeprefix("killed by ") or "interrupted", "code": code}
+        end = _killed(interrupt)
         log.info("%s", end["error"])
+        if end["state"] == "queued":
+            sys.exit(0)  # without a result, so that whoever waits for one goes on to wait
         raise
     except Exception as error:
         end |= {"error": _told(error), "code": 2 if isinstance(error, ConfigError) else 1}
@@ -74,6 +77,18 @@ def _recorded(work: Callable[[], object], folder: Path, overrides: tuple[str, ..
         seconds = time.monotonic() - begun
         outcome.model_copy(update={**end, "seconds": seconds}).write(folder)
     return int(end.get("code", 0))
+
+
+def _killed(interrupt: KeyboardInterrupt) -> dict[str, Any]:
+    """How a job ended that was interrupted; under a scheduler that may be for a while only."""
+    signum = interrupt.signum if isinstance(interrupt, Killed) else signal.SIGINT
+    error = str(interrupt).removeprefix("killed by ") or "interrupted"
+    try:
+        if begins_again(signum):
+            return {"state": "queued", "error": error}
+    except StcError as refused:
+        error = str(refused)
+    return {"state": "killed", "error": error, "code": 128 + signum}
 
 
 def _told(error: Exception) -> str:

@@ -47,7 +47,7 @@ def command(model: Path, data: Path, home: Path, *more: str) -> list[str]:
         sys.executable, "-m", "stc.run", "lang=de", f"model.path={model}", "model.max_new_tokens=6",
         f"data.path={data}", "data.columns={audio: audio, source: en, target: de}", "prune.ratio=0.3333",
         "finetune.warmup_steps=0", "teacher.warmup_steps=0", "finetune.epochs=2", "finetune.batch_size=4",
-        "metrics.timed_utterances=2", f"store.dir={home}/store", f"tracking.uri=sqlite:///{home}/mlflow.db",
+        "teacher.batch_size=4", "metrics.timed_utterances=2", f"store.dir={home}/store", f"tracking.uri=sqlite:///{home}/mlflow.db",
         f"hydra.run.dir={home}/out", *more,
     ]  # fmt: skip
 
@@ -142,28 +142,61 @@ def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(
     assert status == "FINISHED"
 
 
-def test_a_run_killed_at_any_stage_goes_on_and_ends_with_the_same_scores(
+# A run that dies within a training, at once after its first checkpoint, which is due before the second step.
+DIES_IN_TRAINING = """
+import os, signal, sys, stc.run, stc.training.checkpoints as checkpoints
+class Deadly(checkpoints.Checkpoints):
+    def between(self, steps):
+        super().between(steps)
+        if steps > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+import stc.training.loop
+stc.training.loop.Checkpoints = Deadly
+checkpoints.LEAST_SECONDS, checkpoints.SHARE = 0.0, 1e9
+sys.exit(stc.run.main())
+"""
+
+
+def test_a_run_killed_at_any_stage_or_in_a_training_goes_on_and_ends_with_the_same_models_and_scores(
     undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
     arguments = command(
         tiny_model, data, tmp_path, "pipeline.outputs=[evaluate]", "metrics.witnessed=0", "tracking=none"
     )
     finished: list[str] = []
-    for victim in ("teacher", "importance.2", "heal"):
-        seen = kill_at(victim, arguments)
+    for victim, trains in (("teacher", True), ("importance.2", False), ("heal", True)):
+        seen = die_in_training(arguments) if trains else kill_at(victim, arguments)
         assert not set(finished) & set(seen), "a finished stage ran again"
         assert seen[-1] == victim
         finished += seen[:-1]
     done = start(arguments)
     assert done.returncode == 0, done.stderr
     assert not set(finished) & set(stages_in(done.stderr))
+    assert "training goes on from the checkpoint of step 1 of" in done.stdout
     (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob("store/scores/*/scores.json"))
     evaluated = next(stage["identity"] for stage in result(undisturbed)["stages"] if stage["name"] == "evaluate")
     assert scores == json.loads((undisturbed / "store" / "scores" / evaluated / "scores.json").read_text())
+    for name in ("teacher", "heal"):
+        assert model_and_curves(name, tmp_path) == model_and_curves(name, undisturbed)
+
+
+def model_and_curves(stage: str, home: Path) -> tuple[bytes, dict[str, Any]]:
+    """The weights a stage gave, and what it logged by step, less how fast it was."""
+    records = {file.parent: json.loads(file.read_text()) for file in home.glob("store/model/*/stc.record.json")}
+    folder = next(folder for folder, record in records.items() if record["name"] == stage)
+    curves = {key: points for key, points in records[folder]["curves"].items() if key != "steps_per_second"}
+    return (folder / "model.safetensors").read_bytes(), curves
 
 
 def stages_in(text: str) -> list[str]:
     return re.findall(r"^([a-z_.0-9]+) \(\w+ [0-9a-f]{8}\):", text.replace("\r", "\n"), flags=re.MULTILINE)
+
+
+def die_in_training(arguments: list[str]) -> list[str]:
+    """Returns the stages the run began."""
+    died = start([sys.executable, "-c", DIES_IN_TRAINING, *arguments[3:]])
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    return stages_in(died.stderr)
 
 
 def kill_at(stage: str, arguments: list[str]) -> list[str]:

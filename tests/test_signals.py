@@ -48,3 +48,21 @@ def test_held_signal_is_raised_after_the_block() -> None:
     with pytest.raises(Killed), killable() as hold:
         work(hold)
     assert events == ["ended the run"]
+
+
+def test_schedulers_signal_waits_for_the_work_to_end_where_somebody_handles_it() -> None:
+    handled: list[int] = []
+    previous = signal.signal(signal.SIGUSR2, lambda signum, frame: handled.append(signum))
+    try:
+        with pytest.raises(Killed) as caught, killable():
+            send(signal.SIGUSR2)
+        assert (caught.value.signum, handled) == (signal.SIGUSR2, [])
+        send(signal.SIGUSR2)
+        assert handled == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+
+
+def test_signal_that_nobody_handles_is_left_as_it_is() -> None:
+    with killable():
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL

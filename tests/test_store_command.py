@@ -259,7 +259,7 @@ def test_what_a_killed_process_was_writing_goes_and_its_checkpoints_stay_for_a_w
     assert [(one.name, one.bytes) for one in found.staying] == [(BEGUN, 300)]
     assert found.before - found.after == found.leftovers[0].bytes
     assert ran(store, "gc") == 0
-    assert "stays: scratch written to 0.0 days ago" in capsys.readouterr().out
+    assert "stays: scratch written to 0 h ago" in capsys.readouterr().out
     assert not list((store.root / ".building").iterdir())
     kept = store.root / ".scratch" / BEGUN
     assert (kept / "checkpoints" / "7").stat().st_size == 300

@@ -7,7 +7,26 @@ from pathlib import Path
 from stc.plots import canvas, plain
 from stc.report.look import CONTROL, RATIO, Look, bars_are, colour, shape, spread
 from stc.report.pivot import VALUES, Pivot
-from stc.report.sweep import Group
+from stc.report.sweep import Group, Line
+
+
+def ratios(group: Group) -> list[float]:
+    """The shares of layers removed, in percent, that a group has retentions of."""
+    return sorted({_ratio(line) for line in _with_ratio(group)})
+
+
+def _with_ratio(group: Group) -> list[Line]:
+    return [
+        line
+        for line in group.lines
+        if not line.control
+        and line.row["retention"] is not None
+        and isinstance(line.settings.get(RATIO), int | float)  # layers that were named have none
+    ]
+
+
+def _ratio(line: Line) -> float:
+    return 100 * float(line.settings[RATIO])
 
 
 def plot_ratio(path: Path, title: str, group: Group) -> Path:
@@ -15,8 +34,7 @@ def plot_ratio(path: Path, title: str, group: Group) -> Path:
     the rest."""
     from matplotlib.transforms import ScaledTranslation
 
-    lines = [line for line in group.lines if not line.control and line.row["retention"] is not None]
-    lines.sort(key=lambda line: float(line.settings[RATIO]))
+    lines = sorted(_with_ratio(group), key=_ratio)
     look = Look(group, lines)
     across = min(3, len(look.rests))
     down = -(-len(look.rests) // across)
@@ -32,7 +50,7 @@ def plot_ratio(path: Path, title: str, group: Group) -> Path:
                 if not here:
                     continue
                 axes.errorbar(
-                    [100 * float(line.settings[RATIO]) for line in here],
+                    [_ratio(line) for line in here],
                     [100 * line.row["retention"] for line in here],
                     yerr=list(zip(*(spread(line, "retention", 100) for line in here), strict=True)),
                     fmt="o-",
@@ -49,10 +67,10 @@ def plot_ratio(path: Path, title: str, group: Group) -> Path:
         for axes in panels[::across]:
             axes.set_ylabel("retention, %")
         # What is drawn beside its place is not seen by autoscaling.
-        ratios = sorted({100 * float(line.settings[RATIO]) for line in lines})
-        edge = 0.2 * (ratios[-1] - ratios[0])
-        panels[0].set_xlim(ratios[0] - edge, ratios[-1] + edge)
-        panels[0].set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+        ticks = ratios(group)
+        edge = 0.2 * (ticks[-1] - ticks[0])
+        panels[0].set_xlim(ticks[0] - edge, ticks[-1] + edge)
+        panels[0].set_xticks(ticks, [f"{ratio:g}" for ratio in ticks])
         reach = [(100 * line.row["retention"], *spread(line, "retention", 100)) for line in lines]
         low, high = min(value - below for value, below, _ in reach), max(value + above for value, _, above in reach)
         margin = 0.05 * (max(high, 100) - low) or 1.0

@@ -13,15 +13,22 @@ from stc.report.labels import Label, place
 from stc.report.look import CONTROL, CONTROL_SHAPE, Look
 from stc.report.sweep import Group, Line, shown
 
+ONE_SIZE = 1.01
+"""Larger size ÷ smaller, up to which two systems are of one size."""
+
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     """Of (bytes, score) the places of those that nothing as small is as good as, smallest first; of equal points the
-    first."""
-    found: list[int] = []
-    for at in sorted(range(len(points)), key=lambda one: (points[one][0], -points[one][1])):
-        if not found or points[at][1] > points[found[-1]][1]:
-            found.append(at)
-    return found
+    first. Sizes that differ by less than :data:`ONE_SIZE` are the same: headers of files are not worth a place."""
+
+    def beaten(at: int, by: int) -> bool:
+        (bytes_at, score_at), (bytes_by, score_by) = points[at], points[by]
+        if bytes_by > ONE_SIZE * bytes_at or score_by < score_at:
+            return False
+        return score_by > score_at or (bytes_by, by) < (bytes_at, at)
+
+    kept = [at for at in range(len(points)) if not any(beaten(at, by) for by in range(len(points)))]
+    return sorted(kept, key=lambda at: points[at])
 
 
 def plot_front(path: Path, title: str, group: Group) -> Path:
@@ -65,7 +72,8 @@ def plot_front(path: Path, title: str, group: Group) -> Path:
         axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
         axes.set_ylabel(f"{METRICS[group.metric]} on the test split")
         axes.set_title(
-            f"Quality against size: {title}\non the line, with black rims: nothing as small is as good", fontsize=11
+            f"Quality against size: {title}\non the line, with black rims: nothing as small (to 1 %) is as good",
+            fontsize=11,
         )
         control = Line2D([], [], marker=CONTROL_SHAPE, markersize=9, ls="", color=CONTROL, label="control, not pruned")
         figure.legend(

@@ -1,57 +1,21 @@
-"""The jobs of a sweep: what each was asked for, and what it left in the store.
-
-A job's result.json is read for the identities of its stages, and for nothing else. Every figure comes from the store.
-"""
+"""The jobs of a sweep: which there are, what each was asked for, and what has become of it."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
 from stc.job import RESULT_FILE
-from stc.metrics.records import Scores
-from stc.report import COMPARISON_FILE, Row, in_context
-from stc.stage import Kind
-from stc.store import Store
+from stc.report.results import Reader, Run, read_json
 
 SWEEPS = Path("multirun")
-_NOT_SETTINGS = {"hydra", "store", "tracking", "force"}  # first words of keys that say nothing about a result
 DEFAULT = "default"
 """Stands for a setting that a job leaves to its config, where the config does not have it under that key."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One system as one run has scored it.
-
-    Attributes:
-        row: as comparison.json has it, the rest of that file under ``compared``.
-        scores: the identity of its scores, which is that of the system on that test set.
-        test: the identity of the test set; empty where the scores are no longer in the store.
-        quality: its sentence-level statistics; None where they are no longer in the store.
-        unpruned: whether it has as many layers as the most any in its comparison has.
-    """
-
-    row: Row
-    scores: str
-    test: str
-    quality: Scores | None
-    unpruned: bool
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a job has computed with one seed: its comparison's systems in their order, and its searches for layers, by
-    name, each the contents of its rankings."""
-
-    seed: int
-    systems: Sequence[Scored]
-    searches: Mapping[str, Sequence[Mapping[str, Any]]]
+_NOT_SETTINGS = {"hydra", "store", "tracking", "force"}  # first words of keys that say nothing about a result
 
 
 @dataclass(frozen=True)
@@ -77,18 +41,18 @@ def read(folders: Sequence[Path], store: Path | None = None) -> list[Job]:
     """The jobs of sweeps and runs, those without a result among them.
 
     Args:
-        folders: of a sweep or a run each; none for the latest sweep.
+        folders: of a sweep or a run each.
         store: where the results are; None for the store that each job was run with.
 
     Raises:
         InputError: a folder is not there or has no job in it, or there is no store.
     """
-    asked = [_Asked(job) for folder in folders or [latest()] for job in _jobs(folder)]
+    asked = [_Asked(job) for folder in folders for job in _jobs(folder)]
     keys = dict.fromkeys(key for one in asked for key in one.keys)
-    reader = _Reader(store)
+    reader = Reader(store)
     found = [_job(one, {key: one.value(key) for key in keys}, reader) for one in asked]
     begun = {one.overrides for one in asked}
-    for folder in folders or [latest()]:
+    for folder in folders:
         for number, overrides in enumerate(_planned(folder)):
             if overrides not in begun:
                 given = dict(_assignment(one) for one in overrides)
@@ -190,16 +154,16 @@ class _Asked:
         return self._cwd / str(self._config.store.dir)
 
 
-def _job(asked: _Asked, settings: Mapping[str, Any], reader: _Reader) -> Job:
+def _job(asked: _Asked, settings: Mapping[str, Any], reader: Reader) -> Job:
     file = asked.folder / RESULT_FILE
     if not file.exists():
         return Job(asked.folder, settings, fault=f"has no {RESULT_FILE}: it failed, was ended, or is still running")
-    result = _json(file)
+    result = read_json(file)
     if "runs" in result:
         files = {one["seed"]: asked.folder / one["result"] for one in result["runs"]}
         if gone := [path for path in files.values() if not path.exists()]:
             return Job(asked.folder, settings, fault=f"lacks {', '.join(map(str, gone))}")
-        results = {seed: _json(path) for seed, path in files.items()}
+        results = {seed: read_json(path) for seed, path in files.items()}
     else:
         results = {0: result}
     if not all(one["systems"] for one in results.values()):
@@ -210,103 +174,3 @@ def _job(asked: _Asked, settings: Mapping[str, Any], reader: _Reader) -> Job:
     except InputError as unreadable:  # gone from the store, or written by a version whose records were others
         return Job(asked.folder, settings, fault=str(unreadable))
     return Job(asked.folder, settings, tuple(result.get("seeds", ())), runs)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(f"{file} is not JSON: it was not written to its end, or was changed") from None
-    return content
-
-
-@dataclass
-class _Reader:
-    """Reads results from stores, each once.
-
-    Attributes:
-        forced: the store to read from, whatever a job says.
-    """
-
-    forced: Path | None
-    _stores: dict[Path, Store] = field(default_factory=dict)
-    _known: dict[tuple[Path, str], tuple[str, Scores | None]] = field(default_factory=dict)
-
-    def run(self, result: Mapping[str, Any], seed: int, root: Path) -> Run:
-        """What a result.json points to.
-
-        Raises:
-            InputError: its comparison, or what that was made from, is not in the store or is no such record.
-        """
-        store = self.open(root)
-        stages = [(str(one["name"]), str(one["identity"])) for one in result["stages"]]
-        for _, identity in stages:
-            record = store.record(Kind.COMPARISON, identity)
-            if record is not None:
-                found, why = store.get(Kind.COMPARISON, identity)
-                if found is None:
-                    raise InputError(f"the comparison {identity} cannot be read from {store.root}: {why}")
-                rows = in_context(_json(found.path / COMPARISON_FILE))
-                return Run(seed, self._systems(store, rows, record["spec"]["inputs"]), _searches(store, stages))
-        last, identity = stages[-1]
-        raise InputError(f"the comparison ({last} {identity}) is not in {store.root}; the same command makes it again")
-
-    def open(self, root: Path) -> Store:
-        """The store in ``root``, or the one to read from instead.
-
-        Raises:
-            InputError: it is not there.
-        """
-        root = self.forced or root
-        if root not in self._stores:
-            if not root.is_dir():
-                raise InputError(f"there is no store in {root}: name the folder it is in now (--store DIR)")
-            self._stores[root] = Store(root)
-        return self._stores[root]
-
-    def _systems(self, store: Store, rows: Sequence[Row], inputs: Mapping[str, str]) -> list[Scored]:
-        layers = [self._layers(store, row, inputs) for row in rows]
-        systems = []
-        for row, has in zip(rows, layers, strict=True):
-            identity = inputs[f"scores.{row['name']}"]
-            systems.append(Scored(row, identity, *self._scores(store, identity), unpruned=has == max(layers)))
-        return systems
-
-    def _layers(self, store: Store, row: Row, inputs: Mapping[str, str]) -> int:
-        """Of decoder and encoder together; the comparison itself has those of the decoder."""
-        from stc.metrics.records import Measurement
-
-        found, _ = store.get(Kind.MEASUREMENT, inputs[f"measurements.{row['name']}"])
-        if found is None:
-            raise InputError(
-                f"the measurement of {row['name']} is not in {store.root}; the same command makes it again"
-            )
-        measured = Measurement.load(found.path)
-        return measured.decoder_layers + measured.encoder_layers
-
-    def _scores(self, store: Store, identity: str) -> tuple[str, Scores | None]:
-        """The test set, and the statistics."""
-        key = (store.root, identity)
-        if key not in self._known:
-            found, _ = store.get(Kind.SCORES, identity)
-            record = store.record(Kind.SCORES, identity) if found else None
-            test = str(record["spec"]["inputs"]["data"]) if record else ""
-            self._known[key] = (test, Scores.load(found.path) if found else None)
-        return self._known[key]
-
-
-def _searches(store: Store, stages: Sequence[tuple[str, str]]) -> dict[str, list[Mapping[str, Any]]]:
-    """By the name of the stage, the rankings in which layers were compared, as far as the store still has them."""
-    searches: dict[str, list[Mapping[str, Any]]] = {}
-    for name, identity in _rounds(stages):
-        file = store.path(Kind.RANKING, identity) / "ranking.json"
-        if file.exists():
-            content = _json(file)
-            if "candidates" in content:  # layers that were drawn or named were not compared
-                searches.setdefault(name, []).append(content)
-    return searches
-
-
-def _rounds(stages: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for name, identity in stages:
-        yield name.split(".")[0], identity

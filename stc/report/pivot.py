@@ -224,7 +224,8 @@ def _best(group: Group, value: str, cells: Mapping[Place, Line], column: str) ->
     if len(figures) < 2:
         return []
     best = (min if VALUES[value].less else max)(figures, key=lambda place: figures[place])
-    return [place for place in figures if figures[place] == figures[best] or _alike(group, value, cells, place, best)]
+    written = {place: VALUES[value].show(figure) for place, figure in figures.items()}
+    return [place for place in figures if written[place] == written[best] or _alike(group, value, cells, place, best)]
 
 
 def _alike(group: Group, value: str, cells: Mapping[Place, Line], one: Place, other: Place) -> bool:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stc.plots import plot_importance
-from stc.report.dots import plot_pivot, plot_ratio
+from stc.report.dots import plot_pivot, plot_ratio, ratios
 from stc.report.front import plot_front
 from stc.report.jobs import Job
-from stc.report.look import RATIO
 from stc.report.pivot import Pivot, title_of
 from stc.report.sweep import Group, short_names, shown
 
@@ -31,8 +30,9 @@ def plot_sweep(folder: Path, name: str, groups: Sequence[Group], pivots: Sequenc
     drawn: list[Path] = []
     for group, stem in zip(groups, _stems([title_of(group) for group in groups]), strict=True):
         title = f"{title_of(group)} ({name})"
-        drawn.append(plot_front(folder / f"pareto-{stem}.png", title, group))
-        if RATIO in group.keys:
+        if group.lines:
+            drawn.append(plot_front(folder / f"pareto-{stem}.png", title, group))
+        if len(ratios(group)) > 1:
             drawn.append(plot_ratio(folder / f"ratio-{stem}.png", title, group))
         for number, (told, rankings) in enumerate(searches(group), 1):
             file = folder / f"importance-{stem}-{number}.png"

@@ -61,26 +61,33 @@ class Report:
         return plot_sweep(folder, self.name, self.groups, self.pivots)
 
     def save(self, folder: Path) -> list[Path]:
-        """Everything into ``folder``: report.md, report.csv, report.tex, pivot.csv if there are pivots, and the plots.
+        """Everything into ``folder``: report.md with the plots in it, report.csv, report.tex, and pivot.csv if any were
+        asked for.
+
+        Returns:
+            the files, those of the plots last.
 
         Raises:
             InputError: it cannot be written to.
         """
-        texts = {"report.md": self.markdown, "report.csv": self.csv, "report.tex": self.latex}
+        texts = {"report.csv": self.csv, "report.tex": self.latex}
         if self.pivots:
             texts["pivot.csv"] = cells_csv(self.pivots)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            plots = self.plots(folder)
+            shown_plots = "".join(f"\n![{one.stem}]({one.name})\n" for one in plots if one.suffix == ".png")
+            texts = {"report.md": self.markdown + shown_plots, **texts}
             for name, content in texts.items():
                 (folder / name).write_text(content, encoding="utf-8")
-            return [*(folder / name for name in texts), *self.plots(folder)]
+            return [*(folder / name for name in texts), *plots]
         except OSError as error:
             raise InputError(f"{folder} cannot be written to: {error.strerror}") from None
 
     def _tables(self) -> list[Block]:
         titles = [title_of(group) for group in self.groups]
         return [
-            _table(group, title if titles.count(title) == 1 else f"{title}, test set {group.test[:8]}")
+            _table(group, title if titles.count(title) == 1 else f"{title}, test set {group.test[:8] or 'unknown'}")
             for group, title in zip(self.groups, titles, strict=True)
         ]
 
@@ -157,12 +164,18 @@ def _notes(group: Group) -> list[str]:
         f"Real-time factor: seconds of computing per second of audio. It and peak memory: on {' and '.join(devices)}, "
         "one utterance at a time."
     )
+    machines = {str(system.machine) for line in group.lines for system in line.systems}
+    if len(machines) > 1:
+        notes.append(
+            f"They were taken on {len(machines)} machines, or with other versions or threads (measurement.json says "
+            "which), and compare only within one."
+        )
     if any(line.row["is_reference"] and line.row["retention"] is None for line in group.lines):
         notes.append(f"There is no retention here: {group.reference_name} scores 0.")
     gone = [line for line in group.lines if any(system.quality is None for system in line.systems)]
     if gone:
         notes.append(
-            f"No interval for {', '.join(dict.fromkeys(line.name for line in gone))}: the sentence-level scores are no "
-            "longer in the store."
+            f"No interval for {', '.join(dict.fromkeys(line.name for line in gone))}: the sentence-level scores are "
+            "not in the store, or are damaged."
         )
     return notes

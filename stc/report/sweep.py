@@ -17,7 +17,8 @@ from stc.errors import InputError, nearest
 from stc.languages import codes, language
 from stc.metrics.significance import Resampling, retention
 from stc.report import Row
-from stc.report.jobs import Job, Scored
+from stc.report.jobs import Job
+from stc.report.results import Scored
 from stc.seeds import aggregate
 
 
@@ -280,5 +281,5 @@ def resolve(asked: str, keys: Sequence[str]) -> str:
     if found:
         raise InputError(f"{asked!r} may be {' or '.join(found)}: name it in full")
     known = dict.fromkeys([*short_names(keys).values(), *keys])
-    there = f"the jobs differ in {', '.join(keys)}" if keys else "the jobs differ in no setting"
+    there = f"they were given {', '.join(keys)}" if keys else "they were given none"
     raise InputError(f"{asked!r} is no setting of these jobs: {there}{nearest(asked, known)}")

@@ -188,7 +188,7 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
             elif days > STALE_DAYS:
                 yield Leftover(f"scratch nobody has gone on with for {STALE_DAYS} days", identity, kept, remove)
             else:
-                yield Leftover(f"scratch written to {days:.1f} days ago", identity, kept, None)
+                yield Leftover(f"scratch written to {24 * days:.0f} h ago", identity, kept, None)
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:

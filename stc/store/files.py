@@ -83,9 +83,15 @@ def write_atomically(file: Path, text: str) -> None:
 
 
 def settle(file: Path) -> dict[str, Any]:
-    """Bring a file to disk; its entry in the record."""
+    """Bring a file to disk, to be read and written by whoever may read and write its folder; its entry in the record.
+
+    safetensors keeps what it writes to its owner, which in a store that several people share nobody else could use.
+    """
+    stat = file.stat()
+    if stat.st_nlink == 1:  # else it is a sound that lies elsewhere as well, with permissions of its own
+        file.chmod(file.parent.stat().st_mode & 0o666)
     sync(file)
-    return {"bytes": file.stat().st_size, "sha256": file_sha256(file)}
+    return {"bytes": stat.st_size, "sha256": file_sha256(file)}
 
 
 def sync(path: Path) -> None:

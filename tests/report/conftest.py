@@ -36,12 +36,14 @@ class Sweep:
     """A sweep in the making.
 
     Attributes:
-        folder: of the sweep; what it was run from is two folders up, with the store in it.
+        folder: of the sweep, beside the store.
+        machine: what the next systems are measured on.
     """
 
     folder: Path
     ctx: Context
     jobs: int = 0
+    machine: Mapping[str, object] = field(default_factory=dict)
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -151,11 +153,26 @@ class Sweep:
                 audio_seconds=10.0,
                 device="cpu",
                 threads=1,
-                machine={},
+                machine=dict(self.machine),
             ).save(folder)
             return {}
 
-        return self._publish(Kind.MEASUREMENT, {"stage": "measure", "inputs": {"model": model.identity}}, write)
+        spec = {"stage": "measure", "inputs": {"model": model.identity}, "surroundings": dict(self.machine)}
+        return self._publish(Kind.MEASUREMENT, spec, write)
+
+    def search(self, job: Path, rankings: Sequence[Mapping[str, Any]]) -> None:
+        """Give a job that has ended the rounds of a search for layers, in front of its other stages."""
+        stages = []
+        for number, ranking in enumerate(rankings, 1):
+
+            def write(folder: Path, ranking: Mapping[str, Any] = ranking) -> dict[str, Any]:
+                (folder / "ranking.json").write_text(json.dumps(ranking))
+                return {}
+
+            made = self._publish(Kind.RANKING, {"stage": "importance", "ranking": ranking}, write)
+            stages.append({"name": f"importance.{number}", "identity": made.identity})
+        result = json.loads((job / "result.json").read_text())
+        (job / "result.json").write_text(json.dumps({**result, "stages": [*stages, *result["stages"]]}))
 
     def _publish(self, kind: Kind, spec: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any]]) -> Artifact:
         identity = identity_of(spec)

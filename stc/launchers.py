@@ -1,0 +1,125 @@
+"""Settings of Hydra's own, what a sweep is launched by above all: checked before Hydra sees them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from stc.errors import Fault, nearest
+from stc.gpu import visible
+
+_LAUNCHER = "hydra/launcher"
+_SIDE_BY_SIDE = "hydra.launcher.n_jobs"
+_PACKAGES = {
+    "joblib": "hydra-joblib-launcher",
+    "slurm": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+}
+
+
+def faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
+    """What is wrong with those of the overrides that are Hydra's own.
+
+    Args:
+        sweeping: whether they are for a sweep; without one, Hydra takes no notice of a launcher.
+    """
+    own = {one.key_or_group: one for one in overrides if one.key_or_group.startswith(("hydra/", "hydra."))}
+    launcher = next((one for key, one in own.items() if key.replace(".", "/").startswith(_LAUNCHER)), None)
+    if launcher is not None and not sweeping:
+        return [_fault(launcher, "is for sweeps; -m makes a sweep, also of a single run")]
+    if _LAUNCHER in own and (lacking := _lacking(_value(own[_LAUNCHER]), _SIDE_BY_SIDE in own)):
+        return [_fault(own[_LAUNCHER], lacking)]
+    return _unknown(list(own.values())) if own else []
+
+
+def completed(overrides: Sequence[Override]) -> list[str]:
+    """What is to be added to the arguments: as many jobs side by side as GPUs, where nothing says how many."""
+    values = {one.key_or_group: _value(one) for one in overrides}
+    wanted = values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values
+    return [f"{_SIDE_BY_SIDE}={len(visible())}"] if wanted else []
+
+
+def _lacking(launcher: str, number_given: bool) -> str | None:
+    """What a launcher needs and does not find here."""
+    package = _PACKAGES.get(launcher)
+    if package and not _installed(package):
+        return f"needs the package {package}: pip install {package}"
+    if launcher in ("slurm", "submitit_slurm") and not shutil.which("sbatch"):
+        return "SLURM's commands (sbatch) are not on PATH; start the sweep on a machine that submits to SLURM"
+    if launcher == "joblib" and not number_given and not visible():
+        return f"runs a job on each GPU, and none is here; {_SIDE_BY_SIDE}=2 runs two side by side"
+    return None
+
+
+def _installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _unknown(own: Sequence[Override]) -> list[Fault]:
+    """Every member and key that Hydra does not know, with the nearest it does, or else every value it does not take."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from stc.overrides import CONF
+
+    chosen = [one for one in own if "/" in one.key_or_group]
+    assigned = [one for one in own if one not in chosen]
+    with initialize_config_dir(str(CONF), version_base=None):
+        loader = GlobalHydra.instance().config_loader()
+        found = []
+        for one in chosen:
+            known = loader.get_group_options(one.key_or_group)
+            if not known:
+                groups = [f"hydra/{name}" for name in loader.list_groups("hydra")]
+                near = nearest(one.key_or_group, groups)
+                found.append(_fault(one, f"no such group; Hydra has {', '.join(groups)}{near}"))
+            elif _value(one) not in known and not one.is_delete():
+                found.append(_fault(one, f"must be one of {', '.join(known)}{nearest(_value(one), known)}"))
+        if found:
+            return found
+        groups = [one.input_line or "" for one in chosen]
+        hydra = compose("config", groups, return_hydra_config=True).hydra
+        for one in assigned:
+            wrong = None if one.is_add() or one.is_delete() else _no_such(hydra, one.key_or_group)
+            try:
+                if wrong is None:
+                    compose("config", [*groups, one.input_line or ""], return_hydra_config=True)
+            except HydraException as error:
+                wrong = str(error.__cause__ or error).splitlines()[0]
+            if wrong is not None:
+                found.append(_fault(one, wrong))
+    return found
+
+
+def _no_such(hydra: Any, key: str) -> str | None:
+    """What is wrong with a key that is not in Hydra's config."""
+    from omegaconf import DictConfig, OmegaConf
+
+    node, path, *parts = hydra, *key.split(".")
+    for part in parts:
+        if not isinstance(node, DictConfig):
+            return None  # Hydra itself says what is wrong
+        known = [str(name) for name in node.keys() if name != "_target_"]  # noqa: SIM118, iterating leaves out ???
+        if part not in known:
+            more = f"; +{key} adds one" if OmegaConf.get_type(node) is dict else ""
+            return f"no such key; {path} has {', '.join(known) or 'none'}{nearest(part, known)}{more}"
+        node, path = node._get_node(part), f"{path}.{part}"
+    return None
+
+
+def _fault(override: Override, allowed: str) -> Fault:
+    return Fault(override.key_or_group, _value(override), allowed)
+
+
+def _value(override: Override) -> str:
+    return (override.input_line or "").partition("=")[2]

@@ -1,0 +1,194 @@
+"""The systems of a sweep side by side: one reference a language, controls once, seeds, what is gone from the store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stc.errors import InputError
+from stc.metrics.significance import retention
+from stc.report.jobs import read
+from stc.report.render import render
+from stc.report.results import Scored
+from stc.report.sweep import Group, Line, groups, resolve, short_names
+
+CONTROLS = {"teacher": 2, "teacher-nf4": 3}
+
+
+def add_two(sweep: Any) -> None:
+    """Two jobs that differ in healing, of which the second has the better control."""
+    sweep.add({**CONTROLS, "healed-nf4": 4, "pruned-nf4": 8}, finetune="full")
+    sweep.add({**CONTROLS, "healed-nf4": 1, "pruned-nf4": 6}, finetune="lora")
+
+
+def the_group(sweep: Any, systems: str | None = None) -> Group:
+    (group,) = groups(read([sweep.folder]), systems)
+    return group
+
+
+def lines_of(group: Group, name: str) -> list[Line]:
+    return [line for line in group.lines if line.name == name]
+
+
+def the_quality(system: Scored) -> list[list[int]]:
+    assert system.quality is not None
+    return system.quality.metrics["chrf_pp"].statistics
+
+
+def test_all_jobs_of_a_language_have_one_reference_which_is_the_best_unpruned_system(sweep: Any) -> None:
+    """Each job alone would take a reference of its own: the first its teacher, the second its healed control."""
+    add_two(sweep)
+    group = the_group(sweep)
+    assert group.reference_name == "healed-nf4 (finetune=lora)"
+    assert [line.settings for line in group.lines if line.row["is_reference"]] == [{"finetune": "lora"}]
+    for line in group.lines:
+        expected = retention(
+            "chrf_pp", the_quality(line.systems[0]), the_quality(group.reference[0]), **group.resampling
+        )
+        assert (line.row["retention"], line.row["retention_ci"]) == (expected.value, expected.interval)
+
+
+def test_pruned_system_is_no_reference_however_good(sweep: Any) -> None:
+    sweep.add({"teacher": 5, "pruned-nf4": 0})
+    assert the_group(sweep).reference_name == "teacher"
+
+
+def test_control_that_jobs_share_has_one_line_and_one_that_differs_says_by_what(sweep: Any) -> None:
+    add_two(sweep)
+    group = the_group(sweep)
+    assert [(line.name, line.settings) for line in group.lines] == [
+        ("teacher", {}),
+        ("teacher-nf4", {}),
+        ("healed-nf4", {"finetune": "full"}),
+        ("healed-nf4", {"finetune": "lora"}),
+        ("pruned-nf4", {"finetune": "full"}),
+        ("pruned-nf4", {"finetune": "lora"}),
+    ]
+    assert len(lines_of(group, "teacher")[0].jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("systems", "names"),
+    [
+        ("controls", {"teacher", "teacher-nf4", "healed-nf4"}),
+        ("teacher,pruned-nf4", {"teacher", "pruned-nf4"}),
+        ("all", {"teacher", "teacher-nf4", "healed-nf4", "pruned-nf4"}),
+    ],
+)
+def test_systems_are_chosen_and_the_reference_stays(systems: str, names: set[str], sweep: Any) -> None:
+    add_two(sweep)
+    group = the_group(sweep, systems)
+    assert {line.name for line in group.lines} == names
+    assert group.reference_name == "healed-nf4 (finetune=lora)"
+
+
+def test_unknown_system_is_refused_with_the_nearest(sweep: Any) -> None:
+    add_two(sweep)
+    with pytest.raises(InputError, match=r"--systems pruned: .*teacher-nf4.*did you mean 'pruned-nf4'"):
+        the_group(sweep, "pruned")
+
+
+def test_each_language_is_a_table_of_its_own(sweep: Any) -> None:
+    sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="de")
+    sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="zh")
+    found = groups(read([sweep.folder]))
+    assert [(group.language, group.metric, list(group.keys)) for group in found] == [
+        ("German", "chrf_pp", []),
+        ("Chinese", "chrf", []),
+    ]
+
+
+def test_what_was_scored_on_other_data_is_never_in_the_same_table(sweep: Any) -> None:
+    sweep.add({**CONTROLS, "pruned-nf4": 8}, test="one")
+    sweep.add({**CONTROLS, "pruned-nf4": 8}, test="two")
+    report = render(sweep.folder)
+    one, two = report.groups
+    assert one.test != two.test
+    assert f"## German, test set {one.test[:8]}, 24 test sentences" in report.markdown
+    assert f"## German, test set {two.test[:8]}, 24 test sentences" in report.markdown
+
+
+def test_seeds_are_compared_seed_by_seed_and_give_mean_and_deviation(sweep: Any) -> None:
+    sweep.add({"teacher": 1, "pruned-nf4": 8}, seeds=[1, 2, 3], finetune="full")
+    sweep.add({"teacher": 1, "pruned-nf4": 9}, seeds=[1, 2, 3], finetune="lora")
+    group = the_group(sweep)
+    assert group.seeds == (1, 2, 3)
+    (teacher,) = lines_of(group, "teacher")
+    assert (teacher.row["retention"], teacher.row["retention_deviation"]) == (1, 0)
+    line = lines_of(group, "pruned-nf4")[0]
+    ratios = [
+        one.row["chrf_pp"] / other.row["chrf_pp"] for one, other in zip(line.systems, group.reference, strict=True)
+    ]
+    assert line.row["retention"] == pytest.approx(sum(ratios) / 3)
+    assert line.row["chrf_pp_deviation"] > 0
+    assert "Mean ± standard deviation of the sample over 3 seeds (1, 2, 3)." in " ".join(
+        render(sweep.folder).terminal.split()
+    )
+
+
+def test_runs_of_several_seeds_are_not_mixed_with_runs_of_one(sweep: Any) -> None:
+    sweep.add({"teacher": 1, "pruned-nf4": 8}, seeds=[1, 2], finetune="full")
+    sweep.add({"teacher": 1, "pruned-nf4": 8}, finetune="lora")
+    assert [group.seeds for group in groups(read([sweep.folder]))] == [(1, 2), ()]
+
+
+def test_models_that_were_removed_are_not_missed(sweep: Any) -> None:
+    """The store of these tests has no models at all; here the scores go as well, and only the interval is lost."""
+    sweep.add({"teacher": 1, "pruned-nf4": 8})
+    before = the_group(sweep)
+    gone = lines_of(before, "pruned-nf4")[0]
+    shutil.rmtree(sweep.store.root / "scores" / gone.systems[0].scores)
+    after = the_group(sweep)
+    row = lines_of(after, "pruned-nf4")[0].row
+    assert row["retention"] == pytest.approx(gone.row["retention"])
+    assert row["retention_ci"] is None
+    assert "No interval for pruned-nf4" in render(sweep.folder).markdown
+    assert lines_of(after, "teacher")[0].row["retention_ci"] is not None
+
+
+def test_measurements_of_several_machines_are_said_to_be(sweep: Any) -> None:
+    sweep.add({"teacher": 1, "pruned-nf4": 8}, finetune="full")
+    assert "machines" not in render(sweep.folder).markdown
+    sweep.machine = {"cpu": "another"}
+    sweep.add({"teacher": 1, "pruned-nf4": 9}, finetune="lora")
+    assert "They were taken on 2 machines" in render(sweep.folder).markdown
+
+
+def test_shortest_names_are_unmistakable() -> None:
+    keys = ["prune", "prune.ratio", "finetune@recover", "teacher.epochs", "finetune.epochs"]
+    assert list(short_names(keys).values()) == ["prune", "ratio", "recover", "teacher.epochs", "finetune.epochs"]
+
+
+def test_key_is_found_by_its_end() -> None:
+    keys = ["prune", "prune.ratio", "teacher.epochs", "finetune.epochs"]
+    assert [resolve(asked, keys) for asked in ("prune", "ratio", "finetune.epochs")] == [
+        "prune",
+        "prune.ratio",
+        "finetune.epochs",
+    ]
+    with pytest.raises(InputError, match=r"'epochs' may be teacher\.epochs or finetune\.epochs"):
+        resolve("epochs", keys)
+    with pytest.raises(InputError, match=r"'ration' is no setting of these jobs.*did you mean 'ratio'"):
+        resolve("ration", keys)
+
+
+def test_table_shows_what_differs_and_what_it_refers_to(sweep: Any) -> None:
+    add_two(sweep)
+    lines = render(sweep.folder).terminal.splitlines()
+    assert lines[0] == "German, 24 test sentences"
+    assert lines[3].split()[:3] == ["system", "finetune", "layers"]
+    pruned = [line.split()[:3] for line in lines if line.startswith("pruned-nf4")]
+    assert pruned == [["pruned-nf4", "full", "8"], ["pruned-nf4", "lora", "8"]]
+    assert "Retention: chrF++ relative to healed-nf4 (finetune=lora), the best unpruned system of these 2 jobs" in (
+        " ".join(lines)
+    )
+
+
+def test_run_alone_is_a_sweep_of_one(sweep: Any) -> None:
+    job = sweep.add({**CONTROLS, "pruned-nf4": 8})
+    report = render(job)
+    assert [line.name for line in report.groups[0].lines] == ["teacher", "teacher-nf4", "pruned-nf4"]
+    assert report.jobs[0].folder == Path(job)

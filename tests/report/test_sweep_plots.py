@@ -1,0 +1,156 @@
+"""The plots of a sweep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+import stc.report.dots
+import stc.report.front
+from stc.plots import canvas
+from stc.report.front import pareto, plot_front
+from stc.report.labels import Label, place
+from stc.report.plots import searches
+from stc.report.render import render
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures: list[Figure] = []
+
+    @contextmanager
+    def seen(*arguments: Any, **more: Any) -> Iterator[Figure]:
+        with canvas(*arguments, **more) as figure:
+            yield figure
+            figures.append(figure)
+
+    for module in (stc.report.front, stc.report.dots):
+        monkeypatch.setattr(module, "canvas", seen)
+    return figures
+
+
+def add_all(sweep: Any, ratios: tuple[float, ...] = (0.25, 0.5)) -> None:
+    for ratio in ratios:
+        for prune, wrong in (("greedy", 3), ("random", 9)):
+            for finetune, more in (("full", 0), ("lora", 2)):
+                systems = {"teacher": 1, "healed-nf4": 2 + more, "pruned-nf4": wrong + more + round(10 * ratio)}
+                sweep.add(systems, prune=prune, finetune=finetune, prune__ratio=ratio)
+
+
+def test_sweep_is_drawn_as_png_and_svg(sweep: Any, tmp_path: Path) -> None:
+    add_all(sweep)
+    files = render(sweep.folder, pivot=("prune", "finetune")).plots(tmp_path / "plots")
+    assert sorted(file.name for file in files) == [
+        f"{name}.{kind}"
+        for name in ("pareto-german", "pivot-german-ratio=0.25", "pivot-german-ratio=0.5", "ratio-german")
+        for kind in ("png", "svg")
+    ]
+    for file in files:
+        head = file.read_bytes()[:200]
+        assert head.startswith(b"\x89PNG") if file.suffix == ".png" else b"<?xml" in head
+
+
+def test_saved_report_shows_its_plots(sweep: Any, tmp_path: Path) -> None:
+    add_all(sweep, ratios=(0.5,))
+    files = render(sweep.folder, pivot=("prune", "finetune")).save(tmp_path / "out")
+    assert {file.name for file in files} >= {"report.md", "report.csv", "report.tex", "pivot.csv", "pareto-german.svg"}
+    assert all(file.stat().st_size > 0 for file in files)
+    assert "![pareto-german](pareto-german.png)" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+def test_front_is_what_nothing_as_small_is_as_good_as() -> None:
+    points = [(3, 90.0), (1, 50.0), (2, 60.0), (2, 55.0), (3, 90.0), (4, 80.0), (1, 50.0)]
+    assert pareto(points) == [1, 2, 0]
+
+
+def test_few_bytes_less_are_no_place_on_the_front() -> None:
+    assert pareto([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
+
+
+def test_front_goes_through_the_systems_on_it(sweep: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+    add_all(sweep)
+    (group,) = render(sweep.folder).groups
+    plot_front(tmp_path / "front.png", "a sweep", group)
+    line = drawn[0].axes[0].lines[0]
+    corners = {(float(x), float(y)) for x, y in line.get_xydata()}
+    points = [(float(one.row["bytes_on_disk"]), one.row["chrf_pp"]) for one in group.lines]
+    assert {points[at] for at in pareto(points)} <= corners
+
+
+def test_names_cover_neither_each_other_nor_marks(sweep: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+    add_all(sweep)
+    (group,) = render(sweep.folder).groups
+    plot_front(tmp_path / "front.png", "a sweep", group)
+    figure = drawn[0]
+    axes = figure.axes[0]
+    names = [text.get_window_extent() for text in axes.texts]
+    assert len(names) >= 3
+    for at, box in enumerate(names):
+        assert not any(box.overlaps(other) for other in names[at + 1 :])
+        for line in axes.lines:
+            if line.get_marker() not in ("None", ""):
+                assert not box.contains(*line.get_transform().transform(line.get_xydata()[0]))
+
+
+def test_name_without_a_free_place_is_left_out() -> None:
+    figure = Figure(figsize=(1, 1))
+    axes = figure.subplots()
+    place(figure, axes, [Label(0.5, 0.5, text="a name that is far too long for this figure")], [(0, 0), (1, 0)])
+    assert [text.get_text() for text in axes.texts] == []
+
+
+def test_retention_over_the_ratio_has_a_panel_a_healing_and_all_of_it_within(
+    sweep: Any, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    add_all(sweep)
+    report = render(sweep.folder)
+    report.plots(tmp_path)
+    panels = [axes for axes in drawn[1].axes if axes.axison]
+    assert [axes.get_title() for axes in panels] == ["full", "lora"]
+    low, high = panels[0].get_ylim()
+    for line in report.groups[0].lines:
+        if not line.control:
+            assert low < 100 * line.row["retention_ci"][0]
+            assert 100 * line.row["retention_ci"][1] < high
+    for axes in panels:
+        curves = [line for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
+        assert [list(line.get_xdata()) for line in curves] == [[25, 50], [25, 50]]
+
+
+def test_ratio_that_is_not_swept_is_not_drawn(sweep: Any, tmp_path: Path) -> None:
+    add_all(sweep, ratios=(0.5,))
+    assert [file.name for file in render(sweep.folder).plots(tmp_path)] == ["pareto-german.png", "pareto-german.svg"]
+
+
+def test_dot_of_a_pivot_stands_at_its_retention(sweep: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+    add_all(sweep, ratios=(0.5,))
+    report = render(sweep.folder, pivot=("prune", "finetune"))
+    report.plots(tmp_path)
+    axes = drawn[-1].axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["greedy", "random"]
+    for container, column in zip(axes.containers, ("full", "lora"), strict=True):
+        dots, expected = container.lines[0].get_xdata(), report.pivots[0].cells
+        assert list(dots) == [
+            pytest.approx(100 * expected[row, column].row["retention"]) for row in ("greedy", "random")
+        ]
+
+
+def test_search_that_goes_on_from_another_is_drawn_once(sweep: Any, tmp_path: Path) -> None:
+    rounds = [
+        {"metric": "chrf_pp", "order": [2, 3][:done], "candidates": [{"stack": "decoder", "layer": 3, "score": 50.0}]}
+        for done in (1, 2)
+    ]
+    for ratio, searched in ((0.25, rounds[:1]), (0.5, rounds)):
+        job = sweep.add({"teacher": 1, "pruned-nf4": 8}, prune__ratio=ratio)
+        sweep.search(job, searched)
+    report = render(sweep.folder)
+    assert searches(report.groups[0]) == [("", rounds)]
+    assert "importance-german-1.png" in [file.name for file in report.plots(tmp_path)]
+    assert json.loads((job / "result.json").read_text())["stages"][0]["name"] == "importance.1"

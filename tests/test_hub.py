@@ -1,0 +1,33 @@
+"""A model of the hub on a machine without network, as a compute node is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from stc.overrides import ROOT
+
+FETCH = "from stc.pipeline import Hub; print(Hub('owner/name').fetch())"
+
+
+def fetch(home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environment.pop("HF_HUB_CACHE", None)
+    return subprocess.run([sys.executable, "-c", FETCH], env=environment, capture_output=True, text=True)
+
+
+def test_model_in_the_cache_needs_no_network(tmp_path: Path) -> None:
+    model = tmp_path / "hub" / "models--owner--name"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("0" * 40)
+    (model / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    (model / "snapshots" / ("0" * 40) / "config.json").write_text("{}")
+    assert fetch(tmp_path).stdout.strip() == str(model / "snapshots" / ("0" * 40))
+
+
+def test_model_that_is_not_there_is_told_with_the_command(tmp_path: Path) -> None:
+    answer = fetch(tmp_path)
+    assert "InputError: owner/name: not in this machine's cache" in answer.stderr
+    assert "hf download owner/name" in answer.stderr
