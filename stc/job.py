@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,21 @@ RESULT_FILE = "result.json"
 PLOTS_FOLDER = "plots"
 
 
-def run(composed: Any, output_dir: Path) -> dict[str, Any]:
+def run(
+    composed: Any,
+    output_dir: Path,
+    name: str = "",
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Execute one composed config, with one seed or with each of several, and write result.json into ``output_dir``.
+
+    Args:
+        composed: the config.
+        output_dir: made if it is not there.
+        name: of the run in MLflow, if not one made from the config.
+        params: shown in MLflow beside those that every run has.
+        tags: of the run in MLflow.
 
     Returns:
         the content of result.json.
@@ -30,30 +43,44 @@ def run(composed: Any, output_dir: Path) -> dict[str, Any]:
 
     quiet()
     planned = plan(composed)
-    return _run_seeds(composed, planned, output_dir) if planned.config.seeds else _run(planned, output_dir)
+    shown = Shown(name or _name(planned), {**(params or {}), **_params(planned)}, dict(tags or {}))
+    if planned.config.seeds:
+        return _run_seeds(composed, planned, output_dir, shown)
+    return _run(planned, output_dir, shown)
 
 
-def _run_seeds(composed: Any, planned: Any, output_dir: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Shown:
+    """A run as MLflow shows it."""
+
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+
+
+def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     """A run with each of the seeds, in a folder of its own below ``output_dir``, and then what they have in common.
 
     What does not depend on the seed is in the store when the second run looks for it.
     """
     from stc.config import plan
     from stc.plots import plot_seeds
-    from stc.seeds import FIGURES, aggregate, markdown, table
+    from stc.seeds import aggregate, markdown, table
     from stc.tracking import track
 
     config = planned.config
     seeds = list(config.seeds)
-    name = f"{_name(planned)} seeds {' '.join(map(str, seeds))}"
+    name = f"{shown.name} seeds {' '.join(map(str, seeds))}"
     runs: list[dict[str, Any]] = []
-    with track(config.tracking, run_name=name, config=planned.values) as tracked:
+    every = {**shown.params, "seed": " ".join(map(str, seeds))}
+    with track(config.tracking, run_name=name, config=planned.values, params=every, tags=shown.tags) as tracked:
         for seed in seeds:
             one = composed.copy()
             one.seed, one.seeds = seed, []
             _say(f"\nseed {seed}")
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
-            runs.append(_run(plan(one), output_dir / f"seed{seed}", f" seed {seed}", tags))
+            below = Shown(f"{shown.name} seed {seed}", {**shown.params, "seed": str(seed)}, tags)
+            runs.append(_run(plan(one), output_dir / f"seed{seed}", below))
         systems = aggregate([one["systems"] for one in runs])
         plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
         result = {
@@ -75,17 +102,15 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path) -> dict[str, Any]:
         }
         file = _keep(result, output_dir, plots, tracked)
         if systems:
-            tracked.log_metrics(
-                {f"{row['name']}/{key}": row[key] for row in systems for key in FIGURES if row[key] is not None}
-            )
+            tracked.log_metrics(_main(systems[-1], result["prune_ratio"]))
             tracked.set_tags({"mlflow.note.content": markdown(systems, seeds)})
             _print(f"\n{table(systems, seeds)}")
         _print(f"result: {file}\n{_where(tracked)}")
     return result
 
 
-def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Execute a plan. ``suffix`` is added to the run's name, ``tags`` are those of its run in MLflow."""
+def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
+    """Execute a plan with one seed."""
     from stc.evaluation import Done, Evaluation
     from stc.machine import resolve_device
     from stc.planning.room import refuse_full
@@ -105,9 +130,10 @@ def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, st
         log=lambda metrics, step=None: None,
         progress=progress,
     )
-    name = _name(planned) + suffix
     store = Store(config.store.dir)
-    with track(config.tracking, run_name=name, config=planned.values, tags=tags) as tracked:
+    with track(
+        config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags
+    ) as tracked:
 
         def context_of(node: str, scratch: Path) -> Context:
             def log(metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -123,7 +149,7 @@ def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, st
         started = time.monotonic()
         done = evaluation.run(finished)
         systems = _systems(evaluation, planned)
-        plots = plot_run(output_dir / PLOTS_FOLDER, name, systems, done)
+        plots = plot_run(output_dir / PLOTS_FOLDER, shown.name, systems, done)
         result = {
             "lang": config.lang.code,
             "prune_ratio": _ratio(planned),
@@ -139,7 +165,10 @@ def _run(planned: Any, output_dir: Path, suffix: str = "", tags: Mapping[str, st
             "mlflow_run_id": tracked.id,
         }
         file = _keep(result, output_dir, plots, tracked)
-        _report(systems, done, tracked, time.monotonic() - started, file)
+        seconds = time.monotonic() - started
+        if systems:
+            tracked.log_metrics({**_main(systems[-1], result["prune_ratio"]), "seconds": seconds})
+        _report(systems, done, tracked, seconds, file)
     return result
 
 
@@ -151,6 +180,32 @@ def _name(planned: Any) -> str:
     config = planned.config
     pruned = f"{config.prune.method} {_ratio(planned):g}" if planned.prunes else "0"
     return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
+
+
+def _params(planned: Any) -> dict[str, str]:
+    """What runs are compared by, whatever a sweep is over; the whole config is beside them."""
+    config = planned.config
+    how = {
+        "prune.method": config.prune.method,
+        "prune.ratio": f"{_ratio(planned):g}",
+        "prune.scope": config.prune.scope,
+    }
+    return {
+        "model": config.model.name,
+        "lang": config.lang.code,
+        "pipeline": config.pipeline.name,
+        "quant": str(config.quant["method"]),
+        "seed": str(config.seed),
+        **(how if planned.prunes else {}),
+    }
+
+
+def _main(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
+    """The figures of the system a run is about, the last of its table, by names that every run has. MLflow compares
+    by the first unless told otherwise, and draws a chart of each: those of the other systems would hide these."""
+    figures = {"retention": system["retention"], "bytes": system["bytes_on_disk"], "ratio": ratio}
+    figures |= {key: system.get(key) for key in ("params", "bleu", "chrf", "chrf_pp", "rtf", "retention_deviation")}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: Any) -> Path:
@@ -192,9 +247,6 @@ def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, se
     cached = sum(one.cached for one in done)
     _print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
     if systems:
-        tracked.log_metrics(
-            {f"{row['name']}/{key}": row[key] for row in systems for key in _CURVES if row[key] is not None}
-        )
         tracked.log_table(_translations(systems), "translations.json")
         tracked.set_tags({"mlflow.note.content": markdown(systems)})  # the run's description in the UI
         _print(f"\n{table(systems)}\n\ntranslations:")
@@ -217,9 +269,6 @@ def _print(text: str) -> None:
 
 def _where(tracked: Any) -> str:
     return "MLflow: " + (f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off")
-
-
-_CURVES = ("bleu", "chrf", "chrf_pp", "retention", "params", "packed_elements", "bytes_on_disk", "rtf")
 
 
 def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:

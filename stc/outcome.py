@@ -39,11 +39,6 @@ class Outcome(BaseModel):
     def running(self) -> bool:
         return self.state == "running"
 
-    @property
-    def lost(self) -> bool:
-        """Whether it was killed without a chance to say so."""
-        return self.state == "killed" and self.error == LOST
-
     def known(self) -> Outcome:
         """The same, or killed, if its process is gone although it has not ended."""
         if not self.running or self.process.alive:

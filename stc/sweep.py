@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,30 +19,36 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from stc import slurm
+from stc.errors import StcError
+from stc.job import RESULT_FILE
+from stc.jobs import Job, differing, markdown, table
 from stc.outcome import LOG_FILE, Outcome, outcomes
 from stc.process import Process
-from stc.report import NONE, Column, marked, size, text
 from stc.signals import Killed, killable
+from stc.tracking import Run, Tracking, begin, close_stale
 
 SWEEP_FILE = "sweep.json"
+TABLE_FILE = "sweep.md"
+REPORT_FOLDER = "report"
 STOP_FILE = "stop"  # of a sweep that is being stopped: none of its jobs is begun any more
 _POLL_SECONDS = 5.0  # between two questions to SLURM
-_STOP_SECONDS = 20.0  # a job that is told to stop has this long to do so
+_STOP_SECONDS = 10.0  # a job that is told to stop has this long to do so
 _current: Sweep | None = None  # of this process: Hydra makes its callbacks itself, and hands none of them out
 
 
 class Record(BaseModel):
-    """What the jobs of a sweep, which may run elsewhere, read of it in its folder: the process that all was started
-    by, and the keys whose values vary."""
+    """What the jobs of a sweep, which may run elsewhere, read of it in its folder: the process that started all, the
+    keys whose values vary, and the run in MLflow that those of the jobs are below."""
 
     model_config = ConfigDict(frozen=True)
 
     process: Process
     swept: tuple[str, ...]
+    mlflow_run_id: str | None
 
     @classmethod
     def read(cls, sweep: Path) -> Record:
@@ -49,33 +56,16 @@ class Record(BaseModel):
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job of the table: its folder below the sweep's, in what it differs from the others, and how it stands."""
-
-    folder: str
-    differs: str
-    outcome: Outcome | None  # None for one that was not begun
-    result: dict[str, Any]
-
-    @property
-    def finished(self) -> bool:
-        return self.outcome is not None and self.outcome.state == "finished"
-
-    @property
-    def main(self) -> dict[str, Any]:
-        """The system the job is about, the last of its table; empty where it made none."""
-        systems: list[dict[str, Any]] = self.result.get("systems") or [{}]
-        return systems[-1]
-
-
-@dataclass(frozen=True)
 class Sweep:
-    """A sweep that runs in ``folder``: ``asked`` are the overrides of each job, ``swept`` the keys that vary."""
+    """A sweep that runs in ``folder``: ``asked`` are the overrides of each job, ``swept`` the keys that vary, ``shown``
+    its run in MLflow."""
 
     folder: Path
     asked: list[list[str]]
     swept: tuple[str, ...]
     fail_fast: bool
+    tracking: Tracking
+    shown: Run
 
     def jobs(self) -> list[Job]:
         """Every job, in the order asked for; also such as a sweeper of its own mind has added."""
@@ -88,12 +78,15 @@ class Sweep:
         return jobs + [self._job(name, one, one.overrides) for name, one in found.items()]
 
     def _job(self, name: str, outcome: Outcome | None, overrides: Sequence[str]) -> Job:
-        from stc.job import RESULT_FILE
-
         file = self.folder / name / RESULT_FILE
         whole = outcome is not None and outcome.state == "finished" and file.exists()
         result = json.loads(file.read_text(encoding="utf-8")) if whole else {}
-        return Job(name, differing(overrides, self.swept), outcome, result)
+        return Job(name, differing(overrides, self.swept), differing(overrides, self._lines), outcome, result)
+
+    @property
+    def _lines(self) -> list[str]:
+        """The keys that tell the lines of a plot over ratios apart."""
+        return [key for key in self.swept if key != "prune.ratio"]
 
     def left(self) -> list[tuple[str, list[str]]]:
         """The jobs that a launcher which broke down has lost or never begun: folder and overrides."""
@@ -101,12 +94,20 @@ class Sweep:
         if self.fail_fast and any(job.outcome is not None and job.outcome.code for job in jobs):
             return []
         pairs = zip(jobs, self.asked, strict=False)
-        return [(job.folder, asked) for job, asked in pairs if job.outcome is None or job.outcome.lost]
+        return [(job.folder, asked) for job, asked in pairs if job.outcome is None or job.outcome.state == "killed"]
 
-    def stop(self, signum: int = signal.SIGTERM) -> None:
-        """Begin no further job, and tell those to stop that run in other processes of this machine or for SLURM."""
+    def stop(self) -> None:
+        """Begin no further job, and have those stop that run for SLURM or in other processes of this machine: gently,
+        and after a while for good. Does not wait: a launcher may be waiting for them, and goes on when they have gone.
+        """
         (self.folder / STOP_FILE).touch()
         slurm.cancel(self.folder)
+        self._send(signal.SIGTERM)
+        last = threading.Timer(_STOP_SECONDS, self._send, [signal.SIGKILL])
+        last.daemon = True
+        last.start()
+
+    def _send(self, signum: int) -> None:
         for one in self._elsewhere():
             os.kill(one.process.pid, signum)
 
@@ -140,10 +141,17 @@ class Start(Callback):
             former.unlink(missing_ok=True)
         given = list(config.hydra.overrides.task)
         overrides = OverridesParser.create().parse_overrides(given)
-        swept = [one.key_or_group for one in overrides if one.is_sweep_override()]
-        record = Record(process=Process.this(), swept=tuple(swept))
+        swept = tuple(one.key_or_group for one in overrides if one.is_sweep_override())
+        asked = jobs(["-m", *given])
+        tracking = Tracking.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
+        try:
+            shown = begin(tracking, f"{' × '.join(swept)}: sweep of {len(asked)}", {"overrides": given, "jobs": asked})
+        except StcError as error:
+            print(f"stc: {error}", file=sys.stderr)
+            raise SystemExit(1) from None  # Hydra makes a warning of any other exception
+        record = Record(process=Process.this(), swept=swept, mlflow_run_id=shown.id)
         write_atomically(folder / SWEEP_FILE, record.model_dump_json(indent=1) + "\n")
-        _current = Sweep(folder, jobs(["-m", *given]), record.swept, bool(config.fail_fast))
+        _current = Sweep(folder, asked, swept, bool(config.fail_fast), tracking, shown)
 
 
 def conduct(start: Callable[[list[str]], None], arguments: list[str]) -> int:
@@ -154,7 +162,7 @@ def conduct(start: Callable[[list[str]], None], arguments: list[str]) -> int:
         arguments: those of the command line, ``-m`` among them.
 
     Returns:
-        the exit code: 0 if every job has finished, else that of the worst.
+        the exit code: 0 if every job has finished, else 1, or 2 where a config was at fault, or 128 + signal.
     """
     global _current
     try:
@@ -166,12 +174,10 @@ def conduct(start: Callable[[list[str]], None], arguments: list[str]) -> int:
                 _attempt_the_rest(_current, start, arguments)
             except BaseException:
                 hold()
-                _stop()
                 if _current is not None:
-                    for signum in (signal.SIGTERM, signal.SIGKILL):
-                        _current.wait(_STOP_SECONDS)
-                        _current.stop(signum)
-                    _end(_current)
+                    _current.stop()
+                    _current.wait(2 * _STOP_SECONDS)
+                    _end(_current, killed=True)
                 raise
             hold()
             return _end(_current)
@@ -213,81 +219,31 @@ def _attempt_the_rest(sweep: Sweep, start: Callable[[list[str]], None], argument
             return  # this launcher begins nothing; or fail_fast lets it not
 
 
-def _end(sweep: Sweep) -> int:
+def _end(sweep: Sweep, killed: bool = False) -> int:
+    """Say how the jobs ended, on standard output, in the sweep's folder and in MLflow; the exit code."""
     jobs = sweep.jobs()
+    file = sweep.folder / TABLE_FILE
+    file.write_text(markdown(jobs), encoding="utf-8")
     print(f"\n{table(jobs)}\nlogs: {sweep.folder}/JOB/{LOG_FILE}")
     sys.stdout.flush()
-    return max((1 if job.outcome is None else job.outcome.code or int(not job.finished) for job in jobs), default=0)
+    finished = all(job.finished for job in jobs)
+    if sweep.shown.id is not None:
+        close_stale(sweep.tracking)
+        sweep.shown.set_tags({"mlflow.note.content": file.read_text(encoding="utf-8")})
+        sweep.shown.log_file(file)
+        for one in [] if killed else _report(sweep.folder):
+            sweep.shown.log_file(one, REPORT_FOLDER)
+        sweep.shown.end("KILLED" if killed else "FINISHED" if finished else "FAILED")
+    return 0 if finished else 2 if any(job.outcome is not None and job.outcome.code == 2 for job in jobs) else 1
 
 
-def differing(overrides: Sequence[str], swept: Sequence[str]) -> str:
-    """In what a job differs from the others of its sweep, in few words: ``zh 50 % block_influence``."""
-    values = {}
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key in swept:
-            values[key] = value
-    words = [_WORDS[key](values.pop(key)) for key in _WORDS if key in values]
-    return " ".join([*words, *(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in values.items())])
+def _report(sweep: Path) -> list[Path]:
+    """The files of the report on what the jobs have left in the store; none where nothing can be compared."""
+    from stc.report.render import render
 
-
-def _percent(ratio: str) -> str:
     try:
-        return f"{100 * float(ratio):.3g} %"
-    except ValueError:
-        return ratio
-
-
-# What says itself without its key, in the order in which one reads it.
-_WORDS: dict[str, Callable[[str], str]] = {
-    "model": str,
-    "lang": str,
-    "prune.ratio": _percent,
-    "prune": str,
-    "prune.method": str,
-    "prune.scope": str,
-    "quant": str,
-    "experiments": str,
-    "pipeline": str,
-}
-
-
-def table(jobs: Sequence[Job]) -> str:
-    """What became of the jobs, for a terminal. Ends in a newline."""
-    return "\n".join([*text(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
-
-
-def markdown(jobs: Sequence[Job]) -> str:
-    """The same in Markdown. Ends in a newline."""
-    return "\n".join([*marked(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
-
-
-def _counted(jobs: Sequence[Job]) -> str:
-    finished = sum(job.finished for job in jobs)
-    return f"{finished} of {len(jobs)} jobs finished."
-
-
-def _how(job: Job) -> str:
-    if job.outcome is None:
-        return "not begun"
-    return job.outcome.state + (f": {job.outcome.error}" if job.outcome.error else "")
-
-
-def _of_main(job: Job, key: str, show: Callable[[float], str]) -> str:
-    value = job.main.get(key)
-    return NONE if value is None else show(value)
-
-
-def _seconds(job: Job) -> str:
-    return NONE if job.outcome is None or job.outcome.seconds is None else f"{job.outcome.seconds:.0f}"
-
-
-_COLUMNS = (
-    Column(("", "job"), lambda row: row["folder"]),
-    Column(("", "differs in"), lambda row: row["differs"] or NONE, left=True),
-    Column(("", "system"), lambda row: row["job"].main.get("name", NONE), left=True),
-    Column(("", "retention"), lambda row: _of_main(row["job"], "retention", lambda part: f"{100 * part:.1f} %")),
-    Column(("bytes", "on disk"), lambda row: _of_main(row["job"], "bytes_on_disk", size)),
-    Column(("", "seconds"), lambda row: _seconds(row["job"])),
-    Column(("", "outcome"), lambda row: _how(row["job"]), left=True),
-)
+        report = render(sweep)
+        return report.save(sweep / REPORT_FOLDER) if report.groups else []
+    except StcError as error:
+        print(f"stc: no report on the sweep: {error}", file=sys.stderr)
+        return []

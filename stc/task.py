@@ -33,6 +33,7 @@ def execute(composed: Any) -> int:
     from hydra.types import RunMode
 
     from stc.job import run
+    from stc.jobs import assignments, differing
     from stc.sweep import STOP_FILE, Record
 
     hydra = HydraConfig.get()
@@ -44,13 +45,17 @@ def execute(composed: Any) -> int:
             sys.exit(code)
         return 0
     sweep = Path(hydra.sweep.dir)
+    record = Record.read(sweep)
     failed = any(one.code for one in outcomes(sweep).values())
     if (sweep / STOP_FILE).exists() or (failed and composed.fail_fast):
         return 1
+    name = differing(overrides, record.swept)
+    tags = {"mlflow.parentRunId": record.mlflow_run_id} if record.mlflow_run_id else {}
+    params = assignments(overrides, [key for key in record.swept if key != "prune"])  # its method is always shown
     try:
-        return _recorded(lambda: run(composed, folder), folder, overrides)
+        return _recorded(lambda: run(composed, folder, name, params, tags), folder, overrides)
     except Killed as killed:
-        if Record.read(sweep).process == Process.this():
+        if record.process == Process.this():
             raise
         return 128 + killed.signum  # a launcher would raise it where it waits, as if the sweep were to stop
 

@@ -198,3 +198,13 @@ def plain_logits(tmp_path: Path) -> Callable[[Path, str], torch.Tensor]:
         return load_file(out)["logits"]
 
     return compute
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs; making one takes seconds, copying it none."""
+    from mlflow import MlflowClient
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{database}").search_experiments()
+    return database

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from mlflow import MlflowClient
 
 from stc.outcome import LOST, Outcome, outcomes
 from stc.overrides import ROOT
@@ -34,11 +36,19 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(home: Path, *data: str, more: tuple[str, ...] = (), sweep: bool = True) -> subprocess.Popen[str]:
-    """A sweep over folders of data, of which nothing but the training split is asked for."""
+def start(
+    home: Path,
+    *data: str,
+    more: tuple[str, ...] = (),
+    sweep: bool = True,
+    run: tuple[str, ...] = ("-m", "stc.run"),
+) -> subprocess.Popen[str]:
+    """A sweep over folders of data, of which nothing but the training split is asked for. It is shown in MLflow where
+    there is a database for it."""
     arguments = [
-        sys.executable, "-m", "stc.run", *["-m"] * sweep, f"data.path={','.join(str(home / one) for one in data)}",
-        "data.columns={audio: audio, source: en, target: de}", "pipeline.outputs=[train]", "tracking=none",
+        sys.executable, *run, *["-m"] * sweep, f"data.path={','.join(str(home / one) for one in data)}",
+        "data.columns={audio: audio, source: en, target: de}", "pipeline.outputs=[train]",
+        f"tracking.uri=sqlite:///{home}/mlflow.db", f"tracking.enabled={(home / 'mlflow.db').exists()}",
         f"store.dir={home}/store", f"hydra.sweep.dir={home}/sweep", f"hydra.run.dir={home}/out", *more,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{LAUNCHER}"}
@@ -141,6 +151,73 @@ def test_single_run_leaves_its_status_and_ends_with_its_code(home: Path) -> None
     assert "jobs finished" not in stdout
 
 
+def shown(home: Path) -> list[tuple[str, str, bool]]:
+    """Name, status and whether it is below another one, of each run in MLflow, in the order of their start."""
+    runs = client(home).search_runs(["1"], order_by=["attributes.start_time"])
+    return [(run.info.run_name, run.info.status, "mlflow.parentRunId" in run.data.tags) for run in runs]
+
+
+def client(home: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{home}/mlflow.db")
+
+
+def test_sweep_is_a_run_in_mlflow_with_one_below_it_for_every_job(home: Path, migrated: Path) -> None:
+    shutil.copyfile(migrated, home / "mlflow.db")
+    start(home, "bad", "good").communicate(timeout=120)
+    bad, good = home / "bad", home / "good"
+    assert shown(home) == [
+        ("data.path: sweep of 2", "FAILED", False),
+        (f"path {bad}", "FAILED", True),
+        (f"path {good}", "FINISHED", True),
+    ]
+    sweep, failed, _ = client(home).search_runs(["1"], order_by=["attributes.start_time"])
+    assert failed.data.tags["mlflow.parentRunId"] == sweep.info.run_id
+    assert failed.data.params["data.path"] == str(bad)
+    assert "1 of 2 jobs finished" in sweep.data.tags["mlflow.note.content"]
+    artifacts = [client(home).list_artifacts(run.info.run_id) for run in (sweep, failed)]
+    assert [{one.path for one in found} for found in artifacts] == [
+        {"config.yaml", "sweep.md"},
+        {"config.yaml", "traceback.txt"},
+    ]
+
+
+def test_stopped_sweep_is_killed_in_mlflow_and_so_is_the_job_that_ran(home: Path, migrated: Path) -> None:
+    """The worker gets no chance to say so itself."""
+    shutil.copyfile(migrated, home / "mlflow.db")
+    sweep = start(home, "stuck", "good", more=("hydra/launcher=pool",))
+    worker = running(home, "0")
+    for _ in range(600):
+        if sorted(status for _, status, _ in shown(home)) == ["FINISHED", "RUNNING", "RUNNING"]:
+            break
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGSTOP)  # it hears of no signal but the last
+    sweep.send_signal(signal.SIGTERM)
+    sweep.communicate(timeout=120)
+    assert sweep.returncode == 128 + signal.SIGTERM
+    assert sorted(status for _, status, _ in shown(home)) == ["FINISHED", "KILLED", "KILLED"]
+
+
+def test_sweep_without_tracking_comes_without_mlflow_and_torch(home: Path) -> None:
+    code = (
+        "import sys, stc.run; code = stc.run.main();"
+        "print([name for name in ('torch', 'mlflow') if name in sys.modules]); sys.exit(code)"
+    )
+    sweep = start(home, "good", run=("-c", code))
+    stdout, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 0, stderr
+    assert stdout.splitlines()[-1] == "[]"
+
+
+def test_tracking_that_cannot_start_stops_the_sweep_before_its_first_job(home: Path) -> None:
+    (home / "mlflow.db").write_text("this is no database" * 100)
+    sweep = start(home, "good")
+    _, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1
+    assert "tracking.uri=sqlite" in stderr
+    assert "Traceback" not in stderr
+    assert states(home) == {}
+
+
 def test_jobs_are_named_by_what_differs() -> None:
     overrides = ["prune=block_influence", "++prune.ratio=0.125", "lang=zh", "++stages.heal.epochs=3", "++data.limit=8"]
     swept = ["stages.heal.epochs", "prune", "prune.ratio", "lang"]
@@ -160,7 +237,7 @@ def test_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:
     written = Outcome.model_validate_json((tmp_path / "0" / "status.json").read_text())
     assert written.running
     (found,) = outcomes(tmp_path).values()
-    assert (found.state, found.lost, found.code) == ("killed", True, 1)
+    assert (found.state, found.error, found.code) == ("killed", LOST, 1)
 
 
 def test_outcomes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""The jobs of a sweep, in what they differ, what became of each, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stc.outcome import Outcome
+from stc.report import NONE, Column, marked, size, text
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the table: its folder below the sweep's, in what it differs from the others, the same without the ratio
+    of pruning, and how it stands."""
+
+    folder: str
+    differs: str
+    line: str
+    outcome: Outcome | None  # None for one that was not begun
+    result: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        return self.outcome is not None and self.outcome.state == "finished"
+
+    @property
+    def main(self) -> dict[str, Any]:
+        """The system the job is about, the last of its table; empty where it made none."""
+        systems: list[dict[str, Any]] = self.result.get("systems") or [{}]
+        return systems[-1]
+
+
+def differing(overrides: Sequence[str], swept: Sequence[str]) -> str:
+    """In what a job differs from the others of its sweep, in few words: ``zh 50 % block_influence``."""
+    values = assignments(overrides, swept)
+    words = [_WORDS[key](values.pop(key)) for key in _WORDS if key in values]
+    return " ".join([*words, *(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in values.items())])
+
+
+def assignments(overrides: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    """What the overrides set these keys to."""
+    pairs = (override.lstrip("+~").partition("=") for override in overrides)
+    return {key: value for key, _, value in pairs if key in keys}
+
+
+def _percent(ratio: str) -> str:
+    try:
+        return f"{100 * float(ratio):.3g} %"
+    except ValueError:
+        return ratio
+
+
+# What says itself without its key, in the order in which one reads it.
+_WORDS: dict[str, Callable[[str], str]] = {
+    "model": str,
+    "lang": str,
+    "prune.ratio": _percent,
+    "prune": str,
+    "prune.method": str,
+    "prune.scope": str,
+    "quant": str,
+    "experiments": str,
+    "pipeline": str,
+}
+
+
+def table(jobs: Sequence[Job]) -> str:
+    """What became of the jobs, for a terminal. Ends in a newline."""
+    return "\n".join([*text(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
+
+
+def markdown(jobs: Sequence[Job]) -> str:
+    """The same in Markdown. Ends in a newline."""
+    return "\n".join([*marked(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
+
+
+def _counted(jobs: Sequence[Job]) -> str:
+    finished = sum(job.finished for job in jobs)
+    return f"{finished} of {len(jobs)} jobs finished."
+
+
+def _how(job: Job) -> str:
+    if job.outcome is None:
+        return "not begun"
+    return job.outcome.state + (f": {job.outcome.error}" if job.outcome.error else "")
+
+
+def _of_main(job: Job, key: str, show: Callable[[float], str]) -> str:
+    value = job.main.get(key)
+    return NONE if value is None else show(value)
+
+
+def _seconds(job: Job) -> str:
+    return NONE if job.outcome is None or job.outcome.seconds is None else f"{job.outcome.seconds:.0f}"
+
+
+_COLUMNS = (
+    Column(("", "job"), lambda row: row["folder"]),
+    Column(("", "differs in"), lambda row: row["differs"] or NONE, left=True),
+    Column(("", "system"), lambda row: row["job"].main.get("name", NONE), left=True),
+    Column(("", "retention"), lambda row: _of_main(row["job"], "retention", lambda part: f"{100 * part:.1f} %")),
+    Column(("bytes", "on disk"), lambda row: _of_main(row["job"], "bytes_on_disk", size)),
+    Column(("", "seconds"), lambda row: _seconds(row["job"])),
+    Column(("", "outcome"), lambda row: _how(row["job"]), left=True),
+)

@@ -1,0 +1,214 @@
+"""The MLflow lifecycle, and the only package that talks to MLflow.
+
+MLflow is a view: nothing is read back from it and losing it loses no result. Hence two rules. Tracking that
+cannot *start* is an error, shown before anything is computed. Tracking that breaks *later* warns once, never
+stops the computation, and is made up for when MLflow is back (:mod:`stc.tracking.outbox`).
+
+A run always ends. Its status is FINISHED, FAILED after an exception (the traceback is kept as an artifact) or
+KILLED after SIGTERM or SIGINT. A process killed without a chance to say so leaves its run RUNNING; the next
+run on the same host closes it, recognising the dead process by its id and start time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from stc.errors import InputError
+from stc.machine import git_commit, refuse_shared_database, versions
+from stc.process import Process
+from stc.signals import killable
+from stc.tracking.destination import Destination, client, reachable
+from stc.tracking.outbox import LOG, Outbox, send_kept
+from stc.tracking.run import Run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Run", "Tracking", "begin", "close_stale", "track"]
+
+
+_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens as one for language agents
+
+
+class Tracking(BaseModel):
+    """Where runs are shown: an MLflow tracking ``uri`` and the name of the ``experiment`` they belong to. ``unsent`` is
+    a folder for what a server that is away has not got yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "stc"
+    unsent: Path = Path("mlflow-unsent")
+
+
+@contextmanager
+def track(
+    tracking: Tracking,
+    *,
+    run_name: str,
+    config: Mapping[str, Any],
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """Everything inside the ``with`` is one MLflow run, which ends when the block does, however it ends.
+
+    Args:
+        tracking: where to; with ``enabled=False`` the same interface does nothing and the run's id is None.
+        run_name: as MLflow shows it.
+        config: the composed config, kept as the artifact config.yaml.
+        params: what runs are compared by: a column each.
+        tags: more tags, e.g. ``mlflow.parentRunId`` for the jobs of a sweep.
+
+    Raises:
+        InputError: when the run cannot be started.
+        Killed: inside the block, when SIGTERM or SIGINT arrives (:mod:`stc.signals`).
+    """
+    with killable() as hold:
+        run = begin(tracking, run_name, config, params, tags)
+        status = "FAILED"
+        try:
+            yield run
+            hold()
+            status = "FINISHED"
+        except KeyboardInterrupt as interrupt:
+            hold()
+            status = "KILLED"
+            run.set_tags({"stc.message": str(interrupt) or "KeyboardInterrupt"})
+            raise
+        except BaseException as error:
+            hold()
+            run.set_tags({"stc.message": f"{type(error).__name__}: {error}"})
+            run.log_text(traceback.format_exc(), "traceback.txt")
+            raise
+        finally:
+            run.end(status)
+
+
+def begin(
+    tracking: Tracking,
+    run_name: str,
+    config: Mapping[str, Any],
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Run:
+    """Start a run, which is ended by its method ``end``; the arguments are those of :func:`track`.
+
+    A run below another one (``mlflow.parentRunId``) is also started when the server is away, and made when it is back:
+    what the other one has begun goes on.
+    """
+    if not tracking.enabled:
+        return Run()
+    uri, database = _resolve(tracking.uri)
+    tags = {**_tags(), **(tags or {})}
+    creation: dict[str, Any] | None = None
+    run_id = None
+    try:
+        with _lock(database):
+            mlflow = client(uri)
+            experiment = _experiment(mlflow, tracking.experiment, database)
+            send_kept(tracking.unsent, uri)
+            _close_stale(mlflow, experiment)
+            run_id = mlflow.create_run(experiment, tags=tags, run_name=run_name).info.run_id
+    except InputError:
+        raise
+    except Exception as error:
+        if "mlflow.parentRunId" not in tags or reachable(uri):
+            message = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(
+                f"tracking.uri={tracking.uri}: MLflow cannot start a run there: {message[0]}; "
+                "tracking.enabled=false runs without it"
+            ) from error
+        arguments = {"tags": tags, "run_name": run_name, "start_time": int(time.time() * 1000)}
+        creation = {"experiment": tracking.experiment, "arguments": arguments}
+    destination = Destination(uri, run_id, creation)
+    run = Run(Outbox(destination, tracking.unsent.absolute()))
+    run.log_params(params or {})
+    run.log_dict(config, "config.yaml")
+    return run
+
+
+def _resolve(uri: str) -> tuple[str, Path | None]:
+    """The URI with an absolute path, and the SQLite file it names, if it does."""
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix) or uri.endswith(":memory:"):
+        return uri, None
+    database = Path(uri.removeprefix(prefix)).expanduser().absolute()
+    refuse_shared_database(database, f"tracking.uri={uri}")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return f"{prefix}{database}", database
+
+
+@contextmanager
+def _lock(database: Path | None) -> Iterator[None]:
+    """Keep other processes out: creating a database, or an experiment in it, twice at once fails in MLflow."""
+    if database is None:
+        yield
+        return
+    with Path(f"{database}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # goes with the file's closing, and with the process
+        yield
+
+
+def _experiment(client: MlflowClient, name: str, database: Path | None) -> str:
+    """The experiment's id; made if it is new, with its artifacts beside the database."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = (database.parent / "mlartifacts").as_uri() if database else None
+        return str(client.create_experiment(name, artifact_location=location, tags=_TRAINING))
+    if experiment.lifecycle_stage != "active":
+        raise InputError(f"tracking.experiment={name}: deleted in MLflow; restore it there or take another name")
+    return str(experiment.experiment_id)
+
+
+def close_stale(tracking: Tracking) -> None:
+    """End the runs of this host that are RUNNING although their process is gone; a warning where that cannot be done,
+    as the next run that starts does it."""
+    uri, database = _resolve(tracking.uri)
+    try:
+        with _lock(database):
+            mlflow = client(uri)
+            _close_stale(mlflow, _experiment(mlflow, tracking.experiment, database))
+    except Exception as error:
+        LOG.warning("MLflow: runs of processes that are gone could not be closed: %s", error)
+
+
+def _close_stale(client: MlflowClient, experiment: str) -> None:
+    """End the runs of this host that are RUNNING although their process is gone."""
+    query = f"attributes.status = 'RUNNING' and tags.`stc.host` = '{socket.gethostname()}'"
+    for run in client.search_runs([experiment], filter_string=query):
+        tags = run.data.tags
+        try:
+            process = Process(tags["stc.host"], int(tags["stc.pid"]), float(tags["stc.pid_started"]))
+        except (KeyError, ValueError):
+            continue  # not one of ours
+        if not process.alive:
+            client.set_tag(run.info.run_id, "stc.message", "its process ended without closing the run")
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _tags() -> dict[str, str]:
+    process = Process.this()
+    tags = {
+        "stc.host": process.host,
+        "stc.pid": str(process.pid),
+        "stc.pid_started": repr(process.started),
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "stc.command": shlex.join(sys.argv),
+        "mlflow.source.type": "LOCAL",
+    }
+    checkout = git_commit()
+    if checkout is not None:
+        tags |= {"mlflow.source.git.commit": checkout[0], "stc.git_dirty": str(checkout[1]).lower()}
+    return tags | {f"version.{name}": value for name, value in versions().items()}
