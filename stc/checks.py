@@ -35,7 +35,6 @@ WRITTEN = {  # format → libsndfile's names for it
     "mp3": ("MP3", "MPEG_LAYER_III"),
 }
 SHIPPED = "ogg (Opus)"  # what the embedded corpus is in
-COPIES = 5  # of the base model, which the models of a run take together, about
 ROOM = 500_000_000  # bytes beside them: audio of the manifests, scratch, translations
 MEMORY = 2 * 2**30  # bytes that torch, transformers and a small model want
 NF4_ERROR = 0.2  # relative; four bits leave about a tenth
@@ -216,8 +215,8 @@ def audio_formats() -> Iterator[Check]:
         yield Check("OK", "audio", f"{library} reads {', '.join(fine)}")
 
 
-def store(folder: Path, model_bytes: int | None) -> Iterator[Check]:
-    """Whether the store can be written to, and has room for what a run makes of a base model of that size."""
+def store(folder: Path, to_write: int | None) -> Iterator[Check]:
+    """Whether the store can be written to, and has room for models of so many bytes; None if that is not known."""
     about = "store"
     there = _nearest_folder(folder)
     if (why := _unwritable(there)) is not None:
@@ -225,12 +224,11 @@ def store(folder: Path, model_bytes: int | None) -> Iterator[Check]:
         return
     free = shutil.disk_usage(there).free
     found = f"{folder.absolute()}: {size(free)} free"
-    if model_bytes is None:
-        yield Check("OK" if free > ROOM else "WARN", about, f"{found}; how much the base model takes is not known yet")
+    if to_write is None:
+        yield Check("OK" if free > ROOM else "WARN", about, f"{found}; how much the run's models take is not known yet")
         return
-    wanted = COPIES * model_bytes + ROOM
-    found += f", a run with this base takes about {size(wanted)}"
-    status: Status = "FAIL" if free < model_bytes + ROOM // 10 else "WARN" if free < wanted else "OK"
+    found += f", the models to come take {size(to_write)}"
+    status: Status = "FAIL" if free < to_write else "WARN" if free < to_write + ROOM else "OK"
     yield Check(status, about, found + ("" if status == "OK" else "; store.dir=FOLDER names another place"))
 
 

@@ -17,9 +17,12 @@ from stc.console import command
 from stc.errors import ConfigError, StcError
 from stc.overrides import CONF, ROOT, checked
 from stc.report import size
+from stc.stage import Kind
 
 if TYPE_CHECKING:
-    from stc.config import Config
+    from omegaconf import DictConfig
+
+    from stc.config import Config, Plan
 
 _DESCRIPTION = """\
 Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL, and what to do.
@@ -50,15 +53,15 @@ def _examine(settings: Sequence[str]) -> int:
     show("python", checks.python_version)
     show("libraries", checks.libraries)
     show("audio", checks.audio_formats)
-    composed: list[Config] = []
+    composed: list[tuple[DictConfig, Plan]] = []
     show("config", partial(_config, settings, composed))
-    device: Literal["auto", "cpu", "cuda"] = composed[0].resources.device if composed else "auto"
+    device: Literal["auto", "cpu", "cuda"] = composed[0][1].config.resources.device if composed else "auto"
     show("devices", partial(checks.devices, device))
     if composed:
-        config = composed[0]
+        config = composed[0][1].config
         show("model", partial(_model, config))
         show("data", partial(_data, config))
-        show("store", partial(checks.store, config.store.dir, _model_bytes(config)))
+        show("store", partial(checks.store, config.store.dir, _to_write(composed)))
         if config.tracking.enabled:
             show("mlflow", partial(checks.tracking, config.tracking.uri))
     if counts["FAIL"]:
@@ -68,8 +71,8 @@ def _examine(settings: Sequence[str]) -> int:
     return 0
 
 
-def _config(settings: Sequence[str], composed: list[Config]) -> Iterator[Check]:
-    """The settings, composed and validated as a run does; the config goes into ``composed``."""
+def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) -> Iterator[Check]:
+    """The settings, composed and validated as a run does; what they come to goes into ``composed``."""
     from hydra import compose, initialize_config_dir
 
     from stc.config import plan
@@ -78,7 +81,8 @@ def _config(settings: Sequence[str], composed: list[Config]) -> Iterator[Check]:
     try:
         passed = checked(list(settings))
         with initialize_config_dir(str(CONF), version_base=None):
-            composed.append(plan(compose("config", passed)).config)
+            config = compose("config", passed)
+            composed.append((config, plan(config)))
     except ConfigError as error:
         for fault in error.faults:
             yield Check("FAIL", "config", str(fault))
@@ -88,6 +92,7 @@ def _config(settings: Sequence[str], composed: list[Config]) -> Iterator[Check]:
 
 def _model(config: Config) -> Iterator[Check]:
     """The base model's files, by their headers."""
+    from stc.metrics.size import bytes_on_disk
     from stc.models.weights import stored_tensors
 
     folder = Path(config.model.path)
@@ -99,17 +104,20 @@ def _model(config: Config) -> Iterator[Check]:
     except StcError as error:
         yield Check("FAIL", "model", str(error))
         return
-    yield Check("OK", "model", f"{folder}: {len(tensors)} tensors, {size(_model_bytes(config) or 0)}")
+    yield Check("OK", "model", f"{folder}: {len(tensors)} tensors, {size(bytes_on_disk(folder))}")
 
 
-def _model_bytes(config: Config) -> int | None:
-    """Of the base model's weights; None where they are not at hand."""
-    from stc.metrics.size import bytes_on_disk
+def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
+    """Bytes of the models that the run is going to make; None where base or data are not at hand to tell."""
+    from stc.planning.jobs import lay_out
+    from stc.planning.needs import to_write
 
     try:
-        return bytes_on_disk(Path(config.model.path))
-    except StcError:
+        jobs = lay_out(composed, [""])
+    except (StcError, OSError):  # which the other checks tell
         return None
+    models = [row for job in jobs for row in job.rows if row.runs and row.step.node.kind in (Kind.MODEL, Kind.ADAPTER)]
+    return None if any(row.will_be is None for row in models) else to_write(jobs)
 
 
 def _data(config: Config) -> Iterator[Check]:

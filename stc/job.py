@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,9 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
 
 def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     """Execute a plan with one seed."""
+    from stc.evaluation import Done, Evaluation
     from stc.machine import resolve_device
-    from stc.pipeline import Done, Evaluation
+    from stc.planning.room import refuse_full
     from stc.plots import plot_run
     from stc.stage import Context
     from stc.store import Store
@@ -142,7 +144,8 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
         def finished(done: Done) -> None:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
-        evaluation = Evaluation(planned.pipeline, store, context_of, force=config.force, say=_say)
+        ready = partial(refuse_full, store)
+        evaluation = Evaluation(planned.pipeline, store, context_of, force=config.force, say=_say, ready=ready)
         started = time.monotonic()
         done = evaluation.run(finished)
         systems = _systems(evaluation, planned)

@@ -8,8 +8,14 @@ inner key reaches the schema, which answers for all of them together.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stc.errors import ConfigError, Fault, nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from stc.config import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -42,7 +48,7 @@ def checked(arguments: list[str]) -> list[str]:
     passed: list[str] = []
     parsed: list[Override] = []
     known = groups()
-    top = [*known, "teacher", "recover", "seed", "seeds", "fail_fast", "force", "store", "stages", "hydra"]
+    top = [*known, "teacher", "recover", "seed", "seeds", "fail_fast", "force", "store", "stages", "plan", "hydra"]
     assignments = _assignments(arguments)
     multirun = sweeping(arguments)
     for position, argument in enumerate(arguments):
@@ -81,7 +87,7 @@ def checked(arguments: list[str]) -> list[str]:
             passed.append(f"++{argument}")
     faults += launchers.faults(parsed, multirun or bool({"--cfg", "-c"} & set(arguments)))
     if faults:
-        raise ConfigError(faults + _composed_faults(passed))
+        raise ConfigError(faults + _composed(passed)[1])
     behind = max(assignments, default=-1) + 1
     passed[behind:behind] = launchers.completed(parsed)
     return passed
@@ -105,12 +111,37 @@ def validate(arguments: list[str]) -> None:
     Raises:
         ConfigError: with the faults of all jobs, each once.
     """
-    faults = _composed_faults(arguments)
+    composed(arguments)
+
+
+def composed(arguments: list[str]) -> list[tuple[DictConfig, Plan]]:
+    """Every job, composed, and what it comes to.
+
+    Raises:
+        ConfigError: with the faults of all jobs, each once.
+    """
+    found, faults = _composed(arguments)
     if faults:
         raise ConfigError(faults)
+    return found
 
 
-def _composed_faults(arguments: list[str]) -> list[Fault]:
+def asked_for_plan(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether ``plan=true`` is among the arguments, and the others.
+
+    Raises:
+        ConfigError: plan is neither true nor false.
+    """
+    given = [arguments[position] for position, one in _assignments(arguments).items() if one.startswith("plan=")]
+    for argument in given:
+        value = argument.partition("=")[2]
+        if value.lower() not in ("true", "false"):
+            raise ConfigError([Fault("plan", value, "must be true or false")])
+    others = [argument for argument in arguments if argument not in given]
+    return bool(given) and given[-1].lower() == "plan=true", others
+
+
+def _composed(arguments: list[str]) -> tuple[list[tuple[DictConfig, Plan]], list[Fault]]:
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
@@ -118,21 +149,23 @@ def _composed_faults(arguments: list[str]) -> list[Fault]:
 
     known = groups()
     faults: dict[str, Fault] = {}
+    found: list[tuple[DictConfig, Plan]] = []
     try:
-        composed = jobs(arguments)
+        wanted = jobs(arguments)
     except HydraException as error:  # a sweep that only Hydra itself could expand: glob(…)
-        return [Fault(" ".join(_assignments(arguments).values()), "", str(error).splitlines()[0])]
-    for job in composed:
+        return [], [Fault(" ".join(_assignments(arguments).values()), "", str(error).splitlines()[0])]
+    for job in wanted:
         sound = [one for one in job if _choice_exists(one, known) and not one.startswith("hydra")]
         try:
             with initialize_config_dir(str(CONF), version_base=None):
-                plan(compose("config", sound))
+                config = compose("config", sound)
+            found.append((config, plan(config)))
         except ConfigError as error:
             faults.update({str(fault): fault for fault in error.faults})
         except HydraException as error:
             fault = Fault(" ".join(job), "", " ".join(str(error).splitlines()[:2]))
             faults.setdefault(str(fault), fault)
-    return list(faults.values())
+    return found, list(faults.values())
 
 
 def sweeping(arguments: list[str]) -> bool:

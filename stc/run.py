@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from stc.errors import ConfigError
-from stc.overrides import CONF, ROOT, checked, groups, sweeping, validate
+from stc.errors import ConfigError, StcError
+from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, sweeping, validate
 from stc.signals import Killed, killable
 from stc.task import faulty
 
@@ -30,6 +30,7 @@ Keys one often sets:
   fail_fast=true             begin no job of a sweep after one that failed
   force=[heal]               make a stage anew, and what follows from it
   store.dir=FOLDER           where results are kept
+  plan=true                  say what would be done, with sizes, and do nothing
 
 Examples:
   python -m stc.run prune.ratio=0.5 lang=zh
@@ -50,13 +51,25 @@ def main() -> int:
         print(_HELP.format(groups=listing), end="")
         return 0
     try:
+        planning, arguments = asked_for_plan(arguments)
         passed = checked(arguments)
+        if planning:
+            return _plan(passed)
         if not {"--cfg", "-c"} & set(arguments):
             validate(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)
         return 2
+    except StcError as error:
+        print(f"stc: {error}", file=sys.stderr)
+        return 1
     return _hydra(passed)
+
+
+def _plan(arguments: list[str]) -> int:
+    from stc.planning.command import show
+
+    return show(arguments)
 
 
 def _hydra(arguments: list[str]) -> int:

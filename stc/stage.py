@@ -131,6 +131,15 @@ class Stage(BaseModel):
         """Inputs that the fields do not go with, each with the reason; ``given`` are the names of those there are."""
         return iter(())
 
+    def foresee(self, inputs: Mapping[str, Any]) -> Any:
+        """What the artifact will be, from what the inputs are or will be; None where that is not known.
+
+        A model is a :class:`stc.models.layout.Layout`, an adapter ``Adapters`` and a ranking ``Removals`` of the same
+        module; a manifest is a :class:`stc.data.manifest.Speech`; a similarity is the number of layers by stack. Of
+        the other kinds nothing is foreseen.
+        """
+        return None
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         """Write the artifact into ``out_dir`` (exists, empty) and return its facts."""
         raise NotImplementedError

@@ -17,11 +17,11 @@ from omegaconf import OmegaConf
 from stc.config import Plan
 from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.overrides import CONF, ROOT, checked, groups, validate
+from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, validate
 from stc.stage import Kind
 
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "docs" / "pruning.md"]
+PAGES = [README, ROOT / "docs" / "pruning.md", ROOT / "docs" / "store.md"]
 NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}  # what a member needs beside itself
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
 
@@ -52,7 +52,7 @@ def base(a_model: Path) -> list[str]:
 
 def faults(arguments: list[str]) -> list[Fault]:
     try:
-        validate(checked(arguments))
+        validate(checked(asked_for_plan(arguments)[1]))
     except ConfigError as error:
         return error.faults
     return []

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -95,10 +96,12 @@ def test_gpu_that_is_asked_for_and_not_there_is_a_failure(monkeypatch: pytest.Mo
     assert any("device=cuda" in found for found in failing(checks.devices("cuda")))
 
 
-@pytest.mark.parametrize(("share", "status"), [(0.01, "OK"), (0.5, "WARN"), (2.0, "FAIL")])
-def test_room_is_compared_with_what_a_run_takes(tmp_path: Path, share: float, status: str) -> None:
-    free = checks.shutil.disk_usage(tmp_path).free
-    [check] = checks.store(tmp_path / "store", round(share * free))
+@pytest.mark.parametrize(("more", "status"), [(checks.ROOM + 1, "OK"), (1, "WARN"), (-1, "FAIL")])
+def test_room_is_compared_with_what_a_run_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, status: str
+) -> None:
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9 + more))
+    [check] = checks.store(tmp_path / "store", 10**9)
     assert check.status == status
     assert not (tmp_path / "store").exists()
 

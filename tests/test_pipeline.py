@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from stc.errors import ConfigError, InputError
-from stc.pipeline import Done, Evaluation, Hub, Node, Pipeline
+from stc.evaluation import Done, Evaluation
+from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store
 

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import stc.plots
-from stc.pipeline import Done
+from stc.evaluation import Done
 from stc.plots import Mark, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
 from stc.stage import Artifact, Kind
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
 
-from stc.pipeline import Done, Evaluation, Node, Pipeline
+from stc.evaluation import Done, Evaluation
+from stc.pipeline import Node, Pipeline
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store
 
@@ -86,7 +87,7 @@ class Workers:
 
 @pytest.fixture
 def workers(tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> Workers:
-    monkeypatch.setattr("stc.pipeline._POLL_SECONDS", 0.1)
+    monkeypatch.setattr("stc.evaluation._POLL_SECONDS", 0.1)
     return Workers(tmp_path, ctx)
 
 

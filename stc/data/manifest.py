@@ -15,7 +15,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -120,6 +121,19 @@ def _read(path: Path) -> str:
         raise InputError(f"{path} is missing: not a manifest folder") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start})") from None
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How much there is to hear: utterances, and the seconds of all and of the longest of them."""
+
+    utterances: int
+    seconds: float
+    longest: float
+
+    @classmethod
+    def of(cls, durations: Sequence[float]) -> Speech:
+        return cls(len(durations), sum(durations), max(durations))
 
 
 def place_file(source: Path, destination: Path) -> None:

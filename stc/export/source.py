@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stc.errors import InputError, nearest
+from stc.job import RESULT_FILE
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
 from stc.quantization import stored_with
@@ -17,8 +18,6 @@ from stc.store import Store
 
 Form = Literal["merged", "quantized", "adapter"]
 """``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""
-
-RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)

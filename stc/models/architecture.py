@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,40 @@ class Heard:
     counts: Tensor
 
 
+@dataclass(frozen=True)
+class Weight:
+    """A weight of a model.
+
+    Attributes:
+        name: in the model.
+        linear: whether it is the matrix of a linear layer: what quantizers pack and adapters are put on.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    part: Part
+    linear: bool = False
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What decides, beside the weights, how much memory computing takes.
+
+    Attributes:
+        window: positions of the encoder for the longest audio.
+        cached: elements of the keys and values that a token leaves behind in one decoder layer.
+        vocabulary: tokens a decoder chooses from.
+    """
+
+    window: int
+    cached: int
+    vocabulary: int
+
+
 class Architecture(ABC):
     """The facts of one model family. Stateless, and importable without torch."""
 
@@ -59,6 +94,18 @@ class Architecture(ABC):
     @abstractmethod
     def encoder_layers(self, config: Mapping[str, Any]) -> int:
         """How many encoder layers a parsed config.json describes."""
+
+    @abstractmethod
+    def weights(self, config: Mapping[str, Any], layers: Mapping[Stack, int]) -> list[Weight]:
+        """Every weight, in the model's order, of what a parsed config.json describes, with that many layers."""
+
+    @abstractmethod
+    def extent(self, config: Mapping[str, Any]) -> Extent:
+        """Of the model that a parsed config.json describes."""
+
+    def published(self, hub_id: str) -> Mapping[str, Any] | None:
+        """The shape of a model of the hub as a parsed config.json, where it is known without asking the hub."""
+        return None
 
     def layers(self, config: Mapping[str, Any]) -> dict[Stack, int]:
         """How many layers each stack of a parsed config.json has."""

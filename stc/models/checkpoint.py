@@ -15,10 +15,8 @@ import torch
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.weights import adapter_tensors, attached_adapter, some, stored_tensors
+from stc.models.weights import SHARD_BYTES, adapter_tensors, attached_adapter, some, stored_tensors
 from stc.quantization import Quantizer, stored_with
-
-SHARD_SIZE = "4GB"
 
 
 @dataclass
@@ -124,7 +122,7 @@ def save(translator: Translator, folder: Path) -> None:
         for name, tensor in model.state_dict().items()
     }
     with _quiet(), _without_quantizer(model):
-        model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_SIZE)
+        model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_BYTES)
     translator.processor.save_pretrained(folder)
     _set_stored_dtype(folder / "config.json")
 

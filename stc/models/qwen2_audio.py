@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stc.data.manifest import Task
 from stc.errors import InputError, ModelError, nearest
-from stc.models.architecture import Architecture, Heard, Part
+from stc.models.architecture import Architecture, Extent, Heard, Part, Stack, Weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +22,19 @@ SOURCE_NAMES = {"en": "English"}
 # What transformers assumes where a config.json leaves it out, as the published one does.
 DEFAULT_DECODER_LAYERS = 32
 DEFAULT_ENCODER_LAYERS = 32
+
+# The rest of what a config.json may leave out, by section.
+DEFAULTS: dict[str, dict[str, int]] = {
+    "audio_config": {"d_model": 1280, "encoder_ffn_dim": 5120, "num_mel_bins": 128, "max_source_positions": 1500},
+    "text_config": {
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "vocab_size": 151936,
+    },
+}
+PUBLISHED = "Qwen/Qwen2-Audio-7B-Instruct"
 
 # Frames after an utterance's last that the two convolutions still see: silence, which is not zero in log-mel.
 CONVOLVED = 2
@@ -44,6 +57,21 @@ class Qwen2Audio(Architecture):
 
     def encoder_layers(self, config: Mapping[str, Any]) -> int:
         return int((config.get("audio_config") or {}).get("encoder_layers", DEFAULT_ENCODER_LAYERS))
+
+    def weights(self, config: Mapping[str, Any], layers: Mapping[Stack, int]) -> list[Weight]:
+        audio, text = _sections(config)
+        return [
+            *_encoder_weights(audio, layers["encoder"]),
+            *_linear("model.multi_modal_projector.linear", audio["d_model"], text["hidden_size"], "projector"),
+            *_decoder_weights(text, layers["decoder"]),
+        ]
+
+    def extent(self, config: Mapping[str, Any]) -> Extent:
+        audio, text = _sections(config)
+        return Extent(audio["max_source_positions"], 2 * _head(text) * text["num_key_value_heads"], text["vocab_size"])
+
+    def published(self, hub_id: str) -> Mapping[str, Any] | None:
+        return {"model_type": self.model_type, **published_config()} if hub_id == PUBLISHED else None
 
     def set_decoder_layers(self, config: Any, kept: Sequence[int]) -> None:
         text = config.text_config
@@ -139,6 +167,75 @@ class Qwen2Audio(Architecture):
         weight = model.model.audio_tower.embed_positions.weight
         with torch.no_grad():
             weight.copy_(sinusoids(*weight.shape))
+
+
+def _sections(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of the encoder and of the decoder, with what is left out filled in."""
+    audio, text = ({**known, **(config.get(section) or {})} for section, known in DEFAULTS.items())
+    return audio, text
+
+
+def _head(text: Mapping[str, Any]) -> int:
+    return int(text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"])
+
+
+def _linear(name: str, inputs: int, outputs: int, part: Part, *, bias: bool = True) -> list[Weight]:
+    found = [Weight(f"{name}.weight", (outputs, inputs), part, linear=True)]
+    return [*found, Weight(f"{name}.bias", (outputs,), part)] if bias else found
+
+
+def _norm(name: str, width: int, part: Part, *, bias: bool) -> list[Weight]:
+    return [Weight(f"{name}.{kind}", (width,), part) for kind in ("weight", *(["bias"] if bias else []))]
+
+
+def _encoder_weights(audio: Mapping[str, Any], layers: int) -> list[Weight]:
+    part: Part = "encoder"
+    tower, width = "model.audio_tower", audio["d_model"]
+    found = [
+        weight
+        for conv, inputs in (("conv1", audio["num_mel_bins"]), ("conv2", width))
+        for weight in (
+            Weight(f"{tower}.{conv}.weight", (width, inputs, 3), part),
+            Weight(f"{tower}.{conv}.bias", (width,), part),
+        )
+    ]
+    found.append(Weight(f"{tower}.embed_positions.weight", (audio["max_source_positions"], width), part))
+    for index in range(layers):
+        layer = f"{tower}.layers.{index}"
+        found += [
+            *_linear(f"{layer}.self_attn.k_proj", width, width, part, bias=False),
+            *_linear(f"{layer}.self_attn.v_proj", width, width, part),
+            *_linear(f"{layer}.self_attn.q_proj", width, width, part),
+            *_linear(f"{layer}.self_attn.out_proj", width, width, part),
+            *_norm(f"{layer}.self_attn_layer_norm", width, part, bias=True),
+            *_linear(f"{layer}.fc1", width, audio["encoder_ffn_dim"], part),
+            *_linear(f"{layer}.fc2", audio["encoder_ffn_dim"], width, part),
+            *_norm(f"{layer}.final_layer_norm", width, part, bias=True),
+        ]
+    return [*found, *_norm(f"{tower}.layer_norm", width, part, bias=True)]
+
+
+def _decoder_weights(text: Mapping[str, Any], layers: int) -> list[Weight]:
+    part: Part = "decoder"
+    model, width, ffn = "model.language_model", text["hidden_size"], text["intermediate_size"]
+    queries, keys = _head(text) * text["num_attention_heads"], _head(text) * text["num_key_value_heads"]
+    found = [Weight(f"{model}.embed_tokens.weight", (text["vocab_size"], width), "embedding")]
+    for index in range(layers):
+        attention, mlp = f"{model}.layers.{index}.self_attn", f"{model}.layers.{index}.mlp"
+        found += [
+            *_linear(f"{attention}.q_proj", width, queries, part),
+            *_linear(f"{attention}.k_proj", width, keys, part),
+            *_linear(f"{attention}.v_proj", width, keys, part),
+            *_linear(f"{attention}.o_proj", queries, width, part, bias=False),
+            *_linear(f"{mlp}.gate_proj", width, ffn, part, bias=False),
+            *_linear(f"{mlp}.up_proj", width, ffn, part, bias=False),
+            *_linear(f"{mlp}.down_proj", ffn, width, part, bias=False),
+            *_norm(f"{model}.layers.{index}.input_layernorm", width, part, bias=False),
+            *_norm(f"{model}.layers.{index}.post_attention_layernorm", width, part, bias=False),
+        ]
+    found += _norm(f"{model}.norm", width, part, bias=False)
+    # Whatever a config says of it, transformers ties no head of this family to its embedding.
+    return [*found, *_linear("lm_head", width, text["vocab_size"], "head", bias=False)]
 
 
 @contextmanager

@@ -9,30 +9,44 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stc.errors import ModelError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
+WIDTHS = {"U8": 1, "I8": 1, "BF16": 2, "F32": 4}
+"""Bytes an element of what model folders of ours hold, by dtype; safetensors writes wider ones first."""
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One tensor on disk: its dtype as safetensors names it, its shape, and where its bytes are."""
+class Tensor:
+    """A tensor as safetensors describes it: its dtype by safetensors' name, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
-    file: Path
-    start: int
-    end: int
 
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.elements * WIDTHS[self.dtype]
+
+
+@dataclass(frozen=True)
+class Stored(Tensor):
+    """One tensor on disk, and where its bytes are."""
+
+    file: Path
+    start: int
+    end: int
 
     def read(self) -> bytes:
         with self.file.open("rb") as file:
@@ -79,6 +93,26 @@ def adapter_tensors(adapter: Path) -> dict[str, Stored]:
     if missing := [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (adapter / name).is_file()]:
         raise ModelError(f"{adapter} lacks {some(missing)}")
     return _header(adapter / ADAPTER_WEIGHTS)
+
+
+def file_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of a file with these tensors, written by safetensors for PyTorch.
+
+    Tensors of wider elements come first, and those of one dtype by name; the header is padded to eight bytes.
+    """
+    ranks = list(WIDTHS)
+    order = sorted(tensors, key=lambda name: (-ranks.index(tensors[name].dtype), name.encode()))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in order:
+        start, end = end, end + tensors[name].bytes
+        header[name] = {
+            "dtype": tensors[name].dtype,
+            "shape": tensors[name].shape,
+            "data_offsets": [start, end],
+        }
+    length = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + -(-length // 8) * 8 + end
 
 
 def _weight_map(path: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from stc.errors import ConfigError, Fault, ModelError, nearest, validation_faults
 
 if TYPE_CHECKING:
-    from stc.models.weights import Stored
+    from stc.models.weights import Stored, Tensor
 
 PACKABLE = ("encoder", "projector", "decoder")
 """Parts whose linear layers can be packed. Embedding and head stay in bfloat16: rounding them costs most."""
@@ -72,6 +72,16 @@ class Quantizer(BaseModel, ABC):
         Args:
             kept: dotted names of the modules that are not to be packed, with all that is in them.
         """
+
+    @property
+    def exact_size(self) -> bool:
+        """Whether the bytes of a folder follow from the shapes of its weights, and not a little from their values."""
+        return True
+
+    @abstractmethod
+    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
+        """What a folder holds for the matrix ``name`` of a linear layer once it is packed: the packed weight, which
+        keeps its name, and its state."""
 
     @classmethod
     @abstractmethod

@@ -19,7 +19,7 @@ from pydantic import Field
 from stc.quantization import Quantizer
 
 if TYPE_CHECKING:
-    from stc.models.weights import Stored
+    from stc.models.weights import Stored, Tensor
 
 WEIGHT = ".weight"
 SCALES = ".SCB"
@@ -44,6 +44,16 @@ class Int8(Quantizer):
         return BitsAndBytesConfig(
             load_in_8bit=True, llm_int8_threshold=self.threshold, llm_int8_skip_modules=list(kept)
         )
+
+    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
+        from stc.models.weights import Tensor
+
+        layer = name.removesuffix(WEIGHT)
+        return {
+            name: Tensor("I8", shape),
+            layer + SCALES: Tensor("F32", shape[:1]),
+            layer + FORMAT: Tensor("U8", ()),
+        }
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from stc.quantization import Quantizer
 
 if TYPE_CHECKING:
-    from stc.models.weights import Stored
+    from stc.models.weights import Stored, Tensor
 
 RECORD = ".quant_state.bitsandbytes__nf4"
 SCALES = (".absmax", ".quant_map")
 NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
+BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, scales that share one
+CODES, NESTED_CODES = 16, 256  # entries of the code books
+OFFSET = 0.01234567891806364  # as long as the mean of a layer's scales is in a record, on average
 
 
 class NF4(Quantizer):
@@ -43,6 +46,27 @@ class NF4(Quantizer):
             bnb_4bit_compute_dtype=compute_dtype,
             llm_int8_skip_modules=list(kept),  # read for 4 bits as well, whatever its name says
         )
+
+    @property
+    def exact_size(self) -> bool:
+        return not self.double_quant  # its records hold a number of each layer, of some digits more or less
+
+    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
+        from stc.models.weights import Tensor
+
+        record = {"quant_type": "nf4", "blocksize": BLOCK, "dtype": compute_dtype, "shape": shape}
+        elements = math.prod(shape)
+        blocks = -(-elements // BLOCK)
+        found = {
+            name: Tensor("U8", ((elements + 1) // 2, 1)),
+            name + SCALES[0]: Tensor("U8" if self.double_quant else "F32", (blocks,)),
+            name + SCALES[1]: Tensor("F32", (CODES,)),
+        }
+        if self.double_quant:
+            record |= {"nested_blocksize": NESTED_BLOCK, "nested_dtype": "float32", "nested_offset": OFFSET}
+            found[name + NESTED_SCALES[0]] = Tensor("F32", (-(-blocks // NESTED_BLOCK),))
+            found[name + NESTED_SCALES[1]] = Tensor("F32", (NESTED_CODES,))
+        return found | {name + RECORD: Tensor("U8", (len(json.dumps(record)),))}
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import model_validator
 
 from stc.data.manifest import Manifest
+from stc.models.layout import Adapters
 from stc.stage import Context, Inputs, Kind
 from stc.training.tuning import Tuning
 
@@ -27,6 +28,10 @@ class Adapt(Tuning):
         if self.method == "full":
             raise ValueError("method full has no adapters; lora or qlora, or the stage finetune")
         return self
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Adapters | None:
+        assert self.lora is not None  # the recipe's own check
+        return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.training.translation import HeldOut

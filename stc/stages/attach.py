@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import place_file
 from stc.errors import ModelError
+from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.stage import RECORD_FILE, Context, Inputs, Kind, Stage, Takes
 from stc.training.tuning import handed_on
@@ -24,6 +25,10 @@ class Attach(Compute, Stage):
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
     GIVES: ClassVar[Kind] = Kind.MODEL
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+        model, adapters = inputs["model"], inputs["adapter"]
+        return model.with_adapters(adapters) if model and adapters else None
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.checkpoint import load

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.filters import Filter, Filters
-from stc.data.manifest import Manifest, Utterance, place_file
+from stc.data.manifest import Manifest, Speech, Utterance, place_file
 from stc.decoding.translating import read_lines
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
@@ -40,6 +40,11 @@ class Distill(Stage):
 
     repeat: int = Field(default=1, ge=1, le=1000)
     filters: Filters = Filters()
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
+        """No recording is added; of how many pairs each is part, the translations decide."""
+        found: Speech | None = inputs["data"]
+        return found
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         data = Manifest.load(inputs["data"].path)

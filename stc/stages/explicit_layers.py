@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.errors import InputError
+from stc.models.architecture import Stack
+from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, unremovable
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
@@ -20,6 +22,10 @@ class ExplicitLayers(Counts, Stage):
 
     decoder: tuple[int, ...] = ()
     encoder: tuple[int, ...] = ()
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+        named: dict[Stack, int] = {"decoder": len(self.decoder), "encoder": len(self.encoder)}
+        return Removals(self.of, {stack: named[stack] for stack in self.of})
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         order: list[Layer] = [("decoder", layer) for layer in self.decoder]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
+from stc.models.layout import Layout
 from stc.stage import Context, Inputs, Kind
 from stc.training.tuning import Tuning, refuse_quantized
 
@@ -20,6 +21,9 @@ class Finetune(Tuning):
 
     VERSION: ClassVar[int] = 3
     GIVES: ClassVar[Kind] = Kind.MODEL
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+        return inputs["model"] and inputs["model"].plain()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.checkpoint import save

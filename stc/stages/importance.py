@@ -13,6 +13,7 @@ from pydantic import Field
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.metrics.selection import SelectionMetric, described, goodness
+from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.stage import Context, Inputs, Kind, Stage, Takes
@@ -43,6 +44,12 @@ class Importance(Compute, Stage):
     scope: Scope = "decoder"
     metric: SelectionMetric
     max_new_tokens: int = Field(ge=1, le=1024)
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
+        if "previous" in inputs:
+            return inputs["previous"] and inputs["previous"].with_one_more()
+        model = inputs["model"]
+        return model and Removals({stack: model.layers[stack] for stack in stacks(self.scope)}, {}).with_one_more()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config

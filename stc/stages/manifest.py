@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stc.data.cut_short import cut_short
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import Task, Utterance, file_sha256, place_file
+from stc.data.manifest import Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
@@ -56,6 +56,12 @@ class Manifest(Stage):
             digest.update(f"{line.get('sha256') or file_sha256(self._audio(number, line))}".encode())
             digest.update(json.dumps(line, sort_keys=True).encode())
         return {"content": digest.hexdigest()}
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
+        """Known where the lines say how long their audio is."""
+        durations = [line.get("duration") for _, line in self._lines()]
+        known = [float(one) for one in durations if isinstance(one, int | float)]
+        return Speech.of(known) if len(known) == len(durations) else None
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         rows: list[Utterance] = []

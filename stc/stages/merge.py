@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models.layout import Layout
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.training.tuning import handed_on, refuse_quantized
 
@@ -16,6 +17,9 @@ class Merge(Stage):
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
     GIVES: ClassVar[Kind] = Kind.MODEL
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+        return inputs["model"] and inputs["model"].plain()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.adapters import merge_into

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, share_out
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
@@ -24,6 +25,9 @@ class MiddleBlock(Counts, Stage):
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     layers: int = Field(ge=1)
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+        return Removals(self.of, share_out(self.layers, self.of))
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         order: list[Layer] = []

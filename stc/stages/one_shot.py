@@ -11,6 +11,7 @@ from pydantic import Field
 
 from stc.errors import InputError
 from stc.models.architecture import Stack
+from stc.models.layout import Removals
 from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.stages.similarity import SIMILARITY_FILE
@@ -33,6 +34,14 @@ class OneShot(Stage):
     method: Literal["block_influence", "angular"]
     scope: Scope = "decoder"
     layers: int = Field(ge=1)
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
+        if inputs["similarity"] is None:
+            return None
+        of = {stack: inputs["similarity"][stack] for stack in stacks(self.scope)}
+        if self.method == "angular" or len(of) == 1:
+            return Removals(of, share_out(self.layers, of))
+        return Removals(of, {}, either=self.layers)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         folder = inputs["similarity"].path

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import Manifest
+from stc.models.layout import Layout
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.training.recipe import Optimisation, Spelling
 
@@ -62,6 +64,12 @@ class Pretrain(Optimisation, Stage):
     spelling: Spelling
     max_new_tokens: int = Field(ge=1, le=1024)
 
+    def foresee(self, inputs: Mapping[str, Any]) -> Layout:
+        """The vocabulary may come out smaller, where the texts do not give as many merges."""
+        config = self._config()
+        config["text_config"]["vocab_size"] = self.vocab_size
+        return replace(Layout.of_config({"model_type": "qwen2_audio", **config}), largest=True)
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.greedy import translate
         from stc.metrics.text import score
@@ -96,7 +104,14 @@ class Pretrain(Optimisation, Stage):
         from stc.training.scratch import learn_processor
 
         processor = learn_processor(manifests, self.vocab_size, self.window_seconds, self.mel_bins)
-        config = {
+        weights = "bfloat16" if self.precision == "bfloat16" else "float32"
+        random = ctx.scratch / "random"
+        translator = create(random, config=self._config(), processor=processor, seed=self.seed, dtype=weights)
+        translator.model.to(ctx.device)
+        return translator
+
+    def _config(self) -> dict[str, Any]:
+        return {
             "audio_config": {
                 "d_model": self.encoder.width,
                 "encoder_layers": self.encoder.layers,
@@ -113,7 +128,3 @@ class Pretrain(Optimisation, Stage):
                 "intermediate_size": self.decoder.ffn,
             },
         }
-        weights = "bfloat16" if self.precision == "bfloat16" else "float32"
-        translator = create(ctx.scratch / "random", config=config, processor=processor, seed=self.seed, dtype=weights)
-        translator.model.to(ctx.device)
-        return translator

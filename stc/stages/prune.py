@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.models.removal import Removal, by_stack
 from stc.stage import Context, Inputs, Kind, Stage, Takes
@@ -26,6 +27,10 @@ class Prune(Compute, Stage):
         "ranking": Takes(Kind.RANKING, by=("layers_removed", "encoder_layers_removed")),
     }
     GIVES = Kind.MODEL
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+        model, removals = inputs["model"], inputs["ranking"]
+        return model.pruned(removals) if model and removals else None
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config

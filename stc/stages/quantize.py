@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import SerializeAsAny, field_validator
 
 from stc.errors import ConfigError
+from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.quantization import Quantizer, quantizer
 from stc.stage import Context, Inputs, Kind, Stage, Takes
@@ -40,6 +41,9 @@ class Quantize(Compute, Stage):
 
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION}
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+        return inputs["model"] and inputs["model"].packed(self.quant, self.dtype)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import bytes_on_disk

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError
+from stc.models.layout import Removals
 from stc.models.removal import Counts, Removal, removable
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
@@ -24,11 +25,17 @@ class RandomLayers(Counts, Stage):
     layers: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
 
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+        return Removals.of_facts(self._removal().facts())
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        return self._removal().save(out_dir, {"method": "random", "seed": self.seed})
+
+    def _removal(self) -> Removal:
         candidates = removable(self.of)
         if self.layers > len(candidates):
             raise InputError(f"layers={self.layers}: of {self.of}, {len(candidates)} layers can be removed")
         random = Random(self.seed)
         # Of the module's functions only random() is the same in every version of Python.
         drawn = sorted(candidates, key=lambda layer: random.random())
-        return Removal(self.of, tuple(drawn[: self.layers])).save(out_dir, {"method": "random", "seed": self.seed})
+        return Removal(self.of, tuple(drawn[: self.layers]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
+from stc.models.architecture import Stack
 from stc.models.options import Compute
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
@@ -24,6 +25,9 @@ class Similarity(Compute, Stage):
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SIMILARITY
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
+        return inputs["model"] and inputs["model"].layers
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.forced import similarities

@@ -4,20 +4,24 @@
     <store>/.building/…               being written under a lease (leases.py); renamed into place when whole
     <store>/.scratch/<identity>/      what a stage keeps for itself across a crash, while none is at work on it
     <store>/.damaged/…                set aside because a checksum did not hold
+    <store>/.going/…                  on its way to be deleted
+    <store>/evicted/<kind>/<identity>.json   the record of an artifact whose files were given up for space
     <store>/generations/<identity>    how often a result was made anew on purpose
     <store>/hashes.json               sha256 of files by path, size and time of change, so each is read once
 
 Invariants: an artifact is whole or absent; whoever reads one has had its checksums compared; a damaged one is
 never used. Any number of processes may work on a store, on one machine or on several: an artifact is put in its
-place, and a damaged one set aside, by the holder of its lease only. Nothing is ever put in the place of another.
+place, a damaged one set aside, and one evicted, by the holder of its lease only. Nothing is ever put in the place of
+another. An evicted artifact is absent; its record stays.
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import secrets
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +31,7 @@ from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Artifact, Kind
 from stc.store.files import Hashes, disk_full, files_of, settle, sync, write_atomically
 from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
-from stc.store.records import RECORD_SUM, identity_of, leaves, read_record, record_sum, record_text, short
+from stc.store.records import identity_of, leaves, read_record, read_record_file, sealed, short
 
 __all__ = ["Elsewhere", "Holder", "Store", "identity_of"]
 
@@ -52,34 +56,79 @@ class Store:
         return self.root / kind.value / identity
 
     def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
-        """The record of an artifact, or None where there is none or it is damaged."""
-        return read_record(self.path(kind, identity))[0]
+        """The record of an artifact, evicted or not, or None where there is none or it is damaged."""
+        folder = self.path(kind, identity)
+        record, _ = read_record(folder)
+        return record if record is not None or folder.exists() else self._evicted(kind, identity)
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
         found, why = self.look(kind, identity)
-        folder = self.path(kind, identity)
         if found is not None:
             self._leases.clear(identity)
-        if found is not None or not folder.exists():
+        if found is not None or not self.path(kind, identity).exists():
             return found, why
         try:
-            with self._leases.claim(identity):  # nobody else sets it aside now, or puts another in its place
-                found, why = self.look(kind, identity)
-                if found is None and folder.exists():
-                    aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
-                    aside.parent.mkdir(parents=True, exist_ok=True)
-                    folder.rename(aside)
-                    why = f"{why}; set aside as {aside}"
-                return found, why
+            aside = self.set_aside(kind, identity, lambda folder: self.look(kind, identity)[1])
         except Elsewhere as elsewhere:
             return None, f"{why}; {elsewhere}"
+        return (None, f"{why}; set aside as {aside}") if aside else self.look(kind, identity)
+
+    def set_aside(self, kind: Kind, identity: str, fault: Callable[[Path], str]) -> Path | None:
+        """Take a damaged artifact out of use; where it is now, or None if it has gone or been made anew meanwhile.
+
+        Args:
+            fault: what is wrong with its folder; asked again when nobody else can change it any more.
+
+        Raises:
+            Elsewhere: another process is at it.
+        """
+        folder = self.path(kind, identity)
+        with self._leases.claim(identity):
+            if not folder.exists() or not fault(folder):
+                return None
+            aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(aside)
+            return aside
+
+    def evict(self, kind: Kind, identity: str) -> None:
+        """Give up an artifact's files for space. Its record stays, and says so; a run that needs the files makes them
+        anew under the same identity, and what was made of them stays valid.
+
+        Raises:
+            Elsewhere: another process is at it.
+            StcError: the artifact is not there, or its record is damaged.
+        """
+        folder = self.path(kind, identity)
+        going = self.root / ".going" / f"{identity}.{secrets.token_hex(8)}"
+        with self._leases.claim(identity):
+            record, fault = read_record(folder)
+            if record is None:
+                raise StcError(f"{folder} cannot be evicted: {fault}")
+            kept = self._evicted_file(kind, identity)
+            for parent in (kept.parent, going.parent):
+                parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
+            folder.rename(going)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def tidy(self, identity: str, *, scratch: bool) -> None:
+        """Remove what makers that died have left of an artifact, and with ``scratch`` also what the next would go on
+        with.
+
+        Raises:
+            Elsewhere: its maker is alive.
+        """
+        with self._leases.claim(identity) as lease:
+            lease.published = scratch
 
     def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why; a damaged one is left where it is."""
         folder = self.path(kind, identity)
         if not folder.exists():
-            return None, ABSENT
+            evicted = self._evicted(kind, identity)
+            return None, f"evicted on {evicted['evicted']}" if evicted else ABSENT
         record, fault = read_record(folder)
         if record is not None:
             fault = self._fault(folder, record["files"])
@@ -90,6 +139,11 @@ class Store:
     def holder(self, identity: str) -> Holder | None:
         """The process that is making an artifact, or has died over it; None where there is none."""
         return self._leases.holder(identity)
+
+    def makers(self) -> dict[str, Holder]:
+        """The processes that are making something, by its identity. Where only a heartbeat can tell whether one is
+        alive, it is waited for."""
+        return self._leases.alive()
 
     def external(self, kind: Kind, folder: Path) -> Artifact:
         """A folder from outside as an artifact, identified by the content of its files.
@@ -142,6 +196,7 @@ class Store:
                 yield lease.artifact, record
                 self._seal(lease.artifact, record)
                 self._place(lease, self.path(kind, identity))
+                self._evicted_file(kind, identity).unlink(missing_ok=True)
                 self._remember(self.path(kind, identity), record["files"])
             except Exception as error:
                 if isinstance(error, Elsewhere):
@@ -163,9 +218,7 @@ class Store:
         with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
             written = pool.map(settle, (building / name for name in names))
             record["files"] = dict(zip(names, written, strict=True))
-        content = json.loads(record_text(record))  # as it will be read: tuples as lists, keys as text
-        text = record_text({**content, RECORD_SUM: record_sum(content)})
-        (building / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+        (building / RECORD_FILE).write_text(sealed(record), encoding="utf-8")
         sync(building / RECORD_FILE)
         for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
             sync(folder)
@@ -224,6 +277,12 @@ class Store:
         if best is None:
             return "first of its kind"
         return "differs from the nearest in " + ", ".join(best[:4]) + (" …" if len(best) > 4 else "")
+
+    def _evicted_file(self, kind: Kind, identity: str) -> Path:
+        return self.root / "evicted" / kind.value / f"{identity}.json"
+
+    def _evicted(self, kind: Kind, identity: str) -> dict[str, Any] | None:
+        return read_record_file(self._evicted_file(kind, identity))[0]
 
     def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
         for name, entry in files.items():

@@ -56,12 +56,15 @@ _QUICKER = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT)  # of a rename: a rival
 
 @dataclass(frozen=True)
 class Holder:
-    """The holder of a lease: ``host:pid`` in ``who``, and whether it is ``alive`` as far as can be told."""
+    """The holder of a lease: ``host:pid`` in ``who``, and whether it is ``alive`` as far as can be told: surely where
+    it is ``here``, on this machine, and elsewhere by its heartbeat."""
 
     number: int
     token: str | None
     who: str
     alive: bool
+    here: bool = False
+    beat: int = 0
 
 
 class Elsewhere(StcError):
@@ -140,10 +143,25 @@ class Leases:
         if found is not None:
             who, beat = found
             alive = not _gone(who) and not self._silent(who["token"], beat)
-            return Holder(number, who["token"], f"{who['host']}:{who['pid']}", alive)
+            return Holder(number, who["token"], f"{who['host']}:{who['pid']}", alive, _here(who), beat)
         if folder.is_dir():  # a machine went down before the file was on its disk, or a fenced process made it again
             return Holder(number, None, "a process unknown", False)
         return None
+
+    def alive(self) -> dict[str, Holder]:
+        """Who holds a lease and is alive, by identity. If all of them are on other machines, it returns once a heart
+        has been seen to beat, or none has for as long as it takes to be dead."""
+        first: dict[str | None, int] = {}
+        while True:
+            holders = {
+                identity: self.holder(identity) for identity in {name.partition(".")[0] for name in self._names()}
+            }
+            found = {identity: one for identity, one in holders.items() if one is not None and one.alive}
+            if not found or any(
+                one.here or first.setdefault(one.token, one.beat) != one.beat for one in found.values()
+            ):
+                return found
+            time.sleep(self._seconds / _BEATS / 2)
 
     def claim(self, identity: str) -> Lease:
         """The lease of an artifact, taken over if its holder is dead, with the scratch that was kept.
@@ -205,12 +223,14 @@ class Leases:
         return before is None or found is None or found[0]["token"] == before.token
 
     def _numbers(self, identity: str) -> list[int]:
+        ends = (name.removeprefix(f"{identity}.") for name in self._names() if name.startswith(f"{identity}."))
+        return [int(end) for end in ends if end.isdecimal()]
+
+    def _names(self) -> list[str]:
         try:
-            names = os.listdir(self._root)
+            return os.listdir(self._root)
         except FileNotFoundError:
             return []
-        ends = (name.removeprefix(f"{identity}.") for name in names if name.startswith(f"{identity}."))
-        return [int(end) for end in ends if end.isdecimal()]
 
     def _silent(self, token: str, beat: int) -> bool:
         """Whether a heartbeat has not changed for as long as it takes to be dead."""
@@ -250,7 +270,7 @@ def _this_process() -> dict[str, Any]:
 
 def _gone(who: dict[str, Any]) -> bool:
     """Whether a holder's process is certain to have ended: it was on this machine, and is not there."""
-    if who["machine"] is None or who["machine"] != _machine():
+    if not _here(who):
         return False
     try:
         os.kill(who["pid"], 0)
@@ -260,6 +280,10 @@ def _gone(who: dict[str, Any]) -> bool:
         pass  # somebody else's, and there
     stat = _stat(who["pid"])
     return stat is not None and (stat[0] in "ZX" or stat[1] != who["started"])
+
+
+def _here(who: dict[str, Any]) -> bool:
+    return who["machine"] is not None and bool(who["machine"] == _machine())
 
 
 @cache

@@ -44,17 +44,28 @@ def identity_of(spec: Mapping[str, Any]) -> str:
 
 def read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
     """A folder's record, or None and what is wrong with it."""
+    return read_record_file(folder / RECORD_FILE)
+
+
+def read_record_file(file: Path) -> tuple[dict[str, Any] | None, str]:
+    """The record in a file, or None and what is wrong with it."""
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return None, f"{RECORD_FILE} is missing"
+        return None, f"{file.name} is missing"
     except ValueError:  # no JSON, or not even text
-        return None, f"{RECORD_FILE} is not JSON"
+        return None, f"{file.name} is not JSON"
     if not isinstance(record, dict) or not {"files", "facts", RECORD_SUM} <= record.keys():
-        return None, f"{RECORD_FILE} is not a record: files, facts or {RECORD_SUM} are missing"
+        return None, f"{file.name} is not a record: files, facts or {RECORD_SUM} are missing"
     if record.pop(RECORD_SUM) != record_sum(record):
-        return None, f"{RECORD_FILE} is not what was written (checksum)"
+        return None, f"{file.name} is not what was written (checksum)"
     return record, ""
+
+
+def sealed(record: Mapping[str, Any]) -> str:
+    """A record as it is written down, with its own checksum."""
+    content = json.loads(record_text(record))  # as it will be read: tuples as lists, keys as text
+    return record_text({**content, RECORD_SUM: record_sum(content)}) + "\n"
 
 
 def record_sum(record: Mapping[str, Any]) -> str:

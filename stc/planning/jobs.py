@@ -1,0 +1,130 @@
+"""The jobs of a command, each with what it finds, shares with those before it, and has to make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stc.console import progress
+from stc.machine import resolve_device
+from stc.models import FAMILIES, architecture
+from stc.models.layout import Layout
+from stc.pipeline import Hub
+from stc.planning.outlook import Outlook, State, Step, Surroundings
+from stc.planning.room import known
+from stc.stage import Context
+from stc.store import Store
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from stc.config import Config, Plan
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step of a job.
+
+    Attributes:
+        will_be: what it is or will be, as :meth:`stc.stage.Stage.foresee` says it; None where that is not known.
+        inputs: the same of its inputs, those with labels left out.
+        shared: what makes it before this job would have to: another job, or a step of this one.
+    """
+
+    step: Step
+    will_be: Any
+    inputs: Mapping[str, Any]
+    shared: str = ""
+
+    @property
+    def runs(self) -> bool:
+        return self.step.state is State.RUN and not self.shared
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, or with several seeds one of them; ``name`` is its number, as its folder below multirun/ has it."""
+
+    name: str
+    title: str
+    config: Config
+    rows: Sequence[Row]
+
+
+def lay_out(composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]) -> list[Job]:
+    """Every job in turn, as it will find the store after those before it."""
+    made: dict[str, tuple[str, str]] = {}
+    known: Surroundings = {}
+    foreseen: dict[str, Any] = {}
+    jobs = []
+    for name, title, plan in _with_each_seed(composed, titles):
+        config = plan.config
+        steps = Outlook(
+            plan.pipeline, Store(config.store.dir), _context(config), force=config.force, known=known
+        ).steps()
+        jobs.append(Job(name, title, config, list(_rows(steps, name, made, foreseen))))
+    return jobs
+
+
+def _with_each_seed(
+    composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]
+) -> Iterator[tuple[str, str, Plan]]:
+    from stc.config import plan
+
+    for number, ((config, planned), title) in enumerate(zip(composed, titles, strict=True)):
+        if not planned.config.seeds:
+            yield f"job {number}", title, planned
+        for seed in planned.config.seeds:
+            one = config.copy()
+            one.seed, one.seeds = seed, []
+            yield f"job {number} seed {seed}", title, plan(one)
+
+
+def device_of(config: Config) -> str:
+    """What a run computes on. Asked for by name, a GPU need not be there: a plan may be for another machine."""
+    return "cuda" if config.resources.device == "cuda" else resolve_device(config.resources.device)
+
+
+def _context(config: Config) -> Callable[[str, Path], Context]:
+    resources = config.resources
+    context = Context(
+        device=device_of(config),
+        workers=resources.workers,
+        train_micro_batch=resources.train_micro_batch,
+        decode_batch=resources.decode_batch,
+        scratch=Path(),
+        log=lambda metrics, step=None: None,
+        progress=progress,
+    )
+    return lambda name, scratch: context
+
+
+def _rows(steps: Sequence[Step], job: str, made: dict[str, tuple[str, str]], foreseen: dict[str, Any]) -> Iterator[Row]:
+    """The steps of a job with what they will be, which is looked up once for all jobs that share a step."""
+    here: dict[str, Any] = {}
+    for step in steps:
+        inputs = {key: here[target] for key, target in step.node.inputs.items() if isinstance(target, str)}
+        if step.state is State.UNNEEDED:
+            here[step.name] = None
+            yield Row(step, None, inputs)
+            continue
+        if step.identity not in foreseen:
+            foreseen[step.identity] = _foreseen(step, inputs)
+        here[step.name] = foreseen[step.identity]
+        shared = ""
+        if step.state is State.RUN:
+            earlier, name = made.setdefault(step.identity, (job, step.name))
+            shared = earlier if earlier != job else name if name != step.name else ""
+        yield Row(step, here[step.name], inputs, shared)
+
+
+def _foreseen(step: Step, inputs: Mapping[str, Any]) -> Any:
+    if step.artifact is not None:
+        return known(step.artifact)
+    if step.node.stage is not None:
+        return step.node.stage.foresee(inputs)
+    assert isinstance(step.node.source, Hub)
+    published = (architecture(family).published(step.node.source.id) for family in FAMILIES)
+    return next((Layout.of_config(config) for config in published if config is not None), None)

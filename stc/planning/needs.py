@@ -1,0 +1,157 @@
+"""How much memory and disk the stages to run take, and how much there is.
+
+Disk is the size of the models to come; whatever else a run writes is small, or linked and not copied. Memory is an
+estimate from the largest tensors, in bytes:
+
+- weights: parameters × the width of the precision, 4 or 2; of packed ones what the folder has.
+- training: AdamW's two moments, each as wide as the parameter, of what is trained; three times the logits of the
+  targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs, which is
+  about twice the outputs of every linear layer for every position of a micro-batch, and under autocast copies of the
+  matrices in bfloat16.
+- decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio.
+  A greedy search keeps those keys and values for all its utterances.
+- what saves a model loads the folder again beside it, to compare.
+
+The longest utterance counts, or the model's window where the data do not say. A tenth is added for all the rest.
+docs/store.md compares it with what was measured.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stc.data.manifest import Speech
+from stc.decoding.translating import Translating
+from stc.models.architecture import Part
+from stc.models.layout import Layout
+from stc.models.options import Compute
+from stc.planning.jobs import Job
+from stc.planning.room import disk
+from stc.quantization.nf4 import NF4
+from stc.stage import Stage
+from stc.stages.importance import Importance
+from stc.training.tuning import Tuning
+
+PROMPT_TOKENS = 32
+TARGET_TOKENS = 64  # of an utterance in training
+POSITIONS_A_SECOND = 50  # of an encoder like Whisper's
+KEPT = 2  # for the backward pass, of the outputs of linear layers
+LOGITS = 3  # copies of the logits, in float32
+REST = 1.1
+WIDTH = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most memory a stage takes, estimated."""
+
+    bytes: int
+    stage: str = ""
+    job: str = ""
+
+
+def peak(jobs: Sequence[Job]) -> Peak:
+    """That of all stages which are to run, of the one that takes most."""
+    found = [
+        Peak(memory(row.step.node.stage, row.inputs, row.will_be, job.config.resources), row.step.name, job.name)
+        for job in jobs
+        for row in job.rows
+        if row.runs and row.step.node.stage is not None
+    ]
+    return max(found, key=lambda one: one.bytes, default=Peak(0))
+
+
+def to_write(jobs: Sequence[Job]) -> int:
+    """Bytes of the models and adapters that are to be made."""
+    return sum(disk(row.will_be) for job in jobs for row in job.rows if row.runs)
+
+
+def free_memory(device: str) -> int | None:
+    """Of the GPU that a run uses, or of the machine; None where the GPU does not say."""
+    if device != "cuda":
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return int(answer[0]) * 2**20 if answer and answer[0].isdigit() else None
+
+
+def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, resources: Any) -> int:
+    """Bytes a stage takes at its peak; 0 where it has no model, or nothing is known of that."""
+    model = inputs.get("model")
+    if not isinstance(model, Layout):
+        return 0
+    if isinstance(stage, Tuning):
+        return round(REST * _training(stage, model, inputs, resources.train_micro_batch))
+    dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
+    saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
+    loaded = _weights(model, dtype)
+    if isinstance(stage, Translating | Importance):
+        loaded += _decoding(stage, model, inputs.get("data"), resources.decode_batch, WIDTH[dtype])
+    return round(REST * max(loaded, saved))
+
+
+def _weights(model: Layout, dtype: str) -> int:
+    parameters, packed = model.counts.parameters, model.counts.packed_elements
+    if not model.quantized:
+        return parameters * WIDTH[dtype]
+    plain = max(2 * packed - parameters, 0) if packed < parameters else 0  # in 4 bits, two share an element
+    return model.weight_bytes + plain * (WIDTH[dtype] - 2)
+
+
+def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_batch: int) -> int:
+    width = 2 if stage.precision == "bfloat16" else 4
+    computed = 4 if stage.precision == "float32" else 2
+    copies = 0
+    if stage.method == "full":
+        trained = sum(one.elements for one in model.weights if one.part in stage.parts)
+        fixed = model.counts.parameters * width
+        if stage.precision == "bfloat16-mixed":
+            copies = 2 * sum(one.elements for one in model.weights if one.linear and one.part in {*stage.parts, "head"})
+    else:
+        assert stage.lora is not None  # the recipe's own check
+        compute = "float32" if computed == 4 else "bfloat16"
+        base = model.packed(NF4(double_quant=True), compute) if stage.method == "qlora" else model
+        trained = model.adapters(stage.lora.r, stage.parts).parameters
+        fixed = _weights(base, compute) + trained * width
+    teacher = inputs.get("teacher")
+    if isinstance(teacher, Layout):
+        fixed += _weights(teacher, "float32" if computed == 4 else "bfloat16")
+    count = min(micro_batch, stage.batch_size)
+    positions, tokens = _lengths(model, inputs.get("train"))
+    kept = count * (tokens + TARGET_TOKENS) * _outputs(model, ["projector", "decoder"])
+    if "encoder" in stage.parts:
+        kept += count * positions * _outputs(model, ["encoder"])
+    logits = count * TARGET_TOKENS * model.extent.vocabulary * 4 * LOGITS
+    return fixed + 2 * trained * width + max(trained * width, KEPT * kept * computed + copies) + logits
+
+
+def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
+    positions, tokens = _lengths(model, speech)
+    layer = model.layers["decoder"] * model.extent.cached * width
+    count = batch
+    if isinstance(stage, Importance) and isinstance(speech, Speech):
+        count = max(batch, speech.utterances)
+    cached = count * (tokens + stage.max_new_tokens) * layer
+    logits = batch * model.extent.vocabulary * 4 * LOGITS
+    heard = batch * positions * _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1) * width
+    return cached + logits + KEPT * heard
+
+
+def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
+    """Positions of the encoder and of the decoder, before anything is said, for the longest utterance."""
+    window = model.extent.window
+    positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, Speech) else window
+    return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS
+
+
+def _outputs(model: Layout, parts: Sequence[Part]) -> int:
+    """Of the linear layers of parts together, at one position."""
+    return sum(one.shape[0] for one in model.weights if one.linear and one.part in parts)

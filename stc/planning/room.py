@@ -1,0 +1,62 @@
+"""What an artifact is that is there already, and whether the disk has room for one that is to come."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stc.data.manifest import Manifest, Speech
+from stc.errors import StcError
+from stc.models.layout import Adapters, Layout, Removals
+from stc.pipeline import Node
+from stc.report import size
+from stc.stage import Artifact, Inputs, Kind
+from stc.store import Store
+
+
+def known(artifact: Artifact) -> Any:
+    """What :meth:`stc.stage.Stage.foresee` says of artifacts to come, of one that is there."""
+    if artifact.kind is Kind.MODEL:
+        return Layout.of_folder(artifact.path)
+    if artifact.kind is Kind.ADAPTER:
+        return Adapters.of_folder(artifact.path)
+    if artifact.kind is Kind.RANKING:
+        return Removals.of_facts(artifact.facts)
+    if artifact.kind is Kind.MANIFEST:
+        return Speech.of([row.duration for row in Manifest.load(artifact.path).rows])
+    return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
+
+
+def disk(will_be: Any) -> int:
+    """Bytes on disk of what a stage will give; 0 for all that is small."""
+    if isinstance(will_be, Layout):
+        return will_be.weight_bytes + will_be.other_bytes
+    return will_be.weight_bytes if isinstance(will_be, Adapters) else 0
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
+    """Stop before a stage that will write more than the disk holds, and not hours later.
+
+    Raises:
+        StcError: there is no room for its model or adapters.
+    """
+    if node.stage is None or node.kind not in (Kind.MODEL, Kind.ADAPTER):
+        return
+    given = {key: one for key, one in inputs.items() if isinstance(one, Artifact)}
+    foreseen = node.stage.foresee(
+        {key: None if one.kind is Kind.MANIFEST else known(one) for key, one in given.items()}
+    )
+    wanted, free = disk(foreseen), free_disk(store.root)
+    if wanted > free:
+        raise StcError(
+            f"{node.name} will write {size(wanted)}, and where the store is, {store.root}, {size(free)} are free: free "
+            "some space (python -m stc.store gc), or name a folder on another disk (store.dir), and run the same "
+            "command again; what was finished is kept"
+        )

@@ -1,0 +1,130 @@
+"""``python -m stc.store ls | show | why | verify | gc``: what a store holds, where it comes from, and making room."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stc.console import command
+from stc.errors import StcError
+from stc.stage import Kind
+from stc.store import Elsewhere, Store
+from stc.store.inventory import Inventory
+
+_DESCRIPTION = "Look into a store: what is there, what made it, what was made of it; and make room in it."
+_GC = """\
+Free space. Left-overs go: damaged results that were set aside, what killed processes were writing, and scratch (the
+checkpoints of a training, say) of finished results or that nobody has gone on with for a week. With --keep or
+--max-size, weights are evicted as well, those first that are missed least: cached logits, models that nothing was
+scored on, the other models and adapters, manifests. A record stays, scores never go, and what was evicted is made anew
+when a run needs it.
+"""
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0, or 1 where something is damaged, does not fit or is not there."""
+    options = _parser().parse_args(arguments)
+    return command(lambda: _run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stc.store", description=_DESCRIPTION)
+    parser.add_argument("--store", type=Path, default=Path("store"), metavar="FOLDER", help="default: store")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    ls = commands.add_parser("ls", help="list the results, oldest first")
+    ls.add_argument("--kind", choices=[kind.value for kind in Kind], help="only those of one kind")
+    about = {"show": "say what a result is and how it was made", "why": "say what it is of, and what is made of it"}
+    for name, said in about.items():
+        one = commands.add_parser(name, help=said)
+        one.add_argument("id", metavar="ID", help="an identity, or as many of its first digits as no other one has")
+    commands.add_parser("verify", help="read every file and compare it with its checksum; set aside what is damaged")
+    gc = commands.add_parser(
+        "gc", help="free space", description=_GC, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = "what stays: kinds, folders of runs (outputs/…), identities"
+    gc.add_argument("--keep", nargs="+", default=[], metavar="WHAT", help=what)
+    gc.add_argument("--max-size", type=_size, metavar="SIZE", help="evict no more than it takes to get to 20GB, say")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.store.is_dir():
+        raise StcError(f"{options.store} is no folder: --store FOLDER says where the store is")
+    inventory = Inventory(Store(options.store))
+    if options.command == "verify":
+        return _verify(inventory)
+    if options.command == "gc":
+        return _collect(inventory, options)
+    from stc.store import telling
+
+    if options.command == "ls":
+        lines = telling.listed(inventory, options.kind)
+    else:
+        entry = inventory.find(options.id)
+        lines = telling.shown(entry) if options.command == "show" else telling.traced(inventory, entry)
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _verify(inventory: Inventory) -> int:
+    from stc.store.verify import damaged, fault
+
+    found = 0
+    for entry, why in damaged(inventory):
+        try:
+            aside = inventory.store.set_aside(entry.kind, entry.identity, fault)
+        except Elsewhere as elsewhere:
+            found += 1
+            print(f"{entry.label}: {why}; left where it is, since {elsewhere}")
+            continue
+        if aside is not None:  # else it has been evicted, or made anew, since it was read
+            found += 1
+            print(f"{entry.label}: {why}; set aside as {aside}")
+    whole = sum(not entry.evicted for entry in inventory.entries) - found
+    print(f"{whole} results are what was written, {found} damaged")
+    return int(found > 0)
+
+
+def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
+    from stc.report import size
+    from stc.store.collect import carry_out, collect
+    from stc.store.telling import going
+
+    keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
+    found = collect(inventory, keep, options.max_size)
+    for line in going(found):
+        print(line)
+    after = found.after
+    if not options.dry_run:
+        for why, bytes_ in carry_out(inventory.store, found):
+            print(f"stays: {why}")
+            after += bytes_
+    says = "would take" if options.dry_run else "takes"
+    print(f"the store took {size(found.before)}; it {says} {size(after)}")
+    if options.max_size is not None and after > options.max_size:
+        print(f"nothing else may go, so {size(options.max_size)} cannot be kept to", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _size(text: str) -> int:
+    """``20GB``, in bytes."""
+    match = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", text.lower())
+    try:
+        number = float(match[1]) if match else -1
+    except ValueError:
+        number = -1
+    if match is None or number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: 500MB or 20GB, say")
+    power = list(_UNITS).index(match[2])
+    return int(number * (1024**power if match[3] else _UNITS[match[2]]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Making room in a store: what can go, in which order, and what never does.
+
+Left-overs go first: what was set aside as damaged, what a process was writing when it died, scratch of results that
+are there or that nobody has gone on with for a week. Each is removed under the lease of its result, so that nothing
+goes that a process takes up at the same moment. Then weights are evicted: the files go, the record stays, and a run
+that needs the files makes them anew. Scores, measurements, rankings, translations and tables are small and never go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from stc.errors import InputError, StcError, nearest
+from stc.job import RESULT_FILE
+from stc.stage import Kind
+from stc.store import Elsewhere, Store
+from stc.store.inventory import SHORT, Disk, Entry, Inventory
+
+EVICTED = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
+"""Kinds whose files may go."""
+
+STALE_DAYS = 7
+"""Scratch that nobody has gone on with for so long goes: it may hold the checkpoints of a training."""
+
+DAY = 24 * 3600.0
+_KILLED = "left by a process that was killed"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What is no result. ``remove`` raises Elsewhere if a process is at it again; it is None for what stays."""
+
+    what: str
+    name: str
+    bytes: int
+    remove: Callable[[], None] | None
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """An artifact whose files go, and the bytes that sets free."""
+
+    entry: Entry
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What is to go, in this order, the scratch that stays, and the size of the store before and after."""
+
+    leftovers: Sequence[Leftover]
+    staying: Sequence[Leftover]
+    evictions: Sequence[Eviction]
+    before: int
+    after: int
+
+
+def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Collected:
+    """What to let go so that the store takes at most ``limit`` bytes; with None, everything that may and is not kept.
+
+    Args:
+        keep: kinds, run folders and identities whose files stay. With neither these nor a limit only left-overs go.
+
+    Raises:
+        InputError: an item of ``keep`` is none of these.
+    """
+    store = inventory.store
+    making = store.makers()
+    entries = [entry for entry in inventory.entries if not entry.evicted]
+    kept = {entry.identity for item in keep for entry in _named(inventory, item)}.union(making)
+    disk = Disk(entry.folder for entry in entries)
+    leftovers = list(_leftovers(store, making))
+    staying = [one for one in leftovers if one.remove is None]
+    before = disk.bytes + sum(one.bytes for one in leftovers)
+    stays = sum(one.bytes for one in staying)
+    evictions: list[Eviction] = []
+    candidates = _ordered(inventory, entries) if keep or limit is not None else []
+    for entry in candidates:
+        if limit is not None and disk.bytes + stays <= limit:
+            break
+        if entry.identity not in kept:
+            evictions.append(Eviction(entry, disk.without(entry.folder)))
+    going = [one for one in leftovers if one.remove is not None]
+    return Collected(going, staying, evictions, before, disk.bytes + stays)
+
+
+def carry_out(store: Store, collected: Collected) -> Iterator[tuple[str, int]]:
+    """Let go what is to go. Yields why something stays all the same, and its bytes.
+
+    Raises:
+        StcError: a run is at work in the store. Left-overs have gone then, and what was evicted before it began.
+    """
+    for leftover in collected.leftovers:
+        try:
+            assert leftover.remove is not None
+            leftover.remove()
+        except Elsewhere as elsewhere:
+            yield str(elsewhere), leftover.bytes
+    for number, eviction in enumerate(collected.evictions):
+        if makers := store.makers():
+            making = ", ".join(f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(makers.items()))
+            raise StcError(
+                f"a run is at work in {store.root} ({making}), and may be using what would go: {number} of "
+                f"{len(collected.evictions)} results were evicted; try again when it has ended"
+            )
+        try:
+            store.evict(eviction.entry.kind, eviction.entry.identity)
+        except Elsewhere as elsewhere:
+            yield str(elsewhere), eviction.bytes
+
+
+def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
+    """By what would be missed least: caches, then models nothing was scored on, then the others, then manifests; of
+    equals first what is made again in the least time for its size."""
+    scored = {
+        identity
+        for entry in entries
+        if entry.kind in (Kind.SCORES, Kind.MEASUREMENT, Kind.COMPARISON)
+        for key, identity in entry.inputs.items()
+        if key.split(".")[0] in ("model", "models") and isinstance(identity, str)
+    }
+
+    def rank(entry: Entry) -> tuple[int, float]:
+        if entry.kind is Kind.MANIFEST:
+            group = 3
+        elif entry.kind in (Kind.FEATURES, Kind.LOGITS):
+            group = 0
+        else:
+            group = 2 if entry.identity in scored else 1
+        return group, entry.seconds / max(entry.bytes, 1)
+
+    return sorted((entry for entry in entries if entry.kind in EVICTED and entry.record is not None), key=rank)
+
+
+def _named(inventory: Inventory, item: str) -> Iterator[Entry]:
+    """The artifacts that an item of ``--keep`` means."""
+    if item in list(Kind):
+        yield from (entry for entry in inventory.entries if entry.kind == item)
+    elif (folder := Path(item)).is_dir():
+        results = sorted(folder.rglob(RESULT_FILE))
+        if not results:
+            raise InputError(f"--keep {item}: no run's folder, there is no {RESULT_FILE} in it")
+        used = {stage["identity"] for file in results for stage in _stages(file)}
+        yield from (entry for entry in inventory.entries if entry.identity in used)
+    elif len(item) >= 4 and set(item) <= set("0123456789abcdef"):
+        yield inventory.find(item)
+    else:
+        kinds = [kind.value for kind in Kind]
+        allowed = f"a kind ({', '.join(kinds)}), a run's folder or an identity"
+        raise InputError(f"--keep {item}: {allowed} is needed{nearest(item, kinds)}")
+
+
+def _stages(file: Path) -> list[dict[str, str]]:
+    try:
+        return list(json.loads(file.read_text(encoding="utf-8")).get("stages", []))
+    except ValueError as error:
+        raise InputError(f"{file} is no result of a run: {error}") from None
+
+
+def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
+    """What is there besides results and what is being made."""
+    for name, what in ((".damaged", "damaged"), (".going", "half deleted")):
+        for folder in sorted((store.root / name).glob("*")):
+            yield Leftover(what, folder.name, _size([folder]), partial(shutil.rmtree, folder, ignore_errors=True))
+    begun, parked = store.root / ".building", store.root / ".scratch"
+    identities = {folder.name.partition(".")[0] for folder in (*begun.glob("*"), *parked.glob("*"))}
+    for identity in sorted(identities.difference(making)):
+        folders = list(begun.glob(f"{identity}.*"))
+        scratch = [one for one in (*begun.glob(f"{identity}.*/*/scratch"), parked / identity) if one.is_dir()]
+        kept = _size(scratch)
+        if folders:
+            written = _size(folders) - sum(_size([one]) for one in scratch if one != parked / identity)
+            yield Leftover(_KILLED, identity, written, partial(store.tidy, identity, scratch=False))
+        if scratch:
+            remove = partial(store.tidy, identity, scratch=True)
+            days = (time.time() - max(map(_touched, scratch))) / DAY
+            if any((store.root / kind.value / identity).exists() for kind in Kind):
+                yield Leftover("scratch of a finished result", identity, kept, remove)
+            elif days > STALE_DAYS:
+                yield Leftover(f"scratch nobody has gone on with for {STALE_DAYS} days", identity, kept, remove)
+            else:
+                yield Leftover(f"scratch written to {24 * days:.0f} h ago", identity, kept, None)
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of a folder and all that is in it and has not gone by now."""
+    for parent, _, names in os.walk(folder):
+        for name in (".", *names):
+            with suppress(FileNotFoundError):
+                yield (Path(parent) / name).lstat()
+
+
+def _size(folders: Iterable[Path]) -> int:
+    return sum(one.st_size for folder in folders for one in _stats(folder) if not stat.S_ISDIR(one.st_mode))
+
+
+def _touched(folder: Path) -> float:
+    """When anything in a folder was last written."""
+    return max((one.st_mtime for one in _stats(folder)), default=0.0)

@@ -1,0 +1,176 @@
+"""What is in a store, what each result was made of, and what was made of it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from stc.errors import InputError, nearest
+from stc.stage import RECORD_FILE, Kind
+from stc.store import Store
+from stc.store.files import files_of
+from stc.store.records import read_record, read_record_file
+
+SHORT = 8  # digits of an identity that are shown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An artifact of a store, whole or evicted.
+
+    Attributes:
+        record: None where it is damaged.
+        made: when, in seconds since 1970.
+    """
+
+    kind: Kind
+    identity: str
+    folder: Path
+    record: Mapping[str, Any] | None
+    fault: str
+    made: float
+
+    @property
+    def evicted(self) -> str:
+        """When its files were given up for space; empty where they are there."""
+        return str((self.record or {}).get("evicted", ""))
+
+    @property
+    def name(self) -> str:
+        """What the stage was called in the run that made it."""
+        return str((self.record or {}).get("name", "?"))
+
+    @property
+    def stage(self) -> str:
+        return str((self.record or {}).get("spec", {}).get("stage", "?"))
+
+    @property
+    def seconds(self) -> float:
+        return float((self.record or {}).get("seconds", 0.0))
+
+    @property
+    def bytes(self) -> int:
+        """Of its files; of an evicted artifact those it had."""
+        return sum(file["bytes"] for file in (self.record or {}).get("files", {}).values())
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Input → identity; or, for an input known by facts, those facts."""
+        return dict((self.record or {}).get("spec", {}).get("inputs", {}))
+
+    @property
+    def label(self) -> str:
+        return f"{self.identity[:SHORT]} {self.kind.value} {self.name}"
+
+
+class Inventory:
+    """The artifacts of a store, oldest first."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.entries = sorted(_entries(store), key=lambda entry: entry.made)
+        self._by_identity = {entry.identity: entry for entry in self.entries}
+
+    def find(self, given: str) -> Entry:
+        """The artifact that a user means by the first digits of its identity.
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        found = [entry for entry in self.entries if entry.identity.startswith(given)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = ", ".join(entry.label for entry in found[:5])
+            raise InputError(f"{given} is the beginning of {len(found)} identities: {several}")
+        near = nearest(given, [entry.identity[: len(given)] for entry in self.entries])
+        raise InputError(f"{given}: nothing in {self.store.root} has that identity{near}")
+
+    def made_of(self, entry: Entry) -> Iterator[tuple[str, str, Entry | None]]:
+        """(input, what the record says of it, the artifact if it is in the store)."""
+        for key, value in entry.inputs.items():
+            if isinstance(value, str):
+                yield key, value[:SHORT], self._by_identity.get(value)
+            else:
+                facts = ", ".join(f"{fact} {found}" for fact, found in value.items())
+                found = (one for one in self.entries if _ranks(one, value))
+                yield key, f"any with {facts}", next(found, None)
+
+    def made_from(self, entry: Entry) -> list[Entry]:
+        """What was made of an artifact: the stages that name it, or a fact of it, among their inputs."""
+        return [
+            one
+            for one in self.entries
+            if any(
+                value == entry.identity or (isinstance(value, dict) and _ranks(entry, value))
+                for value in one.inputs.values()
+            )
+        ]
+
+
+def _ranks(entry: Entry, wanted: Mapping[str, Any]) -> bool:
+    """Whether an artifact is one that is known by facts, a ranking, and has these."""
+    if entry.kind is not Kind.RANKING or entry.record is None:
+        return False
+    return all(entry.record["facts"].get(key) == value for key, value in wanted.items())
+
+
+def _entries(store: Store) -> Iterator[Entry]:
+    for kind in Kind:
+        for folder in sorted((store.root / kind.value).glob("*")):
+            if folder.is_dir():
+                record, fault = read_record(folder)
+                file = folder / RECORD_FILE
+                made = (file if file.exists() else folder).stat().st_mtime
+                yield Entry(kind, folder.name, folder, record, fault, made)
+        for file in sorted((store.root / "evicted" / kind.value).glob("*.json")):
+            folder = store.path(kind, file.stem)
+            if not folder.exists():
+                record, fault = read_record_file(file)
+                yield Entry(kind, file.stem, folder, record, fault, file.stat().st_mtime)
+
+
+class Disk:
+    """What folders take of a disk: the bytes that are free once all of them are gone.
+
+    A manifest's audio mostly has another name elsewhere, in the data it was made of or in another manifest. A file is
+    free when the last of its names is gone, and one with a name outside the folders never.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._names: Counter[tuple[int, int]] = Counter()  # (device, inode) → its names in the folders
+        self._sizes: dict[tuple[int, int], int] = {}
+        links = {}
+        for folder in folders:
+            for stat in _stats(folder):
+                file = stat.st_dev, stat.st_ino
+                self._names[file] += 1
+                self._sizes[file], links[file] = stat.st_size, stat.st_nlink
+        for file, count in links.items():
+            if count > self._names[file]:
+                self._sizes[file] = 0
+
+    @property
+    def bytes(self) -> int:
+        return sum(self._sizes.values())
+
+    def without(self, folder: Path) -> int:
+        """The bytes that a folder sets free. It is counted as gone from then on."""
+        freed = 0
+        for stat in _stats(folder):
+            file = stat.st_dev, stat.st_ino
+            self._names[file] -= 1
+            if not self._names[file]:
+                freed += self._sizes.pop(file)
+        return freed
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    for name in [*files_of(folder), RECORD_FILE]:
+        if (folder / name).is_file():
+            yield (folder / name).stat()

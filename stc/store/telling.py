@@ -1,0 +1,135 @@
+"""A store in words, for a terminal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stc.report import size
+from stc.store.collect import Collected
+from stc.store.inventory import SHORT, Disk, Entry, Inventory
+
+
+def listed(inventory: Inventory, kind: str | None) -> Iterator[str]:
+    """A line a result, and what they take together."""
+    entries = [entry for entry in inventory.entries if kind in (None, entry.kind.value)]
+    rows = [
+        (
+            entry.kind.value,
+            entry.identity[:SHORT],
+            entry.name,
+            _when(entry.made),
+            "evicted" if entry.evicted else "damaged" if entry.record is None else size(entry.bytes),
+            _command(entry),
+        )
+        for entry in entries
+    ]
+    yield from _columns([("KIND", "ID", "NAME", "MADE", "SIZE", "BY"), *rows])
+    taken = Disk(entry.folder for entry in entries if not entry.evicted).bytes
+    yield f"{len(entries)} results; {size(taken)} of the disk, not counting files that have a name elsewhere as well"
+
+
+def shown(entry: Entry) -> Iterator[str]:
+    """A record, in an order in which one asks for things."""
+    record = entry.record
+    yield f"{entry.kind.value} {entry.identity}"
+    yield f"  in        {entry.folder}{f' until {entry.evicted}, when it was evicted' if entry.evicted else ''}"
+    if record is None:
+        yield f"  damaged   {entry.fault}"
+        return
+    spec = record.get("spec", {})
+    yield f"  made by   {spec.get('stage', '?')} version {spec.get('version', '?')}, as {entry.name}"
+    yield f"  when      {_when(entry.made)}, in {entry.seconds:g} s"
+    yield f"  command   {_command(entry)}"
+    commit, changed = record.get("commit") or ("not known", False)
+    yield f"  commit    {commit[:12]}{', with changes' * bool(changed)}"
+    yield f"  with      {', '.join(f'{name} {version}' for name, version in record.get('versions', {}).items())}"
+    yield f"  files     {len(record['files'])}, {size(entry.bytes)}"
+    if spec.get("generation"):
+        yield f"  forced    {spec['generation']} times"
+    for title, values in (
+        ("inputs", entry.inputs), ("fields", spec.get("config", {})), ("beside", spec.get("surroundings", {})),
+        ("facts", record["facts"]),
+    ):  # fmt: skip
+        if values:
+            yield f"  {title}"
+            for key, value in values.items():
+                yield f"    {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def traced(inventory: Inventory, entry: Entry) -> Iterator[str]:
+    """What a result is made of, as a tree, and what is made of it."""
+    yield entry.label
+    yield "made of"
+    yield from _tree(inventory, entry, 1, {entry.identity}) if entry.inputs else ["  nothing"]
+    yield "of it is made"
+    made = inventory.made_from(entry)
+    for one in made:
+        keys = ", ".join(key for key, value in one.inputs.items() if value == entry.identity)
+        yield f"  {one.label}{_state(one)}{f', as {keys}' if keys else ''}"
+    if not made:
+        yield "  nothing"
+
+
+def _tree(inventory: Inventory, entry: Entry, depth: int, seen: set[str]) -> Iterator[str]:
+    for key, said, found in inventory.made_of(entry):
+        what = (
+            f"{said} from outside the store, or no longer in it" if found is None else f"{found.label}{_state(found)}"
+        )
+        again = found is not None and found.identity in seen and bool(found.inputs)
+        known = f"{said}: " if found is not None and said.startswith("any ") else ""
+        yield f"{'  ' * depth}{key}: {known}{what}{', as above' if again else ''}"
+        if found is not None and not again:
+            seen.add(found.identity)
+            yield from _tree(inventory, found, depth + 1, seen)
+
+
+def going(collected: Collected) -> Iterator[str]:
+    """What goes, in its order, and the scratch that stays."""
+    rows = [(one.what, one.name[:SHORT], "", size(one.bytes), "") for one in collected.leftovers]
+    rows += [
+        (f"evict {one.entry.kind.value}", one.entry.identity[:SHORT], one.entry.name, size(one.bytes),
+         f"made in {one.entry.seconds:.0f} s")
+        for one in collected.evictions
+    ]  # fmt: skip
+    stays = [(f"stays: {one.what}", one.name[:SHORT], "", size(one.bytes), "") for one in collected.staying]
+    if not rows:
+        yield "nothing to free"
+    if rows or stays:
+        yield from _columns([*rows, *stays])
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()[:room]
+
+
+def _state(entry: Entry) -> str:
+    return " (evicted)" if entry.evicted else ""
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _command(entry: Entry) -> str:
+    """The command line that made a result, as it would be typed."""
+    words: Any = (entry.record or {}).get("command") or []
+    if not words:
+        return ""
+    program, *arguments = map(str, words)
+    path = Path(program)
+    if path.suffix == ".py" and path.parent.name:
+        parts = path.with_suffix("").parts
+        module = parts[max(i for i, part in enumerate(parts) if part == "stc") :] if "stc" in parts else (path.stem,)
+        program = f"python -m {'.'.join(part for part in module if part != '__main__')}"
+    shown = (one.removeprefix("++") for one in arguments)
+    return " ".join([program, *map(shlex.quote, shown)])

@@ -1,0 +1,64 @@
+"""``plan=true`` as a process: it tells everything, loads nothing and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stc.errors import ConfigError
+from stc.overrides import ROOT, asked_for_plan
+
+LIGHT = """
+import runpy, sys
+sys.argv = ["stc.run", *sys.argv[1:]]
+try:
+    runpy.run_module("stc.run", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    code = end.code or 0
+heavy = {"torch", "transformers", "mlflow", "datasets", "bitsandbytes"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
+
+
+def planned(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", LIGHT, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_plan_of_a_sweep_shares_what_is_equal_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = planned(tmp_path, "-m", "plan=true", "prune.ratio=0.25,0.5", "lang=de,zh")
+    assert (done.returncode, done.stderr) == (0, "")
+    jobs = re.split(r"^job \d: ", done.stdout, flags=re.MULTILINE)[1:]
+    assert [job.splitlines()[0] for job in jobs] == [
+        f"prune.ratio={ratio} lang={lang}" for ratio in ("0.25", "0.5") for lang in ("de", "zh")
+    ]
+    assert re.search(r"^  importance\.1–4 +run +importance ", jobs[0], flags=re.MULTILINE)
+    assert re.search(r"^  importance\.5–8 +run +importance ", jobs[3], flags=re.MULTILINE)
+    assert "shared with job 1: train, dev," in jobs[3]
+    counts = re.search(r"^stages: (\d+) to run, (\d+) shared, 0 cached$", done.stdout, flags=re.MULTILINE)
+    assert counts is not None
+    rounds, others = 4, 23  # a job's nodes besides the rounds and the base
+    assert sum(map(int, counts.groups())) == 2 * (rounds + others) + 2 * (2 * rounds + others)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_is_true_or_false() -> None:
+    assert asked_for_plan(["-m", "plan=true", "lang=de"]) == (True, ["-m", "lang=de"])
+    assert asked_for_plan(["plan=false", "lang=de"]) == (False, ["lang=de"])
+    assert asked_for_plan(["lang=de"]) == (False, ["lang=de"])
+    with pytest.raises(ConfigError, match="plan=maybe: must be true or false"):
+        asked_for_plan(["plan=maybe"])
+
+
+def test_fault_in_the_config_is_told_as_ever(tmp_path: Path) -> None:
+    done = planned(tmp_path, "plan=true", "prune.ratio=0.3", "lang=fr")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "lang=fr" in done.stderr
+    assert "prune.ratio=0.3" in done.stderr

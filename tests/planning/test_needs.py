@@ -1,0 +1,126 @@
+"""Memory and disk: estimates against measurements, and a stage that would fill the disk is stopped before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stc.data.manifest import Speech
+from stc.errors import StcError
+from stc.evaluation import Evaluation
+from stc.models import architecture
+from stc.models.layout import Layout, Removals
+from stc.models.qwen2_audio import PUBLISHED
+from stc.pipeline import Node, Pipeline
+from stc.planning import room
+from stc.planning.needs import memory
+from stc.planning.room import refuse_full
+from stc.stage import Context, Kind, Stage
+from stc.stages.finetune import Finetune
+from stc.stages.importance import Importance
+from stc.stages.quantize import Quantize
+from stc.stages.translate import Translate
+from stc.store import Store
+
+RECIPE: dict[str, Any] = {
+    "epochs": 1, "batch_size": 8, "learning_rate": 1e-5, "schedule": "cosine", "warmup_steps": 0, "weight_decay": 0.0,
+    "beta2": 0.999, "max_grad_norm": 1.0, "label_smoothing": 0.0, "seed": 0,
+}  # fmt: skip
+LORA = {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
+HEALED = ("projector", "decoder")
+ADAPTED = ("encoder", *HEALED)
+ALL = (*ADAPTED, "embedding", "head")
+
+
+def of_7b(decoder: int, encoder: int) -> Layout:
+    """The shape of the 7B base with fewer layers."""
+    config = architecture("qwen2_audio").published(PUBLISHED)
+    assert config is not None
+    return Layout.of_config(config).pruned(
+        Removals({"decoder": 32, "encoder": 32}, {"decoder": 32 - decoder, "encoder": 32 - encoder})
+    )
+
+
+def tuning(method: str, parts: tuple[str, ...], precision: str) -> Stage:
+    lora = None if method == "full" else LORA
+    return Finetune.model_validate({**RECIPE, "method": method, "parts": parts, "precision": precision, "lora": lora})
+
+
+# Peaks that torch.cuda.max_memory_allocated() gave, in GB: random weights of the shape of the 7B base with 8 layers of
+# each stack, 64 utterances of 8 s with 64 target tokens, micro-batches of 8, decoding in batches of 32; one H200.
+# The last is of benchmarks/proof_7b.py, on an H100.
+MEASURED = [
+    (Translate(dtype="bfloat16", max_new_tokens=64), 8.87),
+    (Importance(dtype="bfloat16", metric="chrf", max_new_tokens=64), 10.19),
+    (tuning("full", HEALED, "bfloat16"), 18.23),
+    (tuning("lora", ADAPTED, "bfloat16"), 12.75),
+    (tuning("full", HEALED, "bfloat16-mixed"), 36.43),
+    (tuning("lora", ADAPTED, "bfloat16-mixed"), 14.26),
+    (tuning("full", HEALED, "float32"), 34.54),
+    (tuning("lora", ADAPTED, "float32"), 23.54),
+    (tuning("full", ALL, "bfloat16-mixed"), 51.29),
+]
+
+
+@pytest.mark.parametrize(("stage", "measured"), MEASURED)
+def test_memory_is_estimated_to_within_a_tenth_of_what_was_measured(stage: Stage, measured: float) -> None:
+    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32)
+    speech = Speech(64, 512.0, 8.0)
+    estimate = memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, resources)
+    assert estimate == pytest.approx(measured * 1e9, rel=0.1)
+
+
+def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measured() -> None:
+    resources = SimpleNamespace(train_micro_batch=4, decode_batch=32)
+    inputs = {"model": of_7b(24, 32), "train": Speech(4, 32.0, 8.0)}
+    estimate = memory(tuning("qlora", ADAPTED, "bfloat16-mixed"), inputs, None, resources)
+    assert estimate == pytest.approx(16_628_182_016, rel=0.1)
+
+
+def test_model_that_is_saved_is_compared_beside_itself() -> None:
+    model = of_7b(8, 8)
+    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32)
+    stage = Quantize.model_validate({"dtype": "bfloat16", "quant": {"method": "nf4"}})
+    packed = model.packed(stage.quant, "bfloat16")
+    estimate = memory(stage, {"model": model}, packed, resources)
+    assert estimate == pytest.approx(1.1 * max(2 * model.counts.parameters, 2 * packed.weight_bytes), rel=0.01)
+
+
+@pytest.fixture
+def quantizing(tiny_model: Path) -> Pipeline:
+    stage = Quantize.model_validate({"dtype": "float32", "quant": {"method": "nf4"}})
+    nodes = {
+        "base": Node("base", Kind.MODEL, "from", source=tiny_model),
+        "packed": Node("packed", Kind.MODEL, "quantize", stage, {"model": "base"}),
+    }
+    return Pipeline(nodes, ["packed"])
+
+
+def test_stage_that_would_fill_the_disk_does_not_start_and_is_told_how_much_it_needs(
+    quantizing: Pipeline, tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(room, "free_disk", lambda folder: 1000)
+    evaluation = Evaluation(
+        quantizing, store, lambda name, scratch: ctx, ready=lambda node, inputs: refuse_full(store, node, inputs)
+    )
+    with pytest.raises(StcError, match=r"packed will write [\d.]+ kB, and where the store is, .*, 1.00 kB are free"):
+        evaluation.run()
+    assert not (store.root / ".building").exists()
+
+
+def test_stage_that_fits_runs(
+    quantizing: Pipeline, tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store")
+    asked: list[str] = []
+
+    def ready(node: Node, inputs: Any) -> None:
+        asked.append(node.name)
+        refuse_full(store, node, inputs)
+
+    Evaluation(quantizing, store, lambda name, scratch: ctx, ready=ready).run()
+    assert asked == ["packed"]
