@@ -24,6 +24,7 @@ def run(
     composed: Any,
     output_dir: Path,
     name: str = "",
+    also: str = "",
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def run(
     Args:
         composed: the config.
         output_dir: made if it is not there.
-        name: of the run in MLflow, if not one made from the config.
+        name: of the run in MLflow, if not one made from the config;
+        also: what is added to the latter.
         params: shown in MLflow beside those that every run has.
         tags: of the run in MLflow.
 
@@ -43,7 +45,7 @@ def run(
 
     quiet()
     planned = plan(composed)
-    shown = Shown(name or _name(planned), {**(params or {}), **_params(planned)}, dict(tags or {}))
+    shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
     if planned.config.seeds:
         return _run_seeds(composed, planned, output_dir, shown)
     return _run(planned, output_dir, shown)

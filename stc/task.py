@@ -33,14 +33,14 @@ def execute(composed: Any) -> int:
     from hydra.types import RunMode
 
     from stc.job import run
-    from stc.jobs import assignments, differing
+    from stc.jobs import assignments, differing, further
     from stc.sweep import STOP_FILE, Record
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides = tuple(hydra.overrides.task)
     if hydra.mode is RunMode.RUN:
-        code = _recorded(lambda: run(composed, folder), folder, overrides)
+        code = _recorded(lambda: run(composed, folder, also=further(overrides)), folder, overrides)
         if code:
             sys.exit(code)
         return 0
@@ -53,7 +53,7 @@ def execute(composed: Any) -> int:
     tags = {"mlflow.parentRunId": record.mlflow_run_id} if record.mlflow_run_id else {}
     params = assignments(overrides, [key for key in record.swept if key != "prune"])  # its method is always shown
     try:
-        return _recorded(lambda: run(composed, folder, name, params, tags), folder, overrides)
+        return _recorded(lambda: run(composed, folder, name, params=params, tags=tags), folder, overrides)
     except Killed as killed:
         if record.process == Process.this():
             raise

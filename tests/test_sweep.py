@@ -15,9 +15,9 @@ import pytest
 import soundfile
 from mlflow import MlflowClient
 
+from stc.jobs import differing, further
 from stc.outcome import LOST, Outcome, outcomes
 from stc.overrides import ROOT
-from stc.sweep import differing
 
 LAUNCHER = Path(__file__).parent / "launcher"
 
@@ -223,6 +223,18 @@ def test_jobs_are_named_by_what_differs() -> None:
     swept = ["stages.heal.epochs", "prune", "prune.ratio", "lang"]
     assert differing(overrides, swept) == "zh 12.5 % block_influence epochs 3"
     assert differing(overrides, []) == ""
+
+
+def test_a_single_run_is_named_by_what_it_was_asked_for_beyond_the_usual() -> None:
+    overrides = [
+        "lang=zh",
+        "prune.ratio=0.5",
+        "++finetune.epochs=2",
+        "stages.heal.epochs=3",
+        "quant=int8",
+        "store.dir=x",
+    ]
+    assert further(overrides) == "int8 finetune.epochs 2 heal.epochs 3"
 
 
 def test_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:

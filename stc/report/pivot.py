@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.errors import InputError, nearest
+from stc.jobs import short_names
 from stc.metrics.significance import Difference, difference
 from stc.metrics.text import METRICS
 from stc.report import NONE, Column, Row, interval, p_value, percent, quantity, signed, size
 from stc.report.forms import Block
-from stc.report.sweep import Group, Line, resolve, short_names, shown
+from stc.report.sweep import Group, Line, resolve, shown
 
 ALPHA = 0.05
 """Below this p a difference is taken for one."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.errors import InputError, nearest
+from stc.jobs import key_ends, short_names
 from stc.languages import codes, language
 from stc.metrics.significance import Resampling, retention
 from stc.report import Row
@@ -245,23 +246,6 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def short_names(keys: Sequence[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """The shortest end of each key that no other ends in and that is not ``taken``: ``prune.ratio`` → ``ratio``."""
-    ends = {key: list(_ends(key)) for key in keys}
-    names = {}
-    for key in keys:
-        others = {*taken, *(end for other in keys if other != key for end in ends[other])}
-        names[key] = next((end for end in ends[key] if end not in others), key)
-    return names
-
-
-def _ends(key: str) -> Iterator[str]:
-    """``a.b`` → ``b``, ``a.b``; of ``group@place`` the place first."""
-    parts = key.replace("@", ".").split(".")
-    yield from (".".join(parts[-length:]) for length in range(1, len(parts)))
-    yield key
-
-
 def described(name: str, settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """A system in words: its name, and in brackets the settings that tell it from others of that name."""
     names = short_names(keys)
@@ -275,7 +259,7 @@ def resolve(asked: str, keys: Sequence[str]) -> str:
     Raises:
         InputError: none is, or several are.
     """
-    found = [key for key in keys if asked == key] or [key for key in keys if asked in _ends(key)]
+    found = [key for key in keys if asked == key] or [key for key in keys if asked in key_ends(key)]
     if len(found) == 1:
         return found[0]
     if found:
