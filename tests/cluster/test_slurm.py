@@ -172,7 +172,7 @@ def test_job_that_is_out_of_time_too_often_is_given_up(
     sweep = submit(f"data.path={home}/stuck", "pipeline.outputs=[train,dev]", *limits)
     slurm.ask("scancel", "--signal=USR2", stuck(home, slurm))
     stdout, _ = sweep.communicate(timeout=60 * MINUTES)
-    assert sweep.returncode == 128 + signal.SIGUSR2
+    assert sweep.returncode == 1
     assert states(home) == {"0": "killed"}
     assert "max_num_timeout" in stdout
 
@@ -184,7 +184,7 @@ def test_cancelled_job_is_over_and_stops_no_other(
     until(lambda: states(home) == {"0": "running", "1": "finished"}, "one job stuck, one finished", 60)
     slurm.ask("scancel", *slurm.jobs())
     sweep.communicate(timeout=60 * MINUTES)
-    assert sweep.returncode == 128 + signal.SIGTERM
+    assert sweep.returncode == 1
     assert states(home) == {"0": "killed", "1": "finished"}
 
 
