@@ -172,7 +172,7 @@ def test_a_run_killed_at_any_stage_or_in_a_training_goes_on_and_ends_with_the_sa
     done = start(arguments)
     assert done.returncode == 0, done.stderr
     assert not set(finished) & set(stages_in(done.stderr))
-    assert "training goes on from the checkpoint of step 1 of" in done.stdout
+    assert "training goes on from the checkpoint of step 1 of" in done.stderr
     (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob("store/scores/*/scores.json"))
     evaluated = next(stage["identity"] for stage in result(undisturbed)["stages"] if stage["name"] == "evaluate")
     assert scores == json.loads((undisturbed / "store" / "scores" / evaluated / "scores.json").read_text())
