@@ -53,7 +53,7 @@ class Check:
 def python_version() -> Iterator[Check]:
     from packaging.specifiers import SpecifierSet
 
-    from stc.overrides import ROOT
+    from stc.paths import ROOT
 
     here, allowed = platform.python_version(), ">=3.11,<3.14"
     if (file := ROOT / "pyproject.toml").is_file():
@@ -92,7 +92,7 @@ def libraries() -> Iterator[Check]:
 
 def _dependencies() -> list[str]:
     """Of the checkout stc runs from, where it is one, else of the installed package."""
-    from stc.overrides import ROOT
+    from stc.paths import ROOT
 
     if (file := ROOT / "pyproject.toml").is_file():
         import tomllib

@@ -15,7 +15,8 @@ from stc import checks
 from stc.checks import Check, first_line
 from stc.console import command
 from stc.errors import ConfigError, StcError
-from stc.overrides import CONF, ROOT, checked
+from stc.overrides import checked
+from stc.paths import CONF, ROOT
 from stc.report import size
 from stc.stage import Kind
 

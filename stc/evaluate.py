@@ -16,7 +16,7 @@ from stc.errors import InputError, StcError
 from stc.languages import codes, language
 from stc.machine import resolve_device
 from stc.metrics.text import METRICS, MetricName
-from stc.overrides import CONF
+from stc.paths import CONF
 
 if TYPE_CHECKING:
     from stc.metrics.records import Scores

@@ -8,7 +8,7 @@ from typing import cast
 from stc.data.manifest import Task
 from stc.errors import InputError, nearest
 from stc.metrics.text import MetricName
-from stc.overrides import CONF
+from stc.paths import CONF
 
 FOLDER = CONF / "lang"
 

@@ -70,7 +70,7 @@ def _unknown(own: Sequence[Override]) -> list[Fault]:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from stc.overrides import CONF
+    from stc.paths import CONF
 
     chosen = [one for one in own if "/" in one.key_or_group]
     assigned = [one for one in own if one not in chosen]

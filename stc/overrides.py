@@ -7,19 +7,16 @@ inner key reaches the schema, which answers for all of them together.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stc.errors import ConfigError, Fault, nearest
+from stc.paths import CONF, EXPERIMENTS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from stc.config import Plan
 
-ROOT = Path(__file__).resolve().parent.parent
-CONF = ROOT / "conf"
-EXPERIMENTS = ROOT / "experiments"
 _VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
 """Options of Hydra that take the next argument as their value."""
 

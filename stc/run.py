@@ -6,7 +6,8 @@ import os
 import sys
 
 from stc.errors import ConfigError, StcError
-from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, sweeping, validate
+from stc.overrides import asked_for_plan, checked, groups, sweeping, validate
+from stc.paths import CONF, ROOT
 from stc.signals import Killed, killable
 from stc.task import faulty
 

@@ -10,7 +10,8 @@ import pytest
 
 import stc.evaluate
 import stc.translate
-from stc.overrides import ROOT, checked, validate
+from stc.overrides import checked, validate
+from stc.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}
 

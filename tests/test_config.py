@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from stc.config import Plan
 from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.overrides import CONF, ROOT, asked_for_plan, checked, groups, validate
+from stc.overrides import asked_for_plan, checked, groups, validate
+from stc.paths import CONF, ROOT
 from stc.stage import Kind
 
 README = ROOT / "README.md"

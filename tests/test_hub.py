@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stc.overrides import ROOT
+from stc.paths import ROOT
 
 FETCH = "from stc.pipeline import Hub; print(Hub('owner/name').fetch())"
 

@@ -8,7 +8,8 @@ from hydra.core.plugins import Plugins
 
 from stc import launchers
 from stc.errors import ConfigError
-from stc.overrides import CONF, ROOT, checked
+from stc.overrides import checked
+from stc.paths import CONF, ROOT
 
 SLURM = ["-m", "hydra/launcher=slurm"]
 JOBLIB = ["-m", "hydra/launcher=joblib"]

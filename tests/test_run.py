@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stc.overrides import ROOT, groups
+from stc.overrides import groups
+from stc.paths import ROOT
 from stc.stages import stage_names
 
 WITHOUT_TORCH = """

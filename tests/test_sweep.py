@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from stc.jobs import differing, further
 from stc.outcome import LOST, Outcome, outcomes
-from stc.overrides import ROOT
+from stc.paths import ROOT
 
 LAUNCHER = Path(__file__).parent / "launcher"
 

@@ -12,7 +12,7 @@ import pytest
 import slurm as cluster
 import soundfile
 
-from stc.overrides import ROOT
+from stc.paths import ROOT
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stc.data.filters import Filters, han_share, repetition
 from stc.data.manifest import Task, Utterance
 from stc.errors import InputError
-from stc.overrides import ROOT
+from stc.paths import ROOT
 
 GERMAN, CHINESE = Task(target_lang="de", target_name="German"), Task(target_lang="zh", target_name="Chinese")
 SOURCE = "The red house stands near the river."

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stc.errors import ConfigError
-from stc.overrides import ROOT, asked_for_plan
+from stc.overrides import asked_for_plan
+from stc.paths import ROOT
 
 LIGHT = """
 import runpy, sys

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stc.overrides import ROOT
+from stc.paths import ROOT
 from stc.report.__main__ import _parser, main
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "bitsandbytes", "matplotlib", "pandas"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from stored import ids, ran
 
-from stc.overrides import ROOT
+from stc.paths import ROOT
 from stc.stage import Kind
 from stc.store import Store
 from stc.store.__main__ import _parser, _size, main
