@@ -48,7 +48,7 @@ SWEEP = {
 }
 
 
-PATIENCE = 0.12  # of what an undisturbed run takes: so long a worker lives at the most that is to die at some instant
+PATIENCE = 0.04  # of what an undisturbed run takes: so long a worker lives, on average, that is to die at some instant
 
 RULES = (
     "corrupted artifacts",
@@ -73,6 +73,7 @@ class Findings:
     refused: Counter[str] = field(default_factory=Counter)
     unread: int = 0
     left: list[str] = field(default_factory=list)
+    stages: dict[str, Counter[str]] = field(default_factory=dict)  # by name: different, asked for, made
     broken: dict[str, list[str]] = field(default_factory=lambda: {rule: [] for rule in RULES})
 
 
@@ -87,13 +88,15 @@ def main() -> int:
     sweep = SWEEP | dict(setting.split("=", 1) for setting in given.settings)
     home = given.keep or Path(tempfile.mkdtemp(prefix="stc-crash-"))
     try:
-        return _test(home, sweep, given.kills, given.workers, given.seed)
+        code = _test(home, sweep, given.kills, given.workers, given.seed)
     except Failed as failed:
         print(f"FAILED: {failed}")
-        return 1
-    finally:
-        if not given.keep:
-            shutil.rmtree(home, ignore_errors=True)
+        code = 1
+    if code:
+        print(f"stores and logs are kept in {home}")
+    elif not given.keep:
+        shutil.rmtree(home)
+    return code
 
 
 def _test(home: Path, sweep: Mapping[str, str], kills: int, workers: int, seed: int) -> int:
@@ -106,7 +109,7 @@ def _test(home: Path, sweep: Mapping[str, str], kills: int, workers: int, seed: 
     _say(f"undisturbed: {alone:.0f} s")
     commands = [_command(sweep, backwards=number % 2 == 1) for number in range(workers)]
     while not findings.rounds or len(tally.kills) < kills:
-        one = Round(home / f"round{findings.rounds + 1}", commands, random, tally, PATIENCE * alone)
+        one = Round(home / f"round{findings.rounds + 1}", commands, random, tally, max(2.0, PATIENCE * alone))
         one.run(kills)
         _examine(one, undisturbed, findings)
         _say(f"round {findings.rounds}: {len(tally.kills)} kills so far, {time.monotonic() - begun:.0f} s")
@@ -140,10 +143,16 @@ def _examine(one: Round, undisturbed: Round, findings: Findings) -> None:
     broken["checkpoints or scores lost"] += ledger.lost
     differences = broken["results that differ from the undisturbed run's"]
     differences += differing(one.store, undisturbed.store, unread)
+    asked: Counter[tuple[str, str]] = Counter()
     expected = results(undisturbed.store.parent / "sweep0", undisturbed.store)
     for number in range(len(one.workers)):
-        if results(one.store.parent / f"sweep{number}", one.store) != expected:
+        found = results(one.store.parent / f"sweep{number}", one.store)
+        asked.update(stage for job in found for stage in job["stages"])
+        if found != expected:
             differences.append(f"result.json of worker {number}")
+    for (name, identity), times in asked.items():
+        counts = findings.stages.setdefault(name.partition(".")[0], Counter())
+        counts.update({"different": 1, "asked for": times, "made": ledger.begun[identity]})
     findings.rounds += 1
     findings.artifacts += len(ledger.begun)
     findings.begun += ledger.begun.total()
@@ -169,6 +178,10 @@ def _report(tally: Tally, findings: Findings, workers: int, seconds: float) -> l
             "\nAt which point (the others at any instant)",
             *_bars(points),
         ]
+    else:
+        lines.append(f"{'stage':26} different  asked for   made")
+        for name, counts in findings.stages.items():
+            lines.append(f"{name:26} {counts['different']:9} {counts['asked for']:10} {counts['made']:6}")
     if tally.damaged:
         lines += ["\nDamaged on purpose, with all workers dead", *_bars(tally.damaged)]
         lines.append(

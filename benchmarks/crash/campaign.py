@@ -95,8 +95,9 @@ class Round:
     """A store, from nothing to the end of the sweep.
 
     Args:
-        patience: seconds until a worker is killed from outside, at the most; three times that if it is to die from
-            within, in case it never comes to its point.
+        patience: seconds until a worker is killed from outside, on average; some live several times as long, or nothing
+            that takes long would ever be finished. Three times that if it is to die from within, in case it never
+            comes to its point.
 
     Attributes:
         seen: identity → when it was first seen finished, when it was damaged, when it was seen again, and so on.
@@ -175,7 +176,7 @@ class Round:
             return worker.start()
         if plan is None and (chance := self._random.random()) < INJECTED + FULL:
             plan = draw(self._random, full=chance > INJECTED)
-        patience = 3 * self._patience if plan else self._random.uniform(0, self._patience)
+        patience = 3 * self._patience if plan else self._random.expovariate(1 / self._patience)
         return worker.start(plan, patience, at_once=plan is None and self._random.random() < STARTING)
 
     def _look_after(self, worker: Worker) -> None:

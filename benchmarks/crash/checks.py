@@ -138,3 +138,6 @@ class Ledger:
                     self.lost.append(f"{identity} {what} {found} of {before}")
                 self.resumed += what == "resumed" and found > 0
                 self.recovered += what == "recovered" and found > 0
+        for identity, times in self.published.items():
+            if times > 1 + len(seen.get(identity, [])) // 2:
+                self.again.append(f"{identity} published {times} times")

@@ -46,12 +46,22 @@ SYNCS = {
     "round: score of a layer": r"/candidates\.jsonl$",
     "publish: record": r"/artifact/stc\.record\.json$",
     "publish: file": r"/artifact/.*\.\w+$",
+    "list of checksums: written": r"/hashes\.json\.\w+$",
+    "state of a job: written": r"/(status|sweep)\.json\.\w+$",
     "publish: in its place, lease still held": rf"^(?!.*/\.building/).*/({_KINDS})$",
 }
 HEARTBEAT = "lease: heartbeat"
 
-_TEARABLE = ("checkpoint: tensors", "checkpoint: index", "round: score of a layer", "publish: record", "publish: file")
-_TORN_BY_RENAME = {"lease: claimed": "lease.json", "list of checksums: replaced": "", "state of a job: replaced": ""}
+_TEARABLE = (
+    "checkpoint: tensors",
+    "checkpoint: index",
+    "round: score of a layer",
+    "publish: record",
+    "publish: file",
+    "list of checksums: written",
+    "state of a job: written",
+)
+_TORN_BY_RENAME = {"lease: claimed": "lease.json"}  # what is in there is not brought to disk
 _OFTEN = {"publish: file": 12, "round: score of a layer": 8, "publish: record": 3, "checkpoint: tensors": 4}
 _AFTER_DAMAGE = ("damaged artifact: set aside", "damaged checkpoint: set aside")
 

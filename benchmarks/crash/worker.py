@@ -6,8 +6,11 @@ training of seconds has checkpoints and a lease heartbeats.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import mmap
 import os
+import pkgutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,16 +28,18 @@ STARTS, BETWEEN, ENDS = "starts", "looks for work, or waits", "plots, table and 
 
 
 def preload() -> None:
-    """Import what the stages do; no computing, since threads do not survive a fork."""
-    import accelerate  # noqa: F401
-    import bitsandbytes  # noqa: F401
-    import matplotlib.pyplot  # noqa: F401
-    import peft  # noqa: F401
-    import sacrebleu  # noqa: F401
-    import soundfile  # noqa: F401
-    import transformers  # noqa: F401
+    """Import what the stages do, and have Hydra find its plugins; no computing, since threads do not survive a fork."""
+    for name in ("accelerate", "bitsandbytes", "matplotlib.pyplot", "peft", "sacrebleu", "soundfile", "transformers"):
+        importlib.import_module(name)
+    from hydra.core.plugins import Plugins
 
-    import stc.run  # noqa: F401
+    import stc.stages
+
+    Plugins.instance()
+    for module in pkgutil.walk_packages(stc.__path__, "stc."):
+        if not module.name.startswith("stc.corpus") and "__main__" not in module.name:
+            importlib.import_module(module.name)
+    gc.freeze()  # a worker's garbage collector need not go through, and so copy, all of that
 
 
 class Where:
