@@ -1,8 +1,9 @@
 # make demo   compress the shipped model, from audio to a table        make ui     look at the runs in MLflow
 # make test   run the tests                                            make lint   ruff and mypy
-# make setup  install only                                             make test-all   also those on a SLURM
+# make setup  install only                                             make test-all   also those that take long
 #
-# The last starts a SLURM of its own on this machine; Debian's packages munge, slurmctld, slurmd and slurm-client have it.
+# The last kills workers over and over, and starts a SLURM of its own on this machine; Debian's packages munge,
+# slurmctld, slurmd and slurm-client have it.
 # TORCH=…     the torch to install where there is none: a version (2.13.0) or anything pip takes.
 PYTHON ?= python3
 TORCH ?= 2.13.0
@@ -36,6 +37,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: test
+	$(BIN)/python -m pytest -m crash tests/test_crash.py
 	$(BIN)/python -m pytest -m slurm tests/cluster
 
 lint: setup

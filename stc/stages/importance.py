@@ -106,11 +106,12 @@ class Importance(Compute, Stage):
             for place, score in self._without_each(translator, manifest, removed, by_stack(missing), ctx):
                 stack, layer = missing[place]
                 scores[stack, layer] = score
+                # Before the score is kept: a round that goes on does not come by here again for this candidate.
+                ctx.log({f"score_without_{stack}_layer": score}, step=layer)
                 with journal.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"stack": stack, "layer": layer, "score": score}) + "\n")
                     file.flush()
                     os.fsync(file.fileno())
-                ctx.log({f"score_without_{stack}_layer": score}, step=layer)
                 bar.update(1)
         return scores
 
@@ -141,5 +142,5 @@ def _recover(journal: Path) -> dict[Layer, float]:
     if not journal.exists():
         return {}
     whole = [line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    journal.write_bytes(b"".join(whole))
+    os.truncate(journal, sum(map(len, whole)))  # not written anew: a crash in between would lose them all
     return {(entry["stack"], entry["layer"]): entry["score"] for entry in map(json.loads, whole)}

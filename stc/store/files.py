@@ -79,6 +79,7 @@ def files_of(folder: Path) -> list[str]:
 def write_atomically(file: Path, text: str) -> None:
     beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")  # a process id is not one of a kind on two machines
     beside.write_text(text)
+    sync(beside)  # or after a power cut the file may be there and empty
     beside.replace(file)
 
 

@@ -1,12 +1,14 @@
 """A greedy round removes the layer whose absence scores best, and survives an interruption."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stc.curves import journaled, read_journal
 from stc.data.manifest import Manifest
 from stc.decoding.forced import Forced
 from stc.decoding.greedy import translate
@@ -151,6 +153,41 @@ def test_an_interrupted_round_keeps_its_scores_and_ignores_a_torn_line(
     resumed = run(inputs, tmp_path / "resumed", replace(ctx, scratch=scratch))
     assert candidates(resumed) == undisturbed | {1: 99.5}
     assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()] == [1, 2, 3, 4]
+
+
+def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
+    for scratch in (quiet, disturbed):
+        scratch.mkdir()
+    run(inputs, tmp_path / "whole", journaled(replace(ctx, scratch=quiet)))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _die)
+        with pytest.raises(Died):
+            run(inputs, tmp_path / "died", journaled(replace(ctx, scratch=disturbed)))
+    assert len((disturbed / "candidates.jsonl").read_text().splitlines()) == 1
+    run(inputs, tmp_path / "resumed", journaled(replace(ctx, scratch=disturbed)))
+    assert read_journal(disturbed) == read_journal(quiet)
+
+
+def test_a_round_that_dies_as_it_cuts_off_a_torn_line_loses_no_score(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = ctx.scratch / "candidates.jsonl"
+    journal.write_text('{"stack": "decoder", "layer": 1, "score": 99.5}\n{"stack": "decoder", "layer": 2, "sco')
+    monkeypatch.setattr(os, "truncate", _die)
+    with pytest.raises(Died):
+        run(inputs, tmp_path / "died", ctx)
+    assert json.loads(journal.read_text().splitlines()[0])["score"] == 99.5
+
+
+class Died(Exception):
+    """Stands for the process's death."""
+
+
+def _die(*_: object) -> None:
+    raise Died
 
 
 @pytest.mark.parametrize(("metric", "best"), [("chrf", 2), ("loss", 1)])

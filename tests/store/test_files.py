@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from stc.store.files import settle
+from stc.store.files import settle, write_atomically
 
 
 @pytest.fixture
@@ -37,3 +37,17 @@ def test_sound_that_lies_elsewhere_as_well_keeps_its_permissions(folder: Path, t
     (folder / "0.wav").hardlink_to(tmp_path / "theirs.wav")
     settle(folder / "0.wav")
     assert mode(tmp_path / "theirs.wav") == 0o600
+
+
+def test_what_replaces_a_file_is_on_disk_before_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "generation"
+    file.write_text("1")
+    seen = []
+
+    def fsync(descriptor: int) -> None:
+        seen.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).read_text(), file.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(file, "2")
+    assert seen == [("2", "1")]
+    assert file.read_text() == "2"
