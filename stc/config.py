@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from stc.data.filters import Filters
 from stc.decoding.methods import Decoding
@@ -82,6 +82,15 @@ class Distill(_Group):
     top_k: int = Field(ge=1, le=1_000_000)
     tokens: TokenDistillation | None
 
+    @model_validator(mode="after")
+    def _one_temperature(self) -> Self:
+        if self.logits and self.tokens and self.tokens.temperature != self.temperature:
+            raise ValueError(
+                f"tokens.temperature={self.tokens.temperature:g}: the logits are computed at "
+                f"temperature={self.temperature:g}, which sets both"
+            )
+        return self
+
 
 class Metrics(_Group):
     names: tuple[MetricName, ...] = Field(min_length=1)
@@ -90,6 +99,12 @@ class Metrics(_Group):
     confidence: float = Field(gt=0.5, lt=1)
     timed_utterances: int = Field(ge=1)
     witnessed: int = Field(ge=0, le=10_000)
+
+    @model_validator(mode="after")
+    def _scored(self) -> Self:
+        if self.retention not in self.names:
+            raise ValueError(f"retention={self.retention} is not among names: {', '.join(self.names)}")
+        return self
 
 
 class Resources(_Group):
@@ -120,9 +135,9 @@ def _each_once(seeds: Any) -> Any:
 
 
 class Config(_Group):
-    """A composed run. ``recover`` is the recipe of a second healing and ``adapters`` that of adapters which are kept,
-    in a pipeline that has them; ``seeds`` are those that the run is to be made with, one after the other, in place of
-    ``seed``; with ``fail_fast`` a sweep begins no job after one that failed."""
+    """A composed run. ``recover`` is the recipe of a second healing, in a pipeline that has one; ``seeds`` are those
+    that the run is to be made with, one after the other, in place of ``seed``; with ``fail_fast`` a sweep begins no job
+    after one that failed."""
 
     model: Model
     data: Data
@@ -133,7 +148,6 @@ class Config(_Group):
     teacher: Recipe
     finetune: Recipe
     recover: Recipe | None = None
-    adapters: Recipe | None = None
     metrics: Metrics
     resources: Resources
     store: StoreGroup

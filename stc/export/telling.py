@@ -73,12 +73,13 @@ def _merged(step: Step) -> str:
 
 
 def _attached(step: Step) -> str:
-    return "Adapters that were trained for it before it was quantized are kept beside it, in the folder `adapter`."
+    return "Adapters that were trained for it are kept beside it, in the folder `adapter`."
 
 
 _TOLD = {
     "pretrain": _pretrained,
     "finetune": _finetuned,
+    "adapt": _finetuned,
     "prune": _pruned,
     "quantize": _quantized,
     "merge": _merged,

@@ -125,6 +125,8 @@ class Manifest(Stage):
         try:
             lines = file.read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError:
+            if not self.path.is_dir():
+                raise InputError(f"{self.path} is not there: a folder with {file.name} is needed") from None
             there = sorted(other.stem for other in self.path.glob("*.jsonl"))
             raise InputError(
                 f"{file} is missing; splits there: {', '.join(there) or 'none'}{nearest(self.split, there)}"

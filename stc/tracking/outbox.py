@@ -31,7 +31,8 @@ Item = tuple[str, list[Any]]
 
 _FLUSH_SECONDS = 2.0  # what is handed over can be seen in MLflow at most about this much later
 _LONGEST_PAUSE = 30.0  # seconds between two questions whether a server is back
-_LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing
+_LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing, and
+_LAST_WAIT_HERE = 120.0  # for a database of this machine, which is never away but may be slow
 _KEPT_SECONDS = 30.0  # the start of a run spends no more than this on what former runs have left
 _AT_ONCE = {"metric": 500, "param": 100, "tag": 100}  # MLflow's limits
 
@@ -58,7 +59,8 @@ class Outbox:
         """Send what waits; give up when nothing has been taken for some seconds, and keep the rest in the file."""
         self._moved = time.monotonic()
         self._closing.set()
-        while self._thread.is_alive() and time.monotonic() - self._moved < _LAST_WAIT:
+        patience = _LAST_WAIT if self.destination.uri.startswith("http") else _LAST_WAIT_HERE
+        while self._thread.is_alive() and time.monotonic() - self._moved < patience:
             self._thread.join(0.1)
         self._given_up.set()
         with self._guard:

@@ -77,7 +77,7 @@ def train(
 
     Raises:
         InputError: the warm-up is not shorter than the training.
-        StcError: the loss is not finite, naming the step and the last checkpoint.
+        StcError: the loss is not finite, or the weights after the last step, naming the step and the last checkpoint.
     """
     if settings.warmup_steps >= steps:
         raise InputError(
@@ -139,6 +139,10 @@ def train(
                 losses.each, reported, since = [], now, done
             if stopped:
                 break
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):  # no loss is left that would tell
+        raise StcError(
+            f"training stopped: step {done}, the last, made weights that are not finite; {checkpoints.advice()}"
+        )
     return Outcome(done, mean)
 
 

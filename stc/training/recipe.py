@@ -95,6 +95,8 @@ class Recipe(Optimisation):
             raise ValueError(f"method {self.method} needs lora: {{r, alpha, rslora, dropout}}")
         if self.method == "full" and self.lora is not None:
             raise ValueError("method full takes no lora; leave it out or set method: lora or qlora")
+        if self.method != "full" and "embedding" in self.parts:
+            raise ValueError(f"parts: embedding has no linear layer that method {self.method} could adapt")
         if len(set(self.parts)) != len(self.parts):
             raise ValueError(f"parts names one twice: {', '.join(self.parts)}")
         return self

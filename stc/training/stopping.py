@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -53,7 +54,7 @@ class EarlyStopping:
     @property
     def best_epoch(self) -> int:
         """Counted from 1; the first of those with the lowest loss."""
-        return min(range(len(self.losses)), key=self.losses.__getitem__) + 1
+        return min(range(len(self.losses)), key=lambda epoch: _unless_nan(self.losses[epoch])) + 1
 
     def state(self) -> State:
         return State({"losses": list(self.losses)}, {str(number): best for number, best in enumerate(self._best)})
@@ -67,3 +68,7 @@ class EarlyStopping:
         """Give the parameters the values they had after the best epoch."""
         for parameter, best in zip(self._parameters, self._best, strict=True):
             parameter.copy_(best)
+
+
+def _unless_nan(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss

@@ -80,11 +80,21 @@ def test_merged_adapter_is_base_and_adapter_in_one(
     assert all("q_proj" in name or "down_proj" in name for name in changed)
 
 
+RECIPE = {
+    "method": "qlora",
+    "parts": ["decoder"],
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.0},
+}
+
+
 def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
     adapter: Path, made: Made, tiny_manifest: Path, tmp_path: Path, unproven: None
 ) -> None:
     store = Store(Path(shutil.copytree(made("prune").parent.parent, tmp_path / "store")))
-    spec = {"stage": "adapt", "version": 1, "config": {}, "inputs": {"model": made("prune").name}}
+    spec = {"stage": "adapt", "version": 1, "config": RECIPE, "inputs": {"model": made("prune").name}}
     with store.publish(Kind.ADAPTER, "0123") as (folder, record):
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
         config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": None}
@@ -95,7 +105,7 @@ def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
     )
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "2. Pruned: 1 of 6 decoder layers removed" in card
-    assert "3. Stage `adapt` of stc." in card
+    assert "3. Fine-tuned: adapters of rank 4 on the linear layers of decoder, over a 4-bit base; 2 epochs" in card
     assert card.startswith("---\nbase_model: someone/pruned\n")
 
 

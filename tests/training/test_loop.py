@@ -90,6 +90,18 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_step(ctx: Contex
         problem.train(ctx)
 
 
+def test_weights_that_the_last_step_makes_infinite_are_not_the_end_of_a_training(ctx: Context) -> None:
+    problem = Problem()
+    healthy = problem.loss
+
+    def loss(batch: Points, step: int) -> torch.Tensor:  # itself finite, its gradient at the last step is not
+        return healthy(batch, step) + (torch.sqrt(problem.model.weight.sum() * 0) if step == 11 else 0)
+
+    problem.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(StcError, match="step 12, the last, made weights that are not finite"):
+        problem.train(ctx, steps=12)
+
+
 def test_a_warm_up_as_long_as_the_training_is_refused(ctx: Context) -> None:
     with pytest.raises(InputError, match="warmup_steps=5"):
         Problem().train(ctx, steps=5, warmup_steps=5)
