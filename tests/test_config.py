@@ -22,9 +22,9 @@ from stc.paths import CONF, ROOT
 from stc.stage import Kind
 
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "docs" / "pruning.md", ROOT / "docs" / "store.md"]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}  # what a member needs beside itself
-SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
+SHELL = {"$@", "|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
 
 
 @pytest.fixture(autouse=True)
@@ -498,15 +498,19 @@ def test_plus_sign_does_not_smuggle_an_unknown_key_in(base: list[str]) -> None:
 
 
 def commands() -> list[str]:
-    """Every ``python -m stc.run`` line in the bash fences of the pages, continued lines joined."""
+    """Every ``python -m stc.run`` line in the bash fences of the pages, continued lines joined, and of those set off by
+    four spaces every one that leaves nothing open (``…``)."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.exists())
     fences = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     lines = "".join(fences).replace("\\\n", " ").splitlines()
+    lines += [
+        line for line in re.findall(r"^    (python -m stc\.run .*)$", text, flags=re.MULTILINE) if "…" not in line
+    ]
     return [line for line in lines if re.search(r"\bpython3? -m stc\.run\b", line.partition("#")[0])]
 
 
 def test_pages_show_commands() -> None:
-    assert all("python -m stc.run" in page.read_text(encoding="utf-8") for page in PAGES)
+    assert len(commands()) > 50
 
 
 @pytest.mark.parametrize("command", commands())
@@ -518,5 +522,7 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
         key, _, value = argument.partition("=")
         if (key == "model.path" or key.endswith(".from")) and not (os.path.isdir(value) or value == "null"):
             arguments[position] = f"{key}={a_model}"
+    if "hydra/launcher=joblib" in arguments:  # without a GPU it wants to know how many
+        arguments.append("hydra.launcher.n_jobs=2")
     own_model = any(argument.startswith(("model=", "model.path=")) for argument in arguments)
     assert faults(arguments + ([] if own_model else base)) == []
