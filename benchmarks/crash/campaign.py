@@ -18,6 +18,7 @@ from crash.worker import STARTS, Events, Where, start
 STARTING = 0.1  # of the workers die while they read their config, which takes seconds; others live until that is done
 INJECTED = 0.65  # of the workers are to die at a point from within
 FULL = 0.05  # of the workers meet a full disk first
+IN_VAIN = 4  # kills since anything was finished, by which patience has doubled
 DAMAGE_EVERY = 20  # kills: then all workers are killed at once, and something they have finished is damaged
 _LONGEST = 900.0  # seconds without a kill until the test gives up
 
@@ -95,9 +96,9 @@ class Round:
     """A store, from nothing to the end of the sweep.
 
     Args:
-        patience: seconds until a worker is killed from outside, on average; some live several times as long, or nothing
-            that takes long would ever be finished. Three times that if it is to die from within, in case it never
-            comes to its point.
+        patience: seconds until a worker is killed from outside, on average; three times that if it is to die from
+            within, in case it never comes to its point. With the kills since anything was finished it becomes more,
+            or what takes long would not be finished at all.
 
     Attributes:
         seen: identity → when it was first seen finished, when it was damaged, when it was seen again, and so on.
@@ -121,6 +122,7 @@ class Round:
         self._random = random
         self._tally = tally
         self._patience = patience
+        self._in_vain = 0
 
     def run(self, kills: int) -> None:
         """Until the sweep is finished; no worker is killed any more once ``kills`` have been in all.
@@ -176,7 +178,8 @@ class Round:
             return worker.start()
         if plan is None and (chance := self._random.random()) < INJECTED + FULL:
             plan = draw(self._random, full=chance > INJECTED)
-        patience = 3 * self._patience if plan else self._random.expovariate(1 / self._patience)
+        mean = self._patience * (1 + self._in_vain / IN_VAIN)
+        patience = 3 * mean if plan else self._random.expovariate(1 / mean)
         return worker.start(plan, patience, at_once=plan is None and self._random.random() < STARTING)
 
     def _look_after(self, worker: Worker) -> None:
@@ -192,6 +195,7 @@ class Round:
             return
         if status == -signal.SIGKILL:
             self._tally.kills.append(worker.where.get())
+            self._in_vain += 1
         elif status != 1 or "no space left" not in worker.said().lower():
             raise Failed(f"a worker ended with {status}; the end of what it said:\n{worker.said()}")
         self._start(worker)
@@ -202,6 +206,7 @@ class Round:
         for key, stamp in there.items():
             if self._there.get(key) != stamp:
                 self.seen.setdefault(key[1], []).append(now)
+                self._in_vain = 0
         for key, stamp in self._there.items():
             if there.get(key) != stamp and self._broken.get(key) != stamp:
                 self.lost.append(" ".join(key))
