@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_end_to_end import command, data  # noqa: F401
 
-from stc.overrides import ROOT
+from stc.paths import ROOT
 from stc.stage import Kind
 from stc.store import Store
 

@@ -163,13 +163,13 @@ def client(home: Path) -> MlflowClient:
 
 def test_sweep_is_a_run_in_mlflow_with_one_below_it_for_every_job(home: Path, migrated: Path) -> None:
     shutil.copyfile(migrated, home / "mlflow.db")
-    start(home, "bad", "good").communicate(timeout=120)
+    said = start(home, "bad", "good").communicate(timeout=120)
     bad, good = home / "bad", home / "good"
     assert shown(home) == [
         ("data.path: sweep of 2", "FAILED", False),
         (f"path {bad}", "FAILED", True),
         (f"path {good}", "FINISHED", True),
-    ]
+    ], said
     sweep, failed, _ = client(home).search_runs(["1"], order_by=["attributes.start_time"])
     assert failed.data.tags["mlflow.parentRunId"] == sweep.info.run_id
     assert failed.data.params["data.path"] == str(bad)

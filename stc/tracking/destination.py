@@ -79,6 +79,8 @@ class Destination:
             except Exception as error:  # MLflow raises whatever its back end does
                 if not reachable(self.uri):
                     raise Away(f"{self.uri} does not answer") from error
+                if "database is locked" in str(error):  # by another process, on a disk that is slow at present
+                    raise Away(f"{self.uri} is locked") from error
                 if _lasting(error) or attempt == _ATTEMPTS:
                     return f"{items[0][0]}: {error}"
                 time.sleep(0.5 * attempt)
