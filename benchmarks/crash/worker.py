@@ -103,7 +103,7 @@ def start(arguments: Sequence[str], log: Path, where: Where, events: Events, pla
 
 
 def _watch(where: Where, events: Events, plan: Plan | None) -> None:
-    import stc.pipeline
+    import stc.evaluation
     import stc.stages.importance
     import stc.store
     import stc.training.checkpoints as checkpoints
@@ -137,8 +137,8 @@ def _watch(where: Where, events: Events, plan: Plan | None) -> None:
             yield made
 
     stc.store.Store.publish = publishing  # type: ignore
-    stc.pipeline.Evaluation._make = _staged(stc.pipeline.Evaluation._make, where)  # type: ignore
-    stc.pipeline.Evaluation.run = _within(stc.pipeline.Evaluation.run, where)  # type: ignore
+    stc.evaluation.Evaluation._make = _staged(stc.evaluation.Evaluation._make, where)  # type: ignore
+    stc.evaluation.Evaluation.run = _within(stc.evaluation.Evaluation.run, where)  # type: ignore
 
     resume = checkpoints.Checkpoints.resume
 
