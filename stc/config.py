@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from stc.console import progress
 from stc.data.filters import Filters
 from stc.decoding.methods import Decoding
 from stc.errors import ConfigError, Fault, InputError, ModelError, nearest, validation_faults
@@ -25,6 +26,7 @@ from stc.models.architecture import Stack
 from stc.pipeline import Pipeline
 from stc.pruning import Prune
 from stc.quantization import quantizer
+from stc.stage import Context
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
@@ -114,6 +116,18 @@ class Resources(_Group):
     workers: int = Field(ge=1, le=256)
     train_micro_batch: int = Field(ge=1)
     decode_batch: int = Field(ge=1)
+
+    def context(self, device: str) -> Context:
+        """What every stage of a run may use; scratch and what hears its metrics are added for each."""
+        return Context(
+            device=device,
+            workers=self.workers,
+            train_micro_batch=self.train_micro_batch,
+            decode_batch=self.decode_batch,
+            scratch=Path(),
+            log=lambda metrics, step=None: None,
+            progress=progress,
+        )
 
 
 class StoreGroup(_Group):

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stc.console import progress, quiet
+from stc.console import quiet
 
 log = logging.getLogger(__name__)
 
@@ -122,16 +122,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     from stc.tracking import track
 
     config = planned.config
-    resources = config.resources
-    context = Context(
-        device=resolve_device(resources.device),
-        workers=resources.workers,
-        train_micro_batch=resources.train_micro_batch,
-        decode_batch=resources.decode_batch,
-        scratch=Path(),
-        log=lambda metrics, step=None: None,
-        progress=progress,
-    )
+    context = config.resources.context(resolve_device(config.resources.device))
     store = Store(config.store.dir)
     with track(
         config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags

@@ -12,12 +12,10 @@ from stc.report import NONE, Column, marked, size, text
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the table: its folder below the sweep's, in what it differs from the others, the same without the ratio
-    of pruning, and how it stands."""
+    """A job of the table: its folder below the sweep's, in what it differs from the others, and how it stands."""
 
     folder: str
     differs: str
-    line: str
     outcome: Outcome | None  # None for one that was not begun
     result: dict[str, Any]
 

@@ -81,12 +81,7 @@ class Sweep:
         file = self.folder / name / RESULT_FILE
         whole = outcome is not None and outcome.state == "finished" and file.exists()
         result = json.loads(file.read_text(encoding="utf-8")) if whole else {}
-        return Job(name, differing(overrides, self.swept), differing(overrides, self._lines), outcome, result)
-
-    @property
-    def _lines(self) -> list[str]:
-        """The keys that tell the lines of a plot over ratios apart."""
-        return [key for key in self.swept if key != "prune.ratio"]
+        return Job(name, differing(overrides, self.swept), outcome, result)
 
     def left(self) -> list[tuple[str, list[str]]]:
         """The jobs that a launcher which broke down has lost or never begun: folder and overrides."""

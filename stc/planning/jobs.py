@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.console import progress
 from stc.machine import resolve_device
 from stc.models import FAMILIES, architecture
 from stc.models.layout import Layout
@@ -88,16 +87,7 @@ def device_of(config: Config) -> str:
 
 
 def _context(config: Config) -> Callable[[str, Path], Context]:
-    resources = config.resources
-    context = Context(
-        device=device_of(config),
-        workers=resources.workers,
-        train_micro_batch=resources.train_micro_batch,
-        decode_batch=resources.decode_batch,
-        scratch=Path(),
-        log=lambda metrics, step=None: None,
-        progress=progress,
-    )
+    context = config.resources.context(device_of(config))
     return lambda name, scratch: context
 
 

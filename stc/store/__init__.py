@@ -29,7 +29,7 @@ from typing import Any
 
 from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Artifact, Kind
-from stc.store.files import Hashes, disk_full, files_of, settle, sync, write_atomically
+from stc.store.files import Hashes, disk_full, files_of, mismatch, settle, sync, write_atomically
 from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
 from stc.store.records import identity_of, leaves, read_record, read_record_file, sealed, short
 
@@ -285,13 +285,5 @@ class Store:
         return read_record_file(self._evicted_file(kind, identity))[0]
 
     def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
-        for name, entry in files.items():
-            file = folder / name
-            try:
-                if (size := file.stat().st_size) != entry["bytes"]:
-                    return f"{name} has {size} bytes, {entry['bytes']} were written"
-                if self._hashes.sha256(file) != entry["sha256"]:
-                    return f"{name} is not what was written (checksum)"
-            except FileNotFoundError:
-                return f"{name} is missing"
-        return ""
+        faults = (mismatch(folder / name, name, entry, self._hashes.sha256) for name, entry in files.items())
+        return next(filter(None, faults), "")

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,16 @@ def _stamp(path: Path) -> list[int]:
 def files_of(folder: Path) -> list[str]:
     names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     return sorted(name for name in names if name != RECORD_FILE)
+
+
+def mismatch(file: Path, name: str, entry: Mapping[str, Any], sha256: Callable[[Path], str] = file_sha256) -> str:
+    """In what a file differs from its entry in a record; empty where it does not. ``name`` is what it is called."""
+    try:
+        if (size := file.stat().st_size) != entry["bytes"]:
+            return f"{name} has {size} bytes, {entry['bytes']} were written"
+        return "" if sha256(file) == entry["sha256"] else f"{name} is not what was written (checksum)"
+    except FileNotFoundError:
+        return f"{name} is missing"
 
 
 def write_atomically(file: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stc.console import progress
-from stc.data.manifest import file_sha256
+from stc.store.files import mismatch
 from stc.store.inventory import Entry, Inventory
 from stc.store.records import read_record
 
@@ -35,12 +35,6 @@ def fault(folder: Path) -> str:
 
 def _fault(file: Path, written: dict[str, object]) -> str:
     try:
-        size = file.stat().st_size
-        if size != written["bytes"]:
-            return f"{file.name} has {size} bytes, {written['bytes']} were written"
-        same = file_sha256(file) == written["sha256"]
-    except FileNotFoundError:
-        return f"{file.name} is missing"
+        return mismatch(file, file.name, written)
     except OSError as error:  # a disk that fails
         return f"{file.name} cannot be read: {error.strerror}"
-    return "" if same else f"{file.name} is not what was written (checksum)"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_loop import SETTINGS as LOOP
 from torch import nn
 
 from stc.errors import StcError
@@ -21,21 +22,9 @@ from stc.stage import Context
 from stc.training import checkpoints
 from stc.training.checkpoints import Checkpoints
 from stc.training.loop import train
-from stc.training.recipe import Optimisation
 from stc.training.state import Losses, Trained
 
-SETTINGS = Optimisation(
-    batch_size=2,
-    learning_rate=0.05,
-    schedule="cosine",
-    warmup_steps=2,
-    weight_decay=0.1,
-    beta2=0.99,
-    max_grad_norm=1.0,
-    label_smoothing=0.0,
-    precision="float32",
-    seed=0,
-)
+SETTINGS = LOOP.model_copy(update={"batch_size": 2})
 STEPS = 25
 
 
