@@ -40,7 +40,7 @@ def differing(overrides: Sequence[str], swept: Sequence[str]) -> str:
 
 def further(overrides: Sequence[str]) -> str:
     """What a run was asked for beside the settings its name has anyway and those that decide no result."""
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    keys = [assignment(override)[0] for override in overrides]
     return differing(overrides, [key for key in keys if key not in _NAMED and key.split(".")[0] not in _AROUND])
 
 
@@ -63,8 +63,13 @@ def key_ends(key: str) -> Iterator[str]:
 
 def assignments(overrides: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """What the overrides set these keys to."""
-    pairs = (override.lstrip("+~").partition("=") for override in overrides)
-    return {key: value for key, _, value in pairs if key in keys}
+    return {key: value for key, value in map(assignment, overrides) if key in keys}
+
+
+def assignment(override: str) -> tuple[str, str]:
+    """Key and value of an override."""
+    key, _, value = override.lstrip("+~").partition("=")
+    return key, value
 
 
 def _percent(ratio: str) -> str:

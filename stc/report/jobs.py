@@ -10,6 +10,7 @@ from typing import Any
 
 from stc.errors import InputError
 from stc.job import RESULT_FILE
+from stc.jobs import assignment
 from stc.report.results import Reader, Run, read_json
 
 SWEEPS = Path("multirun")
@@ -55,7 +56,7 @@ def read(folders: Sequence[Path], store: Path | None = None) -> list[Job]:
     for folder in folders:
         for number, overrides in enumerate(_planned(folder)):
             if overrides not in begun:
-                given = dict(_assignment(one) for one in overrides)
+                given = dict(assignment(one) for one in overrides)
                 settings = {key: given.get(key, DEFAULT) for key in keys}
                 found.append(Job(folder / str(number), settings, fault="was not begun"))
     return found
@@ -114,11 +115,6 @@ def _planned(folder: Path) -> list[tuple[str, ...]]:
         return []
 
 
-def _assignment(override: str) -> tuple[str, str]:
-    key, _, value = override.lstrip("+~").partition("=")
-    return key, value
-
-
 class _Asked:
     """What a job was asked for: its overrides, its composed config, and which members of groups that has."""
 
@@ -134,7 +130,7 @@ class _Asked:
             self._cwd = Path(hydra["runtime"]["cwd"])
         except FileNotFoundError as error:
             raise InputError(f"{error.filename} is missing: {folder} does not say what it was asked for") from None
-        keys = [_assignment(one)[0] for one in self.overrides]
+        keys = [assignment(one)[0] for one in self.overrides]
         self.keys = [key for key in keys if re.split(r"[./@]", key)[0] not in _NOT_SETTINGS]
 
     def value(self, key: str) -> Any:

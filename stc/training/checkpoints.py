@@ -27,7 +27,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from stc.store.files import settle, sync
+from stc.store.files import mismatch, settle, sync
 from stc.store.records import RECORD_SUM, leaves, record_sum, record_text
 from stc.training.state import State, Stateful, Trained
 
@@ -258,6 +258,6 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 def _same(file: Path, entry: Mapping[str, Any]) -> bool:
     try:
-        return settle(file) == entry
+        return not mismatch(file, file.name, entry)
     except OSError:
         return False
