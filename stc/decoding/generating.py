@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from stc.data.manifest import Manifest
-from stc.decoding.greedy import DECODE_BATCH, by_length, encode, end_tokens, padded, texts_of
+from stc.decoding.greedy import DECODE_BATCH, by_length, encode, padded, texts_of
 from stc.decoding.methods import Decoding
+from stc.decoding.packed import end_tokens
 from stc.memory import BatchSize
 from stc.stage import Progress
 

@@ -20,6 +20,7 @@ from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
 from stc.decoding.cache import roomy_cache
+from stc.decoding.packed import Decoder, Packed, end_tokens
 from stc.memory import BatchSize
 from stc.stage import Progress
 
@@ -114,18 +115,51 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
+    continued = _continued_packed if translator.model.device.type == "cuda" else _continued
 
     def translated(indices: Sequence[int]) -> None:
-        prompts = padded(encoded, indices, max_new_tokens)
-        cache = roomy_cache(len(translator.architecture.decoder(translator.model).layers), max_new_tokens)
-        hidden = run_layers(translator, prompts.embeddings, prompts, cache)
-        for index, text in zip(indices, complete(translator, hidden, prompts, cache), strict=True):
+        for index, text in zip(indices, continued(translator, encoded, indices, max_new_tokens), strict=True):
             texts[index] = text
         if progress is not None:
             progress.update(len(indices))
 
     BatchSize.of(batch_size, DECODE_BATCH).over(by_length(encoded), translated)
     return texts
+
+
+def _continued(translator: Translator, encoded: Encoded, indices: Sequence[int], max_new_tokens: int) -> list[str]:
+    prompts = padded(encoded, indices, max_new_tokens)
+    cache = roomy_cache(len(translator.architecture.decoder(translator.model).layers), max_new_tokens)
+    hidden = run_layers(translator, prompts.embeddings, prompts, cache)
+    return complete(translator, hidden, prompts, cache)
+
+
+def _continued_packed(
+    translator: Translator, encoded: Encoded, indices: Sequence[int], max_new_tokens: int
+) -> list[str]:
+    prompts = Packed.of([encoded.embeddings[index] for index in indices])
+    layers = range(len(translator.architecture.decoder(translator.model).layers))
+    decoder = Decoder(
+        translator,
+        layers,
+        tokens=len(prompts.embeddings),
+        rows=len(indices),
+        max_new_tokens=max_new_tokens,
+        slots=len(layers),
+    )
+    hidden, rotation = prompts.embeddings, decoder.rotation(prompts)
+    for layer in layers:
+        hidden = decoder.through(layer, hidden, prompts, rotation, slot=layer)
+    own = torch.arange(len(layers), device=hidden.device)[:, None].expand(-1, len(indices))
+    tokens = decoder.complete(
+        hidden, prompts.starts[:-1], prompts.starts.diff(), own, torch.zeros_like(own, dtype=torch.bool)
+    )
+    return texts_of(translator, spoken(tokens))
+
+
+def spoken(tokens: torch.Tensor) -> list[list[int]]:
+    """The tokens of each row, of (rows, new tokens) with -1 where there is none."""
+    return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
 def translate(
@@ -294,11 +328,4 @@ def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, ca
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-    return [[token for token in row if token >= 0] for row in tokens.tolist()]
-
-
-def end_tokens(translator: Translator) -> set[int]:
-    """The tokenizer's end token, which training uses, and those the model's own configuration names."""
-    named = translator.model.generation_config.eos_token_id
-    several = named if isinstance(named, list) else [named]
-    return {token for token in (*several, translator.processor.tokenizer.eos_token_id) if token is not None}
+    return spoken(tokens)

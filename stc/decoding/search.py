@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,8 +10,21 @@ from transformers.cache_utils import Cache
 
 from stc.data.manifest import Manifest
 from stc.decoding.cache import RoomyLayer, roomy_cache
+from stc.decoding.candidates import tokens_without_each
 from stc.decoding.forced import Forced
-from stc.decoding.greedy import DECODE_BATCH, Encoded, Prompts, by_length, complete, decode, encode, padded, run_layers
+from stc.decoding.greedy import (
+    DECODE_BATCH,
+    Encoded,
+    Prompts,
+    by_length,
+    complete,
+    decode,
+    encode,
+    padded,
+    run_layers,
+    spoken,
+    texts_of,
+)
 from stc.memory import BatchSize
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
@@ -100,6 +113,9 @@ def translate_without_each(
     count = len(translator.architecture.decoder(translator.model).layers)
     kept = [layer for layer in range(count) if layer not in removed]
     order = by_length(encoded)
+    if translator.model.device.type == "cuda":
+        yield from _on_gpu(translator, encoded, order, kept, candidates, batch_size, max_new_tokens)
+        return
     together = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
     climbs = [_Climb(indices, padded(encoded, indices, max_new_tokens)) for indices in together]
     wanted = sorted(candidates)
@@ -113,6 +129,35 @@ def translate_without_each(
             yield layer, texts
         for climb in climbs:
             climb.pass_through(translator, layer, max_new_tokens)
+
+
+def _on_gpu(
+    translator: Translator,
+    encoded: Encoded,
+    order: Sequence[int],
+    kept: Sequence[int],
+    candidates: Collection[int],
+    batch_size: int,
+    max_new_tokens: int,
+) -> Iterator[tuple[int, list[str]]]:
+    """As :func:`translate_without_each`. The keys and values of one batch at a time are kept, so that a candidate of
+    several batches is complete only when the last of them gets there."""
+    texts: dict[int, list[str]] = {layer: [""] * len(encoded) for layer in candidates}
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        found = tokens_without_each(
+            translator,
+            [encoded.embeddings[index] for index in indices],
+            kept,
+            candidates,
+            rows=batch_size,
+            max_new_tokens=max_new_tokens,
+        )
+        for layer, tokens in found:
+            for index, text in zip(indices, texts_of(translator, spoken(tokens)), strict=True):
+                texts[layer][index] = text
+            if start + batch_size >= len(order):
+                yield layer, texts.pop(layer)
 
 
 class _Climb:

@@ -132,6 +132,31 @@ class Architecture(ABC):
         """The module whose ``layers`` (a ``ModuleList``) are the decoder layers, with the final ``norm`` after them."""
 
     @abstractmethod
+    def attention_inputs(
+        self, layer: Any, hidden: Tensor, rotation: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What a decoder layer's attention takes: queries, keys and values, (tokens, heads, width) each.
+
+        Args:
+            hidden: (tokens, hidden); of which utterances doesn't matter here.
+            rotation: what :meth:`rotation` gives for the tokens' positions.
+        """
+
+    @abstractmethod
+    def layer_output(self, layer: Any, hidden: Tensor, attended: Tensor) -> Tensor:
+        """A decoder layer's output, (tokens, hidden), from its input and what its attention found, (tokens, heads,
+        width)."""
+
+    @abstractmethod
+    def rotation(self, decoder: Any, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """What positions, (tokens,), do to queries and keys (Su et al. 2021, arXiv 2104.09864), in the type of
+        ``hidden``."""
+
+    @abstractmethod
+    def attention_shape(self, decoder: Any) -> tuple[int, int, float]:
+        """Of a decoder: heads of keys and values, their width, and what scores are multiplied with."""
+
+    @abstractmethod
     def encoder(self, model: Any) -> Any:
         """The module whose ``layers`` (a ``ModuleList``) are the encoder layers."""
 

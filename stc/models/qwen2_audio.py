@@ -87,6 +87,32 @@ class Qwen2Audio(Architecture):
     def decoder(self, model: Any) -> Any:
         return model.get_decoder()
 
+    def attention_inputs(
+        self, layer: Any, hidden: Tensor, rotation: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
+
+        attention, normed = layer.self_attn, layer.input_layernorm(hidden)
+        query, key, value = (
+            project(normed).view(len(hidden), -1, attention.head_dim)
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        query, key = apply_rotary_pos_emb(query, key, *rotation)
+        return query, key, value
+
+    def layer_output(self, layer: Any, hidden: Tensor, attended: Tensor) -> Tensor:
+        hidden = hidden + layer.self_attn.o_proj(attended.flatten(1))
+        output: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        return output
+
+    def rotation(self, decoder: Any, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        cosines, sines = decoder.rotary_emb(hidden, positions[None])
+        return cosines[0], sines[0]
+
+    def attention_shape(self, decoder: Any) -> tuple[int, int, float]:
+        attention = decoder.layers[0].self_attn
+        return decoder.config.num_key_value_heads, attention.head_dim, attention.scaling
+
     def encoder(self, model: Any) -> Any:
         return model.model.audio_tower
 
