@@ -32,6 +32,10 @@ from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
 
 
+DECODE_BATCH = {"cpu": 32, "cuda": 256}
+"""Utterances translated together, unless a number is given. A GPU reads its weights once for all of them."""
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -110,12 +114,16 @@ class Metrics(_Group):
 
 
 class Resources(_Group):
-    """What a run may use; no result depends on it."""
+    """What a run may use; no result depends on it.
+
+    Attributes:
+        decode_batch: ``auto`` is :data:`DECODE_BATCH` of the device.
+    """
 
     device: Literal["auto", "cpu", "cuda"]
     workers: int = Field(ge=1, le=256)
     train_micro_batch: int = Field(ge=1)
-    decode_batch: int = Field(ge=1)
+    decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
 
     def context(self, device: str) -> Context:
         """What every stage of a run may use; scratch and what hears its metrics are added for each."""
@@ -123,7 +131,7 @@ class Resources(_Group):
             device=device,
             workers=self.workers,
             train_micro_batch=self.train_micro_batch,
-            decode_batch=self.decode_batch,
+            decode_batch=DECODE_BATCH[device] if self.decode_batch == "auto" else self.decode_batch,
             scratch=Path(),
             log=lambda metrics, step=None: None,
             progress=progress,

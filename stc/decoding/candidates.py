@@ -18,7 +18,7 @@ from stc.decoding.packed import Decoder, Packed
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
-MEMORY_SHARE = 0.7  # of the GPU's free memory, for keys and values; the rest is what computing takes
+MEMORY_SHARE = 0.75  # of the GPU's free memory, for keys and values; the rest is what computing takes
 
 
 def tokens_without_each(

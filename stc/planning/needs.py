@@ -28,10 +28,10 @@ from stc.decoding.translating import Translating
 from stc.models.architecture import Part
 from stc.models.layout import Layout
 from stc.models.options import Compute
-from stc.planning.jobs import Job
+from stc.planning.jobs import Job, device_of
 from stc.planning.room import disk
 from stc.quantization.nf4 import NF4
-from stc.stage import Stage
+from stc.stage import Context, Stage
 from stc.stages.importance import Importance
 from stc.training.tuning import Tuning
 
@@ -56,8 +56,9 @@ class Peak:
 def peak(jobs: Sequence[Job]) -> Peak:
     """That of all stages which are to run, of the one that takes most."""
     found = [
-        Peak(memory(row.step.node.stage, row.inputs, row.will_be, job.config.resources), row.step.name, job.name)
+        Peak(memory(row.step.node.stage, row.inputs, row.will_be, context), row.step.name, job.name)
         for job in jobs
+        for context in [job.config.resources.context(device_of(job.config))]
         for row in job.rows
         if row.runs and row.step.node.stage is not None
     ]
@@ -83,18 +84,18 @@ def free_memory(device: str) -> int | None:
     return int(answer[0]) * 2**20 if answer and answer[0].isdigit() else None
 
 
-def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, resources: Any) -> int:
+def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Context) -> int:
     """Bytes a stage takes at its peak; 0 where it has no model, or nothing is known of that."""
     model = inputs.get("model")
     if not isinstance(model, Layout):
         return 0
     if isinstance(stage, Tuning):
-        return round(REST * _training(stage, model, inputs, resources.train_micro_batch))
+        return round(REST * _training(stage, model, inputs, ctx.train_micro_batch))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
     saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
     loaded = _weights(model, dtype)
     if isinstance(stage, Translating | Importance):
-        loaded += _decoding(stage, model, inputs.get("data"), resources.decode_batch, WIDTH[dtype])
+        loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     return round(REST * max(loaded, saved))
 
 
