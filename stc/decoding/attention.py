@@ -15,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+BLOCK = 16
+"""Positions read at a time by a program of one warp. Of the blocks of 16 to 128 and the 1 to 8 warps tried on an H200,
+it reads fastest: 3.9 TB/s, and 2.8 with 64 and 4."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -103,7 +107,7 @@ def _on_gpu(query: Tensor, key: Tensor, value: Tensor, memory: Memory, layer: in
         prompts, said, memory.slots[layer], memory.starts, memory.lengths, memory.step,
         scale, prompts.stride(0), prompts.stride(1), prompts.stride(2), said.stride(0), said.stride(1), said.stride(2),
         heads, key.shape[1],
-        WIDTH=width, BLOCK=64 if query.element_size() == 2 else 32,
+        WIDTH=width, BLOCK=BLOCK, num_warps=1,
     )  # fmt: skip
     return found
 

@@ -10,6 +10,7 @@ share a step (:mod:`stc.decoding.search`).
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -156,10 +157,10 @@ class Decoder:
     def is_end(self, token: Tensor) -> Tensor:
         return torch.isin(token, self._ends)
 
-    def captured(self, step: Callable[[], None]) -> Callable[[], None]:
+    def captured(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
         """``step`` as a graph, if the model's parts allow it."""
         if not self._graphs:
-            return step
+            return None
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -168,7 +169,7 @@ class Decoder:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._graph_memory):
             step()
-        return graph.replay
+        return graph
 
     def _empty(self, *size: int) -> Tensor:
         return torch.empty(size, dtype=self._embed.weight.dtype, device=self._embed.weight.device)
@@ -178,14 +179,14 @@ class _Steps:
     """The steps of a number of rows, with what they read and write in fixed places."""
 
     def __init__(self, decoder: Decoder, memory: Memory) -> None:
-        self._decoder = decoder
+        self._decoder = weakref.proxy(decoder)  # which has it: memory is to be free as soon as that is gone
         self._memory = memory
         self._token = torch.zeros_like(memory.starts)
         self._positions = torch.zeros_like(memory.starts)
         self._skipped = torch.zeros_like(memory.slots, dtype=torch.bool)
         room = memory.said.shape[-2]
         self._tokens = torch.full((len(memory.starts), room), -1, device=memory.starts.device)
-        self._replay = decoder.captured(self._step)
+        self._graph = decoder.captured(self._step)
 
     def _step(self) -> None:
         hidden = self._decoder.step(self._token, self._positions, self._memory, self._skipped)
@@ -215,7 +216,10 @@ class _Steps:
         for step in range(1, self._tokens.shape[1]):
             if step % LOOK_EVERY == 0 and not self._memory.lengths.any():
                 break
-            self._replay()
+            if self._graph is None:
+                self._step()
+            else:
+                self._graph.replay()
         return self._tokens.clone()
 
 
