@@ -31,7 +31,6 @@ from stc.stages.manifest import Columns
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
 
-
 DECODE_BATCH = {"cpu": 32, "cuda": 256}
 """Utterances translated together, unless a number is given. A GPU reads its weights once for all of them."""
 
