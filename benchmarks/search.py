@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
-from speed.watch import Measured, add_json, machine, measured, now, table, write_json
+from speed.watch import Measured, add_json, gibibytes, machine, measured, now, table, write_json
 
 from stc.decoding.search import translations_without_each
 from stc.errors import StcError
@@ -173,7 +173,7 @@ def report(of: Subject, found: Sequence[Side], rounds: int) -> dict[str, Any]:
                 "seconds a candidate": f"{side.a_candidate():.3f}",
                 "whole search": f"{seconds:,.1f} s" + (" (scaled)" if scaled else ""),
                 "against stc": f"{ratio:.2f}×",
-                "peak GPU memory": "–" if side.watch.peak_gib is None else f"{side.watch.peak_gib:.1f} GiB",
+                "peak GPU memory": gibibytes(side.watch.peak_gib),
                 "removed": " ".join(map(str, side.order)) or "–",
             }
         )

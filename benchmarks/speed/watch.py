@@ -57,6 +57,10 @@ def machine() -> dict[str, Any]:
     }
 
 
+def gibibytes(peak: float | None) -> str:
+    return "–" if peak is None else f"{peak:.1f} GiB"
+
+
 def table(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows of equal keys as a Markdown table."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
