@@ -1,0 +1,48 @@
+"""The benchmarks of speed run at a small shape, and their sides agree there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from stc.paths import ROOT
+
+
+def figures(script: str, out: Path, *arguments: str) -> Any:
+    command = [sys.executable, ROOT / "benchmarks" / script, "--json", out, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(out.read_text("utf-8"))
+
+
+def test_all_sides_of_the_search_find_the_same(tmp_path: Path) -> None:
+    small = ["--shape", "tiny", "--utterances", "3", "--batch", "2", "--check-fp32", "2"]
+    found = figures("search.py", tmp_path / "search.json", *small)
+    german = found["languages"]["de"]
+    orders = [side["removed"] for side in german["sides"]]
+    assert len(orders[0]) == 2
+    assert orders == [orders[0]] * 3
+    assert [side["scores"] for side in german["sides"]] == [german["sides"][0]["scores"]] * 3
+    assert not any(side["scaled"] for side in german["sides"])
+    assert found["float32"]["texts that are equal"] == 2
+
+
+def test_a_side_that_is_cut_short_is_marked_as_scaled(tmp_path: Path) -> None:
+    small = ["--shape", "tiny", "--utterances", "3", "--layers", "1", "--plain-utterances", "1"]
+    found = figures("search.py", tmp_path / "s.json", *small, "--plain-candidates", "1", "--batched-candidates", "2")
+    sides = found["languages"]["de"]["sides"]
+    assert [(side["candidates"], side["scaled"]) for side in sides] == [(1, True), (2, True), (4, False)]
+
+
+def test_all_sides_of_decoding_say_the_same(tmp_path: Path) -> None:
+    found = figures("decoding.py", tmp_path / "d.json", "--shape", "tiny", "--utterances", "3", "--batch", "2")
+    assert [side["equal texts"] for side in found["languages"]["de"]] == [3, 3, 3]
+
+
+def test_every_cold_start_is_timed(tmp_path: Path) -> None:
+    found = figures("cold_start.py", tmp_path / "c.json", "--repeat", "1", "pipeline.outputs=[selection]")
+    assert len(found["seconds"]) == 4
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found["seconds"].values())
