@@ -23,6 +23,7 @@ from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
 from speed.watch import add_json, gibibytes, machine, measured, now, table, write_json
 
+from stc.config import DECODE_BATCH
 from stc.decoding.greedy import translate
 from stc.errors import StcError
 
@@ -47,7 +48,10 @@ def compare(of: Subject, args: argparse.Namespace) -> tuple[list[dict[str, Any]]
         "plain": lambda: one_by_one(of, most, args.budget),
         "batched generate": lambda: plain.batched(of, plain.embeddings(of), args.batch),
         "stc": lambda: translate(
-            of.translator, of.manifest, batch_size=args.batch, max_new_tokens=of.max_new_tokens
+            of.translator,
+            of.manifest,
+            batch_size=DECODE_BATCH[of.translator.model.device.type],
+            max_new_tokens=of.max_new_tokens,
         ),
     }  # fmt: skip
     figures: list[dict[str, Any]] = []
@@ -90,7 +94,7 @@ def arguments() -> argparse.Namespace:
     add("--shape", choices=SHAPES, default="talks")
     add("--lang", nargs="+", choices=["de", "zh"], help="both on the shipped model; de with random weights")
     add("--utterances", type=int, help="all of the split; 400 at 7b, 100 at tiny")
-    add("--batch", type=int, default=100, help="utterances decoded at once")
+    add("--batch", type=int, default=100, help="of batched generate")
     add("--dtype", choices=["float32", "bfloat16"], help="bfloat16 at 7b, else float32")
     add("--plain-utterances", type=int, default=PLAIN_UTTERANCES, help="that the plain side translates; 20")
     add("--whole-test", action="store_true", help="the plain side translates all of them")

@@ -28,6 +28,7 @@ from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
 from speed.watch import Measured, add_json, gibibytes, machine, measured, now, table, write_json
 
+from stc.config import DECODE_BATCH
 from stc.decoding.search import translations_without_each
 from stc.errors import StcError
 from stc.metrics.text import METRICS, score
@@ -46,6 +47,8 @@ class Side:
     Attributes:
         scores, texts: by (round, candidate).
         share: of a candidate's utterances that were translated.
+        once: seconds before the first candidate.
+        rounds: seconds after each round.
     """
 
     name: str
@@ -54,9 +57,11 @@ class Side:
     texts: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     watch: Measured = field(default_factory=Measured)
     share: float = 1.0
+    once: float = 0.0
+    rounds: list[float] = field(default_factory=list)
 
     def a_candidate(self) -> float:
-        return self.watch.seconds / len(self.scores) / self.share
+        return (self.watch.seconds - self.once) / len(self.scores) / self.share
 
 
 def candidates(count: int, removed: Sequence[int]) -> list[int]:
@@ -72,7 +77,9 @@ def search(side: Side, make: Callable[[], Round], of: Subject, args: Any, most: 
     """Rounds of a greedy search, until ``most`` candidates are tried or the budget of seconds is spent."""
     plain.one_by_one(of, of.manifest.rows[:1])
     with measured() as side.watch:
-        start, each = now(), make()
+        start = now()
+        each = make()
+        side.once = now() - start
         for number in range(args.layers):
             left = candidates(of.layers, side.order)
             for layer, texts in each(side.order, left):
@@ -88,8 +95,9 @@ def search(side: Side, make: Callable[[], Round], of: Subject, args: Any, most: 
             if len(found) < len(left):
                 break
             side.order.append(max(left, key=lambda layer: found[layer]))  # of equal ones the first
+            side.rounds.append(now() - start)
             print(
-                f"  {side.name}: round {number + 1} removes layer {side.order[-1]}, {now() - start:.1f} s", flush=True
+                f"  {side.name}: round {number + 1} removes layer {side.order[-1]}, {side.rounds[-1]:.1f} s", flush=True
             )
     print(f"  {side.name}: {len(side.scores)} candidates, {side.a_candidate():.3f} s each", flush=True)
     return side
@@ -121,18 +129,18 @@ def sides(of: Subject, args: Any) -> list[Side]:
     return [
         search(Side("plain"), one_by_one, of, args, args.plain_candidates),
         search(Side("batched generate"), batched, of, args, args.batched_candidates),
-        search(Side("stc"), lambda: ours(of, args.batch), of, args, None),
+        search(Side("stc"), lambda: ours(of), of, args, None),
     ]
 
 
-def ours(of: Subject, batch: int) -> Round:
+def ours(of: Subject) -> Round:
     def each(removed: list[int], left: list[int]) -> Texts:
         found = translations_without_each(
             of.translator,
             of.manifest,
             {"decoder": removed, "encoder": []},
             {"decoder": left, "encoder": []},
-            batch_size=batch,
+            batch_size=DECODE_BATCH[of.translator.model.device.type],
             max_new_tokens=of.max_new_tokens,
         )
         return ((layer, texts) for _, layer, texts in found)
@@ -163,8 +171,8 @@ def report(of: Subject, found: Sequence[Side], rounds: int) -> dict[str, Any]:
     rows, figures = [], []
     for side in found:
         scaled = len(side.scores) < every or side.share < 1
-        seconds = side.a_candidate() * every
-        ratio = seconds / (last.a_candidate() * every)
+        seconds = side.once + side.a_candidate() * every
+        ratio = seconds / (last.once + last.a_candidate() * every)
         tried = f"{len(side.scores)} of {every}" + (f", {side.share:.0%} of each" if side.share < 1 else "")
         rows.append(
             {
@@ -184,6 +192,8 @@ def report(of: Subject, found: Sequence[Side], rounds: int) -> dict[str, Any]:
                 "of": every,
                 "share of utterances": side.share,
                 "measured seconds": side.watch.seconds,
+                "seconds before the first candidate": side.once,
+                "seconds after each round": side.rounds,
                 "seconds a candidate": side.a_candidate(),
                 "whole search, seconds": seconds,
                 "scaled": scaled,
@@ -205,7 +215,7 @@ def check_fp32(args: Any, device: str) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix="search_") as folder:
         of = made(args, args.lang[0], Path(folder), device, "float32", args.check_fp32)
         layer = min(FLOAT32_CANDIDATE, of.layers - 2)
-        ((_, texts),) = ours(of, args.batch)([], [layer])
+        ((_, texts),) = ours(of)([], [layer])
         with plain.without(of.translator.model, [layer]):
             expected = plain.one_by_one(of, of.manifest.rows)
         check_lengths(of, texts, "stc")
@@ -225,7 +235,7 @@ def arguments() -> argparse.Namespace:
     add("--lang", nargs="+", choices=["de", "zh"], help="both on the shipped model; de with random weights")
     add("--layers", type=int, help="to remove; half of the shipped model's, 8 of 7b, 2 of tiny")
     add("--utterances", type=int, help="to score by; all of the split, or 100")
-    add("--batch", type=int, default=100, help="utterances decoded at once")
+    add("--batch", type=int, default=100, help="of batched generate")
     add("--dtype", choices=["float32", "bfloat16"], help="bfloat16 at 7b, else float32")
     add("--plain-utterances", type=int, help="of each candidate on the plain side; 20 at 7b, else all")
     add("--plain-candidates", type=int, help="on the plain side; 1 at 7b, else all")
