@@ -1,7 +1,7 @@
 """How much memory and disk the stages to run take, and how much there is.
 
-Disk is the size of the models to come; whatever else a run writes is small, or linked and not copied. Memory is an
-estimate from the largest tensors, in bytes:
+Disk is the size of the models and features to come; whatever else a run writes is small, or linked and not copied.
+Memory is an estimate from the largest tensors, in bytes:
 
 - weights: parameters × the width of the precision, 4 or 2; of packed ones what the folder has.
 - training: AdamW's two moments, each as wide as the parameter, of what is trained; three times the logits of the
@@ -26,7 +26,7 @@ from typing import Any
 from stc.data.manifest import Speech
 from stc.decoding.translating import Translating
 from stc.models.architecture import Part
-from stc.models.layout import Layout
+from stc.models.layout import POSITIONS_A_SECOND, WIDTH, Layout
 from stc.models.options import Compute
 from stc.planning.jobs import Job
 from stc.planning.room import disk
@@ -37,11 +37,9 @@ from stc.training.tuning import Tuning
 
 PROMPT_TOKENS = 32
 TARGET_TOKENS = 64  # of an utterance in training
-POSITIONS_A_SECOND = 50  # of an encoder like Whisper's
 KEPT = 2  # for the backward pass, of the outputs of linear layers
 LOGITS = 3  # copies of the logits, in float32
 REST = 1.1
-WIDTH = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def peak(jobs: Sequence[Job]) -> Peak:
 
 
 def to_write(jobs: Sequence[Job]) -> int:
-    """Bytes of the models and adapters that are to be made."""
+    """Bytes of the models, adapters and features that are to be made."""
     return sum(disk(row.will_be) for job in jobs for row in job.rows if row.runs)
 
 
