@@ -32,6 +32,7 @@ from stc.planning.jobs import Job
 from stc.planning.room import disk
 from stc.quantization.nf4 import NF4
 from stc.stage import Stage
+from stc.stages.features import Features
 from stc.stages.importance import Importance
 from stc.training.tuning import Tuning
 
@@ -93,6 +94,8 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, resourc
     loaded = _weights(model, dtype)
     if isinstance(stage, Translating | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), resources.decode_batch, WIDTH[dtype])
+    elif isinstance(stage, Features):
+        loaded += _hearing(model, inputs.get("data"), resources.decode_batch, WIDTH[dtype])
     return round(REST * max(loaded, saved))
 
 
@@ -132,15 +135,20 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_bat
 
 
 def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
-    positions, tokens = _lengths(model, speech)
+    tokens = _lengths(model, speech)[1]
     layer = model.layers["decoder"] * model.extent.cached * width
     count = batch
     if isinstance(stage, Importance) and isinstance(speech, Speech):
         count = max(batch, speech.utterances)
     cached = count * (tokens + stage.max_new_tokens) * layer
     logits = batch * model.extent.vocabulary * 4 * LOGITS
-    heard = batch * positions * _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1) * width
-    return cached + logits + KEPT * heard
+    return cached + logits + _hearing(model, speech, batch, width)
+
+
+def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
+    """Of one encoder layer's work on a batch."""
+    layer = _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1)
+    return KEPT * batch * _lengths(model, speech)[0] * layer * width
 
 
 def _lengths(model: Layout, speech: Any) -> tuple[int, int]:

@@ -18,6 +18,8 @@ from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
 from stc.stage import Artifact, Context, Kind
 from stc.stages.features import Features
 from stc.stages.importance import Importance
+from stc.stages.logits import Logits
+from stc.training import top_k
 
 STAGE = Features(dtype="float32")
 SEARCH = Importance(metric="chrf", dtype="float32", max_new_tokens=12)
@@ -148,6 +150,24 @@ def test_candidates_of_the_encoder_and_of_a_decoder_behind_one_that_lost_a_layer
     (heard, all_passes), (read, fewer) = rankings
     assert heard == read
     assert fewer == all_passes - 2  # the decoder's candidates share two batches
+
+
+def test_logits_are_those_of_the_audio(
+    model: Artifact, data: Artifact, passes: list[int], tmp_path: Path, ctx: Context
+) -> None:
+    features = make(model, data, tmp_path / "features", ctx)
+    stage = Logits(dtype="float32", top_k=8, temperature=1.0)
+    passes.clear()
+    found = []
+    for name, inputs in (("read", {"features": features}), ("heard", {})):
+        assert passes == []
+        (tmp_path / name).mkdir()
+        stage.run({"model": model, "data": data, **inputs}, tmp_path / name, ctx)
+        found.append(top_k.read(tmp_path / name))
+    assert passes != []
+    for read, heard in zip(*found, strict=True):
+        assert torch.equal(read.tokens, heard.tokens)
+        torch.testing.assert_close(read.rest, heard.rest)
 
 
 def test_a_model_with_the_same_encoder_shares_them_and_one_with_another_is_refused(
