@@ -24,7 +24,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "random": ("ratio", "scope", "seed"),
     "explicit": ("ratio", "layers", "encoder_layers"),
 }
-_FILLED_IN = ("method", "layers_removed", "of")
+_FILLED_IN = ("method", "layers_removed", "of", "features")
+FEATURES = "features"  # the stage that hears the selection split for a search
 
 
 class Prune(BaseModel):
@@ -39,6 +40,7 @@ class Prune(BaseModel):
         layers: the decoder layers to remove, named explicitly; ``encoder_layers`` the same of the encoder.
         layers_removed: filled in: how many that is.
         of: filled in: how many layers each stack of the scope has.
+        features: filled in: the stage that hears the audio for all rounds, where all have the same encoder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class Prune(BaseModel):
     encoder_layers: tuple[int, ...] = ()
     layers_removed: None = None
     of: None = None
+    features: None = None
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
@@ -105,7 +108,8 @@ class Prune(BaseModel):
             if not room:
                 allowed = f"none of the {named} layers can be removed: the first and the last are protected"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
-        return {"ratio": self.ratio, "layers_removed": removed, "of": dict(of)}, faults
+        features = FEATURES if self.method == "greedy" and self.scope == "decoder" else None
+        return {"ratio": self.ratio, "layers_removed": removed, "of": dict(of), "features": features}, faults
 
     def _named(self, of: Mapping[Stack, int], total: int) -> tuple[dict[str, Any], list[Fault]]:
         layers: list[Layer] = [("decoder", layer) for layer in self.layers]

@@ -135,8 +135,8 @@ class Stage(BaseModel):
         """What the artifact will be, from what the inputs are or will be; None where that is not known.
 
         A model is a :class:`stc.models.layout.Layout`, an adapter ``Adapters`` and a ranking ``Removals`` of the same
-        module; a manifest is a :class:`stc.data.manifest.Speech`; a similarity is the number of layers by stack. Of
-        the other kinds nothing is foreseen.
+        module, and so are ``States`` for features; a manifest is a :class:`stc.data.manifest.Speech`; a similarity is
+        the number of layers by stack. Of the other kinds nothing is foreseen.
         """
         return None
 

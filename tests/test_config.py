@@ -340,8 +340,28 @@ def test_what_needs_no_data_takes_none(base: list[str]) -> None:
 
 
 def test_layers_are_chosen_on_the_selection_split_alone(base: list[str]) -> None:
-    for prune, stage in (("greedy", "importance.1"), ("block_influence", "similarity"), ("angular", "similarity")):
-        assert fed_by(planned([f"prune={prune}", *base]), stage) == {"model": "teacher", "data": "selection"}
+    for prune, stages in (
+        ("greedy", ["features", "importance.1"]),
+        ("block_influence", ["similarity"]),
+        ("angular", ["similarity"]),
+    ):
+        for stage in stages:
+            inputs = fed_by(planned([f"prune={prune}", *base]), stage)
+            assert inputs["data"] == "selection"
+            assert inputs.items() <= {"model": "teacher", "data": "selection", "features": "features"}.items()
+
+
+def test_rounds_of_a_search_share_features_while_they_share_an_encoder(base: list[str]) -> None:
+    plan = planned(["prune=greedy", *base])
+    assert {fed_by(plan, f"importance.{n}")["features"] for n in range(1, 9)} == {"features"}
+    for others in (
+        ["prune.scope=encoder", "prune.ratio=0.5"],
+        ["prune.scope=both", "prune.ratio=0.5"],
+        ["prune=interleaved"],
+    ):
+        plan = planned([*others, *base])
+        assert "features" not in fed_by(plan, "importance.1")
+        assert "features" not in plan.pipeline.needed()
 
 
 def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[str]) -> None:

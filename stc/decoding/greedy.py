@@ -25,6 +25,7 @@ from stc.memory import BatchSize
 from stc.stage import Progress
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 READERS = 4  # threads that decode audio ahead of the encoder
@@ -44,16 +45,25 @@ class Encoded:
 
 
 def encode(
-    translator: Translator, manifest: Manifest, *, batch_size: int | BatchSize, progress: Progress | None = None
+    translator: Translator,
+    manifest: Manifest,
+    *,
+    batch_size: int | BatchSize,
+    progress: Progress | None = None,
+    features: Features | None = None,
 ) -> Encoded:
     """Run the audio tower and the projector over every utterance; the result stays on the model's device.
 
     Args:
         progress: a bar, moved on by each batch's utterances.
+        features: what the encoder makes of the recordings, where that is known; no audio is read then.
 
     Raises:
-        InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
+        InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window; or the
+            features lack it.
     """
+    if features is not None:
+        return Encoded(features.embeddings(translator, manifest, BatchSize.of(batch_size, DECODE_BATCH), progress))
     rate = translator.processor.feature_extractor.sampling_rate
     audio = read_stream(manifest, manifest.rows, rate, READERS)
     ids = [row.id for row in manifest.rows]

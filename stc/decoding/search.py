@@ -31,6 +31,7 @@ from stc.models.surgery import only_layers, without_layers
 from stc.stage import Context
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 Places = Mapping[Stack, Collection[int]]
@@ -45,16 +46,18 @@ def translations_without_each(
     *,
     batch_size: int,
     max_new_tokens: int,
+    features: Features | None = None,
 ) -> Iterator[tuple[Stack, int, list[str]]]:
     """(stack, candidate, translations by the model without ``removed`` and the candidate), decoder first.
 
-    For all candidates of the decoder the audio is encoded once. Each of the encoder's hears it anew.
+    For all candidates of the decoder the audio is encoded once, or not at all where its ``features`` are given and the
+    encoder is whole. Each of the encoder's hears it anew.
     """
     gone = removed["encoder"]
     size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
         with without_layers(translator, [], encoder=gone):
-            encoded = encode(translator, manifest, batch_size=size)
+            encoded = encode(translator, manifest, batch_size=size, features=None if gone else features)
         left = set(candidates["decoder"])
 
         def search(batch_size: int) -> Iterator[tuple[Stack, int, list[str]]]:
@@ -73,7 +76,12 @@ def translations_without_each(
 
 
 def loss_without_each(
-    translator: Translator, manifest: Manifest, removed: Places, candidates: Places, ctx: Context
+    translator: Translator,
+    manifest: Manifest,
+    removed: Places,
+    candidates: Places,
+    ctx: Context,
+    features: Features | None = None,
 ) -> Iterator[tuple[Stack, int, float]]:
     """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
 
@@ -81,7 +89,7 @@ def loss_without_each(
     weight of it asks for a gradient.
     """
     gone = removed["encoder"]
-    forced = Forced(translator, manifest, ctx)
+    forced = Forced(translator, manifest, ctx, features=None if gone else features)
     for layer in sorted(candidates["decoder"]):
         with without_layers(translator, [*removed["decoder"], layer], encoder=gone):
             found = forced.loss()

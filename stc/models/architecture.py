@@ -71,11 +71,13 @@ class Extent:
         window: positions of the encoder for the longest audio.
         cached: elements of the keys and values that a token leaves behind in one decoder layer.
         vocabulary: tokens a decoder chooses from.
+        heard: elements of a state that the encoder gives.
     """
 
     window: int
     cached: int
     vocabulary: int
+    heard: int
 
 
 class Architecture(ABC):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Layers = Mapping[Stack, int]
 
+POSITIONS_A_SECOND = 50  # of the layers of an encoder like Whisper's
+WIDTH = {"float32": 4, "bfloat16": 2}
+
 
 @dataclass(frozen=True)
 class Removals:
@@ -73,6 +76,13 @@ class Adapters:
     def of_folder(cls, folder: Path) -> Adapters:
         tensors = adapter_tensors(folder)
         return cls(sum(tensor.elements for tensor in tensors.values()), (folder / ADAPTER_WEIGHTS).stat().st_size)
+
+
+@dataclass(frozen=True)
+class States:
+    """What an encoder makes of recordings, in about so many bytes."""
+
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -173,6 +183,11 @@ class Layout:
         adapted = [one for one in self.weights if one.linear and one.part in parts]
         tensors = {name: tensor for one in adapted for name, tensor in _low_rank(one, rank).items()}
         return Adapters(sum(tensor.elements for tensor in tensors.values()), file_bytes(tensors))
+
+    def states(self, seconds: float, dtype: str) -> States:
+        """What its encoder makes of so much audio."""
+        positions = round(seconds * POSITIONS_A_SECOND / self.family.encoder_pooling)
+        return States(positions * self.extent.heard * WIDTH[dtype])
 
     def with_adapters(self, adapters: Adapters) -> Layout:
         """With the adapters kept beside it."""

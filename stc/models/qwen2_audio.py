@@ -68,7 +68,8 @@ class Qwen2Audio(Architecture):
 
     def extent(self, config: Mapping[str, Any]) -> Extent:
         audio, text = _sections(config)
-        return Extent(audio["max_source_positions"], 2 * _head(text) * text["num_key_value_heads"], text["vocab_size"])
+        cached = 2 * _head(text) * text["num_key_value_heads"]
+        return Extent(audio["max_source_positions"], cached, text["vocab_size"], audio["d_model"])
 
     def published(self, hub_id: str) -> Mapping[str, Any] | None:
         return {"model_type": self.model_type, **published_config()} if hub_id == PUBLISHED else None

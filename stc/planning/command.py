@@ -59,7 +59,7 @@ def _needs(found: Sequence[Job]) -> Iterator[tuple[str, int, int | None, str]]:
     """(what, bytes wanted, bytes free, where) of disk and memory."""
     folder: Path = found[0].config.store.dir
     if wanted := to_write(found):
-        yield "disk, models to come", wanted, free_disk(folder), f"in {folder}"
+        yield "disk, models and features to come", wanted, free_disk(folder), f"in {folder}"
     most = peak(found)
     if most.bytes:
         device = device_of(found[0].config)

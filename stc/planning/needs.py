@@ -1,7 +1,7 @@
 """How much memory and disk the stages to run take, and how much there is.
 
-Disk is the size of the models to come; whatever else a run writes is small, or linked and not copied. Memory is an
-estimate from the largest tensors, in bytes:
+Disk is the size of the models and features to come; whatever else a run writes is small, or linked and not copied.
+Memory is an estimate from the largest tensors, in bytes:
 
 - weights: parameters × the width of the precision, 4 or 2; of packed ones what the folder has.
 - training: AdamW's two moments, each as wide as the parameter, of what is trained; three times the logits of the
@@ -26,22 +26,21 @@ from typing import Any
 from stc.data.manifest import Speech
 from stc.decoding.translating import Translating
 from stc.models.architecture import Part
-from stc.models.layout import Layout
+from stc.models.layout import POSITIONS_A_SECOND, WIDTH, Layout
 from stc.models.options import Compute
 from stc.planning.jobs import Job, device_of
 from stc.planning.room import disk
 from stc.quantization.nf4 import NF4
 from stc.stage import Context, Stage
+from stc.stages.features import Features
 from stc.stages.importance import Importance
 from stc.training.tuning import Tuning
 
 PROMPT_TOKENS = 32
 TARGET_TOKENS = 64  # of an utterance in training
-POSITIONS_A_SECOND = 50  # of an encoder like Whisper's
 KEPT = 2  # for the backward pass, of the outputs of linear layers
 LOGITS = 3  # copies of the logits, in float32
 REST = 1.1
-WIDTH = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def peak(jobs: Sequence[Job]) -> Peak:
 
 
 def to_write(jobs: Sequence[Job]) -> int:
-    """Bytes of the models and adapters that are to be made."""
+    """Bytes of the models, adapters and features that are to be made."""
     return sum(disk(row.will_be) for job in jobs for row in job.rows if row.runs)
 
 
@@ -96,6 +95,8 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
     loaded = _weights(model, dtype)
     if isinstance(stage, Translating | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
+    elif isinstance(stage, Features):
+        loaded += _hearing(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     return round(REST * max(loaded, saved))
 
 
@@ -135,15 +136,20 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_bat
 
 
 def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
-    positions, tokens = _lengths(model, speech)
+    tokens = _lengths(model, speech)[1]
     layer = model.layers["decoder"] * model.extent.cached * width
     count = batch
     if isinstance(stage, Importance) and isinstance(speech, Speech):
         count = max(batch, speech.utterances)
     cached = count * (tokens + stage.max_new_tokens) * layer
     logits = batch * model.extent.vocabulary * 4 * LOGITS
-    heard = batch * positions * _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1) * width
-    return cached + logits + KEPT * heard
+    return cached + logits + _hearing(model, speech, batch, width)
+
+
+def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
+    """Of one encoder layer's work on a batch."""
+    layer = _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1)
+    return KEPT * batch * _lengths(model, speech)[0] * layer * width
 
 
 def _lengths(model: Layout, speech: Any) -> tuple[int, int]:

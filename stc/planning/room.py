@@ -8,7 +8,7 @@ from typing import Any
 
 from stc.data.manifest import Manifest, Speech
 from stc.errors import StcError
-from stc.models.layout import Adapters, Layout, Removals
+from stc.models.layout import Adapters, Layout, Removals, States
 from stc.pipeline import Node
 from stc.report import size
 from stc.stage import Artifact, Inputs, Kind
@@ -21,6 +21,8 @@ def known(artifact: Artifact) -> Any:
         return Layout.of_folder(artifact.path)
     if artifact.kind is Kind.ADAPTER:
         return Adapters.of_folder(artifact.path)
+    if artifact.kind is Kind.FEATURES:
+        return States(sum(file.stat().st_size for file in artifact.path.glob("*.safetensors")))
     if artifact.kind is Kind.RANKING:
         return Removals.of_facts(artifact.facts)
     if artifact.kind is Kind.MANIFEST:
@@ -32,7 +34,7 @@ def disk(will_be: Any) -> int:
     """Bytes on disk of what a stage will give; 0 for all that is small."""
     if isinstance(will_be, Layout):
         return will_be.weight_bytes + will_be.other_bytes
-    return will_be.weight_bytes if isinstance(will_be, Adapters) else 0
+    return will_be.weight_bytes if isinstance(will_be, Adapters | States) else 0
 
 
 def free_disk(folder: Path) -> int:
@@ -45,13 +47,14 @@ def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
     """Stop before a stage that will write more than the disk holds, and not hours later.
 
     Raises:
-        StcError: there is no room for its model or adapters.
+        StcError: there is no room for its model, adapters or features.
     """
-    if node.stage is None or node.kind not in (Kind.MODEL, Kind.ADAPTER):
+    if node.stage is None or node.kind not in (Kind.MODEL, Kind.ADAPTER, Kind.FEATURES):
         return
     given = {key: one for key, one in inputs.items() if isinstance(one, Artifact)}
+    counted = node.kind is Kind.FEATURES  # no other size depends on the data, of which there may be much
     foreseen = node.stage.foresee(
-        {key: None if one.kind is Kind.MANIFEST else known(one) for key, one in given.items()}
+        {key: known(one) if counted or one.kind is not Kind.MANIFEST else None for key, one in given.items()}
     )
     wanted, free = disk(foreseen), free_disk(store.root)
     if wanted > free:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.models.layout import Adapters, Layout
+from stc.models.layout import Adapters, Layout, States
 from stc.planning.jobs import Job, Row
 from stc.planning.outlook import State
 
@@ -74,6 +74,8 @@ def _line(row: Row) -> _Line:
     what, parameters, weight = row.will_be, "", ""
     if isinstance(what, Adapters):
         parameters, weight = f"{what.parameters:,} parameters", f"{what.weight_bytes:,} bytes"
+    elif isinstance(what, States):
+        weight = f"about {what.weight_bytes:,} bytes"
     elif isinstance(what, Layout):
         most = "at most " * what.largest
         parameters = f"{most}{what.counts.parameters:,} parameters"

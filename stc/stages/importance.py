@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 
@@ -29,6 +30,9 @@ class Importance(Compute, Stage):
     one takes: the same, or one that has lost the first of the removed layers already and was trained since. Of
     equal scores the lowest layer is removed, and one of the decoder before one of the encoder.
 
+    ``features`` are what the encoder makes of ``data``, and spare the candidates of the decoder the hearing as long as
+    no layer of the encoder is removed.
+
     A score is written to scratch as soon as it is known, so that a round which was interrupted repeats at most
     one candidate.
     """
@@ -38,12 +42,17 @@ class Importance(Compute, Stage):
         "model": Takes(Kind.MODEL),
         "data": Takes(Kind.MANIFEST),
         "previous": Takes(Kind.RANKING, optional=True),
+        "features": Takes(Kind.FEATURES, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     scope: Scope = "decoder"
     metric: SelectionMetric
     max_new_tokens: int = Field(ge=1, le=1024)
+
+    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        if "features" in given and self.scope == "encoder":
+            yield "features", "scope=encoder: an encoder without a layer hears the audio anew; leave it out"
 
     def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
         if "previous" in inputs:
@@ -70,7 +79,7 @@ class Importance(Compute, Stage):
                 "the first and the last of each stack protected"
             )
         manifest = Manifest.load(inputs["data"].path)
-        scores = self._scores(folder, manifest, before, candidates, before.places(counts, folder), ctx)
+        scores = self._scores(inputs, manifest, before, candidates, before.places(counts, folder), ctx)
         best = max(candidates, key=lambda layer: goodness(self.metric, scores[layer]))
         facts = Removal(before.of, (*before.order, best)).save(
             out_dir,
@@ -84,7 +93,7 @@ class Importance(Compute, Stage):
 
     def _scores(
         self,
-        folder: Path,
+        inputs: Inputs,
         manifest: Manifest,
         before: Removal,
         candidates: list[Layer],
@@ -92,6 +101,7 @@ class Importance(Compute, Stage):
         ctx: Context,
     ) -> dict[Layer, float]:
         """The score without each candidate: from scratch where a run before this one got that far."""
+        from stc.decoding.features import features_of
         from stc.models.checkpoint import load
 
         journal = ctx.scratch / "candidates.jsonl"
@@ -100,10 +110,11 @@ class Importance(Compute, Stage):
         if not missing:
             return scores
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
-        translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
         translator.model.requires_grad_(False)
+        features = features_of(inputs.get("features"), inputs["model"], translator, self)
         with ctx.progress(f"layer {len(before.order) + 1}", total=len(missing), unit="candidate") as bar:
-            for place, score in self._without_each(translator, manifest, removed, by_stack(missing), ctx):
+            for place, score in self._without_each(translator, manifest, removed, by_stack(missing), features, ctx):
                 stack, layer = missing[place]
                 scores[stack, layer] = score
                 # Before the score is kept: a round that goes on does not come by here again for this candidate.
@@ -116,14 +127,20 @@ class Importance(Compute, Stage):
         return scores
 
     def _without_each(
-        self, translator: Translator, manifest: Manifest, removed: Any, candidates: Any, ctx: Context
+        self,
+        translator: Translator,
+        manifest: Manifest,
+        removed: Any,
+        candidates: Any,
+        features: Features | None,
+        ctx: Context,
     ) -> Iterator[tuple[Layer, float]]:
         """(candidate, score) with layers numbered as in the model."""
         from stc.decoding.search import loss_without_each, translations_without_each
         from stc.metrics.text import score
 
         if self.metric == "loss":
-            for stack, layer, loss in loss_without_each(translator, manifest, removed, candidates, ctx):
+            for stack, layer, loss in loss_without_each(translator, manifest, removed, candidates, ctx, features):
                 yield (stack, layer), loss
             return
         for stack, layer, texts in translations_without_each(
@@ -133,6 +150,7 @@ class Importance(Compute, Stage):
             candidates,
             batch_size=ctx.decode_batch,
             max_new_tokens=self.max_new_tokens,
+            features=features,
         ):
             yield (stack, layer), score(self.metric, texts, manifest.targets, manifest.task.target_lang)
 

@@ -18,13 +18,19 @@ class Logits(Compute, Stage):
 
     A training whose ``train`` is the same manifest can learn from them, without the model in memory.
 
+    ``features`` are what the encoder makes of the recordings of ``data``, where that is known.
+
     Attributes:
         top_k: how many; the rest of the vocabulary is kept as one probability.
         temperature: the logits are divided by it.
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "model": Takes(Kind.MODEL),
+        "data": Takes(Kind.MANIFEST),
+        "features": Takes(Kind.FEATURES, optional=True),
+    }
     GIVES: ClassVar[Kind] = Kind.LOGITS
 
     top_k: int = Field(ge=1, le=1_000_000)
@@ -34,6 +40,7 @@ class Logits(Compute, Stage):
         import torch
 
         from stc.data.collate import IGNORED
+        from stc.decoding.features import features_of
         from stc.memory import BatchSize
         from stc.models.checkpoint import load
         from stc.training.examples import Examples
@@ -45,7 +52,8 @@ class Logits(Compute, Stage):
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
         select(translator, [])
-        examples = Examples(translator, manifest, ctx)
+        features = features_of(inputs.get("features"), inputs["model"], translator, self)
+        examples = Examples(translator, manifest, ctx, features=features)
         kept: list[TopK] = []
         with torch.inference_mode(), ctx.progress("logits", total=len(manifest), unit="utterance") as bar:
 

@@ -18,6 +18,7 @@ from stc.stage import Context
 from stc.training.state import State
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 
@@ -30,14 +31,23 @@ class Examples:
 
     Args:
         hear_once: whether to do so; without it every batch has the audio's features.
+        features: what the encoder makes of the recordings, where that is known; the encoder then hears none.
 
     Raises:
-        InputError: an utterance is longer than the model's window.
+        InputError: an utterance is longer than the model's window, or the features lack it.
     """
 
     KEEP_BYTES = 4 * 1024**3
 
-    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context, *, hear_once: bool = True) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        manifest: Manifest,
+        ctx: Context,
+        *,
+        hear_once: bool = True,
+        features: Features | None = None,
+    ) -> None:
         processor = translator.processor
         self._translator = translator
         self._device = ctx.device
@@ -50,6 +60,9 @@ class Examples:
         self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
         self._kept: list[list[int]] = []  # the utterances whose recordings these are, as they were heard together
         self._room = self.KEEP_BYTES
+        self._features = features
+        if features is not None:
+            features.require(manifest)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         rows = [self._rows[index] for index in indices]
@@ -57,6 +70,11 @@ class Examples:
         if not self._hear_once:
             audio = self._recordings.read(rows)
             return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
+        if self._features is not None:
+            recordings = [row.sha256 for row in rows]
+            prompts = self._features.prompts(self._collator, recordings)
+            batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
+            return replace(batch, heard=self._features.heard(recordings, self._device))
         known = self._hear(indices)
         prompts, states = zip(*(known[row.sha256] for row in rows), strict=True)
         batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)

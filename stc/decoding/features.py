@@ -1,0 +1,182 @@
+"""What an encoder makes of recordings, kept on disk: computed once, and read in place of running the encoder.
+
+    features.json                each recording, by the SHA-256 of its file: where its states are, and its samples
+    features-00001.safetensors   the states, (positions, encoder width) each, named by the same SHA-256
+
+Any model may read them whose encoder has the same weights: one that lost decoder layers, or was trained in other
+parts since. That is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from stc.data.audio import read_batch
+from stc.data.collate import Collator
+from stc.data.manifest import Manifest
+from stc.errors import InputError
+from stc.memory import BatchSize
+from stc.models.architecture import Heard
+from stc.models.options import Compute
+from stc.stage import Artifact, Progress
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+INDEX = "features.json"
+SHARD_BYTES = 1_000_000_000  # of one file, about: what is held in memory while writing
+
+
+@torch.inference_mode()
+def write_features(
+    translator: Translator, manifest: Manifest, folder: Path, *, batch_size: BatchSize, workers: int, progress: Progress
+) -> dict[str, Any]:
+    """Run the encoder over every distinct recording of a manifest, in its order, and keep what it makes of them.
+
+    Args:
+        workers: threads that decode audio.
+
+    Returns:
+        facts: ``recordings``, the ``positions`` of all together, and the ``encoder`` by its digest.
+
+    Raises:
+        InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
+    """
+    architecture, model = translator.architecture, translator.model
+    collator = Collator(translator.processor, architecture.prompt(translator.processor, manifest.task))
+    collator.refuse_long(manifest)
+    shard: dict[str, torch.Tensor] = {}
+    recordings: dict[str, dict[str, Any]] = {}
+    positions = files = 0
+
+    def flush() -> None:
+        save_file(shard, folder / _shard(files), metadata={"format": "pt"})
+        shard.clear()
+
+    def hear(rows: Sequence[Any]) -> None:
+        nonlocal positions, files
+        audio = read_batch(manifest, rows, collator.sampling_rate, workers)
+        _, features = collator.process([row.id for row in rows], audio)
+        heard = architecture.hear(model, {name: tensor.to(model.device) for name, tensor in features.items()})
+        for row, samples, states in zip(rows, audio, heard.states.split(heard.counts.tolist()), strict=True):
+            files += not shard
+            shard[row.sha256] = states.to("cpu", copy=True)
+            recordings[row.sha256] = {"file": _shard(files), "samples": len(samples)}
+            positions += len(states)
+            if sum(tensor.nbytes for tensor in shard.values()) >= SHARD_BYTES:
+                flush()
+        progress.update(len(rows))
+
+    batch_size.over(list({row.sha256: row for row in manifest.rows}.values()), hear)
+    if shard:
+        flush()
+    (folder / INDEX).write_text(json.dumps({"recordings": recordings}, indent=1) + "\n", encoding="utf-8")
+    return {"recordings": len(recordings), "positions": positions, "encoder": encoder_digest(translator)}
+
+
+class Features:
+    """The encoder states of some recordings, read from a folder as they are asked for.
+
+    Raises:
+        InputError: the folder has no index.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._recordings = json.loads((folder / INDEX).read_text(encoding="utf-8"))["recordings"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{folder / INDEX} is missing or no index: not a folder of features") from None
+
+    def require(self, manifest: Manifest) -> None:
+        """Raise InputError for recordings of a manifest that are not here, before any work is done."""
+        if missing := [row for row in manifest.rows if row.sha256 not in self._recordings]:
+            raise InputError(
+                f"{self._folder} lacks {len(missing)} of the {len(manifest)} utterances of {manifest.folder}, the "
+                f"first is {missing[0].id!r} ({missing[0].audio}): features of the same recordings are needed"
+            )
+
+    def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
+        """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states."""
+        return [collator.prompt_tokens(self._recordings[one]["samples"]) for one in recordings]
+
+    def heard(self, recordings: Sequence[str], device: Any) -> Heard:
+        """The states of recordings, named by their SHA-256, on a device."""
+        files: dict[str, list[str]] = {}
+        for one in recordings:
+            files.setdefault(self._recordings[one]["file"], []).append(one)
+        states: dict[str, torch.Tensor] = {}
+        for name, inside in files.items():
+            with safe_open(self._folder / name, framework="pt") as file:
+                states |= {one: file.get_tensor(one) for one in inside}
+        counts = torch.tensor([len(states[one]) for one in recordings], device=device)
+        return Heard(torch.cat([states[one] for one in recordings]).to(device), counts)
+
+    @torch.inference_mode()
+    def embeddings(
+        self, translator: Translator, manifest: Manifest, batch_size: BatchSize, progress: Progress | None = None
+    ) -> list[torch.Tensor]:
+        """What :func:`stc.decoding.greedy.encode` gives for a manifest, without its audio and its encoder."""
+        self.require(manifest)
+        architecture, model = translator.architecture, translator.model
+        collator = Collator(translator.processor, architecture.prompt(translator.processor, manifest.task))
+        embeddings: list[torch.Tensor] = []
+
+        def embed(recordings: Sequence[str]) -> None:
+            nonlocal embeddings
+            batch = collator.pad(self.prompts(collator, recordings))
+            heard = self.heard(recordings, model.device)
+            embedded = architecture.embed(model, batch["input_ids"].to(model.device), heard)
+            kept = batch["attention_mask"].bool().to(model.device)
+            embeddings += [row[keep] for row, keep in zip(embedded, kept, strict=True)]
+            if progress is not None:
+                progress.update(len(recordings))
+
+        batch_size.over([row.sha256 for row in manifest.rows], embed)
+        return embeddings
+
+
+def features_of(
+    artifact: Artifact | None, model: Artifact, translator: Translator, compute: Compute
+) -> Features | None:
+    """Features for a model; None where none are given.
+
+    Args:
+        model: what ``translator`` was loaded from.
+        compute: how the model computes.
+
+    Raises:
+        InputError: they were computed otherwise, or by an encoder with other weights.
+    """
+    if artifact is None:
+        return None
+    facts = artifact.facts
+    for name in ("dtype", "attention"):
+        if facts.get(name) != (wanted := getattr(compute, name)):
+            raise InputError(f"{artifact.path} has features with {name}={facts.get(name)}; {name}={wanted} is needed")
+    # Of the same artifact they need not be compared: reading all weights of a large encoder takes a second.
+    if facts["model"] != model.identity and facts["encoder"] != encoder_digest(translator):
+        raise InputError(f"{artifact.path} has features of another encoder than that of {model.path}: leave them out")
+    return Features(artifact.path)
+
+
+def encoder_digest(translator: Translator) -> str:
+    """The SHA-256 of the encoder's weights as they are loaded: of names, dtypes, shapes and values."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(translator.architecture.encoder(translator.model).state_dict().items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+def _shard(number: int) -> str:
+    return f"features-{number:05d}.safetensors"

@@ -1,0 +1,47 @@
+"""features: what a model's encoder makes of a manifest's recordings, computed once for all that go on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stc.data.manifest import Manifest
+from stc.models.layout import States
+from stc.models.options import Compute
+from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+
+class Features(Compute, Stage):
+    """Keeps the encoder's states of every distinct recording, before the projector and over its own length only.
+
+    They are known by the model they were computed with. Whoever reads them with another model compares the weights of
+    the two encoders, so that models which share an encoder share them.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.FEATURES
+
+    def foresee(self, inputs: Mapping[str, Any]) -> States | None:
+        model, speech = inputs["model"], inputs["data"]
+        return model and speech and model.states(speech.seconds, self.dtype)
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.decoding.features import write_features
+        from stc.decoding.greedy import DECODE_BATCH
+        from stc.memory import BatchSize
+        from stc.models.checkpoint import load
+
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        with ctx.progress("hearing", total=len({row.sha256 for row in manifest.rows}), unit="recording") as bar:
+            facts = write_features(
+                translator,
+                manifest,
+                out_dir,
+                batch_size=BatchSize(ctx.decode_batch, DECODE_BATCH),
+                workers=ctx.workers,
+                progress=bar,
+            )
+        return {**facts, "model": inputs["model"].identity, "dtype": self.dtype, "attention": self.attention}

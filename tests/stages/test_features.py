@@ -1,0 +1,216 @@
+"""Features are what the encoder gives, and whoever reads them gets the texts and scores of hearing the audio itself."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from stc.data.manifest import Manifest
+from stc.decoding import features as features_module
+from stc.decoding.features import Features as Read
+from stc.decoding.features import features_of
+from stc.decoding.greedy import decode, encode
+from stc.errors import InputError
+from stc.models.checkpoint import Translator, load, save
+from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
+from stc.stage import Artifact, Context, Kind
+from stc.stages.features import Features
+from stc.stages.importance import Importance
+from stc.stages.logits import Logits
+from stc.training import top_k
+
+STAGE = Features(dtype="float32")
+SEARCH = Importance(metric="chrf", dtype="float32", max_new_tokens=12)
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> Artifact:
+    return Artifact(Kind.MODEL, tiny_model, "model")
+
+
+@pytest.fixture
+def data(tiny_manifest: Path) -> Artifact:
+    return Artifact(Kind.MANIFEST, tiny_manifest, "data")
+
+
+@pytest.fixture
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many utterances the encoder works on at each of its passes."""
+    from stc.models.qwen2_audio import Qwen2Audio
+
+    seen: list[int] = []
+    hear = Qwen2Audio.hear
+
+    def counted(self, model, batch):  # type: ignore[no-untyped-def]
+        seen.append(len(batch["input_features"]))
+        return hear(self, model, batch)
+
+    monkeypatch.setattr(Qwen2Audio, "hear", counted)
+    return seen
+
+
+def make(model: Artifact, data: Artifact, out: Path, ctx: Context) -> Artifact:
+    out.mkdir()
+    return Artifact(Kind.FEATURES, out, "features", STAGE.run({"model": model, "data": data}, out, ctx))
+
+
+def test_embeddings_and_texts_are_those_of_the_audio_to_the_last_bit(
+    model: Artifact, data: Artifact, translator: Translator, passes: list[int], tmp_path: Path, ctx: Context
+) -> None:
+    features = features_of(make(model, data, tmp_path / "out", ctx), model, translator, STAGE)
+    manifest = Manifest.load(data.path)
+    heard = encode(translator, manifest, batch_size=ctx.decode_batch)
+    passes.clear()
+    read = encode(translator, manifest, batch_size=ctx.decode_batch, features=features)
+    assert passes == []
+    for one, other in zip(heard.embeddings, read.embeddings, strict=True):
+        assert torch.equal(one, other)
+    settings = {"batch_size": 8, "max_new_tokens": 16}
+    assert decode(translator, heard, **settings) == decode(translator, read, **settings)
+
+
+def test_texts_do_not_depend_on_what_was_heard_together(
+    model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
+) -> None:
+    made = make(model, data, tmp_path / "out", replace(ctx, decode_batch=3))
+    features = features_of(made, model, translator, STAGE)
+    manifest = Manifest.load(data.path)
+    heard = encode(translator, manifest, batch_size=8)
+    read = encode(translator, manifest, batch_size=5, features=features)
+    for one, other in zip(heard.embeddings, read.embeddings, strict=True):
+        torch.testing.assert_close(one, other)
+    settings = {"batch_size": 8, "max_new_tokens": 16}
+    assert decode(translator, heard, **settings) == decode(translator, read, **settings)
+
+
+def test_equal_recordings_are_heard_once_and_files_stay_small(
+    model: Artifact,
+    tiny_manifest: Path,
+    passes: list[int],
+    tmp_path: Path,
+    ctx: Context,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Manifest.load(tiny_manifest)
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    (folder / "audio").symlink_to(tiny_manifest / "audio")
+    again = [row.model_copy(update={"id": f"{row.id}.kd"}) for row in whole.rows]
+    Manifest(folder, whole.task, whole.rows + again).save()
+    monkeypatch.setattr(features_module, "SHARD_BYTES", 10_000)
+    made = make(model, Artifact(Kind.MANIFEST, folder, "twice"), tmp_path / "out", ctx)
+    assert passes == [4, 4]
+    assert made.facts["recordings"] == len(whole)
+    files = list(made.path.glob("*.safetensors"))
+    assert len(files) > 1
+    heard = Read(made.path).heard([row.sha256 for row in reversed(whole.rows)], "cpu")
+    assert len(heard.states) == int(heard.counts.sum()) == made.facts["positions"]
+
+
+@pytest.mark.parametrize("metric", ["chrf", "loss"])
+def test_a_search_gives_the_same_ranking_without_the_encoder(
+    metric: str, model: Artifact, data: Artifact, passes: list[int], tmp_path: Path, ctx: Context
+) -> None:
+    features = make(model, data, tmp_path / "features", ctx)
+    rankings = []
+    for name, inputs in (("heard", {}), ("read", {"features": features})):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"scratch-{name}").mkdir()
+        passes.clear()
+        context = replace(ctx, scratch=tmp_path / f"scratch-{name}")
+        search = SEARCH.model_copy(update={"metric": metric})
+        search.run({"model": model, "data": data, **inputs}, tmp_path / name, context)
+        rankings.append(json.loads((tmp_path / name / "ranking.json").read_text()))
+        assert bool(passes) == (name == "heard")
+    assert rankings[0] == rankings[1]
+    assert len({candidate["score"] for candidate in rankings[0]["candidates"]}) > 1
+
+
+def test_candidates_of_the_encoder_and_of_a_decoder_behind_one_that_lost_a_layer_hear_the_audio(
+    planted_model: Path, data: Artifact, passes: list[int], tmp_path: Path, ctx: Context
+) -> None:
+    planted = Artifact(Kind.MODEL, planted_model, "planted")
+    features = make(planted, data, tmp_path / "features", ctx)
+    search = SEARCH.model_copy(update={"scope": "both"})
+    rankings = []
+    for name, inputs in (("heard", {}), ("read", {"features": features})):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"scratch-{name}").mkdir()
+        context = replace(ctx, scratch=tmp_path / f"scratch-{name}")
+        passes.clear()
+        search.run({"model": planted, "data": data, **inputs}, tmp_path / name, context)
+        rankings.append((json.loads((tmp_path / name / "ranking.json").read_text()), len(passes)))
+    (heard, all_passes), (read, fewer) = rankings
+    assert heard == read
+    assert fewer == all_passes - 2  # the decoder's candidates share two batches
+
+
+def test_logits_are_those_of_the_audio(
+    model: Artifact, data: Artifact, passes: list[int], tmp_path: Path, ctx: Context
+) -> None:
+    features = make(model, data, tmp_path / "features", ctx)
+    stage = Logits(dtype="float32", top_k=8, temperature=1.0)
+    passes.clear()
+    found = []
+    for name, inputs in (("read", {"features": features}), ("heard", {})):
+        assert passes == []
+        (tmp_path / name).mkdir()
+        stage.run({"model": model, "data": data, **inputs}, tmp_path / name, ctx)
+        found.append(top_k.read(tmp_path / name))
+    assert passes != []
+    for read, heard in zip(*found, strict=True):
+        assert torch.equal(read.tokens, heard.tokens)
+        torch.testing.assert_close(read.rest, heard.rest)
+
+
+def test_a_model_with_the_same_encoder_shares_them_and_one_with_another_is_refused(
+    planted_model: Path, data: Artifact, tmp_path: Path, ctx: Context
+) -> None:
+    model = Artifact(Kind.MODEL, planted_model, "planted")
+    made = make(model, data, tmp_path / "out", ctx)
+    for name, drop in (("decoder", drop_decoder_layers), ("encoder", drop_encoder_layers)):
+        pruned = load(model.path, device="cpu", dtype="float32")
+        drop(pruned, [1])
+        save(pruned, tmp_path / name)
+    other = Artifact(Kind.MODEL, tmp_path / "decoder", "pruned")
+    assert features_of(made, other, load(other.path, device="cpu", dtype="float32"), STAGE) is not None
+    other = Artifact(Kind.MODEL, tmp_path / "encoder", "pruned too")
+    with pytest.raises(InputError, match=r"features of another encoder than that of .*encoder: leave them out"):
+        features_of(made, other, load(other.path, device="cpu", dtype="float32"), STAGE)
+
+
+def test_features_computed_otherwise_are_refused(
+    model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
+) -> None:
+    made = make(model, data, tmp_path / "out", ctx)
+    for field, value in (("dtype", "bfloat16"), ("attention", "eager")):
+        with pytest.raises(InputError, match=f"{field}=.*; {field}={value} is needed"):
+            features_of(made, model, translator, STAGE.model_copy(update={field: value}))
+
+
+def test_a_recording_that_is_not_among_them_is_named(
+    model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
+) -> None:
+    whole = Manifest.load(data.path)
+    folder = tmp_path / "part"
+    folder.mkdir()
+    (folder / "audio").symlink_to(data.path / "audio")
+    Manifest(folder, whole.task, whole.rows[:6]).save()
+    made = make(model, Artifact(Kind.MANIFEST, folder, "part"), tmp_path / "out", ctx)
+    features = features_of(made, model, translator, STAGE)
+    with pytest.raises(
+        InputError, match=r"lacks 2 of the 8 utterances of .*, the first is 'utterance-6' \(audio/6\.wav\)"
+    ):
+        encode(translator, whole, batch_size=4, features=features)
+
+
+def test_a_folder_without_an_index_is_none_of_features(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"features\.json is missing or no index"):
+        Read(tmp_path)
