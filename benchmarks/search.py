@@ -29,8 +29,11 @@ from speed.shapes import SHAPES, Subject, check_lengths, subject
 from speed.watch import Measured, add_json, gibibytes, machine, measured, now, table, write_json
 
 from stc.config import DECODE_BATCH
+from stc.console import progress
+from stc.decoding.features import Features, write_features
 from stc.decoding.search import translations_without_each
 from stc.errors import StcError
+from stc.memory import BatchSize
 from stc.metrics.text import METRICS, score
 
 FLOAT32_CANDIDATE = 13  # the first layer published for German; for the check of one candidate
@@ -103,7 +106,8 @@ def search(side: Side, make: Callable[[], Round], of: Subject, args: Any, most: 
     return side
 
 
-def sides(of: Subject, args: Any) -> list[Side]:
+def sides(of: Subject, args: Any, folder: Path) -> list[Side]:
+    """All sides, measured; ``folder`` is for stc's files."""
     rows = of.manifest.rows[: args.plain_utterances]
 
     def one_by_one() -> Round:
@@ -129,19 +133,28 @@ def sides(of: Subject, args: Any) -> list[Side]:
     return [
         search(Side("plain"), one_by_one, of, args, args.plain_candidates),
         search(Side("batched generate"), batched, of, args, args.batched_candidates),
-        search(Side("stc"), lambda: ours(of), of, args, None),
+        search(Side("stc"), lambda: ours(of, folder / "features"), of, args, None),
     ]
 
 
-def ours(of: Subject) -> Round:
+def ours(of: Subject, folder: Path) -> Round:
+    """The audio is encoded once for all rounds, into files in ``folder``, as the stage ``features`` does."""
+    batch_size = DECODE_BATCH[of.translator.model.device.type]
+    folder.mkdir()
+    with progress("features", total=len(of.manifest)) as bar:
+        size = BatchSize(batch_size, "the batch size")
+        write_features(of.translator, of.manifest, folder, batch_size=size, workers=4, progress=bar)
+    features = Features(folder)
+
     def each(removed: list[int], left: list[int]) -> Texts:
         found = translations_without_each(
             of.translator,
             of.manifest,
             {"decoder": removed, "encoder": []},
             {"decoder": left, "encoder": []},
-            batch_size=DECODE_BATCH[of.translator.model.device.type],
+            batch_size=batch_size,
             max_new_tokens=of.max_new_tokens,
+            features=features,
         )
         return ((layer, texts) for _, layer, texts in found)
 
@@ -215,7 +228,7 @@ def check_fp32(args: Any, device: str) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix="search_") as folder:
         of = made(args, args.lang[0], Path(folder), device, "float32", args.check_fp32)
         layer = min(FLOAT32_CANDIDATE, of.layers - 2)
-        ((_, texts),) = ours(of)([], [layer])
+        ((_, texts),) = ours(of, Path(folder, "features"))([], [layer])
         with plain.without(of.translator.model, [layer]):
             expected = plain.one_by_one(of, of.manifest.rows)
         check_lengths(of, texts, "stc")
@@ -265,7 +278,7 @@ def main() -> int:
         print(f"\n{lang}", flush=True)
         with tempfile.TemporaryDirectory(prefix="search_") as folder:
             of = made(args, lang, Path(folder), device, args.dtype, args.utterances)
-            languages[lang] = report(of, sides(of, args), args.layers)
+            languages[lang] = report(of, sides(of, args, Path(folder)), args.layers)
         del of
     right = args.dtype != "float32" or all(
         pair["same order"] and not pair["scores that differ"] and pair["texts that are equal"] == pair["texts"]

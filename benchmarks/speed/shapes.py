@@ -34,6 +34,10 @@ from stc.stages.manifest import Manifest as Split
 Shape = Literal["talks", "7b", "tiny"]
 SHAPES = get_args(Shape)
 CHARACTERS = string.ascii_letters + string.digits
+# Learnt by the tokenizer, so that a prompt has about as many tokens as with the published one.
+PROMPT_WORDS = [
+    "You are a professional translator. Translate the English speech into German: Chinese: system user assistant"
+] * 2
 SHORTEST, LONGEST = 3.0, 14.0  # seconds of noise
 RANDOM_TOKENS, TALKS_TOKENS = 40, 48  # of a translation; the second where it has not ended by itself
 
@@ -86,7 +90,7 @@ def random_translator(shape: Shape, *, device: str, dtype: str) -> Translator:
     from transformers import GenerationConfig, Qwen2AudioConfig
 
     config = Qwen2AudioConfig(**(published_config() if shape == "7b" else narrow_config()))
-    processor = build_processor([CHARACTERS], 300, config.audio_config.max_source_positions // 50, 128)
+    processor = build_processor([CHARACTERS, *PROMPT_WORDS], 600, config.audio_config.max_source_positions // 50, 128)
     tokenizer = processor.tokenizer
     config.audio_token_id = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     model = random_model(config, seed=0, device=device, dtype=dtype)
