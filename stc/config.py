@@ -26,7 +26,7 @@ from stc.models.architecture import Stack
 from stc.pipeline import Pipeline
 from stc.pruning import Prune
 from stc.quantization import quantizer
-from stc.stage import Context
+from stc.stage import Context, Unpack
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
@@ -123,6 +123,7 @@ class Resources(_Group):
     workers: int = Field(ge=1, le=256)
     train_micro_batch: int = Field(ge=1)
     decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
+    unpack: Unpack
 
     def context(self, device: str) -> Context:
         """What every stage of a run may use; scratch and what hears its metrics are added for each."""
@@ -134,6 +135,7 @@ class Resources(_Group):
             scratch=Path(),
             log=lambda metrics, step=None: None,
             progress=progress,
+            unpack=self.unpack,
         )
 
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -69,6 +69,9 @@ class Takes:
     optional: bool = False
 
 
+Unpack = bool | Literal["auto"]
+"""Whether a base in 4 bits is unpacked while adapters are trained on it; ``auto``: where memory has plenty of room."""
+
 Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input declared with ``many``
 
 
@@ -97,6 +100,7 @@ class Context:
         scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
+        unpack: how ``qlora`` keeps its base.
     """
 
     device: str
@@ -106,6 +110,7 @@ class Context:
     scratch: Path
     log: Callable[..., None]
     progress: ProgressFactory
+    unpack: Unpack = "auto"
 
 
 class Stage(BaseModel):

@@ -8,6 +8,8 @@ Memory is an estimate from the largest tensors, in bytes:
   targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs, which is
   about twice the outputs of every linear layer for every position of a micro-batch, and under autocast copies of the
   matrices in bfloat16.
+- a 4-bit base that is unpacked (``resources.unpack=true``): its matrices once more, as wide as is computed. ``auto``
+  takes only what is free, and is not counted.
 - decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio.
   A greedy search keeps those keys and values for all its utterances.
 - what saves a model loads the folder again beside it, to compare.
@@ -89,7 +91,8 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
     if not isinstance(model, Layout):
         return 0
     if isinstance(stage, Tuning):
-        return round(REST * _training(stage, model, inputs, ctx.train_micro_batch))
+        fixed = _unpacked(stage, model) if ctx.unpack is True else 0
+        return round(REST * (fixed + _training(stage, model, inputs, ctx.train_micro_batch)))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
     saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
     loaded = _weights(model, dtype)
@@ -133,6 +136,13 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_bat
         kept += count * positions * _outputs(model, ["encoder"])
     logits = count * TARGET_TOKENS * model.extent.vocabulary * 4 * LOGITS
     return fixed + 2 * trained * width + max(trained * width, KEPT * kept * computed + copies) + logits
+
+
+def _unpacked(stage: Tuning, model: Layout) -> int:
+    """The matrices of a base in 4 bits, unpacked beside it."""
+    packed = NF4().packed if stage.method == "qlora" else []
+    elements = sum(one.elements for one in model.weights if one.linear and one.part in packed)
+    return elements * (4 if stage.precision == "float32" else 2)
 
 
 def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:

@@ -73,12 +73,14 @@ class Tuning(Recipe, Stage):
             ModelError: the model is quantized.
         """
         from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
+        from stc.training.unpacked import unpacked
 
         refuse_quantized(inputs["model"])
         base = load_base(inputs["model"].path, self, ctx.device)
         wrapped = add_adapters(base, self)
         parameters = adapter_parameters(wrapped)
-        fitted = self.fit(base, parameters, inputs, ctx)
+        with unpacked(base.model, ctx.unpack, ctx.device):
+            fitted = self.fit(base, parameters, inputs, ctx)
         save_adapters(wrapped, folder)
         return base, fitted, sum(parameter.numel() for parameter in parameters)
 

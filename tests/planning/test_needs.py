@@ -67,22 +67,38 @@ MEASURED = [
 
 @pytest.mark.parametrize(("stage", "measured"), MEASURED)
 def test_memory_is_estimated_to_within_a_tenth_of_what_was_measured(stage: Stage, measured: float) -> None:
-    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32)
+    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, unpack="auto")
     speech = Speech(64, 512.0, 8.0)
     estimate = memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, resources)
     assert estimate == pytest.approx(measured * 1e9, rel=0.1)
 
 
 def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measured() -> None:
-    resources = SimpleNamespace(train_micro_batch=4, decode_batch=32)
+    resources = SimpleNamespace(train_micro_batch=4, decode_batch=32, unpack="auto")
     inputs = {"model": of_7b(24, 32), "train": Speech(4, 32.0, 8.0)}
     estimate = memory(tuning("qlora", ADAPTED, "bfloat16-mixed"), inputs, None, resources)
     assert estimate == pytest.approx(16_628_182_016, rel=0.1)
 
 
+def test_a_base_that_is_to_be_unpacked_is_counted_twice() -> None:
+    model = of_7b(24, 32)
+    inputs = {"model": model, "train": Speech(4, 32.0, 8.0)}
+    packed, unpacked = (
+        memory(
+            tuning("qlora", ADAPTED, "bfloat16"),
+            inputs,
+            None,
+            SimpleNamespace(train_micro_batch=4, decode_batch=32, unpack=unpack),
+        )
+        for unpack in ("auto", True)
+    )
+    matrices = sum(one.elements for one in model.weights if one.linear and one.part in ADAPTED)
+    assert unpacked - packed == pytest.approx(1.1 * 2 * matrices)
+
+
 def test_model_that_is_saved_is_compared_beside_itself() -> None:
     model = of_7b(8, 8)
-    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32)
+    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, unpack="auto")
     stage = Quantize.model_validate({"dtype": "bfloat16", "quant": {"method": "nf4"}})
     packed = model.packed(stage.quant, "bfloat16")
     estimate = memory(stage, {"model": model}, packed, resources)

@@ -1,0 +1,336 @@
+"""How fast QLoRA trains at the shape of Qwen2-Audio-7B with 24 decoder layers, and how much memory that takes.
+
+    python benchmarks/training.py           one GPU of 80 GB
+    python benchmarks/training.py --tiny    the same steps at a small shape on the CPU
+
+Random weights in NF4 with double quantization, rank 64, 4 utterances a step of 8 s and 60 target tokens each. Every
+side sees the same utterances in the same order, from the same adapters.
+
+- the plain procedure: every step encodes its audio, padded to the window of 30 s, computes logits at every position,
+  and has bitsandbytes unpack every matrix each time it is needed; autocast to bfloat16, float32 adapters.
+- ours, by the project's own training loop at the same precision: the audio's own length, an encoder that is not
+  trained heard once, logits at the targets only; with the base packed, and unpacked once.
+
+Where the time of our steps goes is printed too. A side that fails is reported, and the others go on. Writes
+training.json into the folder named by the environment variable OUT, or here, after every side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from proof_7b import fixed_input, tiny_config
+from torch import Tensor, nn
+
+from stc.data.collate import IGNORED, Batch
+from stc.models import architecture
+from stc.models.architecture import Part
+from stc.models.checkpoint import Translator
+from stc.models.create import random_model
+from stc.models.parts import lora_targets, part_parameters
+from stc.models.qwen2_audio import published_config
+from stc.quantization import PACKABLE
+from stc.stage import Context, Unpack
+from stc.training.adapters import adapter_parameters, add_adapters
+from stc.training.loop import train
+from stc.training.objective import translation_loss
+from stc.training.recipe import Recipe
+from stc.training.unpacked import unpacked
+
+DECODER_LAYERS = 24
+UTTERANCES = 16  # seen again and again, as many at a time as BATCH
+BATCH = 4
+TARGET_TOKENS = 60
+STEPS = 30  # of each side; the first third is not timed
+PROFILED = 3
+ALL: tuple[Part, ...] = ("encoder", "projector", "decoder")
+DECODER: tuple[Part, ...] = ("decoder",)
+
+
+@dataclass
+class Side:
+    """What came of one."""
+
+    name: str
+    samples_per_second: float = 0.0
+    peak_bytes: int = 0
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    where: list[str] = field(default_factory=list)
+    failed: str = ""
+
+    def line(self, reference: float) -> str:
+        if self.failed:
+            return f"{self.name:<34} failed: {self.failed}"
+        ratio = f"{self.samples_per_second / reference:6.2f}x" if reference else ""
+        return (
+            f"{self.name:<34}{self.samples_per_second:9.2f}{ratio:>9}{self.peak_bytes / 2**30:9.1f}"
+            f"{self.losses[0]:12.5f}{self.losses[-1]:10.5f}"
+        )
+
+
+def recipe(parts: Sequence[Part]) -> Recipe:
+    """The publication's QLoRA, at a learning rate that shows in a few steps."""
+    return Recipe.model_validate(
+        {
+            "method": "qlora",
+            "parts": parts,
+            "epochs": 4,
+            "batch_size": BATCH,
+            "learning_rate": 1e-4,
+            "schedule": "cosine",
+            "warmup_steps": 0,
+            "weight_decay": 0.0,
+            "beta2": 0.999,
+            "max_grad_norm": 1.0,
+            "label_smoothing": 0.0,
+            "precision": "bfloat16-mixed",
+            "seed": 0,
+            "lora": {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0},
+        }
+    )
+
+
+def packed_base(config: Any, device: str) -> Translator:
+    """A model of the shape with random weights whose linear layers are in NF4, as if loaded from a folder."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    model = random_model(config, seed=0, device=device, dtype="bfloat16")
+    translator = Translator(model, None, architecture(config.model_type), Path())
+    for name in lora_targets(translator, PACKABLE):
+        plain = model.get_submodule(name)
+        packed = Linear4bit(plain.in_features, plain.out_features, plain.bias is not None, torch.bfloat16, True, "nf4")
+        packed.weight = Params4bit(plain.weight.data, requires_grad=False, compress_statistics=True, quant_type="nf4")
+        packed.bias = plain.bias
+        packed.support_avx512bf16_for_cpu = False  # as stc.quantization.nf4 has it
+        model.set_submodule(name, packed.to(device))
+    model.is_loaded_in_4bit = True  # what peft asks
+    for name in translator.architecture.fixed_weights():
+        model.get_parameter(name).requires_grad_(False)
+    return translator
+
+
+def batches(config: Any) -> list[Batch]:
+    """Those of one pass over the data, in main memory."""
+    inputs = fixed_input(config, utterances=UTTERANCES, after=TARGET_TOKENS + 20)
+    tokens, audio = inputs["input_ids"], config.audio_token_id
+    inputs["input_ids"] = torch.where(tokens == audio, tokens, tokens % audio)  # so that a small vocabulary has them
+    made = []
+    for at in range(0, UTTERANCES, BATCH):
+        some = {name: tensor[at : at + BATCH] for name, tensor in inputs.items()}
+        labels = some["input_ids"].clone()
+        labels[:, :-TARGET_TOKENS] = IGNORED
+        made.append(Batch(some, labels, BATCH * TARGET_TOKENS))
+    return made
+
+
+def plain(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], device: str) -> Side:
+    """As a trainer does it: the model's own forward pass with labels, autocast, AdamW, clipping."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import get_scheduler
+
+    torch.manual_seed(0)
+    lora = LoraConfig(r=64, lora_alpha=128, use_rslora=True, target_modules=lora_targets(translator, parts))
+    model = get_peft_model(translator.model, lora)
+    trained = adapter_parameters(model)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, fused=device == "cuda")
+    scheduler = get_scheduler("cosine", optimizer, num_warmup_steps=0, num_training_steps=STEPS)
+    losses: list[Tensor] = []
+    side = Side("")
+    model.train()
+    try:
+        for step, batch in enumerate(islice(cycle(data), STEPS)):
+            if step == STEPS // 3:
+                finish(device)
+                begun = time.perf_counter()
+            inputs = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
+            with torch.autocast(device, dtype=torch.bfloat16):
+                loss = model(**inputs, labels=batch.labels.to(device)).loss
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+            losses.append(loss.detach())
+        finish(device)
+        side.samples_per_second = BATCH * (STEPS - STEPS // 3) / (time.perf_counter() - begun)
+    finally:
+        model.unload()
+    side.losses = torch.stack(losses).tolist()
+    return side
+
+
+def ours(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], device: str, unpack: Unpack) -> Side:
+    """By the project's loop; as in its stages, an encoder that is not trained is heard in the first pass only."""
+    settings = recipe(parts)
+    wrapped = add_adapters(translator, settings)
+    side = Side("")
+    losses: list[Tensor] = []
+    speeds: list[float] = []
+    family, model = translator.architecture, translator.model
+    hear_once = next(part_parameters(translator, ["encoder"]), None) is None
+    known: dict[int, Batch] = {}
+
+    def collate(indices: Sequence[int]) -> Batch:
+        number = indices[0]
+        batch = data[number]
+        if hear_once:
+            if number not in known:
+                features = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
+                with torch.no_grad():
+                    heard = family.hear(model, features)
+                tokens = {name: batch.inputs[name] for name in ("input_ids", "attention_mask")}
+                known[number] = replace(batch, inputs=tokens, heard=heard)
+            batch = known[number]
+        return batch.to(device)
+
+    def loss(batch: Batch, step: int) -> Tensor:
+        found = translation_loss(translator, batch)
+        losses.append(found.detach() / batch.tokens)
+        return found
+
+    def log(metrics: Mapping[str, float], step: int) -> None:
+        speeds.append(metrics["steps_per_second"])
+
+    model.train()
+    # The loop takes a micro-batch for an example here: its number is all there is to say.
+    plan = ([number] for number in cycle(range(len(data))))
+    try:
+        with tempfile.TemporaryDirectory() as scratch, unpacked(model, unpack, device):
+            ctx = context(device, Path(scratch), log)
+            train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")
+            side.peak_bytes = peak(device)
+            again = context(device, Path(scratch) / "profile", log)
+            steps = ([number] for number in cycle(range(len(data))))
+            some = partial(train, adapter_parameters(wrapped), steps, PROFILED, collate, loss, settings, again, "again")
+            try:
+                side.where = profiled(some, device)
+            except Exception as error:  # a figure less, and not the side
+                side.where = [f"no profile: {error}"]
+    finally:
+        wrapped.unload()
+    timed = speeds[1 : STEPS // 10]  # the loop reports every tenth step
+    side.samples_per_second = BATCH * len(timed) / sum(1 / speed for speed in timed)
+    side.losses = torch.stack(losses[:STEPS]).tolist()
+    return side
+
+
+def profiled(run: Callable[[], object], device: str) -> list[str]:
+    """Where the time of :data:`PROFILED` steps goes on the GPU, the largest first."""
+    if device != "cuda":
+        run()
+        return []
+    from torch.profiler import ProfilerActivity, profile
+
+    finish(device)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        begun = time.perf_counter()
+        run()
+        finish(device)
+        wall = time.perf_counter() - begun
+    kernels = [one for one in found.key_averages() if one.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(one.self_device_time_total for one in kernels) / 1e6
+    launched = sum(one.count for one in kernels)
+    lines = [
+        f"a step: {1e3 * busy / PROFILED:.1f} ms of kernels, {launched / PROFILED:.0f} of them "
+        f"({1e3 * wall / PROFILED:.1f} ms under the profiler)"
+    ]
+    for one in sorted(kernels, key=lambda one: -one.self_device_time_total)[:14]:
+        lines.append(
+            f"{one.self_device_time_total / 1e3 / PROFILED:9.2f} ms {one.count / PROFILED:7.0f}  {one.key[:90]}"
+        )
+    return lines
+
+
+def context(device: str, scratch: Path, log: Callable[..., None]) -> Context:
+    def silent(*args: Any, **kwargs: Any) -> AbstractContextManager[Any]:
+        return nullcontext(SimpleNamespace(update=lambda n=1: None))
+
+    return Context(device, 0, 1, 1, scratch, log=log, progress=silent)
+
+
+def finish(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak(device: str) -> int:
+    return torch.cuda.max_memory_allocated() if device == "cuda" else 0
+
+
+def measured(name: str, run: Callable[[], Side], device: str) -> Side:
+    """One side, whatever becomes of it."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    begun = time.perf_counter()
+    try:
+        side = run()
+        side.peak_bytes = side.peak_bytes or peak(device)
+    except Exception as error:
+        traceback.print_exc()
+        side = Side("", failed=f"{type(error).__name__}: {error}".split("\n")[0])
+    return replace(side, name=name, seconds=round(time.perf_counter() - begun, 1))
+
+
+def sides(config: Any, device: str) -> Iterator[Side]:
+    """Each as it comes; the first is the reference."""
+    translator = packed_base(config, device)
+    data = batches(config)
+    yield measured("plain, all linear", lambda: plain(translator, data, ALL, device), device)
+    for unpack, base in ((True, "unpacked"), (False, "packed")):
+        for what, parts in (("all linear", ALL), ("decoder only", DECODER)):
+            run = partial(ours, translator, data, parts, device, unpack)
+            yield measured(f"ours, {what}, base {base}", run, device)
+    yield measured("plain, decoder only", lambda: plain(translator, data, DECODER, device), device)
+
+
+def main() -> int:
+    from transformers import Qwen2AudioConfig
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", action="store_true", help="a small shape, to try the steps without a GPU")
+    tiny = parser.parse_args().tiny
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and not tiny:
+        parser.error("the published shape needs a GPU; --tiny runs on the CPU")
+
+    fields = tiny_config() if tiny else published_config()
+    fields["text_config"]["num_hidden_layers"] = 2 if tiny else DECODER_LAYERS
+    if tiny:
+        fields["text_config"] |= {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1}
+        fields["audio_token_index"] = 299
+        fields["audio_config"]["max_source_positions"] = 500
+    machine = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    out = Path(os.environ.get("OUT", ".")) / "training.json"
+    found: list[Side] = []
+    for side in sides(Qwen2AudioConfig(**fields), device):
+        found.append(side)
+        print(f"{side.seconds:6.1f} s  {side.name}", *side.where, sep="\n          ", flush=True)
+        report = {"machine": machine, "torch": torch.__version__, "sides": [vars(one) for one in found]}
+        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{machine}, torch {torch.__version__}, {BATCH} samples a step")
+    print(f"{'':<34}{'samples/s':>9}{'ratio':>9}{'peak GiB':>9}{'first loss':>12}{'last':>10}")
+    for side in found:
+        print(side.line(found[0].samples_per_second))
+    return int(any(side.failed for side in found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
