@@ -116,6 +116,7 @@ class Resources(_Group):
     workers: int = Field(ge=1, le=256)
     train_micro_batch: int = Field(ge=1)
     decode_batch: int = Field(ge=1)
+    processes: int = Field(ge=1, le=64)
 
     def context(self, device: str) -> Context:
         """What every stage of a run may use; scratch and what hears its metrics are added for each."""
@@ -127,6 +128,7 @@ class Resources(_Group):
             scratch=Path(),
             log=lambda metrics, step=None: None,
             progress=progress,
+            processes=self.processes,
         )
 
 

@@ -97,6 +97,7 @@ class Context:
         scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
+        processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """
 
     device: str
@@ -106,6 +107,7 @@ class Context:
     scratch: Path
     log: Callable[..., None]
     progress: ProgressFactory
+    processes: int = 1
 
 
 class Stage(BaseModel):
