@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,7 +125,12 @@ def test_three_processes_train_the_weights_of_one_and_all_of_them_the_same(
 
 
 def test_a_training_that_died_goes_on_with_what_each_process_had_drawn(
-    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path,
+    tiny_manifest: Path,
+    tmp_path: Path,
+    ctx: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)  # one before every step
     monkeypatch.setattr(checkpoints, "SHARE", 1e9)
@@ -134,12 +140,15 @@ def test_a_training_that_died_goes_on_with_what_each_process_had_drawn(
     together(2, partial(run, ctx, out=tmp_path / "died", crash=2))
     kept = sorted((ctx.scratch / "checkpoints").iterdir())
     assert [folder.name for folder in kept] == ["00000001", "00000002"]
+    shutil.copytree(ctx.scratch, tmp_path / "copied")
     together(2, partial(run, ctx, out=tmp_path / "resumed"))
     for rank in (0, 1):
         values, weights = found(tmp_path / "undisturbed", rank)
         same_values, same = found(tmp_path / "resumed", rank)
         assert same_values == values
         assert all(torch.equal(same[name], one) for name, one in weights.items())
+    run(replace(ctx, scratch=tmp_path / "copied"), out=tmp_path / "by one")  # which has its own, and none of the others
+    assert caplog.messages == ["training goes on from the checkpoint of step 2 of 4"]
 
 
 def test_memory_that_runs_out_in_one_process_has_run_out_in_all(tmp_path: Path) -> None:
