@@ -124,6 +124,7 @@ class Resources(_Group):
     train_micro_batch: int = Field(ge=1)
     decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
     unpack: Unpack
+    processes: int = Field(ge=1, le=64)
 
     def context(self, device: str) -> Context:
         """What every stage of a run may use; scratch and what hears its metrics are added for each."""
@@ -136,6 +137,7 @@ class Resources(_Group):
             log=lambda metrics, step=None: None,
             progress=progress,
             unpack=self.unpack,
+            processes=self.processes,
         )
 
 

@@ -1,8 +1,9 @@
 """Which GPU of the machine a process uses: one that no other run has taken.
 
-A stage uses one device. So that runs side by side, of a sweep or started by hand, do not all meet on the first GPU,
-each takes one and hides the others from itself. What is taken is a name in Linux's abstract socket namespace: one
-process at a time can have it, whoever's it is, and it is free again when that process is gone, however it ended.
+A stage uses one device, unless it shares out its work over several processes (:mod:`stc.parallel`). So that runs side
+by side, of a sweep or started by hand, do not all meet on the first GPU, each takes one, or one for each of its
+processes, and hides the others from itself. What is taken is a name in Linux's abstract socket namespace: one process
+at a time can have it, whoever's it is, and it is free again when that process is gone, however it ended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-_taken: tuple[str, socket.socket] | None = None  # by this process, until it ends
+_taken: dict[str, socket.socket] = {}  # by this process, until it ends
 
 
 def visible() -> list[str]:
@@ -27,16 +28,17 @@ def visible() -> list[str]:
     return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))  # CUDA, too, stops there
 
 
-def take(names: Sequence[str]) -> str:
-    """Take one of ``names`` for as long as this process lives, and return it: the first that nobody has, or, where all
-    are taken, the first that the fewest share. A process that has one of them keeps it."""
-    global _taken
-    if _taken is None or _taken[0] not in names:
-        _taken = next(one for place in itertools.count() for name in names if (one := _place(name, place)))
-    return _taken[0]
+def take(names: Sequence[str], count: int = 1) -> list[str]:
+    """Take ``count`` of ``names`` for as long as this process lives, and return them: the first that nobody has, or,
+    where all are taken, the first that the fewest share. What a process has of them it keeps."""
+    while len(held := [name for name in names if name in _taken]) < count:
+        left = [name for name in names if name not in _taken]
+        name, holder = next((name, one) for place in itertools.count() for name in left if (one := _place(name, place)))
+        _taken[name] = holder
+    return held[:count]
 
 
-def _place(name: str, place: int) -> tuple[str, socket.socket] | None:
+def _place(name: str, place: int) -> socket.socket | None:
     holder = socket.socket(socket.AF_UNIX)
     try:
         holder.bind(f"\0stc gpu {name} {place}")
@@ -45,4 +47,4 @@ def _place(name: str, place: int) -> tuple[str, socket.socket] | None:
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return name, holder
+    return holder

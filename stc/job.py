@@ -122,7 +122,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     from stc.tracking import track
 
     config = planned.config
-    context = config.resources.context(resolve_device(config.resources.device))
+    context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
     store = Store(config.store.dir)
     with track(
         config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags

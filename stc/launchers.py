@@ -39,10 +39,12 @@ def faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
 
 
 def completed(overrides: Sequence[Override]) -> list[str]:
-    """What is to be added to the arguments: as many jobs side by side as GPUs, where nothing says how many."""
+    """What is to be added to the arguments: as many jobs side by side as have GPUs, where nothing says how many."""
     values = {one.key_or_group: _value(one) for one in overrides}
     wanted = values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values
-    return [f"{_SIDE_BY_SIDE}={len(visible())}"] if wanted else []
+    processes = values.get("resources.processes", "1")
+    each = max(1, int(processes)) if processes.isdigit() else 1  # of a job; over several numbers nobody sweeps
+    return [f"{_SIDE_BY_SIDE}={max(1, len(visible()) // each)}"] if wanted else []
 
 
 def _lacking(launcher: str, number_given: bool) -> str | None:

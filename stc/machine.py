@@ -60,18 +60,24 @@ def gpus() -> list[str]:
     return answer.stdout.split("\n")[:-1] if answer.returncode == 0 else []
 
 
-def resolve_device(requested: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
-    """The device a run uses: ``auto`` is the GPU where there is one. Of several, one is taken for this process, and the
-    others are hidden from it (:mod:`stc.gpu`); so this comes before anything uses CUDA.
+def resolve_device(requested: Literal["auto", "cpu", "cuda"], processes: int = 1) -> Literal["cpu", "cuda"]:
+    """The device a run uses: ``auto`` is the GPU where there is one. Of several, one is taken for this process, or one
+    for each of its ``processes``, and the others are hidden from it (:mod:`stc.gpu`); so this comes before anything
+    uses CUDA.
 
     Raises:
-        InputError: when cuda is asked for where no NVIDIA device can be seen.
+        InputError: when cuda is asked for where no NVIDIA device can be seen, or more processes than there are GPUs.
     """
     if requested == "cpu":
         return "cpu"
     names = visible()
     if names:
-        os.environ["CUDA_VISIBLE_DEVICES"] = take(names)
+        if processes > len(names):
+            raise InputError(
+                f"resources.processes={processes}: on GPUs each process has its own, and {len(names)} can be seen "
+                f"here (CUDA_VISIBLE_DEVICES, or hydra.launcher.gpus_per_node on SLURM); 1 to {len(names)} is allowed"
+            )
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(names, processes))
         return "cuda"
     if requested == "cuda":
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")

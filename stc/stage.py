@@ -101,6 +101,7 @@ class Context:
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
         unpack: how ``qlora`` keeps its base.
+        processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """
 
     device: str
@@ -111,6 +112,7 @@ class Context:
     log: Callable[..., None]
     progress: ProgressFactory
     unpack: Unpack = "auto"
+    processes: int = 1
 
 
 class Stage(BaseModel):

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from stc import gpu
+from stc.errors import InputError
 from stc.gpu import visible
 
-TAKE = "import sys; from stc.gpu import take; print(take(sys.argv[1:]), take(sys.argv[1:]), flush=True); input()"
+TAKE = "import sys; from stc.gpu import take; print(*take(sys.argv[1:]), *take(sys.argv[1:]), flush=True); input()"
 
 
 @pytest.fixture
@@ -77,10 +78,25 @@ def test_gpus_that_are_named_and_not_there_are_none(monkeypatch: pytest.MonkeyPa
 def test_device_hides_every_gpu_but_the_one_taken(names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from stc.machine import resolve_device
 
-    monkeypatch.setattr(gpu, "_taken", None)
+    monkeypatch.setattr(gpu, "_taken", {})
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / "nvidia0", folder / "nvidia1"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
     assert resolve_device("auto") == "cuda"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == names[0]
     assert resolve_device("auto") == "cuda"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == names[0]
+
+
+def test_a_run_of_several_processes_takes_a_gpu_for_each_and_is_refused_more(
+    names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stc.machine import resolve_device
+
+    monkeypatch.setattr(gpu, "_taken", {})
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / "nvidia0", folder / "nvidia1"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
+    with pytest.raises(InputError, match=r"resources\.processes=3: .*1 to 2 is allowed"):
+        resolve_device("auto", 3)
+    assert resolve_device("auto", 2) == "cuda"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(names)
+    assert resolve_device("cpu", 3) == "cpu"

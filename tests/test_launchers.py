@@ -88,6 +88,7 @@ def test_machine_without_slurm_is_told_at_once(monkeypatch: pytest.MonkeyPatch) 
 def test_as_many_jobs_run_side_by_side_as_there_are_gpus() -> None:
     arguments = [*JOBLIB, "lang=de,zh", "--cfg", "job"]
     assert checked(arguments) == [*JOBLIB, "lang=de,zh", "hydra.launcher.n_jobs=3", "--cfg", "job"]
+    assert checked([*JOBLIB, "resources.processes=2"])[-1] == "hydra.launcher.n_jobs=1"  # for each, two of the GPUs
     assert checked([*JOBLIB, "hydra.launcher.n_jobs=5"]) == [*JOBLIB, "hydra.launcher.n_jobs=5"]
 
 

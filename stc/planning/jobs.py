@@ -83,7 +83,8 @@ def _with_each_seed(
 
 def device_of(config: Config) -> str:
     """What a run computes on. Asked for by name, a GPU need not be there: a plan may be for another machine."""
-    return "cuda" if config.resources.device == "cuda" else resolve_device(config.resources.device)
+    asked = config.resources.device
+    return "cuda" if asked == "cuda" else resolve_device(asked, config.resources.processes)
 
 
 def _context(config: Config) -> Callable[[str, Path], Context]:

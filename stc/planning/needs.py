@@ -30,6 +30,7 @@ from stc.decoding.translating import Translating
 from stc.models.architecture import Part
 from stc.models.layout import POSITIONS_A_SECOND, WIDTH, Layout
 from stc.models.options import Compute
+from stc.parallel.stage import Shared
 from stc.planning.jobs import Job, device_of
 from stc.planning.room import disk
 from stc.quantization.nf4 import NF4
@@ -57,13 +58,23 @@ class Peak:
 def peak(jobs: Sequence[Job]) -> Peak:
     """That of all stages which are to run, of the one that takes most."""
     found = [
-        Peak(memory(row.step.node.stage, row.inputs, row.will_be, context), row.step.name, job.name)
+        Peak(
+            memory(row.step.node.stage, row.inputs, row.will_be, context) * _side_by_side(row.step.node.stage, job),
+            row.step.name,
+            job.name,
+        )
         for job in jobs
         for context in [job.config.resources.context(device_of(job.config))]
         for row in job.rows
         if row.runs and row.step.node.stage is not None
     ]
     return max(found, key=lambda one: one.bytes, default=Peak(0))
+
+
+def _side_by_side(stage: Stage, job: Job) -> int:
+    """How many processes take that of the same memory; on GPUs, each has its own."""
+    processes = job.config.resources.processes
+    return processes if isinstance(stage, Shared) and processes > 1 and device_of(job.config) == "cpu" else 1
 
 
 def to_write(jobs: Sequence[Job]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -33,11 +33,14 @@ class Adapt(Tuning):
         assert self.lora is not None  # the recipe's own check
         return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 
-    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
+        from stc.parallel.team import current
         from stc.training.translation import HeldOut
 
-        base, fitted, trainable = self.fit_adapters(inputs, out_dir, ctx)
+        base, fitted, trainable = self.fit_adapters(inputs, Path(work["out_dir"]), ctx)
+        if not current().first:
+            return
         facts = self.facts(inputs, fitted, trainable)
         if dev := inputs.get("dev"):
             facts["dev_loss"] = HeldOut(base, Manifest.load(dev.path), ctx).loss()
-        return facts
+        yield facts

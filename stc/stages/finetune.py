@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,19 +25,23 @@ class Finetune(Tuning):
     def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].plain()
 
-    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
         from stc.models.checkpoint import save
+        from stc.parallel.team import current
         from stc.training.translation import HeldOut
 
         tune = self._whole if self.method == "full" else self._adapters
-        translator, fitted, trainable = tune(inputs, ctx)
-        save(translator, out_dir)
+        tuned, fitted, trainable = tune(inputs, ctx)
+        if not current().first:
+            return
+        translator = tuned()
+        save(translator, Path(work["out_dir"]))
         facts = self.facts(inputs, fitted, trainable)
         if dev := inputs.get("dev"):
             facts["dev_loss"] = HeldOut(translator, Manifest.load(dev.path), ctx).loss()
-        return facts
+        yield facts
 
-    def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Translator, Fitted, int]:
+    def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], Fitted, int]:
         from stc.models.checkpoint import load
         from stc.training.translation import select
 
@@ -46,15 +50,19 @@ class Finetune(Tuning):
         translator = load(inputs["model"].path, device=ctx.device, dtype=weights)
         parameters = select(translator, self.parts)
         fitted = self.fit(translator, parameters, inputs, ctx)
-        return translator, fitted, sum(parameter.numel() for parameter in parameters)
+        return lambda: translator, fitted, sum(parameter.numel() for parameter in parameters)
 
-    def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Translator, Fitted, int]:
+    def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], Fitted, int]:
         from stc.models.adapters import merge
         from stc.models.checkpoint import load
 
         trained = ctx.scratch / "adapter"
         # The base is let go at once: two of 7B side by side need not fit.
         fitted, trainable = self.fit_adapters(inputs, trained, ctx)[1:]
-        merged = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
-        merge(merged, trained)
+
+        def merged() -> Translator:
+            base = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
+            merge(base, trained)
+            return base
+
         return merged, fitted, trainable

@@ -6,24 +6,22 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.metrics.selection import SelectionMetric, described, goodness
+from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
-from stc.stage import Context, Inputs, Kind, Stage, Takes
-
-if TYPE_CHECKING:
-    from stc.decoding.features import Features
-    from stc.models.checkpoint import Translator
+from stc.parallel.stage import Shared
+from stc.stage import Context, Inputs, Kind, Takes
 
 
-class Importance(Compute, Stage):
+class Importance(Compute, Shared):
     """Leaves out each remaining layer in turn and removes the one whose absence scores best.
 
     ``previous`` is the round before. Layers are numbered as in the model of the first round, whichever model this
@@ -34,7 +32,7 @@ class Importance(Compute, Stage):
     no layer of the encoder is removed.
 
     A score is written to scratch as soon as it is known, so that a round which was interrupted repeats at most
-    one candidate.
+    one candidate. Several processes share the candidates, and each repeats at most one.
     """
 
     VERSION: ClassVar[int] = 3
@@ -79,7 +77,7 @@ class Importance(Compute, Stage):
                 "the first and the last of each stack protected"
             )
         manifest = Manifest.load(inputs["data"].path)
-        scores = self._scores(inputs, manifest, before, candidates, before.places(counts, folder), ctx)
+        scores = self._scores(inputs, before, candidates, before.places(counts, folder), ctx)
         best = max(candidates, key=lambda layer: goodness(self.metric, scores[layer]))
         facts = Removal(before.of, (*before.order, best)).save(
             out_dir,
@@ -94,28 +92,22 @@ class Importance(Compute, Stage):
     def _scores(
         self,
         inputs: Inputs,
-        manifest: Manifest,
         before: Removal,
         candidates: list[Layer],
         places: Mapping[Layer, int],
         ctx: Context,
     ) -> dict[Layer, float]:
         """The score without each candidate: from scratch where a run before this one got that far."""
-        from stc.decoding.features import features_of
-        from stc.models.checkpoint import load
-
         journal = ctx.scratch / "candidates.jsonl"
         scores = _recover(journal)
         missing = {(layer[0], places[layer]): layer for layer in candidates if layer not in scores}
         if not missing:
             return scores
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        translator.model.requires_grad_(False)
-        features = features_of(inputs.get("features"), inputs["model"], translator, self)
+        work = {"removed": removed, "candidates": sorted(missing)}
         with ctx.progress(f"layer {len(before.order) + 1}", total=len(missing), unit="candidate") as bar:
-            for place, score in self._without_each(translator, manifest, removed, by_stack(missing), features, ctx):
-                stack, layer = missing[place]
+            for of, place, score in self.spread(inputs, work, ctx):
+                stack, layer = missing[of, place]
                 scores[stack, layer] = score
                 # Before the score is kept: a round that goes on does not come by here again for this candidate.
                 ctx.log({f"score_without_{stack}_layer": score}, step=layer)
@@ -126,33 +118,35 @@ class Importance(Compute, Stage):
                 bar.update(1)
         return scores
 
-    def _without_each(
-        self,
-        translator: Translator,
-        manifest: Manifest,
-        removed: Any,
-        candidates: Any,
-        features: Features | None,
-        ctx: Context,
-    ) -> Iterator[tuple[Layer, float]]:
-        """(candidate, score) with layers numbered as in the model."""
+    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
+        """(stack, candidate, score) with layers numbered as in the model."""
+        from stc.decoding.features import features_of
         from stc.decoding.search import loss_without_each, translations_without_each
         from stc.metrics.text import score
+        from stc.models.checkpoint import load
+        from stc.parallel.team import current
 
-        if self.metric == "loss":
-            for stack, layer, loss in loss_without_each(translator, manifest, removed, candidates, ctx, features):
-                yield (stack, layer), loss
+        own = current().deal(work["candidates"])
+        if not own:
             return
-        for stack, layer, texts in translations_without_each(
+        candidates = by_stack((stack, place) for stack, place in own)
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator.model.requires_grad_(False)
+        features = features_of(inputs.get("features"), inputs["model"], translator, self)
+        if self.metric == "loss":
+            yield from loss_without_each(translator, manifest, work["removed"], candidates, ctx, features)
+            return
+        for stack, place, texts in translations_without_each(
             translator,
             manifest,
-            removed,
+            work["removed"],
             candidates,
             batch_size=ctx.decode_batch,
             max_new_tokens=self.max_new_tokens,
             features=features,
         ):
-            yield (stack, layer), score(self.metric, texts, manifest.targets, manifest.task.target_lang)
+            yield stack, place, score(self.metric, texts, manifest.targets, manifest.task.target_lang)
 
 
 def _recover(journal: Path) -> dict[Layer, float]:

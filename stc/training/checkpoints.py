@@ -27,6 +27,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from stc.errors import StcError
+from stc.parallel.team import current
 from stc.store.files import mismatch, settle, sync
 from stc.store.records import RECORD_SUM, leaves, record_sum, record_text
 from stc.training.state import State, Stateful, Trained
@@ -51,7 +53,7 @@ class Checkpoints:
     """Those of one training. As a context, it writes a last one where the training is told to stop.
 
     Two are kept, the older one for the case that the disk loses the newer. It is removed before the next is written,
-    so that there is never more than one beside it.
+    so that there is never more than one beside it. Of several processes the first one writes, and all of them read.
 
     Args:
         folder: where they are kept; it has to survive a crash.
@@ -89,6 +91,13 @@ class Checkpoints:
 
     def resume(self) -> int:
         """Take up the newest one that can be used; how many steps were done then, 0 without one."""
+        team = current()
+        steps = team.one_after_the_first(self._resume)
+        if len(set(team.everybodys(steps))) > 1:
+            raise StcError(f"the processes of a training do not all find the same checkpoint in {self._folder}")
+        return steps
+
+    def _resume(self) -> int:
         for torn in self._folder.glob(f"{_WRITING}*"):
             shutil.rmtree(torn, ignore_errors=True)
         for folder in reversed(self._kept()):
@@ -111,7 +120,7 @@ class Checkpoints:
         """To be called before every step, with so many done: all is whole. Writes a checkpoint if it is time."""
         self._whole = steps, {name: part.state() for name, part in self._drawn.items()}
         waited = time.monotonic() - self._last
-        if steps > self._newest and waited >= LEAST_SECONDS and waited >= self._expected_cost() / SHARE:
+        if steps > self._newest and waited >= LEAST_SECONDS and waited >= self._expected_cost(self._whole[1]) / SHARE:
             self._write(*self._whole)
 
     def changing(self) -> None:
@@ -128,7 +137,7 @@ class Checkpoints:
             return
         steps = self._whole[0]
         # Where training on from the last one takes no longer than writing, a scheduler's patience is better saved.
-        if steps > self._newest and time.monotonic() - self._last > self._expected_cost():
+        if steps > self._newest and time.monotonic() - self._last > self._expected_cost(self._whole[1]):
             log.warning("told to stop: keeping the training as it is after step %d", steps)
             self._write(*self._whole)
 
@@ -148,14 +157,16 @@ class Checkpoints:
         """The older ones first."""
         return sorted(folder for folder in self._folder.glob("[0-9]*") if folder.is_dir())
 
-    def _expected_cost(self) -> float:
+    def _expected_cost(self, drawn: Mapping[str, State]) -> float:
         if self._cost is None:
-            states = [self._trained.state(), *(part.state() for part in self._drawn.values())]
+            states = [self._trained.state(), *drawn.values()]
             self._cost = sum(one.nbytes for state in states for one in state.tensors.values()) / BYTES_A_SECOND
         return self._cost
 
     def _write(self, steps: int, drawn: Mapping[str, State]) -> None:
         """Write one, or say once why it cannot be done: no training ends for that."""
+        if not current().first:
+            return
         begun = time.monotonic()
         beside = self._folder / f"{_WRITING}{os.getpid()}"
         try:

@@ -6,6 +6,8 @@ a further loss term) it puts into those two functions.
 
 A training that was killed goes on from its last checkpoint (``checkpoints.py``) when it is started again, and in
 float32 on the CPU ends with the weights and curves of one that was not.
+
+Several processes (:mod:`stc.parallel`) share every global batch, and take the same step each.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from transformers import get_scheduler
 
 from stc.errors import InputError, StcError
 from stc.memory import BatchSize
+from stc.parallel.team import current
 from stc.stage import Context
 from stc.training.checkpoints import Checkpoints
 from stc.training.recipe import Optimisation
-from stc.training.state import Losses, Random, Stateful, Trained
+from stc.training.state import Losses, OfEach, Random, Stateful, Trained
 
 MICRO_BATCH = "resources.train_micro_batch"  # what the user sets
 REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
@@ -96,11 +99,12 @@ def train(
     checkpoints = Checkpoints(
         ctx.scratch / "checkpoints",
         Trained(trained, optimizer, scheduler),
-        {**stateful, "losses": losses, "random": Random(ctx.device)},
+        {**stateful, "losses": losses, "random": OfEach(Random(ctx.device))},
         steps,
         settings.model_dump(mode="json"),
     )
     micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
+    team = current()
     mean = math.nan
     done = begun = checkpoints.resume()
     reported, since = time.perf_counter(), begun
@@ -109,10 +113,13 @@ def train(
         for step, indices in zip(range(begun, steps), islice(plan, begun, None), strict=False):
             checkpoints.between(step)
 
-            def gradient(size: int, step: int = step, indices: Sequence[int] = indices) -> torch.Tensor:
-                optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
-                micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
-                return accumulate(micro, step, loss, settings, ctx.device)
+            def gradient(size: int, step: int = step, indices: Sequence[int] = team.deal(indices)) -> torch.Tensor:
+                def own() -> tuple[torch.Tensor, int]:
+                    optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
+                    micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
+                    return accumulate(micro, step, loss, settings, ctx.device), sum(batch.tokens for batch in micro)
+
+                return team.mean(trained, own)
 
             losses.each.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from stc.parallel.team import current
+
 
 @dataclass(frozen=True)
 class State:
@@ -101,3 +103,33 @@ class Losses:
 
     def load_state(self, state: State) -> None:
         self.each = [state.tensors[str(number)].to(self._device, copy=True) for number in range(len(state.tensors))]
+
+
+class OfEach:
+    """Something that is another in each of the processes which share a training: the checkpoint that the first of them
+    writes has it for all. A process that was not there when it was written begins with its own.
+    """
+
+    def __init__(self, part: Stateful) -> None:
+        self._part = part
+
+    def state(self) -> State:
+        """To be asked for by all processes together."""
+        own, *others = current().everybodys(self._part.state())
+        tensors = {f"{rank}.{name}": one for rank, state in enumerate(others) for name, one in state.tensors.items()}
+        values = {_OTHERS: [dict(state.values) for state in others]} if others else {}
+        return State({**own.values, **values}, {**own.tensors, **tensors})
+
+    def load_state(self, state: State) -> None:
+        rank = current().rank
+        others = state.values.get(_OTHERS, [])
+        if rank == 0:
+            own = {name: value for name, value in state.values.items() if name != _OTHERS}
+            self._part.load_state(State(own, state.tensors))
+        elif rank <= len(others):
+            mine = f"{rank - 1}."
+            tensors = {name.removeprefix(mine): one for name, one in state.tensors.items() if name.startswith(mine)}
+            self._part.load_state(State(others[rank - 1], tensors))
+
+
+_OTHERS = "of other processes"

@@ -15,6 +15,7 @@ from stc.decoding.forced import Forced
 from stc.errors import InputError
 from stc.models.architecture import Part
 from stc.models.parts import part_parameters
+from stc.parallel.team import current
 from stc.stage import Context
 from stc.training.corpus import Corpus
 from stc.training.distillation import Teacher
@@ -23,7 +24,7 @@ from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
-from stc.training.state import Stateful
+from stc.training.state import OfEach, Stateful
 from stc.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def fit(
     stopping = None
     if recipe.patience is not None and dev is not None:
         held_out = HeldOut(translator, dev, ctx)
-        stopping = EarlyStopping(parameters, epoch, recipe.patience, held_out.loss, ctx)
-    torch.manual_seed(recipe.seed)  # dropout
+        stopping = EarlyStopping(parameters, epoch, recipe.patience, lambda: current().firsts(held_out.loss), ctx)
+    torch.manual_seed(recipe.seed + current().rank)  # dropout, which each process draws for its own share
 
     def loss(lesson: Lesson, step: int) -> torch.Tensor:
         if teacher is None:
@@ -108,9 +109,9 @@ def _examples(
     """What makes a micro-batch of some utterances, and what remembers between batches."""
     if not recipe.augment:
         examples = Examples(translator, manifest, ctx, hear_once=hear_once)
-        return examples.batch, examples
-    corpus = Corpus(translator, [manifest], recipe.seed, ctx)
-    return lambda indices: corpus.batch(indices).translation, corpus
+        return examples.batch, OfEach(examples)
+    corpus = Corpus(translator, [manifest], recipe.seed + current().rank, ctx)
+    return lambda indices: corpus.batch(indices).translation, OfEach(corpus)
 
 
 class HeldOut:

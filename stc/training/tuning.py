@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
-from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.parallel.stage import Shared
+from stc.stage import Artifact, Context, Inputs, Kind, Takes
 from stc.training.recipe import Recipe, TokenDistillation
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from stc.training.translation import Fitted
 
 
-class Tuning(Recipe, Stage):
+class Tuning(Recipe, Shared):
     """Training a model on ``train``, by a recipe.
 
     ``distillation`` learns from a model, ``teacher``, which hears every batch, or from its ``logits`` for the same
@@ -52,6 +53,10 @@ class Tuning(Recipe, Stage):
         elif sources == ["logits"] and self.distillation.hidden:
             yield "logits", "has no hidden states: distillation.hidden must be 0, or a teacher given"
 
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        (facts,) = self.spread(inputs, {"out_dir": str(out_dir.absolute())}, ctx)
+        return dict(facts)
+
     def fit(self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context) -> Fitted:
         from stc.training.translation import fit
 
@@ -72,6 +77,7 @@ class Tuning(Recipe, Stage):
         Raises:
             ModelError: the model is quantized.
         """
+        from stc.parallel.team import current
         from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
         from stc.training.unpacked import unpacked
 
@@ -81,7 +87,8 @@ class Tuning(Recipe, Stage):
         parameters = adapter_parameters(wrapped)
         with unpacked(base.model, ctx.unpack, ctx.device):
             fitted = self.fit(base, parameters, inputs, ctx)
-        save_adapters(wrapped, folder)
+        if current().first:
+            save_adapters(wrapped, folder)
         return base, fitted, sum(parameter.numel() for parameter in parameters)
 
     def facts(self, inputs: Inputs, fitted: Fitted, trainable: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from stc.models.layout import Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED
 from stc.pipeline import Node, Pipeline
 from stc.planning import room
-from stc.planning.needs import memory
+from stc.planning.needs import memory, peak
 from stc.planning.room import refuse_full
 from stc.stage import Context, Kind, Stage
 from stc.stages.finetune import Finetune
@@ -103,6 +103,21 @@ def test_model_that_is_saved_is_compared_beside_itself() -> None:
     packed = model.packed(stage.quant, "bfloat16")
     estimate = memory(stage, {"model": model}, packed, resources)
     assert estimate == pytest.approx(1.1 * max(2 * model.counts.parameters, 2 * packed.weight_bytes), rel=0.01)
+
+
+@pytest.mark.parametrize(("device", "times"), [("cpu", 3), ("cuda", 1)])
+def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of_a_gpu(device: str, times: int) -> None:
+    search, translating = (one for one, _ in MEASURED[1::-1])
+
+    def planned(stage: Stage, processes: int) -> int:
+        resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, processes=processes, device=device)
+        step = SimpleNamespace(name="stage", node=SimpleNamespace(stage=stage))
+        row = SimpleNamespace(runs=True, step=step, inputs={"model": of_7b(8, 8)}, will_be=None)
+        job: Any = SimpleNamespace(name="job", config=SimpleNamespace(resources=resources), rows=[row])
+        return peak([job]).bytes
+
+    assert planned(search, 3) == times * planned(search, 1)
+    assert planned(translating, 3) == planned(translating, 1)
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""A stage gives the run what it gives by itself when torchrun's processes share its work, on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stc.stage import Artifact, Context, Kind
+from stc.stages.finetune import Finetune
+from stc.stages.importance import Importance
+
+RECIPE: dict[str, Any] = {
+    "method": "full",
+    "parts": ["decoder"],
+    "epochs": 2,
+    "batch_size": 4,
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "warmup_steps": 1,
+    "weight_decay": 0.01,
+    "beta2": 0.99,
+    "max_grad_norm": 1.0,
+    "label_smoothing": 0.0,
+    "precision": "float32",
+    "seed": 0,
+}
+LORA: dict[str, Any] = {"method": "lora", "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.0}}
+
+
+@pytest.fixture
+def inputs(planted_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
+    return {
+        "model": Artifact(Kind.MODEL, planted_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+
+
+class Interrupted(Exception):
+    """Stands for the death of the process that has the others work."""
+
+
+def fresh(ctx: Context, folder: Path, processes: int) -> Context:
+    folder.mkdir()
+    return replace(ctx, scratch=folder, processes=processes)
+
+
+def test_a_search_by_two_processes_keeps_every_score_and_one_by_three_goes_on_to_the_ranking_of_one(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    stage = Importance(metric="chrf", scope="both", dtype="float32", max_new_tokens=8)
+    for name in ("alone", "died", "resumed"):
+        (tmp_path / name).mkdir()
+    facts = stage.run(inputs, tmp_path / "alone", fresh(ctx, tmp_path / "one", 1))
+    logged: list[Any] = []
+
+    def log(metrics: Mapping[str, float], step: int | None = None) -> None:
+        logged.append(metrics)
+        if len(logged) == 4:
+            raise Interrupted
+
+    two = fresh(ctx, tmp_path / "several", 2)
+    with pytest.raises(Interrupted):
+        stage.run(inputs, tmp_path / "died", replace(two, log=log))
+    journal = two.scratch / "candidates.jsonl"
+    kept = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(kept) == 3
+    assert stage.run(inputs, tmp_path / "resumed", replace(two, processes=3)) == facts
+    assert json.loads(journal.read_text().splitlines()[0]) == kept[0]
+    alone, resumed = ((tmp_path / name / "ranking.json").read_text() for name in ("alone", "resumed"))
+    assert resumed == alone  # the score of every candidate among it
+
+
+def test_fine_tuning_by_two_processes_gives_the_model_of_one(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    stage = Finetune(**RECIPE | LORA)
+    given = {"model": inputs["model"], "train": inputs["data"], "dev": inputs["data"]}
+    found = {}
+    for processes, name in ((1, "one"), (2, "two")):
+        out = tmp_path / name
+        out.mkdir()
+        facts = stage.run(given, out, fresh(ctx, tmp_path / f"scratch {name}", processes))
+        found[name] = facts, load_file(out / "model.safetensors")
+    (facts, alone), (same_facts, shared) = found["one"], found["two"]
+    assert same_facts["train_loss"] == pytest.approx(facts["train_loss"], rel=1e-4)
+    assert same_facts == pytest.approx(facts, rel=1e-2)
+    for key, one in alone.items():
+        torch.testing.assert_close(shared[key], one, rtol=2**-7, atol=1e-4)  # they are saved in bfloat16
