@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
@@ -29,8 +31,11 @@ class Importance(Compute, Stage):
     one takes: the same, or one that has lost the first of the removed layers already and was trained since. Of
     equal scores the lowest layer is removed, and one of the decoder before one of the encoder.
 
-    A score is written to scratch as soon as it is known, so that a round which was interrupted repeats at most
-    one candidate.
+    With ``screen``, only so many candidates are scored: those without which the teacher-forced loss is lowest, the
+    lower layer of two with equal losses. A round that has no more than that is not screened.
+
+    A score is written to scratch as soon as it is known, and so is a loss of the screen, so that a round which was
+    interrupted repeats at most one candidate.
     """
 
     VERSION: ClassVar[int] = 3
@@ -44,6 +49,14 @@ class Importance(Compute, Stage):
     scope: Scope = "decoder"
     metric: SelectionMetric
     max_new_tokens: int = Field(ge=1, le=1024)
+    # A round that is not screened is the same as ever, and so is its identity: the field is not in it.
+    screen: int | None = Field(default=None, ge=2, exclude_if=lambda screen: screen is None)
+
+    @model_validator(mode="after")
+    def _screens_by_something_else(self) -> Self:
+        if self.screen is not None and self.metric == "loss":
+            raise ValueError(f"screen={self.screen}: a screen goes by the loss, so that of metric loss there is none")
+        return self
 
     def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
         if "previous" in inputs:
@@ -70,44 +83,62 @@ class Importance(Compute, Stage):
                 "the first and the last of each stack protected"
             )
         manifest = Manifest.load(inputs["data"].path)
-        scores = self._scores(folder, manifest, before, candidates, before.places(counts, folder), ctx)
-        best = max(candidates, key=lambda layer: goodness(self.metric, scores[layer]))
-        facts = Removal(before.of, (*before.order, best)).save(
-            out_dir,
-            {
-                "metric": self.metric,
-                "signature": described(self.metric, manifest.task.target_lang),
-                "candidates": [{"stack": one[0], "layer": one[1], "score": scores[one]} for one in candidates],
-            },
-        )
+        search = _Search(self, folder, manifest, before, before.places(counts, folder), ctx)
+        screened = self.screen is not None and self.screen < len(candidates)
+        losses = search.scores("loss", candidates, screen=True) if screened else {}
+        finalists = sorted(sorted(candidates, key=losses.__getitem__)[: self.screen]) if screened else candidates
+        scores = search.scores(self.metric, finalists)
+        best = max(finalists, key=lambda layer: goodness(self.metric, scores[layer]))
+        how: dict[str, Any] = {
+            "metric": self.metric,
+            "signature": described(self.metric, manifest.task.target_lang),
+            "candidates": [{"stack": one[0], "layer": one[1], "score": scores.get(one)} for one in candidates],
+        }
+        if screened:
+            how["screen"] = {"kept": self.screen, "signature": described("loss", manifest.task.target_lang)}
+            how["candidates"] = [{**one, "loss": losses[one["stack"], one["layer"]]} for one in how["candidates"]]
+        facts = Removal(before.of, (*before.order, best)).save(out_dir, how)
         return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}
 
-    def _scores(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        before: Removal,
-        candidates: list[Layer],
-        places: Mapping[Layer, int],
-        ctx: Context,
-    ) -> dict[Layer, float]:
-        """The score without each candidate: from scratch where a run before this one got that far."""
+
+@dataclass
+class _Search:
+    """The candidates of one round, scored.
+
+    Attributes:
+        places: where each layer is in the model of ``folder``.
+    """
+
+    stage: Importance
+    folder: Path
+    manifest: Manifest
+    before: Removal
+    places: Mapping[Layer, int]
+    ctx: Context
+
+    @cached_property
+    def _translator(self) -> Translator:
         from stc.models.checkpoint import load
 
-        journal = ctx.scratch / "candidates.jsonl"
+        stage = self.stage
+        loaded = load(self.folder, device=self.ctx.device, dtype=stage.dtype, attention=stage.attention)
+        loaded.model.requires_grad_(False)
+        return loaded
+
+    def scores(self, metric: SelectionMetric, candidates: list[Layer], *, screen: bool = False) -> dict[Layer, float]:
+        """The score without each candidate: from scratch where a run before this one got that far."""
+        title = f"layer {len(self.before.order) + 1}{', screen' * screen}"
+        journal = self.ctx.scratch / ("screen.jsonl" if screen else "candidates.jsonl")
         scores = _recover(journal)
-        missing = {(layer[0], places[layer]): layer for layer in candidates if layer not in scores}
+        missing = {(layer[0], self.places[layer]): layer for layer in candidates if layer not in scores}
         if not missing:
             return scores
-        removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
-        translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        translator.model.requires_grad_(False)
-        with ctx.progress(f"layer {len(before.order) + 1}", total=len(missing), unit="candidate") as bar:
-            for place, score in self._without_each(translator, manifest, removed, by_stack(missing), ctx):
+        with self.ctx.progress(title, total=len(missing), unit="candidate") as bar:
+            for place, score in self._without_each(metric, by_stack(missing)):
                 stack, layer = missing[place]
                 scores[stack, layer] = score
                 # Before the score is kept: a round that goes on does not come by here again for this candidate.
-                ctx.log({f"score_without_{stack}_layer": score}, step=layer)
+                self.ctx.log({f"{'loss' if screen else 'score'}_without_{stack}_layer": score}, step=layer)
                 with journal.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"stack": stack, "layer": layer, "score": score}) + "\n")
                     file.flush()
@@ -115,26 +146,28 @@ class Importance(Compute, Stage):
                 bar.update(1)
         return scores
 
-    def _without_each(
-        self, translator: Translator, manifest: Manifest, removed: Any, candidates: Any, ctx: Context
-    ) -> Iterator[tuple[Layer, float]]:
+    def _without_each(self, metric: SelectionMetric, candidates: Any) -> Iterator[tuple[Layer, float]]:
         """(candidate, score) with layers numbered as in the model."""
-        from stc.decoding.search import loss_without_each, translations_without_each
+        from stc.decoding.losses import losses_without_each
+        from stc.decoding.search import translations_without_each
         from stc.metrics.text import score
 
-        if self.metric == "loss":
-            for stack, layer, loss in loss_without_each(translator, manifest, removed, candidates, ctx):
+        manifest, batch = self.manifest, self.ctx.decode_batch
+        removed = by_stack((layer[0], self.places[layer]) for layer in self.before.order if layer in self.places)
+        if metric == "loss":
+            losses = losses_without_each(self._translator, manifest, removed, candidates, batch_size=batch)
+            for stack, layer, loss in losses:
                 yield (stack, layer), loss
             return
         for stack, layer, texts in translations_without_each(
-            translator,
+            self._translator,
             manifest,
             removed,
             candidates,
-            batch_size=ctx.decode_batch,
-            max_new_tokens=self.max_new_tokens,
+            batch_size=batch,
+            max_new_tokens=self.stage.max_new_tokens,
         ):
-            yield (stack, layer), score(self.metric, texts, manifest.targets, manifest.task.target_lang)
+            yield (stack, layer), score(metric, texts, manifest.targets, manifest.task.target_lang)
 
 
 def _recover(journal: Path) -> dict[Layer, float]:
