@@ -308,7 +308,7 @@ def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_
     ("arguments", "told"),
     [
         (["prune=greedy", "prune.seed=3"], "prune.seed=3: prune=greedy has no such key; its keys: ratio, scope, "
-         "metric, search, screen"),
+         "metric, search, screen (did you mean 'screen'?)"),
         (["prune=random", "prune.search=screened"], "prune.search=screened: prune=random has no such key; its keys: "
          "ratio, scope, seed"),
         (["prune.search=screened", "prune.metric=loss"], "prune.metric=loss: the loss is what a screen goes by: "
