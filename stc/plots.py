@@ -99,7 +99,8 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
 
 def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]], vector: bool = False) -> Path:
     """A heat map, round by layer: what was found for the layer. The one removed in a round is framed; it is hatched in
-    the rounds after. Layers of the encoder stand to the right of the decoder's, with an e before their number."""
+    the rounds after. The place of one that was screened out is blank. Layers of the encoder stand to the right of the
+    decoder's, with an e before their number."""
     from matplotlib.patches import Rectangle
 
     figures = [_candidates(ranking) for ranking in rankings]
@@ -127,6 +128,8 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
                         )
                     )
                     continue
+                if math.isnan(found[layer]):  # imshow leaves it blank
+                    continue
                 ink = "black" if found[layer] > middle else "white"
                 shown = f"{found[layer]:.{digits}f}"
                 axes.text(column, row, shown, ha="center", va="center", fontsize=7, color=ink)
@@ -142,17 +145,19 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
         axes.set_xlabel("layer (numbered as in the unpruned model; the protected ones are not shown)")
         axes.set_ylabel("round" if key == "score" else "")
         hatched = "; hatched: removed before" if len(grid) > 1 else ""
+        blank = "; blank: screened out" if any("screen" in ranking for ranking in rankings) else ""
         framed = "where the block that was removed starts" if key == "distance" else "removed"
-        axes.set_title(f"Importance of layers: {title}\nframed: {framed}{hatched}")
+        axes.set_title(f"Importance of layers: {title}\nframed: {framed}{hatched}{blank}")
         figure.colorbar(image, label=label)
     return path
 
 
 def _candidates(ranking: Mapping[str, Any]) -> dict[tuple[str, int], float]:
-    """(stack, layer) → what was found for it; of a block, for the layer it starts at."""
+    """(stack, layer) → what was found for it; of a block, for the layer it starts at; NaN if it was screened out."""
     key, _ = _measured(ranking)
     return {
-        (one["stack"], one["first"] if key == "distance" else one["layer"]): one[key] for one in ranking["candidates"]
+        (one["stack"], one["first"] if key == "distance" else one["layer"]): math.nan if one[key] is None else one[key]
+        for one in ranking["candidates"]
     }
 
 

@@ -15,9 +15,11 @@ from stc.training.recipe import Recipe
 
 Method = Literal["greedy", "interleaved", "block_influence", "angular", "middle", "random", "explicit"]
 
+SCREEN = 5  # what it is worth, and why this many: docs/results/screened.md
+
 _KEYS: dict[str, tuple[str, ...]] = {
-    "greedy": ("ratio", "scope", "metric"),
-    "interleaved": ("ratio", "scope", "metric", "every", "between"),
+    "greedy": ("ratio", "scope", "metric", "search", "screen"),
+    "interleaved": ("ratio", "scope", "metric", "search", "screen", "every", "between"),
     "block_influence": ("ratio", "scope"),
     "angular": ("ratio", "scope"),
     "middle": ("ratio", "scope"),
@@ -25,6 +27,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "explicit": ("ratio", "layers", "encoder_layers"),
 }
 _FILLED_IN = ("method", "layers_removed", "of", "features")
+_MAY_BE_NULL = ("screen",)
 FEATURES = "features"  # the stage that hears the selection split for a search
 
 
@@ -35,6 +38,8 @@ class Prune(BaseModel):
         ratio: the fraction of the scope's layers that is removed; of explicit layers it follows from them.
         scope: the stacks layers are removed from.
         metric: what greedy rounds go by.
+        search: whether they take it of every candidate, or of those that a screen by the loss has left.
+        screen: how many that leaves; filled in for a screened search that does not say.
         every: how many layers are removed before the model is trained ``between`` two rounds.
         seed: of the drawing of random layers.
         layers: the decoder layers to remove, named explicitly; ``encoder_layers`` the same of the encoder.
@@ -49,6 +54,8 @@ class Prune(BaseModel):
     ratio: float | None = Field(default=None, gt=0, lt=1)
     scope: Scope | None = None
     metric: SelectionMetric | None = None
+    search: Literal["exact", "screened"] | None = None
+    screen: int | None = Field(default=None, ge=2)
     every: int | None = Field(default=None, ge=1)
     between: Recipe | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**32)
@@ -77,12 +84,21 @@ class Prune(BaseModel):
             )
             for key in sorted(self.model_fields_set - {*keys, *_FILLED_IN})
         ]
-        needed = [] if self.method == "explicit" else keys
+        needed = [] if self.method == "explicit" else [key for key in keys if key not in _MAY_BE_NULL]
         faults += [Fault(f"prune.{key}", None, "is needed") for key in needed if getattr(self, key) is None]
         if self.method == "explicit" and not self.stacks:
             faults.append(Fault("prune.layers", [], "the layers to remove are needed: prune.layers=[2,5], or of the "
                                 "encoder prune.encoder_layers=[2]"))  # fmt: skip
-        return faults
+        return [*faults, *(self._unscreened() if "screen" in keys else [])]
+
+    def _unscreened(self) -> list[Fault]:
+        """A fault where a screen is asked for and there is none."""
+        if self.search == "screened" and self.metric == "loss":
+            allowed = "the loss is what a screen goes by: prune.search=exact, or one of bleu, chrf, chrf_pp"
+            return [Fault("prune.metric", self.metric, allowed)]
+        if self.search == "exact" and self.screen is not None:
+            return [Fault("prune.screen", self.screen, "prune.search=exact has no screen; prune.search=screened has")]
+        return []
 
     def counted(self, of: Mapping[Stack, int]) -> tuple[dict[str, Any], list[Fault]]:
         """What the group comes to.
@@ -109,7 +125,10 @@ class Prune(BaseModel):
                 allowed = f"none of the {named} layers can be removed: the first and the last are protected"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
         features = FEATURES if self.method == "greedy" and self.scope == "decoder" else None
-        return {"ratio": self.ratio, "layers_removed": removed, "of": dict(of), "features": features}, faults
+        filled_in = {"ratio": self.ratio, "layers_removed": removed, "of": dict(of), "features": features}
+        if self.search == "screened":
+            filled_in["screen"] = self.screen or SCREEN
+        return filled_in, faults
 
     def _named(self, of: Mapping[Stack, int], total: int) -> tuple[dict[str, Any], list[Fault]]:
         layers: list[Layer] = [("decoder", layer) for layer in self.layers]

@@ -19,6 +19,7 @@ from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
 from stc.overrides import asked_for_plan, checked, groups, validate
 from stc.paths import CONF, ROOT
+from stc.pruning import SCREEN
 from stc.stage import Kind
 
 README = ROOT / "README.md"
@@ -307,7 +308,18 @@ def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_
     ("arguments", "told"),
     [
         (["prune=greedy", "prune.seed=3"], "prune.seed=3: prune=greedy has no such key; its keys: ratio, scope, "
-         "metric"),
+         "metric, search, screen (did you mean 'screen'?)"),
+        (["prune=random", "prune.search=screened"], "prune.search=screened: prune=random has no such key; its keys: "
+         "ratio, scope, seed"),
+        (["prune.search=screened", "prune.metric=loss"], "prune.metric=loss: the loss is what a screen goes by: "
+         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
+        (["prune=greedy_loss", "prune.search=screened"], "prune.metric=loss: the loss is what a screen goes by: "
+         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
+        (["prune=interleaved", "prune.screen=3"], "prune.screen=3: prune.search=exact has no screen; "
+         "prune.search=screened has"),
+        (["prune.search=screened", "prune.screen=1"], "prune.screen=1: must be greater than or equal to 2"),
+        (["prune.search=screend"], "prune.search=screend: must be 'exact' or 'screened'"),
+        (["prune.search=null"], "prune.search=None: is needed"),
         (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: prune=random has no such key; its keys: ratio, "
          "scope, seed"),
         (["prune=random", "prune.seed=null"], "prune.seed=None: is needed"),
@@ -326,6 +338,22 @@ def test_setting_a_way_of_pruning_has_no_use_for_or_cannot_do_with_is_told(
     arguments: list[str], told: str, base: list[str]
 ) -> None:
     assert [str(fault) for fault in faults([*arguments, *base])] == [told]
+
+
+@pytest.mark.parametrize("prune", ["greedy", "greedy_bleu", "interleaved"])
+def test_screened_search_says_how_many_are_left_and_an_exact_one_has_no_word_of_it_in_its_identity(
+    prune: str, base: list[str]
+) -> None:
+    assert "screen" not in fields_of(planned([f"prune={prune}", *base]), "importance.1")
+    screened = [f"prune={prune}", "prune.search=screened", *base]
+    plan = planned(screened)
+    assert plan.values["prune"]["screen"] == fields_of(plan, "importance.1")["screen"] == SCREEN
+    assert fields_of(planned([*screened, "prune.screen=3"]), "importance.8")["screen"] == 3
+
+
+def test_screen_of_a_stage_that_goes_by_the_loss_is_told(base: list[str]) -> None:
+    (fault,) = faults(["stages.importance.screen=2", "stages.importance.metric=loss", *base])
+    assert (fault.key, fault.allowed.partition(":")[0]) == ("stages.importance", "screen=2")
 
 
 def test_ratio_of_explicit_layers_follows_from_them(base: list[str]) -> None:

@@ -14,6 +14,8 @@ import torch
 from stc.data.manifest import Manifest
 from stc.decoding import greedy, search
 from stc.decoding.forced import similarities
+from stc.decoding.losses import losses_without_each
+from stc.decoding.search import Places
 from stc.errors import StcError
 from stc.memory import BatchSize
 from stc.models.checkpoint import Translator, load
@@ -139,16 +141,15 @@ def test_held_out_loss_is_that_of_a_machine_with_enough_memory(
 
 
 def test_search_by_loss_goes_on_with_smaller_batches(
-    translator: Translator, tiny_manifest: Path, ctx: Context, short_forward: Callable[[], None]
+    translator: Translator, tiny_manifest: Path, short_forward: Callable[[], None]
 ) -> None:
     def searched() -> dict[tuple[str, int], float]:
-        places: search.Places = {"decoder": [1, 2], "encoder": []}
-        found = search.loss_without_each(
-            translator, Manifest.load(tiny_manifest), {"decoder": [4], "encoder": []}, places, whole
+        places: Places = {"decoder": [1, 2], "encoder": []}
+        found = losses_without_each(
+            translator, Manifest.load(tiny_manifest), {"decoder": [4], "encoder": []}, places, batch_size=8
         )
         return {(stack, layer): loss for stack, layer, loss in found}
 
-    whole = replace(ctx, train_micro_batch=8)
     enough = searched()
     short_forward()
     assert searched() == pytest.approx(enough, rel=1e-6)

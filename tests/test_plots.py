@@ -82,6 +82,20 @@ def test_what_a_run_does_not_have_is_not_drawn(tmp_path: Path) -> None:
     assert plot_seeds(tmp_path / "plots", "a run", [], 3) == []
 
 
+def test_layer_that_was_screened_out_is_blank(tmp_path: Path, drawn: list[Figure]) -> None:
+    screened = {**RANKINGS[0], "screen": {"kept": 2, "signature": "a loss"}}
+    losses = zip(screened["candidates"], (1.0, 2.0, 3.0), strict=True)
+    screened["candidates"] = [
+        {**one, "loss": loss, "score": one["score"] if loss < 3 else None} for one, loss in losses
+    ]
+    plot_importance(tmp_path / "importance.png", "a run", [screened])
+    axes = drawn[0].axes[0]
+    assert [(text.get_position(), text.get_text()) for text in axes.texts] == [((0, 0), "51.0"), ((1, 0), "52.0")]
+    assert [patch.get_fill() for patch in axes.patches] == [False]  # one frame, nothing hatched
+    assert axes.images[0].get_array().mask.tolist() == [[False, False, True]]
+    assert axes.get_title().endswith("blank: screened out")
+
+
 def test_removed_layer_of_each_round_is_framed(tmp_path: Path, drawn: list[Figure]) -> None:
     plot_importance(tmp_path / "importance.png", "a run", RANKINGS)
     axes = drawn[0].axes[0]

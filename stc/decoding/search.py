@@ -1,4 +1,4 @@
-"""Translating, or the loss, without each of many layers in turn: the inner loop of a greedy search."""
+"""Translating without each of many layers in turn: the inner loop of a greedy search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from transformers.cache_utils import Cache
 from stc.data.manifest import Manifest
 from stc.decoding.cache import RoomyLayer, roomy_cache
 from stc.decoding.candidates import tokens_without_each
-from stc.decoding.forced import Forced
 from stc.decoding.greedy import (
     DECODE_BATCH,
     Encoded,
@@ -28,7 +27,6 @@ from stc.decoding.greedy import (
 from stc.memory import BatchSize
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
-from stc.stage import Context
 
 if TYPE_CHECKING:
     from stc.decoding.features import Features
@@ -73,32 +71,6 @@ def translations_without_each(
             encoded = encode(translator, manifest, batch_size=size)
             texts = decode(translator, encoded, batch_size=size, max_new_tokens=max_new_tokens)
         yield "encoder", layer, texts
-
-
-def loss_without_each(
-    translator: Translator,
-    manifest: Manifest,
-    removed: Places,
-    candidates: Places,
-    ctx: Context,
-    features: Features | None = None,
-) -> Iterator[tuple[Stack, int, float]]:
-    """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
-
-    The loss is in nats a target token. What the encoder makes of the audio is shared as it is for translating, if no
-    weight of it asks for a gradient.
-    """
-    gone = removed["encoder"]
-    forced = Forced(translator, manifest, ctx, features=None if gone else features)
-    for layer in sorted(candidates["decoder"]):
-        with without_layers(translator, [*removed["decoder"], layer], encoder=gone):
-            found = forced.loss()
-        yield "decoder", layer, found
-    anew = Forced(translator, manifest, ctx, hear_once=False)
-    for layer in sorted(candidates["encoder"]):
-        with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
-            found = anew.loss()
-        yield "encoder", layer, found
 
 
 @torch.inference_mode()

@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
@@ -31,8 +31,11 @@ class Importance(Compute, Shared):
     ``features`` are what the encoder makes of ``data``, and spare the candidates of the decoder the hearing as long as
     no layer of the encoder is removed.
 
-    A score is written to scratch as soon as it is known, so that a round which was interrupted repeats at most
-    one candidate. Several processes share the candidates, and each repeats at most one.
+    With ``screen``, only so many candidates are scored: those without which the teacher-forced loss is lowest, the
+    lower layer of two with equal losses. A round that has no more than that is not screened.
+
+    A score is written to scratch as soon as it is known, and so is a loss of the screen, so that a round which was
+    interrupted repeats at most one candidate. Several processes share the candidates, and each repeats at most one.
     """
 
     VERSION: ClassVar[int] = 3
@@ -47,6 +50,14 @@ class Importance(Compute, Shared):
     scope: Scope = "decoder"
     metric: SelectionMetric
     max_new_tokens: int = Field(ge=1, le=1024)
+    # A round that is not screened is the same as ever, and so is its identity: the field is not in it.
+    screen: int | None = Field(default=None, ge=2, exclude_if=lambda screen: screen is None)
+
+    @model_validator(mode="after")
+    def _screens_by_something_else(self) -> Self:
+        if self.screen is not None and self.metric == "loss":
+            raise ValueError(f"screen={self.screen}: a screen goes by the loss, so that of metric loss there is none")
+        return self
 
     def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if "features" in given and self.scope == "encoder":
@@ -77,40 +88,49 @@ class Importance(Compute, Shared):
                 "the first and the last of each stack protected"
             )
         manifest = Manifest.load(inputs["data"].path)
-        scores = self._scores(inputs, before, candidates, before.places(counts, folder), ctx)
-        best = max(candidates, key=lambda layer: goodness(self.metric, scores[layer]))
-        facts = Removal(before.of, (*before.order, best)).save(
-            out_dir,
-            {
-                "metric": self.metric,
-                "signature": described(self.metric, manifest.task.target_lang),
-                "candidates": [{"stack": one[0], "layer": one[1], "score": scores[one]} for one in candidates],
-            },
-        )
+        places = before.places(counts, folder)
+        screened = self.screen is not None and self.screen < len(candidates)
+        losses = self._scores("loss", inputs, before, candidates, places, ctx, screen=True) if screened else {}
+        finalists = sorted(sorted(candidates, key=losses.__getitem__)[: self.screen]) if screened else candidates
+        scores = self._scores(self.metric, inputs, before, finalists, places, ctx)
+        best = max(finalists, key=lambda layer: goodness(self.metric, scores[layer]))
+        how: dict[str, Any] = {
+            "metric": self.metric,
+            "signature": described(self.metric, manifest.task.target_lang),
+            "candidates": [{"stack": one[0], "layer": one[1], "score": scores.get(one)} for one in candidates],
+        }
+        if screened:
+            how["screen"] = {"kept": self.screen, "signature": described("loss", manifest.task.target_lang)}
+            how["candidates"] = [{**one, "loss": losses[one["stack"], one["layer"]]} for one in how["candidates"]]
+        facts = Removal(before.of, (*before.order, best)).save(out_dir, how)
         return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}
 
     def _scores(
         self,
+        metric: SelectionMetric,
         inputs: Inputs,
         before: Removal,
         candidates: list[Layer],
         places: Mapping[Layer, int],
         ctx: Context,
+        *,
+        screen: bool = False,
     ) -> dict[Layer, float]:
         """The score without each candidate: from scratch where a run before this one got that far."""
-        journal = ctx.scratch / "candidates.jsonl"
+        title = f"layer {len(before.order) + 1}{', screen' * screen}"
+        journal = ctx.scratch / ("screen.jsonl" if screen else "candidates.jsonl")
         scores = _recover(journal)
         missing = {(layer[0], places[layer]): layer for layer in candidates if layer not in scores}
         if not missing:
             return scores
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
-        work = {"removed": removed, "candidates": sorted(missing)}
-        with ctx.progress(f"layer {len(before.order) + 1}", total=len(missing), unit="candidate") as bar:
+        work = {"metric": metric, "removed": removed, "candidates": sorted(missing)}
+        with ctx.progress(title, total=len(missing), unit="candidate") as bar:
             for of, place, score in self.spread(inputs, work, ctx):
                 stack, layer = missing[of, place]
                 scores[stack, layer] = score
                 # Before the score is kept: a round that goes on does not come by here again for this candidate.
-                ctx.log({f"score_without_{stack}_layer": score}, step=layer)
+                ctx.log({f"{'loss' if screen else 'score'}_without_{stack}_layer": score}, step=layer)
                 with journal.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"stack": stack, "layer": layer, "score": score}) + "\n")
                     file.flush()
@@ -121,7 +141,8 @@ class Importance(Compute, Shared):
     def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
         """(stack, candidate, score) with layers numbered as in the model."""
         from stc.decoding.features import features_of
-        from stc.decoding.search import loss_without_each, translations_without_each
+        from stc.decoding.losses import losses_without_each
+        from stc.decoding.search import translations_without_each
         from stc.metrics.text import score
         from stc.models.checkpoint import load
         from stc.parallel.team import current
@@ -134,8 +155,10 @@ class Importance(Compute, Shared):
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
         translator.model.requires_grad_(False)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
-        if self.metric == "loss":
-            yield from loss_without_each(translator, manifest, work["removed"], candidates, ctx, features)
+        if work["metric"] == "loss":
+            yield from losses_without_each(
+                translator, manifest, work["removed"], candidates, batch_size=ctx.decode_batch, features=features
+            )
             return
         for stack, place, texts in translations_without_each(
             translator,
@@ -146,7 +169,7 @@ class Importance(Compute, Shared):
             max_new_tokens=self.max_new_tokens,
             features=features,
         ):
-            yield stack, place, score(self.metric, texts, manifest.targets, manifest.task.target_lang)
+            yield stack, place, score(work["metric"], texts, manifest.targets, manifest.task.target_lang)
 
 
 def _recover(journal: Path) -> dict[Layer, float]:

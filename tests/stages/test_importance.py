@@ -204,3 +204,73 @@ def test_nothing_left_to_remove_is_refused(inputs: dict[str, Artifact], tmp_path
     removed = {"layers": {"decoder": 6}, "order": [2, 1, 3, 4], "encoder_order": []}
     with pytest.raises(InputError, match="4 are removed and the first and the last"):
         run(inputs | {"previous": Artifact(Kind.RANKING, tmp_path, "previous", removed)}, tmp_path / "out", ctx)
+
+
+def losses(ranking: Artifact) -> dict[Layer, float]:
+    found = json.loads((ranking.path / "ranking.json").read_text())["candidates"]
+    return {(candidate["stack"], candidate["layer"]): candidate["loss"] for candidate in found}
+
+
+def test_of_a_screened_round_the_lowest_losses_are_scored_as_in_the_exact_one(
+    planted: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    exact = run(planted, tmp_path / "exact", ctx, scope="both")
+    by_loss = run(planted, tmp_path / "loss", replace(ctx, scratch=tmp_path / "loss1"), metric="loss", scope="both")
+    screened = run(planted, tmp_path / "screened", replace(ctx, scratch=tmp_path / "screen1"), screen=3, scope="both")
+    assert losses(screened) == scored(by_loss)
+    finalists = sorted(scored(by_loss), key=scored(by_loss).__getitem__)[:3]
+    assert scored(screened) == {layer: score if layer in finalists else None for layer, score in scored(exact).items()}
+    best = max((layer for layer in scored(exact) if layer in finalists), key=scored(exact).__getitem__)
+    assert (screened.facts["stack"], screened.facts["layer"]) == best
+    written = json.loads((screened.path / "ranking.json").read_text())
+    assert written["screen"]["kept"] == 3
+    assert written["screen"]["signature"] == json.loads((by_loss.path / "ranking.json").read_text())["signature"]
+
+
+def test_a_screen_may_keep_the_exact_choice_out(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+    """It is the loss that decides who is scored, whatever they would score."""
+    low = {1: 2.0, 2: 1.0, 3: 2.0, 4: 3.0}
+    for name, found in (("screen", low), ("candidates", {1: 6.0, 2: 5.0})):
+        lines = [json.dumps({"stack": "decoder", "layer": layer, "score": one}) + "\n" for layer, one in found.items()]
+        (ctx.scratch / f"{name}.jsonl").write_text("".join(lines))
+    ranking = run(inputs, tmp_path / "out", ctx, screen=2)
+    assert candidates(ranking) == {1: 6.0, 2: 5.0, 3: None, 4: None}  # of 1 and 3, with equal losses, the lower
+    assert ranking.facts["layer"] == 1
+
+
+@pytest.mark.parametrize("screen", [4, 5])
+def test_a_screen_that_lets_everybody_through_is_none(
+    screen: int, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    run(inputs, tmp_path / "exact", ctx)
+    wide = replace(ctx, scratch=tmp_path / "wide_scratch")
+    run(inputs, tmp_path / "wide", wide, screen=screen)
+    exact, found = ((tmp_path / name / "ranking.json").read_text() for name in ("exact", "wide"))
+    assert found == exact
+    assert not (wide.scratch / "screen.jsonl").exists()
+
+
+def test_a_screened_round_that_was_interrupted_keeps_its_losses_and_its_scores(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
+    for scratch in (quiet, disturbed):
+        scratch.mkdir()
+    whole = run(inputs, tmp_path / "whole", journaled(replace(ctx, scratch=quiet)), screen=2)
+    kept = os.fsync
+    for number in range(6):  # four losses and two scores: each process gets one further
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", lambda file: (kept(file), _die()))
+            with pytest.raises(Died):
+                run(inputs, tmp_path / f"died{number}", journaled(replace(ctx, scratch=disturbed)), screen=2)
+        written = [(disturbed / f"{name}.jsonl") for name in ("screen", "candidates")]
+        assert sum(len(file.read_text().splitlines()) for file in written if file.exists()) == number + 1
+    resumed = run(inputs, tmp_path / "resumed", replace(ctx, scratch=disturbed), screen=2)
+    assert (scored(resumed), losses(resumed)) == (scored(whole), losses(whole))
+    assert read_journal(disturbed) == read_journal(quiet)
+
+
+def test_a_round_without_a_screen_has_the_identity_it_had_before_there_was_one() -> None:
+    fields = {"dtype": "float32", "attention": "sdpa", "scope": "decoder", "metric": "chrf", "max_new_tokens": TOKENS}
+    assert STAGE.model_dump(mode="json") == fields
+    assert STAGE.model_copy(update={"screen": 3}).model_dump(mode="json") == fields | {"screen": 3}
