@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stc.config import Resources
 from stc.data.manifest import Speech
 from stc.errors import StcError
 from stc.evaluation import Evaluation
@@ -110,7 +111,16 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
     search, translating = (one for one, _ in MEASURED[1::-1])
 
     def planned(stage: Stage, processes: int) -> int:
-        resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, processes=processes, device=device)
+        resources = Resources.model_validate(
+            {
+                "device": device,
+                "workers": 1,
+                "train_micro_batch": 8,
+                "decode_batch": 32,
+                "unpack": "auto",
+                "processes": processes,
+            }
+        )
         step = SimpleNamespace(name="stage", node=SimpleNamespace(stage=stage))
         row = SimpleNamespace(runs=True, step=step, inputs={"model": of_7b(8, 8)}, will_be=None)
         job: Any = SimpleNamespace(name="job", config=SimpleNamespace(resources=resources), rows=[row])
