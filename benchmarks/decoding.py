@@ -23,9 +23,9 @@ from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
 from speed.watch import add_json, gibibytes, machine, measured, now, table, write_json
 
-from stc.config import DECODE_BATCH
 from stc.decoding.greedy import translate
 from stc.errors import StcError
+from stc.machine import DECODE_BATCH
 
 PLAIN_UTTERANCES = 20
 

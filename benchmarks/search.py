@@ -28,11 +28,11 @@ from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
 from speed.watch import Measured, add_json, gibibytes, machine, measured, now, table, write_json
 
-from stc.config import DECODE_BATCH
 from stc.console import progress
 from stc.decoding.features import Features, write_features
 from stc.decoding.search import translations_without_each
 from stc.errors import StcError
+from stc.machine import DECODE_BATCH
 from stc.memory import BatchSize
 from stc.metrics.text import METRICS, score
 

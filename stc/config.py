@@ -20,6 +20,7 @@ from stc.data.filters import Filters
 from stc.decoding.methods import Decoding
 from stc.errors import ConfigError, Fault, InputError, ModelError, nearest, validation_faults
 from stc.graph import links, nodes
+from stc.machine import DECODE_BATCH
 from stc.metrics.text import MetricName
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
@@ -30,9 +31,6 @@ from stc.stage import Context, Unpack
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
-
-DECODE_BATCH = {"cpu": 32, "cuda": 256}
-"""Utterances translated together, unless a number is given. A GPU reads its weights once for all of them."""
 
 
 class _Group(BaseModel):
@@ -116,7 +114,7 @@ class Resources(_Group):
     """What a run may use; no result depends on it.
 
     Attributes:
-        decode_batch: ``auto`` is :data:`DECODE_BATCH` of the device.
+        decode_batch: ``auto`` is :data:`stc.machine.DECODE_BATCH` of the device.
     """
 
     device: Literal["auto", "cpu", "cuda"]

@@ -78,7 +78,9 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="precision; default: bfloat16 on a GPU, float32 on the CPU"
     )
-    group.add_argument("--batch-size", type=whole_number, default=8, help="utterances at a time (default: 8)")
+    group.add_argument(
+        "--batch-size", type=whole_number, help="utterances at a time; default: 256 on a GPU, 32 on the CPU"
+    )
     group.add_argument(
         "--max-new-tokens",
         type=partial(whole_number, most=1024),

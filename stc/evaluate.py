@@ -14,7 +14,7 @@ from stc.console import add_compute_options, command, default_dtype, progress, s
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
 from stc.languages import codes, language
-from stc.machine import resolve_device
+from stc.machine import DECODE_BATCH, resolve_device
 from stc.metrics.text import METRICS, MetricName
 from stc.paths import CONF
 
@@ -178,7 +178,7 @@ def _scored(system: System, manifest: Manifest, device: str, options: argparse.N
         device=device,
         workers=1,
         train_micro_batch=1,
-        decode_batch=options.batch_size,
+        decode_batch=options.batch_size or DECODE_BATCH[device],
         scratch=Path(),
         log=lambda metrics, step=None: None,
         progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),

@@ -60,6 +60,10 @@ def gpus() -> list[str]:
     return answer.stdout.split("\n")[:-1] if answer.returncode == 0 else []
 
 
+DECODE_BATCH = {"cpu": 32, "cuda": 256}
+"""Utterances translated together, unless a number is given. A GPU reads its weights once for all of them."""
+
+
 def resolve_device(requested: Literal["auto", "cpu", "cuda"], processes: int = 1) -> Literal["cpu", "cuda"]:
     """The device a run uses: ``auto`` is the GPU where there is one. Of several, one is taken for this process, or one
     for each of its ``processes``, and the others are hidden from it (:mod:`stc.gpu`); so this comes before anything

@@ -16,7 +16,7 @@ from stc.console import add_compute_options, command, default_dtype, progress, s
 from stc.errors import InputError
 from stc.formats import FORMATS, SUFFIXES, written
 from stc.languages import codes, language
-from stc.machine import resolve_device
+from stc.machine import DECODE_BATCH, resolve_device
 from stc.models import architecture, read_config
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Ite
         language(options.lang).task,
         [(source.name, source.content) for source in sources],
         longest=options.longest,
-        batch_size=options.batch_size,
+        batch_size=options.batch_size or DECODE_BATCH[device],
         max_new_tokens=options.max_new_tokens,
         progress=progress,
     )
