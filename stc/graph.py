@@ -144,11 +144,15 @@ def _laid_out(name: str, entry: Entry, chains: Mapping[str, Chain]) -> list[Node
     if name not in chains:
         inputs = {key: _ends(target, chains) for key, target in labelled.items()}
         return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
-    then = {**({"previous": name} if "previous" in cls.TAKES else {}), **then}
     links = []
     for number, step in enumerate(chains[name].steps, start=1):
         inputs = {key: _ends(target, chains, step) for key, target in labelled.items()}
-        earlier = {key: _ends(target, chains, step - 1) for key, target in then.items()}
+        if "previous" in cls.TAKES and number > 1:
+            inputs["previous"] = _ends(name, chains, step - 1)
+        earlier = {key: target and _ends(target, chains, step - 1) for key, target in then.items()}
+        if any(earlier.values()):
+            left_out = [key for key, target in then.items() if target is None]
+            inputs = {key: target for key, target in inputs.items() if key not in left_out}
         inputs |= {key: target for key, target in earlier.items() if target is not None}
         links.append(Node(f"{name}.{number}", cls.GIVES, entry["stage"], stage, inputs))
     return links

@@ -124,7 +124,7 @@ class Prune(BaseModel):
             if not room:
                 allowed = f"none of the {named} layers can be removed: the first and the last are protected"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
-        features = FEATURES if self.method == "greedy" and self.scope == "decoder" else None
+        features = FEATURES if self.method in ("greedy", "interleaved") and self.scope == "decoder" else None
         filled_in = {"ratio": self.ratio, "layers_removed": removed, "of": dict(of), "features": features}
         if self.search == "screened":
             filled_in["screen"] = self.screen or SCREEN
