@@ -20,7 +20,7 @@ from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
 from stc.decoding.cache import roomy_cache
-from stc.decoding.packed import Decoder, Packed, end_tokens
+from stc.decoding.packed import Decoder, Packed, end_tokens, suits
 from stc.memory import BatchSize
 from stc.stage import Progress
 
@@ -125,7 +125,7 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
-    continued = _continued_packed if translator.model.device.type == "cuda" else _continued
+    continued = _continued_packed if suits(translator) else _continued
 
     def translated(indices: Sequence[int]) -> None:
         for index, text in zip(indices, continued(translator, encoded, indices, max_new_tokens), strict=True):

@@ -223,6 +223,13 @@ class _Steps:
         return self._tokens.clone()
 
 
+def suits(translator: Translator) -> bool:
+    """Whether this is how to decode: on a GPU, if the kernel can read the heads, whose width is to be a power of two."""
+    architecture, model = translator.architecture, translator.model
+    width = architecture.attention_shape(architecture.decoder(model))[1]
+    return model.device.type == "cuda" and width & (width - 1) == 0
+
+
 def end_tokens(translator: Translator) -> set[int]:
     """The tokenizer's end token, which training uses, and those the model's own configuration names."""
     named = translator.model.generation_config.eos_token_id

@@ -24,6 +24,7 @@ from stc.decoding.greedy import (
     spoken,
     texts_of,
 )
+from stc.decoding.packed import suits
 from stc.memory import BatchSize
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
@@ -93,7 +94,7 @@ def translate_without_each(
     count = len(translator.architecture.decoder(translator.model).layers)
     kept = [layer for layer in range(count) if layer not in removed]
     order = by_length(encoded)
-    if translator.model.device.type == "cuda":
+    if suits(translator):
         yield from _on_gpu(translator, encoded, order, kept, candidates, batch_size, max_new_tokens)
         return
     together = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
