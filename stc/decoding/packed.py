@@ -224,7 +224,7 @@ class _Steps:
 
 
 def suits(translator: Translator) -> bool:
-    """Whether this is how to decode: on a GPU, if the kernel can read the heads, whose width is to be a power of two."""
+    """Whether this is how to decode: on a GPU, with heads whose width is a power of two, which the kernel reads by."""
     architecture, model = translator.architecture, translator.model
     width = architecture.attention_shape(architecture.decoder(model))[1]
     return model.device.type == "cuda" and width & (width - 1) == 0
