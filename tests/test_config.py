@@ -382,14 +382,12 @@ def test_layers_are_chosen_on_the_selection_split_alone(base: list[str]) -> None
 def test_rounds_of_a_search_share_features_while_they_share_an_encoder(base: list[str]) -> None:
     plan = planned(["prune=greedy", *base])
     assert {fed_by(plan, f"importance.{n}")["features"] for n in range(1, 9)} == {"features"}
-    for others in (
-        ["prune.scope=encoder", "prune.ratio=0.5"],
-        ["prune.scope=both", "prune.ratio=0.5"],
-        ["prune=interleaved"],
-    ):
-        plan = planned([*others, *base])
+    for scope in ("encoder", "both"):
+        plan = planned([f"prune.scope={scope}", "prune.ratio=0.5", *base])
         assert "features" not in fed_by(plan, "importance.1")
         assert "features" not in plan.pipeline.needed()
+    plan = planned(["prune=interleaved", "prune.every=3", *base])
+    assert ["features" in fed_by(plan, f"importance.{n}") for n in range(1, 9)] == [True] * 3 + [False] * 5
 
 
 def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[str]) -> None:
