@@ -37,7 +37,8 @@ def preload() -> None:
 
     Plugins.instance()
     for module in pkgutil.walk_packages(stc.__path__, "stc."):
-        if not module.name.startswith("stc.corpus") and "__main__" not in module.name:
+        apart = ("stc.corpus", "stc.decoding.kernels")  # what a run doesn't import, or only on a GPU
+        if not module.name.startswith(apart) and "__main__" not in module.name:
             importlib.import_module(module.name)
     gc.freeze()  # a worker's garbage collector need not go through, and so copy, all of that
 
