@@ -101,3 +101,15 @@ def out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def free_memory(device: str) -> int:
+    """Bytes free where a model is: on the GPU, with what PyTorch holds and does not use, or in the machine."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    import psutil
+
+    return int(psutil.virtual_memory().available)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stc.data.manifest import Manifest
-from stc.decoding import greedy, search
+from stc.decoding import greedy, padded, search
 from stc.decoding.forced import similarities
 from stc.decoding.losses import losses_without_each
 from stc.decoding.search import Places
@@ -70,14 +70,14 @@ def test_another_error_is_not_taken_for_a_shortage() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has memory for the decoder's pass over two utterances and no more."""
-    whole = greedy.run_layers
+    whole = padded.run_layers
 
     def run_layers(translator: Any, inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
         if len(inputs) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return whole(translator, inputs, *rest)
 
-    monkeypatch.setattr(greedy, "run_layers", run_layers)
+    monkeypatch.setattr(padded, "run_layers", run_layers)
     monkeypatch.setattr(search, "run_layers", run_layers)
 
 

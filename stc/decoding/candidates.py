@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from stc.decoding.packed import Decoder, Packed
+from stc.memory import free_memory
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -135,7 +136,5 @@ def _slots(layers: int, together: int, slot_bytes: int, said_bytes: int, device:
     """As many as that many candidates need, or as fit; one candidate's at the least."""
     wanted = together * (layers - 2) + 1
     if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        free = torch.cuda.mem_get_info(device)[0] + held
-        wanted = min(wanted, int((MEMORY_SHARE * free - said_bytes) // slot_bytes))
+        wanted = min(wanted, int((MEMORY_SHARE * free_memory("cuda") - said_bytes) // slot_bytes))
     return max(wanted, layers - 1)

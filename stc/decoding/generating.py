@@ -20,9 +20,10 @@ from transformers import (
 )
 
 from stc.data.manifest import Manifest
-from stc.decoding.greedy import DECODE_BATCH, by_length, encode, padded, texts_of
+from stc.decoding.greedy import DECODE_BATCH, by_length, encode
 from stc.decoding.methods import Decoding
-from stc.decoding.packed import end_tokens
+from stc.decoding.padded import padded
+from stc.decoding.tokens import end_tokens, texts_of
 from stc.memory import BatchSize
 from stc.stage import Progress
 
@@ -65,7 +66,7 @@ def generate(
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
         encoded = encode(translator, part, batch_size=len(rows))
         order = by_length(encoded)
-        prompts = padded(encoded, order, max_new_tokens)
+        prompts = padded(encoded.rows(order), max_new_tokens)
         drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]
         tokens = model.generate(
             inputs_embeds=prompts.embeddings.repeat_interleave(samples, dim=0),

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers.cache_utils import Cache
 
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
-from stc.decoding.cache import roomy_cache
-from stc.decoding.packed import Decoder, Packed, end_tokens, suits
+from stc.decoding import packed, padded
+from stc.decoding.tokens import texts_of
 from stc.memory import BatchSize
 from stc.stage import Progress
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 READERS = 4  # threads that decode audio ahead of the encoder
-WORTH_MOVING = 0.75  # of a batch's utterances still running
 DECODE_BATCH = "resources.decode_batch"  # what the user sets
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
@@ -42,6 +40,10 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def rows(self, indices: Sequence[int]) -> list[torch.Tensor]:
+        """Those of some utterances."""
+        return [self.embeddings[index] for index in indices]
 
 
 def encode(
@@ -125,51 +127,17 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
-    continued = _continued_packed if suits(translator) else _continued
+    continued = packed.continued if packed.suits(translator) else padded.continued
 
     def translated(indices: Sequence[int]) -> None:
-        for index, text in zip(indices, continued(translator, encoded, indices, max_new_tokens), strict=True):
+        said = texts_of(translator, continued(translator, encoded.rows(indices), max_new_tokens))
+        for index, text in zip(indices, said, strict=True):
             texts[index] = text
         if progress is not None:
             progress.update(len(indices))
 
     BatchSize.of(batch_size, DECODE_BATCH).over(by_length(encoded), translated)
     return texts
-
-
-def _continued(translator: Translator, encoded: Encoded, indices: Sequence[int], max_new_tokens: int) -> list[str]:
-    prompts = padded(encoded, indices, max_new_tokens)
-    cache = roomy_cache(len(translator.architecture.decoder(translator.model).layers), max_new_tokens)
-    hidden = run_layers(translator, prompts.embeddings, prompts, cache)
-    return complete(translator, hidden, prompts, cache)
-
-
-def _continued_packed(
-    translator: Translator, encoded: Encoded, indices: Sequence[int], max_new_tokens: int
-) -> list[str]:
-    prompts = Packed.of([encoded.embeddings[index] for index in indices])
-    layers = range(len(translator.architecture.decoder(translator.model).layers))
-    decoder = Decoder(
-        translator,
-        layers,
-        tokens=len(prompts.embeddings),
-        rows=len(indices),
-        max_new_tokens=max_new_tokens,
-        slots=len(layers),
-    )
-    hidden, rotation = prompts.embeddings, decoder.rotation(prompts)
-    for layer in layers:
-        hidden = decoder.through(layer, hidden, prompts, rotation, slot=layer)
-    own = torch.arange(len(layers), device=hidden.device)[:, None].expand(-1, len(indices))
-    tokens = decoder.complete(
-        hidden, prompts.starts[:-1], prompts.starts.diff(), own, torch.zeros_like(own, dtype=torch.bool)
-    )
-    return texts_of(translator, spoken(tokens))
-
-
-def spoken(tokens: torch.Tensor) -> list[list[int]]:
-    """The tokens of each row, of (rows, new tokens) with -1 where there is none."""
-    return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
 def translate(
@@ -237,105 +205,6 @@ def _in_chunks(
     return texts
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """The prompts of one batch, padded on the left.
-
-    Attributes:
-        embeddings: (utterances, longest, hidden).
-        mask: 1 for what is not padding, with room for the tokens to come: (utterances, longest + new tokens).
-        positions: of each, counting real tokens only, so that padding shifts nobody; shape as ``mask``.
-    """
-
-    embeddings: torch.Tensor
-    mask: torch.Tensor
-    positions: torch.Tensor
-
-    @property
-    def longest(self) -> int:
-        return self.embeddings.shape[1]
-
-
 def by_length(encoded: Encoded) -> list[int]:
     """The indices of the utterances, the longest first, so that a batch holds utterances of similar length."""
     return sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)
-
-
-def padded(encoded: Encoded, indices: Sequence[int], max_new_tokens: int) -> Prompts:
-    """The prompts of some utterances as one batch."""
-    rows = [encoded.embeddings[index] for index in indices]
-    longest = max(map(len, rows))
-    embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
-    mask = torch.ones(len(rows), longest + max_new_tokens, dtype=torch.int64, device=embeddings.device)
-    for number, row in enumerate(rows):
-        embeddings[number, longest - len(row) :] = row
-        mask[number, : longest - len(row)] = 0
-    return Prompts(embeddings, mask, (mask.cumsum(dim=1) - 1).clamp(min=0))
-
-
-def run_layers(translator: Translator, inputs: torch.Tensor, prompts: Prompts, cache: Cache) -> torch.Tensor:
-    """The decoder's output for whole prompts, (utterances, longest, hidden), with the cache filled on the way.
-
-    Args:
-        inputs: what its first layer takes, (utterances, longest, hidden).
-    """
-    hidden: torch.Tensor = translator.architecture.decoder(translator.model)(
-        inputs_embeds=inputs,
-        attention_mask=prompts.mask[:, : prompts.longest],
-        position_ids=prompts.positions[:, : prompts.longest],
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    return hidden
-
-
-def complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, cache: Cache) -> list[str]:
-    """The text that follows each prompt.
-
-    Args:
-        hidden: what the decoder gave for the prompts, (utterances, longest, hidden).
-        cache: as it was left by that; used up here.
-    """
-    return texts_of(translator, _complete(translator, hidden[:, -1:], prompts, cache))
-
-
-def texts_of(translator: Translator, tokens: list[list[int]]) -> list[str]:
-    """Tokens as texts: without special tokens, stripped, on one line each."""
-    decoded = translator.processor.tokenizer.batch_decode(
-        tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    return [" ".join(text.splitlines()).strip() for text in decoded]
-
-
-def _complete(translator: Translator, hidden: torch.Tensor, prompts: Prompts, cache: Cache) -> list[list[int]]:
-    """Tokens of each utterance up to and without the one that ends its turn.
-
-    An utterance that has ended is computed along until enough have, to be worth moving the others together.
-    """
-    model = translator.model
-    decoder = translator.architecture.decoder(model)
-    head, embed = model.get_output_embeddings(), model.get_input_embeddings()
-    ends = torch.tensor(sorted(end_tokens(translator)), device=model.device)
-    mask, positions = prompts.mask, prompts.positions
-    rows = torch.arange(len(mask), device=mask.device)
-    running = torch.ones_like(rows, dtype=torch.bool)
-    tokens = torch.full((len(mask), mask.shape[1] - prompts.longest), -1, device=mask.device)
-    for step, place in enumerate(range(prompts.longest, mask.shape[1])):
-        token = head(hidden[:, -1]).argmax(dim=-1)
-        running = running & ~torch.isin(token, ends)
-        tokens[rows, step] = torch.where(running, token, -1)
-        left = int(running.sum())
-        if left == 0 or step + 1 == tokens.shape[1]:
-            break
-        if left <= WORTH_MOVING * len(rows):
-            cache.batch_select_indices(running.nonzero()[:, 0])
-            rows, token, mask, positions = rows[running], token[running], mask[running], positions[running]
-            running = running[running]
-        hidden = decoder(
-            inputs_embeds=embed(token)[:, None],
-            attention_mask=mask[:, : place + 1],
-            position_ids=positions[:, place : place + 1],
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-    return spoken(tokens)

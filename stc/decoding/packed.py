@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stc.decoding.attention import Memory, over_memory, over_prompts
+from stc.decoding.tokens import end_tokens, spoken
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -223,18 +224,33 @@ class _Steps:
         return self._tokens.clone()
 
 
+def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: int) -> list[list[int]]:
+    """The tokens that follow each prompt, (positions, hidden) each, all in one batch."""
+    prompts = Packed.of(rows)
+    layers = range(len(translator.architecture.decoder(translator.model).layers))
+    decoder = Decoder(
+        translator,
+        layers,
+        tokens=len(prompts.embeddings),
+        rows=len(rows),
+        max_new_tokens=max_new_tokens,
+        slots=len(layers),
+    )
+    hidden, rotation = prompts.embeddings, decoder.rotation(prompts)
+    for layer in layers:
+        hidden = decoder.through(layer, hidden, prompts, rotation, slot=layer)
+    own = torch.arange(len(layers), device=hidden.device)[:, None].expand(-1, len(rows))
+    tokens = decoder.complete(
+        hidden, prompts.starts[:-1], prompts.starts.diff(), own, torch.zeros_like(own, dtype=torch.bool)
+    )
+    return spoken(tokens)
+
+
 def suits(translator: Translator) -> bool:
     """Whether this is how to decode: on a GPU, with heads whose width is a power of two, which the kernel reads by."""
     architecture, model = translator.architecture, translator.model
     width = architecture.attention_shape(architecture.decoder(model))[1]
     return model.device.type == "cuda" and width & (width - 1) == 0
-
-
-def end_tokens(translator: Translator) -> set[int]:
-    """The tokenizer's end token, which training uses, and those the model's own configuration names."""
-    named = translator.model.generation_config.eos_token_id
-    several = named if isinstance(named, list) else [named]
-    return {token for token in (*several, translator.processor.tokenizer.eos_token_id) if token is not None}
 
 
 def _fusable(decoder: nn.Module) -> bool:

@@ -11,20 +11,10 @@ from transformers.cache_utils import Cache
 from stc.data.manifest import Manifest
 from stc.decoding.cache import RoomyLayer, roomy_cache
 from stc.decoding.candidates import tokens_without_each
-from stc.decoding.greedy import (
-    DECODE_BATCH,
-    Encoded,
-    Prompts,
-    by_length,
-    complete,
-    decode,
-    encode,
-    padded,
-    run_layers,
-    spoken,
-    texts_of,
-)
+from stc.decoding.greedy import DECODE_BATCH, Encoded, by_length, decode, encode
 from stc.decoding.packed import suits
+from stc.decoding.padded import Prompts, complete, padded, run_layers
+from stc.decoding.tokens import spoken, texts_of
 from stc.memory import BatchSize
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
@@ -98,7 +88,7 @@ def translate_without_each(
         yield from _on_gpu(translator, encoded, order, kept, candidates, batch_size, max_new_tokens)
         return
     together = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-    climbs = [_Climb(indices, padded(encoded, indices, max_new_tokens)) for indices in together]
+    climbs = [_Climb(indices, padded(encoded.rows(indices), max_new_tokens)) for indices in together]
     wanted = sorted(candidates)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
         if layer in wanted:
@@ -128,7 +118,7 @@ def _on_gpu(
         indices = order[start : start + batch_size]
         found = tokens_without_each(
             translator,
-            [encoded.embeddings[index] for index in indices],
+            encoded.rows(indices),
             kept,
             candidates,
             rows=batch_size,
@@ -162,4 +152,4 @@ class _Climb:
             hidden = run_layers(translator, self._hidden, self._prompts, cache)
         whole = Cache(layers=[*(layer.shared() for layer in self._below), *cache.layers])
         with only_layers(translator, [*below, *above]):
-            return complete(translator, hidden, self._prompts, whole)
+            return texts_of(translator, complete(translator, hidden, self._prompts, whole))

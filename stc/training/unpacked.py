@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stc.memory import free_memory
 from stc.stage import Unpack
 
 SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the rest is for training
@@ -57,16 +58,6 @@ class Unpacked(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs.to(self.weight.dtype), self.weight, self.bias).to(inputs.dtype)
-
-
-def free_memory(device: str) -> int:
-    """Bytes free where a model is: on the GPU, with what PyTorch holds and does not use, or in the machine."""
-    if torch.device(device).type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def _packed_layers(model: nn.Module) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.cache import roomy_cache
-from stc.decoding.greedy import _complete, by_length, decode, encode, padded, run_layers, translate
+from stc.decoding.greedy import by_length, decode, encode, translate
+from stc.decoding.padded import complete, padded, run_layers
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 
@@ -48,10 +49,10 @@ def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest)
 def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Translator, manifest: Manifest) -> None:
     def tokens() -> list[list[int]]:
         encoded = encode(translator, manifest, batch_size=4)
-        prompts = padded(encoded, by_length(encoded), 12)
+        prompts = padded(encoded.rows(by_length(encoded)), 12)
         cache = roomy_cache(6, 12)
         hidden = run_layers(translator, prompts.embeddings, prompts, cache)
-        return _complete(translator, hidden, prompts, cache)
+        return complete(translator, hidden, prompts, cache)
 
     free = tokens()
     end = free[0][5]

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from stc.data.manifest import Manifest
 from stc.decoding.attention import Memory, over_memory, over_prompts
-from stc.decoding.greedy import _continued_packed, by_length, decode, encode
+from stc.decoding.greedy import by_length, decode, encode
+from stc.decoding.packed import continued
 from stc.decoding.search import _on_gpu, translate_without_each
+from stc.decoding.tokens import texts_of
 from stc.models.checkpoint import Translator, load
 
 
@@ -22,7 +24,7 @@ def translator(tiny_model: Path) -> Translator:
 def test_texts_are_those_of_padded_batches(translator: Translator, tiny_manifest: Path) -> None:
     encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
     expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
-    assert _continued_packed(translator, encoded, range(len(encoded)), 24) == expected
+    assert texts_of(translator, continued(translator, encoded.embeddings, 24)) == expected
 
 
 @torch.inference_mode()
@@ -33,7 +35,7 @@ def test_an_utterance_that_has_ended_says_no_more(translator: Translator, tiny_m
     translator.model.generation_config.eos_token_id = list(range(0, 2000, 8))
     try:
         expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
-        found = _continued_packed(translator, encoded, range(len(encoded)), 24)
+        found = texts_of(translator, continued(translator, encoded.embeddings, 24))
     finally:
         translator.model.generation_config.eos_token_id = stated
     assert found == expected

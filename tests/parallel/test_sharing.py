@@ -10,28 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import RECIPE, lora
 from safetensors.torch import load_file
 
 from stc.stage import Artifact, Context, Kind
 from stc.stages.finetune import Finetune
 from stc.stages.importance import Importance
 
-RECIPE: dict[str, Any] = {
-    "method": "full",
-    "parts": ["decoder"],
-    "epochs": 2,
-    "batch_size": 4,
-    "learning_rate": 3e-3,
-    "schedule": "cosine",
-    "warmup_steps": 1,
-    "weight_decay": 0.01,
-    "beta2": 0.99,
-    "max_grad_norm": 1.0,
-    "label_smoothing": 0.0,
-    "precision": "float32",
-    "seed": 0,
-}
-LORA: dict[str, Any] = {"method": "lora", "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.0}}
+LORA = lora(dropout=0.0)
 
 
 @pytest.fixture

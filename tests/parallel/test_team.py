@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from processes import ended, working
+from recipes import RECIPE, Steps, lora
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -30,22 +31,7 @@ from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.recipe import Recipe
 from stc.training.translation import fit, select
 
-RECIPE: dict[str, Any] = {
-    "method": "full",
-    "parts": ["decoder"],
-    "epochs": 2,
-    "batch_size": 4,
-    "learning_rate": 3e-3,
-    "schedule": "cosine",
-    "warmup_steps": 1,
-    "weight_decay": 0.01,
-    "beta2": 0.99,
-    "max_grad_norm": 1.0,
-    "label_smoothing": 0.0,
-    "precision": "float32",
-    "seed": 0,
-}
-LORA: dict[str, Any] = {"method": "lora", "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.3}}
+LORA = lora(dropout=0.3)
 
 
 def together(count: int, run: Callable[[], None]) -> None:
@@ -63,25 +49,12 @@ def together(count: int, run: Callable[[], None]) -> None:
         ended(*processes)
 
 
-class Steps:
-    """A progress bar; with the update after so many steps the training ends."""
-
-    def __init__(self, last: int | None) -> None:
-        self._last = last
-        self._done = 0
-
-    def update(self, n: int = 1) -> None:
-        self._done += n
-        if self._last is not None and self._done > self._last:
-            raise StcError("crash")
-
-
 def train(model: Path, data: Path, ctx: Context, recipe: Recipe, out: Path, crash: int | None = None) -> None:
     """Train, and write down the weights that this process ends with, and what it has found."""
 
     @contextmanager
     def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
-        yield Steps(crash if unit == "step" else None)
+        yield Steps(crash if unit == "step" else None, StcError("crash"))
 
     translator = load(model, device="cpu", dtype="float32")
     full = recipe.method == "full"

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import RECIPE as BRIEF
+from recipes import Steps, lora
 from safetensors.torch import load_file
 
 from stc.curves import Curves, journaled, read_journal
@@ -21,22 +23,8 @@ from stc.stages.finetune import Finetune
 from stc.stages.pretrain import Pretrain
 from stc.training import checkpoints
 
-RECIPE: dict[str, Any] = {
-    "method": "full",
-    "parts": ["decoder"],
-    "epochs": 6,
-    "batch_size": 3,  # of 8 utterances: 3 steps an epoch, the last one smaller
-    "learning_rate": 3e-3,
-    "schedule": "cosine",
-    "warmup_steps": 1,
-    "weight_decay": 0.01,
-    "beta2": 0.99,
-    "max_grad_norm": 1.0,
-    "label_smoothing": 0.0,
-    "precision": "float32",
-    "seed": 0,
-}
-LORA = {"method": "lora", "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.3}}
+RECIPE = BRIEF | {"epochs": 6, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller
+LORA = lora(dropout=0.3)
 DISTILLED = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
 PRETRAIN: dict[str, Any] = {
     "steps": 18,
@@ -85,19 +73,6 @@ def taken(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one for name, one in inputs.items() if name != "teacher" or learns}
 
 
-class Steps:
-    """A progress bar; the process dies with the update after so many steps."""
-
-    def __init__(self, last: int | None) -> None:
-        self._last = last
-        self._done = 0
-
-    def update(self, n: int = 1) -> None:
-        self._done += n
-        if self._last is not None and self._done > self._last:
-            raise Crash
-
-
 def run(
     stage: Stage, inputs: Mapping[str, Any], out: Path, ctx: Context, crash: int | None = None
 ) -> tuple[Mapping[str, Any], dict[str, torch.Tensor], Curves]:
@@ -105,7 +80,7 @@ def run(
 
     @contextmanager
     def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
-        yield Steps(crash if unit == "step" else None)
+        yield Steps(crash if unit == "step" else None, Crash())
 
     out.mkdir()
     context = journaled(replace(ctx, progress=progress))

@@ -1,0 +1,30 @@
+"""From tokens to texts: what ends a turn, and what was said until then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+
+def end_tokens(translator: Translator) -> set[int]:
+    """The tokenizer's end token, which training uses, and those the model's own configuration names."""
+    named = translator.model.generation_config.eos_token_id
+    several = named if isinstance(named, list) else [named]
+    return {token for token in (*several, translator.processor.tokenizer.eos_token_id) if token is not None}
+
+
+def spoken(tokens: Tensor) -> list[list[int]]:
+    """The tokens of each row, of (rows, new tokens) with -1 where there is none."""
+    return [[token for token in row if token >= 0] for row in tokens.tolist()]
+
+
+def texts_of(translator: Translator, tokens: list[list[int]]) -> list[str]:
+    """Tokens as texts: without special tokens, stripped, on one line each."""
+    decoded = translator.processor.tokenizer.batch_decode(
+        tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return [" ".join(text.splitlines()).strip() for text in decoded]
