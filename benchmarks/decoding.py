@@ -21,10 +21,9 @@ from typing import Any
 import torch
 from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
-from speed.watch import add_json, gibibytes, machine, measured, now, table, write_json
+from speed.watch import add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
 from stc.decoding.greedy import translate
-from stc.errors import StcError
 from stc.machine import DECODE_BATCH
 
 PLAIN_UTTERANCES = 20
@@ -138,7 +137,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except StcError as error:
-        raise SystemExit(str(error)) from None
+    end_with(main)

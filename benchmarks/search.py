@@ -26,12 +26,11 @@ from typing import Any
 import torch
 from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
-from speed.watch import Measured, add_json, gibibytes, machine, measured, now, table, write_json
+from speed.watch import Measured, add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
 from stc.console import progress
 from stc.decoding.features import Features, write_features
 from stc.decoding.search import translations_without_each
-from stc.errors import StcError
 from stc.machine import DECODE_BATCH
 from stc.memory import BatchSize
 from stc.metrics.text import METRICS, score
@@ -296,7 +295,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except StcError as error:
-        raise SystemExit(str(error)) from None
+    end_with(main)

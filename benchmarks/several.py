@@ -22,26 +22,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import soundfile
+from proof_7b import context
+from speed.shapes import RANDOM_TOKENS, noise
 
-from stc.data.manifest import Manifest, Task, Utterance, file_sha256
+from stc.data.manifest import Task
 from stc.machine import gpus, resolve_device
 from stc.models import architecture
 from stc.models.checkpoint import Translator, save
-from stc.models.create import SAMPLING_RATE, build_processor, random_model
+from stc.models.create import build_processor, random_model
 from stc.models.qwen2_audio import published_config
 from stc.parallel.stage import Shared
-from stc.stage import Artifact, Context, Kind
+from stc.stage import Artifact, Kind
 from stc.stages.finetune import Finetune
 from stc.stages.importance import Importance
 
-TOKENS = 40  # of a translation
 RECIPE: dict[str, Any] = {
     "parts": ["decoder"],
     "epochs": 4,
@@ -62,7 +61,7 @@ LORA = {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
 def stages(dtype: str) -> dict[str, Shared]:
     recipe = RECIPE | {"precision": dtype}
     return {
-        "search": Importance.model_validate({"metric": "chrf", "dtype": dtype, "max_new_tokens": TOKENS}),
+        "search": Importance.model_validate({"metric": "chrf", "dtype": dtype, "max_new_tokens": RANDOM_TOKENS}),
         "training, adapters": Finetune.model_validate({**recipe, "method": "lora", "lora": LORA}),
         "training, decoder": Finetune.model_validate({**recipe, "method": "full"}),
     }
@@ -90,27 +89,6 @@ def make_model(folder: Path, layers: int, encoder_layers: int, tiny: bool, devic
     save(Translator(model, processor, architecture(config.model_type), folder), folder)
 
 
-def make_manifest(folder: Path, utterances: int) -> None:
-    (folder / "audio").mkdir(parents=True)
-    random = np.random.default_rng(0)
-    rows = []
-    for number, seconds in enumerate(np.linspace(3, 14, utterances)):
-        path = folder / "audio" / f"{number}.wav"
-        soundfile.write(path, 0.1 * random.standard_normal(round(seconds * SAMPLING_RATE)), SAMPLING_RATE)
-        target = "".join(random.choice(list("abcdefgh "), TOKENS))
-        rows.append(
-            Utterance(
-                id=str(number),
-                audio=f"audio/{number}.wav",
-                sha256=file_sha256(path),
-                duration=round(seconds * SAMPLING_RATE) / SAMPLING_RATE,
-                source=target,
-                target=target,
-            )
-        )
-    Manifest(folder, Task(target_lang="de", target_name="German"), rows).save()
-
-
 class Heard:
     """When a stage told what it had found."""
 
@@ -133,16 +111,20 @@ class Heard:
 
 
 def measure(stage: Shared, folder: Path, device: str, processes: int, options: argparse.Namespace) -> dict[str, Any]:
-    def silent(*_: Any, **__: Any) -> AbstractContextManager[Any]:
-        return nullcontext(SimpleNamespace(update=lambda n=1: None))
-
     model, data = Artifact(Kind.MODEL, folder / "model", "model"), Artifact(Kind.MANIFEST, folder / "data", "data")
     inputs = {"model": model, "data" if isinstance(stage, Importance) else "train": data}
     heard = Heard()
     out, scratch = folder / "out", folder / "scratch"
     for place in (out, scratch):
         place.mkdir()
-    ctx = Context(device, 8, options.micro_batch, options.decode_batch, scratch, heard.log, silent, processes)
+    ctx = replace(
+        context(device, scratch),
+        workers=8,
+        train_micro_batch=options.micro_batch,
+        decode_batch=options.decode_batch,
+        log=heard.log,
+        processes=processes,
+    )
     begun = time.perf_counter()
     facts = stage.run(inputs, out, ctx)
     seconds = time.perf_counter() - begun
@@ -191,7 +173,7 @@ def main() -> int:
     report: dict[str, Any] = {"machine": gpus() if device == "cuda" else "CPU", "command": sys.argv[1:]}
     try:
         make_model(folder / "model", options.layers, options.encoder_layers, options.tiny, device)
-        make_manifest(folder / "data", options.utterances)
+        noise(folder / "data", options.utterances, Task(target_lang="de", target_name="German")).save()
         for name, stage in stages("float32" if options.tiny else "bfloat16").items():
             found = {count: measure(stage, folder, device, count, options) for count in options.processes}
             show(name, found)

@@ -25,16 +25,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from proof_7b import fixed_input, tiny_config
+from proof_7b import context, fixed_input, recipe, tiny_config
 from torch import Tensor, nn
 
 from stc.data.collate import IGNORED, Batch
@@ -45,11 +43,10 @@ from stc.models.create import random_model
 from stc.models.parts import lora_targets, part_parameters
 from stc.models.qwen2_audio import published_config
 from stc.quantization import PACKABLE
-from stc.stage import Context, Unpack
+from stc.stage import Unpack
 from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.loop import train
 from stc.training.objective import translation_loss
-from stc.training.recipe import Recipe
 from stc.training.unpacked import unpacked
 
 DECODER_LAYERS = 24
@@ -82,28 +79,6 @@ class Side:
             f"{self.name:<34}{self.samples_per_second:9.2f}{ratio:>9}{self.peak_bytes / 2**30:9.1f}"
             f"{self.losses[0]:12.5f}{self.losses[-1]:10.5f}"
         )
-
-
-def recipe(parts: Sequence[Part]) -> Recipe:
-    """The publication's QLoRA, at a learning rate that shows in a few steps."""
-    return Recipe.model_validate(
-        {
-            "method": "qlora",
-            "parts": parts,
-            "epochs": 4,
-            "batch_size": BATCH,
-            "learning_rate": 1e-4,
-            "schedule": "cosine",
-            "warmup_steps": 0,
-            "weight_decay": 0.0,
-            "beta2": 0.999,
-            "max_grad_norm": 1.0,
-            "label_smoothing": 0.0,
-            "precision": "bfloat16-mixed",
-            "seed": 0,
-            "lora": {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0},
-        }
-    )
 
 
 def packed_base(config: Any, device: str) -> Translator:
@@ -177,7 +152,8 @@ def plain(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], 
 
 def ours(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], device: str, unpack: Unpack) -> Side:
     """By the project's loop; as in its stages, an encoder that is not trained is heard in the first pass only."""
-    settings = recipe(parts)
+    # The publication's, at a learning rate that shows in a few steps.
+    settings = recipe().model_copy(update={"parts": tuple(parts), "learning_rate": 1e-4})
     wrapped = add_adapters(translator, settings)
     side = Side("")
     losses: list[Tensor] = []
@@ -212,10 +188,10 @@ def ours(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], d
     plan = ([number] for number in cycle(range(len(data))))
     try:
         with tempfile.TemporaryDirectory() as scratch, unpacked(model, unpack, device):
-            ctx = context(device, Path(scratch), log)
+            ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
             train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")
             side.peak_bytes = peak(device)
-            again = context(device, Path(scratch) / "profile", log)
+            again = replace(ctx, scratch=Path(scratch) / "profile")
             steps = ([number] for number in cycle(range(len(data))))
             some = partial(train, adapter_parameters(wrapped), steps, PROFILED, collate, loss, settings, again, "again")
             try:
@@ -255,13 +231,6 @@ def profiled(run: Callable[[], object], device: str) -> list[str]:
             f"{one.self_device_time_total / 1e3 / PROFILED:9.2f} ms {one.count / PROFILED:7.0f}  {one.key[:90]}"
         )
     return lines
-
-
-def context(device: str, scratch: Path, log: Callable[..., None]) -> Context:
-    def silent(*args: Any, **kwargs: Any) -> AbstractContextManager[Any]:
-        return nullcontext(SimpleNamespace(update=lambda n=1: None))
-
-    return Context(device, 0, 1, 1, scratch, log=log, progress=silent)
 
 
 def finish(device: str) -> None:

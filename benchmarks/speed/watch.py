@@ -7,13 +7,15 @@ import gc
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
+
+from stc.errors import StcError
 
 
 @dataclass
@@ -69,6 +71,14 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="where the figures go; else into the folder OUT names, if it is set")
+
+
+def end_with(main: Callable[[], int]) -> NoReturn:
+    """End with what ``main`` returns, or with the words of an error of stc's."""
+    try:
+        raise SystemExit(main())
+    except StcError as error:
+        raise SystemExit(str(error)) from None
 
 
 def write_json(report: Mapping[str, Any], file: Path | None, name: str) -> None:
