@@ -9,9 +9,11 @@ side sees the same utterances in the same order, from the same adapters.
 - the plain procedure: every step encodes its audio, padded to the window of 30 s, computes logits at every position,
   and has bitsandbytes unpack every matrix each time it is needed; autocast to bfloat16, float32 adapters.
 - ours, by the project's own training loop at the same precision: the audio's own length, an encoder that is not
-  trained heard once, logits at the targets only; with the base packed, and unpacked once.
+  trained heard once, logits at the targets only, adapters without peft's detours; with the base unpacked once and the
+  decoder's layers compiled, with the base unpacked, and with it packed.
 
-Where the time of our steps goes is printed too. A side that fails is reported, and the others go on. Writes
+The seconds of a side contain everything it needs once, as compiling. Where the time of a step of ours goes is printed
+too. A side that fails is reported, and the others go on. Writes
 training.json into the folder named by the environment variable OUT, or here, after every side.
 """
 
@@ -43,9 +45,10 @@ from stc.models.create import random_model
 from stc.models.parts import lora_targets, part_parameters
 from stc.models.qwen2_audio import published_config
 from stc.quantization import PACKABLE
-from stc.stage import Unpack
 from stc.training.adapters import adapter_parameters, add_adapters
+from stc.training.fused import fused
 from stc.training.loop import train
+from stc.training.low_rank import low_rank
 from stc.training.objective import translation_loss
 from stc.training.unpacked import unpacked
 
@@ -54,7 +57,7 @@ UTTERANCES = 16  # seen again and again, as many at a time as BATCH
 BATCH = 4
 TARGET_TOKENS = 60
 STEPS = 30  # of each side; the first third is not timed
-PROFILED = 3
+PROFILED = 2
 ALL: tuple[Part, ...] = ("encoder", "projector", "decoder")
 DECODER: tuple[Part, ...] = ("decoder",)
 
@@ -73,10 +76,10 @@ class Side:
 
     def line(self, reference: float) -> str:
         if self.failed:
-            return f"{self.name:<34} failed: {self.failed}"
+            return f"{self.name:<42} failed: {self.failed}"
         ratio = f"{self.samples_per_second / reference:6.2f}x" if reference else ""
         return (
-            f"{self.name:<34}{self.samples_per_second:9.2f}{ratio:>9}{self.peak_bytes / 2**30:9.1f}"
+            f"{self.name:<42}{self.samples_per_second:9.2f}{ratio:>9}{self.peak_bytes / 2**30:9.1f}"
             f"{self.losses[0]:12.5f}{self.losses[-1]:10.5f}"
         )
 
@@ -150,7 +153,9 @@ def plain(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], 
     return side
 
 
-def ours(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], device: str, unpack: Unpack) -> Side:
+def ours(
+    translator: Translator, data: Sequence[Batch], parts: Sequence[Part], device: str, *, unpack: bool, compile: bool
+) -> Side:
     """By the project's loop; as in its stages, an encoder that is not trained is heard in the first pass only."""
     # The publication's, at a learning rate that shows in a few steps.
     settings = recipe().model_copy(update={"parts": tuple(parts), "learning_rate": 1e-4})
@@ -187,17 +192,24 @@ def ours(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], d
     # The loop takes a micro-batch for an example here: its number is all there is to say.
     plan = ([number] for number in cycle(range(len(data))))
     try:
-        with tempfile.TemporaryDirectory() as scratch, unpacked(model, unpack, device):
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            unpacked(model, unpack, device),
+            low_rank(wrapped),
+            fused(translator, compile, STEPS),
+        ):
             ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
             train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")
             side.peak_bytes = peak(device)
-            again = replace(ctx, scratch=Path(scratch) / "profile")
-            steps = ([number] for number in cycle(range(len(data))))
-            some = partial(train, adapter_parameters(wrapped), steps, PROFILED, collate, loss, settings, again, "again")
-            try:
-                side.where = profiled(some, device)
-            except Exception as error:  # a figure less, and not the side
-                side.where = [f"no profile: {error}"]
+            if compile:
+                again = replace(ctx, scratch=Path(scratch) / "profile")
+                steps = ([number] for number in cycle(range(len(data))))
+                trained = adapter_parameters(wrapped)
+                some = partial(train, trained, steps, PROFILED, collate, loss, settings, again, "again")
+                try:
+                    side.where = profiled(some, device)
+                except Exception as error:  # a figure less, and not the side
+                    side.where = [f"no profile: {error}"]
     finally:
         wrapped.unload()
     timed = speeds[1 : STEPS // 10]  # the loop reports every tenth step
@@ -263,10 +275,14 @@ def sides(config: Any, device: str) -> Iterator[Side]:
     translator = packed_base(config, device)
     data = batches(config)
     yield measured("plain, all linear", lambda: plain(translator, data, ALL, device), device)
-    for unpack, base in ((True, "unpacked"), (False, "packed")):
+    for unpack, compile, how in (
+        (True, True, "unpacked, compiled"),
+        (True, False, "unpacked"),
+        (False, False, "packed"),
+    ):
         for what, parts in (("all linear", ALL), ("decoder only", DECODER)):
-            run = partial(ours, translator, data, parts, device, unpack)
-            yield measured(f"ours, {what}, base {base}", run, device)
+            run = partial(ours, translator, data, parts, device, unpack=unpack, compile=compile)
+            yield measured(f"ours, {what}, {how}", run, device)
     yield measured("plain, decoder only", lambda: plain(translator, data, DECODER, device), device)
 
 
@@ -295,7 +311,7 @@ def main() -> int:
         report = {"machine": machine, "torch": torch.__version__, "sides": [vars(one) for one in found]}
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"\n{machine}, torch {torch.__version__}, {BATCH} samples a step")
-    print(f"{'':<34}{'samples/s':>9}{'ratio':>9}{'peak GiB':>9}{'first loss':>12}{'last':>10}")
+    print(f"{'':<42}{'samples/s':>9}{'ratio':>9}{'peak GiB':>9}{'first loss':>12}{'last':>10}")
     for side in found:
         print(side.line(found[0].samples_per_second))
     return int(any(side.failed for side in found))

@@ -27,7 +27,7 @@ from stc.models.architecture import Stack
 from stc.pipeline import Pipeline
 from stc.pruning import Prune
 from stc.quantization import quantizer
-from stc.stage import Context, Unpack
+from stc.stage import Context, OrAuto
 from stc.stages.manifest import Columns
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
@@ -121,7 +121,8 @@ class Resources(_Group):
     workers: int = Field(ge=1, le=256)
     train_micro_batch: int = Field(ge=1)
     decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
-    unpack: Unpack
+    unpack: OrAuto
+    compile: OrAuto
     processes: int = Field(ge=1, le=64)
 
     def context(self, device: str) -> Context:
@@ -135,6 +136,7 @@ class Resources(_Group):
             log=lambda metrics, step=None: None,
             progress=progress,
             unpack=self.unpack,
+            compile=self.compile,
             processes=self.processes,
         )
 

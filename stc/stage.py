@@ -69,8 +69,8 @@ class Takes:
     optional: bool = False
 
 
-Unpack = bool | Literal["auto"]
-"""Whether a base in 4 bits is unpacked while adapters are trained on it; ``auto``: where memory has plenty of room."""
+OrAuto = bool | Literal["auto"]
+"""Whether to do something; ``auto``: where it pays."""
 
 Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input declared with ``many``
 
@@ -100,7 +100,8 @@ class Context:
         scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
-        unpack: how ``qlora`` keeps its base.
+        unpack: a base in 4 bits, while adapters are trained on it; ``auto``: where memory has plenty of room.
+        compile: the decoder's layers, for a training; ``auto``: on a GPU, where that is long enough.
         processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """
 
@@ -111,7 +112,8 @@ class Context:
     scratch: Path
     log: Callable[..., None]
     progress: ProgressFactory
-    unpack: Unpack = "auto"
+    unpack: OrAuto = "auto"
+    compile: OrAuto = "auto"
     processes: int = 1
 
 

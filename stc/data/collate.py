@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, Task
 from stc.errors import InputError, ModelError
 from stc.models.architecture import Heard
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
 
 IGNORED = -100  # label of a position that carries no loss
 
@@ -43,11 +46,13 @@ class Collator:
 
     Args:
         prompt: the chat-formatted prompt up to where the translation starts; the same for every utterance.
+        device: where the features are computed. They are given on the CPU.
     """
 
-    def __init__(self, processor: Any, prompt: str) -> None:
+    def __init__(self, processor: Any, prompt: str, device: str = "cpu") -> None:
         extractor = processor.feature_extractor
         self._processor = processor
+        self._device = device
         self._prompt = prompt
         self._tokenizer = processor.tokenizer
         self._window: int = extractor.n_samples
@@ -55,6 +60,12 @@ class Collator:
         self._prompt_tokens: dict[int, np.ndarray] = {}
         self.sampling_rate: int = extractor.sampling_rate
         self.end_token: int = processor.tokenizer.eos_token_id
+
+    @classmethod
+    def of(cls, translator: Translator, task: Task) -> Self:
+        """A model's, for a task; the features are computed where the model is."""
+        prompt = translator.architecture.prompt(translator.processor, task)
+        return cls(translator.processor, prompt, str(translator.model.device))
 
     def prompts(self, ids: Sequence[str], audio: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """Prompts with the audio's features, padded on the right.
@@ -125,7 +136,10 @@ class Collator:
                     f"the model's window is {self._window / self.sampling_rate:g} s"
                 )
         processed = self._processor(
-            text=[self._prompt] * len(audio), audio=list(audio), sampling_rate=self.sampling_rate
+            text=[self._prompt] * len(audio),
+            audio=list(audio),
+            sampling_rate=self.sampling_rate,
+            device=self._device,
         )
         if "input_features" not in processed:  # a processor ignores an argument it doesn't know
             raise ModelError(f"{type(self._processor).__name__} made no input_features of the audio")

@@ -52,7 +52,7 @@ def write_features(
         InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
     """
     architecture, model = translator.architecture, translator.model
-    collator = Collator(translator.processor, architecture.prompt(translator.processor, manifest.task))
+    collator = Collator.of(translator, manifest.task)
     collator.refuse_long(manifest)
     shard: dict[str, torch.Tensor] = {}
     recordings: dict[str, dict[str, Any]] = {}
@@ -128,7 +128,7 @@ class Features:
         """What :func:`stc.decoding.greedy.encode` gives for a manifest, without its audio and its encoder."""
         self.require(manifest)
         architecture, model = translator.architecture, translator.model
-        collator = Collator(translator.processor, architecture.prompt(translator.processor, manifest.task))
+        collator = Collator.of(translator, manifest.task)
         embeddings: list[torch.Tensor] = []
 
         def embed(recordings: Sequence[str]) -> None:

@@ -89,7 +89,7 @@ def encode_audio(
         audio: float32 samples of each at the model's sampling rate.
     """
     architecture, model = translator.architecture, translator.model
-    collator = Collator(translator.processor, architecture.prompt(translator.processor, task))
+    collator = Collator.of(translator, task)
     waiting = iter(audio)
     embeddings: list[torch.Tensor] = []
 

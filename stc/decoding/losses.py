@@ -116,8 +116,7 @@ def _pairs(
 ) -> list[_Pair]:
     """All of a manifest, those with the most positions first, so that a batch holds pairs of similar length."""
     encoded = encode(translator, manifest, batch_size=size, features=features)
-    prompt = translator.architecture.prompt(translator.processor, manifest.task)
-    tokens = Collator(translator.processor, prompt).target_tokens(manifest.targets)
+    tokens = Collator.of(translator, manifest.task).target_tokens(manifest.targets)
     targets = [torch.from_numpy(row).to(translator.model.device) for row in tokens]
     embed = translator.model.get_input_embeddings()
     pairs = [

@@ -20,7 +20,7 @@ class Adapt(Tuning):
     The fact ``dev_loss`` is of the adapters on the base they were trained on, which is in 4 bits for ``qlora``.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     GIVES: ClassVar[Kind] = Kind.ADAPTER
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Finetune(Tuning):
     """Gives a plain bfloat16 folder, whichever the method."""
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:

@@ -74,7 +74,7 @@ class Corpus:
         self._sha256: list[str] = []
         self.characters = Characters(row.source for manifest in manifests for row in manifest.rows)
         for number, manifest in enumerate(manifests):
-            collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
+            collator = Collator.of(translator, manifest.task)
             collator.refuse_long(manifest)
             self._collators.append(collator)
             self._targets += collator.target_tokens(manifest.targets)

@@ -48,12 +48,11 @@ class Examples:
         hear_once: bool = True,
         features: Features | None = None,
     ) -> None:
-        processor = translator.processor
         self._translator = translator
         self._device = ctx.device
         self._ctx = ctx
         self._rows = manifest.rows
-        self._collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
+        self._collator = Collator.of(translator, manifest.task)
         self._collator.refuse_long(manifest)
         self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
         self._hear_once = hear_once and next(part_parameters(translator, ["encoder"]), None) is None

@@ -20,6 +20,7 @@ from stc.stage import Context
 from stc.training.corpus import Corpus
 from stc.training.distillation import Teacher
 from stc.training.examples import Examples
+from stc.training.fused import fused
 from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
@@ -84,18 +85,19 @@ def fit(
         return teacher.loss(lesson.batch, lesson.indices, predictions, recipe.label_smoothing)
 
     translator.model.train()
-    outcome = train(
-        parameters,
-        batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
-        recipe.epochs * epoch,
-        lambda indices: Lesson(examples(indices), indices),
-        loss,
-        recipe,
-        ctx,
-        title="training",
-        stop=stopping or (lambda steps: False),
-        stateful={"examples": source, **({"stopping": stopping} if stopping else {})},
-    )
+    with fused(translator, ctx.compile, recipe.epochs * epoch):
+        outcome = train(
+            parameters,
+            batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
+            recipe.epochs * epoch,
+            lambda indices: Lesson(examples(indices), indices),
+            loss,
+            recipe,
+            ctx,
+            title="training",
+            stop=stopping or (lambda steps: False),
+            stateful={"examples": source, **({"stopping": stopping} if stopping else {})},
+        )
     translator.model.eval()
     if stopping is None:
         return Fitted(outcome)

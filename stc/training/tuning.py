@@ -79,13 +79,14 @@ class Tuning(Recipe, Shared):
         """
         from stc.parallel.team import current
         from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
+        from stc.training.low_rank import low_rank
         from stc.training.unpacked import unpacked
 
         refuse_quantized(inputs["model"])
         base = load_base(inputs["model"].path, self, ctx.device)
         wrapped = add_adapters(base, self)
         parameters = adapter_parameters(wrapped)
-        with unpacked(base.model, ctx.unpack, ctx.device):
+        with unpacked(base.model, ctx.unpack, ctx.device), low_rank(wrapped):
             fitted = self.fit(base, parameters, inputs, ctx)
         if current().first:
             save_adapters(wrapped, folder)

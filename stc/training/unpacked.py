@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stc.memory import free_memory
-from stc.stage import Unpack
+from stc.stage import OrAuto
 
 SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the rest is for training
 
 
 @contextmanager
-def unpacked(model: nn.Module, wanted: Unpack, device: str) -> Iterator[None]:
+def unpacked(model: nn.Module, wanted: OrAuto, device: str) -> Iterator[None]:
     """Inside, every linear layer in 4 bits computes with its matrix unpacked. Afterwards the packed ones are back.
 
     Args:

@@ -25,7 +25,7 @@ def manifest(tiny_manifest: Path) -> Manifest:
 
 @pytest.fixture
 def collator(translator: Translator, manifest: Manifest) -> Collator:
-    return Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    return Collator.of(translator, manifest.task)
 
 
 def test_labels_cover_exactly_the_target_and_its_end_token(

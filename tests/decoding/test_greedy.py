@@ -35,7 +35,7 @@ def test_texts_do_not_depend_on_the_batch_size(translator: Translator, manifest:
 
 def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest) -> None:
     processor, model = translator.processor, translator.model
-    collator = Collator(processor, translator.architecture.prompt(processor, manifest.task))
+    collator = Collator.of(translator, manifest.task)
     audio = read_batch(manifest, manifest.rows, 16000, workers=1)
     expected = []
     for row, samples in zip(manifest.rows, audio, strict=True):

@@ -56,14 +56,7 @@ def test_candidates_that_share_steps_say_what_each_says_alone(
     assert len({tuple(texts) for _, texts in found}) == len(candidates)
 
 
-@pytest.fixture
-def gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
-
-
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("kv_heads", [4, 2])
 def test_the_kernel_attends_to_what_the_plain_computation_does(dtype: torch.dtype, kv_heads: int) -> None:
@@ -77,7 +70,6 @@ def test_the_kernel_attends_to_what_the_plain_computation_does(dtype: torch.dtyp
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_prompts_attend_to_themselves_on_the_gpu_as_on_the_cpu(dtype: torch.dtype) -> None:
     torch.manual_seed(0)

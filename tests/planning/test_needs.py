@@ -118,6 +118,7 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
                 "train_micro_batch": 8,
                 "decode_batch": 32,
                 "unpack": "auto",
+                "compile": "auto",
                 "processes": processes,
             }
         )

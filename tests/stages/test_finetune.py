@@ -164,7 +164,7 @@ def distance(folder: Path, inputs: dict[str, Artifact]) -> float:
     """The divergence of a model's predictions from the teacher's on the training data."""
     manifest = Manifest.load(inputs["train"].path)
     model, teacher = (load(path, device="cpu", dtype="float32") for path in (folder, inputs["teacher"].path))
-    collator = Collator(model.processor, model.architecture.prompt(model.processor, manifest.task))
+    collator = Collator.of(model, manifest.task)
     audio = read_batch(manifest, manifest.rows, 16000, workers=1)
     batch = collator.pairs([row.id for row in manifest.rows], audio, manifest.targets)
     with torch.no_grad():

@@ -39,7 +39,7 @@ def test_without_augmentation_a_batch_is_the_processors(
     assert len(corpus) == 11
     for manifest, offset in zip(manifests, (0, 8), strict=True):
         found = corpus.batch([offset + 2, offset])
-        collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+        collator = Collator.of(translator, manifest.task)
         rows = [manifest.rows[2], manifest.rows[0]]
         audio = read_batch(manifest, rows, 16000, workers=1)
         expected = collator.pairs([row.id for row in rows], audio, [row.target for row in rows])

@@ -37,7 +37,7 @@ def student(tiny_model: Path) -> Translator:
 
 def batch_of(translator: Translator, folder: Path, numbers: list[int]) -> Batch:
     manifest = Manifest.load(folder)
-    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    collator = Collator.of(translator, manifest.task)
     rows = [manifest.rows[number] for number in numbers]
     audio = read_batch(manifest, rows, 16000, workers=1)
     return collator.pairs([row.id for row in rows], audio, [row.target for row in rows])

@@ -20,7 +20,7 @@ def translator(tiny_model: Path) -> Translator:
 @pytest.fixture(scope="module")
 def batch(translator: Translator, tiny_manifest: Path) -> Batch:
     manifest = Manifest.load(tiny_manifest)
-    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    collator = Collator.of(translator, manifest.task)
     rows = manifest.rows[:4]
     audio = read_batch(manifest, rows, 16000, workers=1)
     return collator.pairs([row.id for row in rows], audio, [row.target for row in rows])

@@ -1,0 +1,81 @@
+"""Compiled decoder layers give the gradients of those that are not, and are used where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from stc.data.manifest import Manifest
+from stc.models.checkpoint import Translator, load
+from stc.stage import Context, OrAuto
+from stc.training.examples import Examples
+from stc.training.fused import WORTH, fused
+from stc.training.objective import cross_entropy, predict
+from stc.training.translation import select
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def compiled(translator: Translator) -> bool:
+    layers = translator.architecture.decoder(translator.model).layers
+    found = {"forward" in layer.__dict__ for layer in layers}
+    assert len(found) == 1
+    return found.pop()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+) -> None:
+    translator = load(tiny_model, device=device, dtype="float32")
+    parameters = select(translator, ["projector", "decoder"])
+    examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
+    translator.model.train()
+
+    def step(indices: Sequence[int]) -> list[Tensor]:
+        translator.model.zero_grad()
+        predictions = predict(translator, examples.batch(indices).to(device), states=True)
+        (cross_entropy(predictions) + sum(state.square().mean() for state in predictions.states)).backward()
+        return [parameter.grad.clone() for parameter in parameters]  # type: ignore[union-attr]
+
+    some = [[0, 1, 2, 3, 4], [5], [6, 7]]
+    expected = [step(indices) for indices in some]
+    with fused(translator, True, 1):
+        found = [step(indices) for indices in some]
+    for ours, theirs in zip(found, expected, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert float((one - other).norm()) <= 1e-4 * float(other.norm())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "steps", "is_compiled"),
+    [
+        (True, "cpu", 1, True),
+        (False, "cuda", WORTH, False),
+        ("auto", "cpu", WORTH, False),
+        ("auto", "cuda", WORTH - 1, False),
+        ("auto", "cuda", WORTH, True),
+    ],
+)
+def test_layers_are_compiled_unasked_where_it_pays(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: OrAuto, device: str, steps: int, is_compiled: bool
+) -> None:
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    # Stands in for a GPU: nothing is computed here.
+    monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device(device)))
+    with fused(translator, wanted, steps):
+        assert compiled(translator) == is_compiled
+    assert not compiled(translator)
+
+
+def test_packed_layers_are_not_compiled_unasked(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stc.quantization.nf4 import NF4
+
+    translator = load(tiny_model, device="cpu", dtype="float32", quantize=NF4())
+    monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device("cuda")))
+    with fused(translator, "auto", WORTH):
+        assert not compiled(translator)
