@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from stc.models.checkpoint import load
 from stc.models.counting import count_parameters
