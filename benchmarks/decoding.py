@@ -6,8 +6,9 @@
     python benchmarks/decoding.py --shape tiny    the same steps at a small shape
 
 The plain side translates 20 utterances, is scaled to all, and marked so; ``--whole-test`` has it translate all of
-them. Before each side one utterance is translated, as a warm-up. In float32 all texts have to be equal, or this exits
-with 1; in bfloat16 the share of equal ones is reported. Writes decoding.json with ``--json`` or into the folder OUT.
+them. Each side first translates two utterances, as a warm-up, which is where stc compiles; its seconds are shown. In
+float32 all texts have to be equal, or this exits with 1; in bfloat16 the share of equal ones is reported. Writes
+decoding.json with ``--json`` or into the folder OUT.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +25,38 @@ from speed import plain
 from speed.shapes import SHAPES, Subject, check_lengths, subject
 from speed.watch import add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
+from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.machine import DECODE_BATCH
 
 PLAIN_UTTERANCES = 20
+WARMED_BY = 2  # utterances
 
 
-def one_by_one(of: Subject, most: int, budget: float | None) -> list[str]:
-    """The texts of the first utterances, until there are ``most`` or the budget of seconds is spent."""
+def one_by_one(of: Subject, budget: float | None) -> list[str]:
+    """The texts of the first utterances, until the budget of seconds is spent."""
     texts: list[str] = []
     start = now()
-    for row in of.manifest.rows[:most]:
+    for row in of.manifest.rows:
         texts += plain.one_by_one(of, [row])
         if budget is not None and now() - start > budget:
             break
     return texts
 
 
+def first(of: Subject, utterances: int) -> Subject:
+    """A subject's first utterances."""
+    whole = of.manifest
+    return replace(of, manifest=Manifest(whole.folder, whole.task, whole.rows[:utterances]))
+
+
 def compare(of: Subject, args: argparse.Namespace) -> tuple[list[dict[str, Any]], bool]:
     """Every side's figures, and whether all of their texts are equal."""
     most = len(of.manifest) if args.whole_test else min(args.plain_utterances, len(of.manifest))
-    sides: dict[str, Callable[[], list[str]]] = {
-        "plain": lambda: one_by_one(of, most, args.budget),
-        "batched generate": lambda: plain.batched(of, plain.embeddings(of), args.batch),
-        "stc": lambda: translate(
+    sides: dict[str, Callable[[Subject], list[str]]] = {
+        "plain": lambda of: one_by_one(first(of, most), args.budget),
+        "batched generate": lambda of: plain.batched(of, plain.embeddings(of), args.batch),
+        "stc": lambda of: translate(
             of.translator,
             of.manifest,
             batch_size=DECODE_BATCH[of.translator.model.device.type],
@@ -57,15 +67,17 @@ def compare(of: Subject, args: argparse.Namespace) -> tuple[list[dict[str, Any]]
     texts: list[str] = []
     said: dict[str, list[str]] = {}
     for name, side in sides.items():
-        plain.one_by_one(of, of.manifest.rows[:1])
+        with measured() as once:
+            side(first(of, WARMED_BY))
         with measured() as watch:
-            texts = side()
+            texts = side(of)
         check_lengths(of, texts, name)
         said[name] = texts
         seconds = watch.seconds * len(of.manifest) / len(texts)
         figures.append({"side": name, "utterances": len(texts), "measured seconds": watch.seconds, "seconds": seconds,
-                        "scaled": len(texts) < len(of.manifest), "peak GPU memory, GiB": watch.peak_gib})  # fmt: skip
-        print(f"  {name}: {len(texts)} utterances, {watch.seconds:.1f} s", flush=True)
+                        "scaled": len(texts) < len(of.manifest), "peak GPU memory, GiB": watch.peak_gib,
+                        "warm-up, seconds": once.seconds})  # fmt: skip
+        print(f"  {name}: {len(texts)} utterances, {watch.seconds:.1f} s after {once.seconds:.1f} s", flush=True)
     for each in figures:
         each["against stc"] = each["seconds"] / figures[-1]["seconds"]
         each["equal texts"] = sum(map(str.__eq__, said[each["side"]], texts))
@@ -79,6 +91,7 @@ def show(figures: Sequence[dict[str, Any]]) -> None:
             "utterances": str(each["utterances"]),
             "seconds for all": f"{each['seconds']:,.1f}" + (" (scaled)" if each["scaled"] else ""),
             "against stc": f"{each['against stc']:.2f}×",
+            "warm-up": f"{each['warm-up, seconds']:.1f} s",
             "texts equal to stc's": f"{each['equal texts']} of {each['utterances']}",
             "peak GPU memory": gibibytes(each["peak GPU memory, GiB"]),
         }

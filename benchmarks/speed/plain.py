@@ -17,6 +17,8 @@ from torch import nn
 from speed.shapes import Subject
 from stc.data.manifest import Utterance
 
+ENCODED = 32  # utterances that :func:`embeddings` encodes together
+
 
 @contextmanager
 def without(model: Any, removed: Collection[int]) -> Iterator[None]:
@@ -42,7 +44,7 @@ def one_by_one(subject: Subject, rows: Sequence[Utterance]) -> list[str]:
     """The texts of some utterances, one ``generate`` each."""
     model, texts = subject.translator.model, []
     for row in rows:
-        inputs = _inputs(subject, row)
+        inputs = _inputs(subject, [row])
         with torch.inference_mode():
             tokens = model.generate(**inputs, generation_config=_greedy(subject))
         texts += _texts(subject, tokens[:, inputs["input_ids"].shape[1] :])
@@ -54,9 +56,10 @@ def embeddings(subject: Subject) -> list[torch.Tensor]:
     """What the decoder takes for each utterance's prompt, (positions, hidden): the audio encoded."""
     model, found = subject.translator.model, []
     family = subject.translator.architecture
-    for row in subject.manifest.rows:
-        inputs = _inputs(subject, row)
-        found.append(family.embed(model, inputs["input_ids"], family.hear(model, inputs))[0])
+    for start in range(0, len(subject.manifest), ENCODED):
+        inputs = _inputs(subject, subject.manifest.rows[start : start + ENCODED])
+        embedded = family.embed(model, inputs["input_ids"], family.hear(model, inputs))
+        found += [row[kept] for row, kept in zip(embedded, inputs["attention_mask"].bool(), strict=True)]
     return found
 
 
@@ -76,15 +79,21 @@ def batched(subject: Subject, embedded: Sequence[torch.Tensor], batch_size: int)
     return texts
 
 
-def _inputs(subject: Subject, row: Utterance) -> Any:
-    """What the processor makes of one utterance: the prompt, and features of the whole window."""
+def _inputs(subject: Subject, rows: Sequence[Utterance]) -> Any:
+    """What the processor makes of some utterances: their prompts, and features of the whole window."""
     import soundfile
 
     processor, model = subject.translator.processor, subject.translator.model
     conversation = subject.translator.architecture.conversation(subject.manifest.task)
     prompt = processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-    samples, rate = soundfile.read(subject.manifest.folder / row.audio, dtype="float32")
-    inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_tensors="pt")
+    audio = [soundfile.read(subject.manifest.folder / row.audio, dtype="float32") for row in rows]
+    inputs = processor(
+        text=[prompt] * len(rows),
+        audio=[samples for samples, _ in audio],
+        sampling_rate=audio[0][1],
+        padding=True,
+        return_tensors="pt",
+    )
     return inputs.to(model.device, dtype=model.dtype)
 
 
