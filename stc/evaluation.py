@@ -20,6 +20,7 @@ from typing import Any
 from stc.curves import Curves, journaled, read_journal
 from stc.errors import InputError
 from stc.machine import git_commit, versions
+from stc.models.kept import put_away
 from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Artifact, Context, Inputs, Kind
 from stc.store import ABSENT, Elsewhere, Store, identity_of
@@ -74,6 +75,13 @@ class Evaluation:
     def run(self, finished: Callable[[Done], None] = lambda done: None) -> list[Done]:
         """Bring every output about; returns what became of each node needed, in order."""
         self._finished = finished
+        try:
+            self._bring_all()
+        finally:
+            put_away()
+        return [self._status(name) for name in self._pipeline.needed()]
+
+    def _bring_all(self) -> None:
         said: set[str] = set()
         pause = 0.0
         while not self._round():
@@ -85,7 +93,6 @@ class Evaluation:
                 said.add(line)
             pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
             time.sleep(pause)
-        return [self._status(name) for name in self._pipeline.needed()]
 
     def _round(self) -> bool:
         """Bring about what can be; whether that was everything."""
@@ -229,6 +236,8 @@ class Evaluation:
                 self._say(line)
                 started = time.monotonic()
                 context = journaled(self._context(node.name, self._store.scratch(identity)))
+                if not node.stage.KEEPS_MODEL:
+                    put_away()
                 facts = dict(node.stage.run(inputs, folder, context))
                 seconds = round(time.monotonic() - started, 2)
                 curves = read_journal(context.scratch)

@@ -130,6 +130,7 @@ class Stage(BaseModel):
     TAKES: ClassVar[Mapping[str, Takes]]
     GIVES: ClassVar[Kind]
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is, not what it is
+    KEEPS_MODEL: ClassVar[bool] = False  # reads a model that the stage before may have left in memory, and leaves it
 
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         """What else the result depends on, for identity: the content of a file from outside, or, for a

@@ -46,6 +46,7 @@ class Importance(Compute, Shared):
         "features": Takes(Kind.FEATURES, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.RANKING
+    KEEPS_MODEL: ClassVar[bool] = True
 
     scope: Scope = "decoder"
     metric: SelectionMetric
@@ -144,7 +145,7 @@ class Importance(Compute, Shared):
         from stc.decoding.losses import losses_without_each
         from stc.decoding.search import translations_without_each
         from stc.metrics.text import score
-        from stc.models.checkpoint import load
+        from stc.models.kept import kept
         from stc.parallel.team import current
 
         own = current().deal(work["candidates"])
@@ -152,8 +153,7 @@ class Importance(Compute, Shared):
             return
         candidates = by_stack((stack, place) for stack, place in own)
         manifest = Manifest.load(inputs["data"].path)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        translator.model.requires_grad_(False)
+        translator = kept(inputs["model"], self, ctx.device)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         if work["metric"] == "loss":
             yield from losses_without_each(
