@@ -183,7 +183,7 @@ def _scored(system: System, manifest: Manifest, device: str, options: argparse.N
         log=lambda metrics, step=None: None,
         progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
     )
-    texts = translating.translations(system.folder, manifest, context)
+    texts = translating.translations(translating.loaded(system.folder, context), manifest, context)
     scores = Scores.of(SCORED, texts, manifest.targets, manifest.task.target_lang)
     say(
         f"{system.name}: " + ", ".join(f"{METRICS[name]} {scored.score:.1f}" for name, scored in scores.metrics.items())

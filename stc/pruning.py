@@ -26,9 +26,10 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "random": ("ratio", "scope", "seed"),
     "explicit": ("ratio", "layers", "encoder_layers"),
 }
-_FILLED_IN = ("method", "layers_removed", "of", "features")
+_FILLED_IN = ("method", "layers_removed", "of", "features", "heal_features", "dev_features")
 _MAY_BE_NULL = ("screen",)
 FEATURES = "features"  # the stage that hears the selection split for a search
+HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # those that hear the other two for all healing
 
 
 class Prune(BaseModel):
@@ -46,6 +47,8 @@ class Prune(BaseModel):
         layers_removed: filled in: how many that is.
         of: filled in: how many layers each stack of the scope has.
         features: filled in: the stage that hears the audio for all rounds, where all have the same encoder.
+        heal_features: filled in: the stage that hears the training audio for healing, where what is healed has the
+            teacher's encoder; ``dev_features`` the same of the held-out audio.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +67,8 @@ class Prune(BaseModel):
     layers_removed: None = None
     of: None = None
     features: None = None
+    heal_features: None = None
+    dev_features: None = None
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
@@ -125,7 +130,13 @@ class Prune(BaseModel):
                 allowed = f"none of the {named} layers can be removed: the first and the last are protected"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
         features = FEATURES if self.method in ("greedy", "interleaved") and self.scope == "decoder" else None
-        filled_in = {"ratio": self.ratio, "layers_removed": removed, "of": dict(of), "features": features}
+        filled_in = {
+            "ratio": self.ratio,
+            "layers_removed": removed,
+            "of": dict(of),
+            "features": features,
+            **self._heard_by_healing(),
+        }
         if self.search == "screened":
             filled_in["screen"] = self.screen or SCREEN
         return filled_in, faults
@@ -142,4 +153,10 @@ class Prune(BaseModel):
         if self.ratio is not None and abs(self.ratio * total - len(layers)) > 0.01:
             allowed = f"must be {ratio:.4g}, that of the layers named, or null, which means the same"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
-        return {"ratio": ratio, "layers_removed": len(layers), "of": dict(of)}, faults
+        filled_in = {"ratio": ratio, "layers_removed": len(layers), "of": dict(of), **self._heard_by_healing()}
+        return filled_in, faults
+
+    def _heard_by_healing(self) -> dict[str, str | None]:
+        trained = self.between is not None and "encoder" in self.between.parts
+        another = trained or "encoder" in self.stacks
+        return {name: None if another else name for name in (HEAL_FEATURES, DEV_FEATURES)}

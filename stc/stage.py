@@ -141,6 +141,16 @@ class Stage(BaseModel):
         """Inputs that the fields do not go with, each with the reason; ``given`` are the names of those there are."""
         return iter(())
 
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        """The optional inputs that, with these fields, it would not look at; ``given`` are the names of those there
+        are.
+
+        The graph leaves them out, wherever a pipeline wires them, so that they are neither in the identity nor made
+        for nothing: a pipeline gives every training the encoder's states, and one that trains the encoder hears the
+        audio. What the fields contradict is :meth:`unfit`.
+        """
+        return iter(())
+
     def foresee(self, inputs: Mapping[str, Any]) -> Any:
         """What the artifact will be, from what the inputs are or will be; None where that is not known.
 

@@ -171,6 +171,22 @@ def _context(scratch: Path, train_micro_batch: int) -> Context:
     )
 
 
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many utterances the encoder works on at each of its passes."""
+    from stc.models.qwen2_audio import Qwen2Audio
+
+    seen: list[int] = []
+    hear = Qwen2Audio.hear
+
+    def counted(self, model, batch):  # type: ignore[no-untyped-def]
+        seen.append(len(batch["input_features"]))
+        return hear(self, model, batch)
+
+    monkeypatch.setattr(Qwen2Audio, "hear", counted)
+    return seen
+
+
 PLAIN_LOGITS = """
 import sys
 import torch

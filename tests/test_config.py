@@ -200,7 +200,11 @@ def test_distillation_at_every_token_is_the_control_s_too_and_needs_its_teacher(
 
 def test_cached_logits_are_the_teacher_s_for_the_data_that_is_healed_on(base: list[str]) -> None:
     plan = planned(["distill=cached", "distill.temperature=2", *base])
-    assert fed_by(plan, "logits") == {"model": "teacher", "data": fed_by(plan, "heal")["train"]}
+    assert fed_by(plan, "logits") == {
+        "model": "teacher",
+        "data": fed_by(plan, "heal")["train"],
+        "features": "train_features",
+    }
     assert fed_by(plan, "heal")["logits"] == "logits"
     assert fields_of(plan, "logits")["temperature"] == fields_of(plan, "heal")["distillation"]["temperature"] == 2
 
@@ -388,6 +392,78 @@ def test_rounds_of_a_search_share_features_while_they_share_an_encoder(base: lis
         assert "features" not in plan.pipeline.needed()
     plan = planned(["prune=interleaved", "prune.every=3", *base])
     assert ["features" in fed_by(plan, f"importance.{n}") for n in range(1, 9)] == [True] * 3 + [False] * 5
+
+
+SHARED = {"features": "heal_features", "dev_features": "dev_features"}
+
+
+def heard_by(plan: Plan, name: str) -> dict[str, Any]:
+    """Whose states of the audio it reads."""
+    return {key: one for key, one in fed_by(plan, name).items() if key.endswith("features")}
+
+
+def test_healing_the_control_and_the_translations_share_what_the_teacher_s_encoder_makes_of_the_audio(
+    base: list[str],
+) -> None:
+    for arguments in ([], ["prune=explicit", "prune.layers=[2]"], ["prune=middle"]):
+        plan = planned([*arguments, *base])
+        assert heard_by(plan, "heal") == heard_by(plan, "heal_unpruned") == SHARED
+        assert heard_by(plan, "translations") == heard_by(plan, "logits") == {"features": "train_features"}
+        assert heard_by(plan, "teacher") == {}
+        assert {name: fed_by(plan, name) for name in ("train_features", "heal_features", "dev_features")} == {
+            "train_features": {"model": "teacher", "data": "train"},
+            "heal_features": {"model": "teacher", "data": "train"},
+            "dev_features": {"model": "teacher", "data": "dev"},
+        }
+        assert fields_of(plan, "train_features") == fields_of(plan, "heal_features")  # so that they are one result
+    plan = planned(["model=qwen2_audio_7b", "prune.ratio=0.25"])
+    assert [fields_of(plan, name)["dtype"] for name in ("train_features", "heal_features")] == ["bfloat16", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        (["finetune=qlora", "finetune.parts=[decoder]"], {}),  # its encoder is in 4 bits
+        (["stages.heal.parts=[encoder,decoder]"], {}),
+        (["stages.heal.precision=bfloat16"], {}),
+        (["finetune=lora", "finetune.parts=[decoder]", "finetune.precision=bfloat16-mixed"], {}),
+        (["finetune=lora", "finetune.parts=[decoder]"], {"features": "heal_features"}),
+        (["finetune=lora", "finetune.parts=[decoder]", "finetune.patience=1"], SHARED),
+        (["finetune.augment=true"], {"dev_features": "dev_features"}),
+        (["stages.heal.inputs.dev=null"], {"features": "heal_features"}),
+        (["finetune.precision=bfloat16-mixed"], SHARED),
+        (["distill=online"], SHARED),
+    ],
+)
+def test_healing_that_hears_otherwise_reads_no_features_and_has_none_made(
+    arguments: list[str], read: dict[str, str], base: list[str]
+) -> None:
+    plan = planned([*arguments, *base])
+    assert heard_by(plan, "heal") == read
+    others = heard_by(plan, "heal_unpruned")
+    needed = {name for name in plan.pipeline.needed() if name in SHARED.values()}
+    assert needed == {*read.values(), *others.values()}
+
+
+def test_model_that_may_have_another_encoder_than_the_teacher_reads_none_of_its_features(base: list[str]) -> None:
+    interleaved = ["prune=interleaved", "prune.every=3"]
+    for arguments in (["prune.scope=both"], ["prune.scope=encoder"], [*interleaved, "prune.between.parts=[encoder]"]):
+        plan = planned([*arguments, "prune.ratio=0.5", *base])
+        assert heard_by(plan, "heal") == {}
+        assert heard_by(plan, "heal_unpruned") == SHARED
+    plan = planned(["prune=explicit", "prune.encoder_layers=[3]", *base])
+    assert heard_by(plan, "heal") == {}
+    plan = planned([*interleaved, *base])
+    assert [heard_by(plan, name) for name in ("between.1", "between.2", "heal")] == [SHARED] * 3
+    plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
+    assert (
+        heard_by(plan, "recover") == heard_by(plan, "recover_unpruned") == {}
+    )  # the first healing may have trained it
+
+
+def test_adapters_kept_apart_read_them_as_well(base: list[str]) -> None:
+    plan = planned(["pipeline=compress_adapters", "finetune=lora", "finetune.parts=[decoder]", *base])
+    assert heard_by(plan, "adapter") == SHARED
 
 
 def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[str]) -> None:

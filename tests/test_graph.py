@@ -76,6 +76,14 @@ def test_input_that_is_null_is_not_there() -> None:
     assert dict(nodes({"heal": entry})["heal"].inputs) == {"model": "base", "train": "train"}
 
 
+def test_input_that_the_fields_make_no_use_of_is_not_wired() -> None:
+    plain = {**RECIPE, "method": "full", "lora": None}
+    for settings, read in ((plain, True), ({**plain, "parts": ["encoder"]}, False), (RECIPE, False)):
+        entry = {**HEAL, "settings": settings, "inputs": {**HEAL["inputs"], "features": "heard"}}
+        inputs = nodes({"heal": entry, "again": {"like": "heal"}})["again"].inputs
+        assert ("features" in inputs) == read
+
+
 def test_settings_are_fields_and_own_keys_go_over_them() -> None:
     assert fields(HEAL)["epochs"] == 4
     changed = fields({**HEAL, "epochs": 2, "lora": {"r": 8}})

@@ -92,6 +92,7 @@ class Features:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._files: dict[str, Any] = {}  # mapped into memory as they are needed, and read from there
         try:
             self._recordings = json.loads((folder / INDEX).read_text(encoding="utf-8"))["recordings"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -105,21 +106,32 @@ class Features:
                 f"first is {missing[0].id!r} ({missing[0].audio}): features of the same recordings are needed"
             )
 
-    def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
-        """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states."""
-        return [collator.prompt_tokens(self._recordings[one]["samples"]) for one in recordings]
+    def prompts(self, translator: Translator, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
+        """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states.
+
+        The processor is asked for one of them only, since it makes features of audio as well; the others differ in the
+        number of placeholders.
+        """
+        placeholder = translator.processor.audio_token_id
+        prompt = collator.prompt_tokens(collator.sampling_rate)  # of a second, which has some
+        places = np.flatnonzero(prompt == placeholder)
+        before, after = prompt[: places[0]], prompt[places[-1] + 1 :]
+        return [
+            np.concatenate([before, np.full(self._file(one).get_slice(one).get_shape()[0], placeholder), after])
+            for one in recordings
+        ]
 
     def heard(self, recordings: Sequence[str], device: Any) -> Heard:
         """The states of recordings, named by their SHA-256, on a device."""
-        files: dict[str, list[str]] = {}
-        for one in recordings:
-            files.setdefault(self._recordings[one]["file"], []).append(one)
-        states: dict[str, torch.Tensor] = {}
-        for name, inside in files.items():
-            with safe_open(self._folder / name, framework="pt") as file:
-                states |= {one: file.get_tensor(one) for one in inside}
-        counts = torch.tensor([len(states[one]) for one in recordings], device=device)
-        return Heard(torch.cat([states[one] for one in recordings]).to(device), counts)
+        states = [self._file(one).get_tensor(one) for one in recordings]
+        counts = torch.tensor([len(one) for one in states], device=device)
+        return Heard(torch.cat(states).to(device), counts)
+
+    def _file(self, recording: str) -> Any:
+        name = self._recordings[recording]["file"]
+        if name not in self._files:
+            self._files[name] = safe_open(self._folder / name, framework="pt")
+        return self._files[name]
 
     @torch.inference_mode()
     def embeddings(
@@ -133,7 +145,7 @@ class Features:
 
         def embed(recordings: Sequence[str]) -> None:
             nonlocal embeddings
-            batch = collator.pad(self.prompts(collator, recordings))
+            batch = collator.pad(self.prompts(translator, collator, recordings))
             heard = self.heard(recordings, model.device)
             embedded = architecture.embed(model, batch["input_ids"].to(model.device), heard)
             kept = batch["attention_mask"].bool().to(model.device)

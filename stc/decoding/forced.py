@@ -22,6 +22,7 @@ from stc.training.loop import MICRO_BATCH
 from stc.training.objective import translation_loss
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 
@@ -32,12 +33,21 @@ class Forced:
     Args:
         hear_once: keep what the encoder makes of the audio, if it is not trained. Not for one that loses layers between
             two passes.
+        features: what the encoder makes of the recordings, where that is known.
     """
 
-    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context, *, hear_once: bool = True) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        manifest: Manifest,
+        ctx: Context,
+        *,
+        hear_once: bool = True,
+        features: Features | None = None,
+    ) -> None:
         self._translator = translator
         self._utterances = range(len(manifest))
-        self._examples = Examples(translator, manifest, ctx, hear_once=hear_once)
+        self._examples = Examples(translator, manifest, ctx, hear_once=hear_once, features=features)
         self._size = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
 
     def over(self, run: Callable[[Batch], None], bar: Progress | None = None) -> None:

@@ -28,6 +28,7 @@ from stc.memory import BatchSize
 from stc.stage import Progress
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 
@@ -40,6 +41,7 @@ def generate(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
+    features: Features | None = None,
 ) -> list[list[str]]:
     """Translate a manifest of any size: for each utterance its translations, one or ``decoding.samples``.
 
@@ -48,6 +50,7 @@ def generate(
     Args:
         translator: its generation_config is replaced.
         progress: moved on as utterances are finished.
+        features: as for :func:`stc.decoding.greedy.encode`.
     """
     model = translator.model
     ends = sorted(end_tokens(translator))
@@ -64,7 +67,7 @@ def generate(
 
     def translated(rows: Sequence[int]) -> None:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
-        encoded = encode(translator, part, batch_size=len(rows))
+        encoded = encode(translator, part, batch_size=len(rows), features=features)
         order = by_length(encoded)
         prompts = padded(encoded.rows(order), max_new_tokens)
         drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]

@@ -147,15 +147,16 @@ def translate(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
+    features: Features | None = None,
 ) -> list[str]:
     """Translate a manifest of any size: :func:`encode` and :func:`decode` a few batches at a time.
 
-    ``progress`` is moved on as utterances are finished.
+    ``progress`` is moved on as utterances are finished; ``features`` are as for :func:`encode`.
     """
 
     def encoded(indices: list[int]) -> Encoded:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
-        return encode(translator, part, batch_size=size)
+        return encode(translator, part, batch_size=size, features=features)
 
     size = BatchSize(batch_size, DECODE_BATCH)
     durations = [row.duration for row in manifest.rows]

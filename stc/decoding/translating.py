@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -11,6 +12,10 @@ from stc.data.manifest import Manifest
 from stc.decoding.methods import GREEDY, Decoding
 from stc.models.options import Compute
 from stc.stage import Context
+
+if TYPE_CHECKING:
+    from stc.decoding.features import Features
+    from stc.models.checkpoint import Translator
 
 
 class Translating(Compute):
@@ -22,17 +27,37 @@ class Translating(Compute):
 
     max_new_tokens: int = Field(ge=1, le=1024)
 
-    def translations(self, model: Path, manifest: Manifest, ctx: Context, decoding: Decoding = GREEDY) -> list[str]:
-        """One text an utterance, in the manifest's order; where ``decoding`` draws several, they follow each other.
-
+    def loaded(self, model: Path, ctx: Context) -> Translator:
+        """
         Raises:
             ModelError: the folder is no complete model.
-            InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
         """
         from stc.models.checkpoint import load
 
-        translator = load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        limits = {"batch_size": ctx.decode_batch, "max_new_tokens": self.max_new_tokens}
+        return load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
+
+    def translations(
+        self,
+        translator: Translator,
+        manifest: Manifest,
+        ctx: Context,
+        decoding: Decoding = GREEDY,
+        features: Features | None = None,
+    ) -> list[str]:
+        """One text an utterance, in the manifest's order; where ``decoding`` draws several, they follow each other.
+
+        Args:
+            features: what the encoder makes of the recordings, where that is known; no audio is read then.
+
+        Raises:
+            InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window; or the
+                features lack it.
+        """
+        limits: dict[str, Any] = {
+            "batch_size": ctx.decode_batch,
+            "max_new_tokens": self.max_new_tokens,
+            "features": features,
+        }
         with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
             if decoding.method == "greedy":
                 from stc.decoding.greedy import translate

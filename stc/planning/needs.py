@@ -10,8 +10,8 @@ Memory is an estimate from the largest tensors, in bytes:
   matrices in bfloat16.
 - a 4-bit base that is unpacked (``resources.unpack=true``): its matrices once more, as wide as is computed. ``auto``
   takes only what is free, and is not counted.
-- decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio.
-  A greedy search keeps those keys and values for all its utterances.
+- decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio,
+  if there are no features in its place. A greedy search keeps those keys and values for all its utterances.
 - what saves a model loads the folder again beside it, to compare.
 
 The longest utterance counts, or the model's window where the data do not say. A tenth is added for all the rest.
@@ -109,7 +109,7 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
     loaded = _weights(model, dtype)
     if isinstance(stage, Translating | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
-    elif isinstance(stage, Features):
+    if isinstance(stage, Importance | Features) or (isinstance(stage, Translating) and "features" not in inputs):
         loaded += _hearing(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     return round(REST * max(loaded, saved))
 
@@ -164,7 +164,7 @@ def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch
         count = max(batch, speech.utterances)
     cached = count * (tokens + stage.max_new_tokens) * layer
     logits = batch * model.extent.vocabulary * 4 * LOGITS
-    return cached + logits + _hearing(model, speech, batch, width)
+    return cached + logits
 
 
 def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:

@@ -42,5 +42,6 @@ class Adapt(Tuning):
             return
         facts = self.facts(inputs, fitted, trainable)
         if dev := inputs.get("dev"):
-            facts["dev_loss"] = HeldOut(base, Manifest.load(dev.path), ctx).loss()
+            features = self.features("dev_features", inputs, base)
+            facts["dev_loss"] = HeldOut(base, Manifest.load(dev.path), ctx, features).loss()
         yield facts

@@ -39,7 +39,7 @@ class Evaluate(Translating, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
-        hypotheses = self.translations(inputs["model"].path, manifest, ctx)
+        hypotheses = self.translations(self.loaded(inputs["model"].path, ctx), manifest, ctx)
         witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, manifest.task.target_lang)
         write_lines(out_dir / HYPOTHESES_FILE, hypotheses)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,11 @@ class Finetune(Tuning):
     def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].plain()
 
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        yield from super().unread(given)
+        if self.method != "full" and self.patience is None:
+            yield "dev_features"  # the loss at the end is that of the merged model, which is in bfloat16
+
     def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
         from stc.models.checkpoint import save
         from stc.parallel.team import current
@@ -38,7 +43,8 @@ class Finetune(Tuning):
         save(translator, Path(work["out_dir"]))
         facts = self.facts(inputs, fitted, trainable)
         if dev := inputs.get("dev"):
-            facts["dev_loss"] = HeldOut(translator, Manifest.load(dev.path), ctx).loss()
+            features = self.features("dev_features", inputs, translator) if self.method == "full" else None
+            facts["dev_loss"] = HeldOut(translator, Manifest.load(dev.path), ctx, features).loss()
         yield facts
 
     def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], Fitted, int]:
@@ -46,8 +52,7 @@ class Finetune(Tuning):
         from stc.training.translation import select
 
         refuse_quantized(inputs["model"])
-        weights = "bfloat16" if self.precision == "bfloat16" else "float32"
-        translator = load(inputs["model"].path, device=ctx.device, dtype=weights)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.weights_dtype)
         parameters = select(translator, self.parts)
         fitted = self.fit(translator, parameters, inputs, ctx)
         return lambda: translator, fitted, sum(parameter.numel() for parameter in parameters)

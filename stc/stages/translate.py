@@ -17,6 +17,8 @@ class Translate(Translating, Stage):
     """Writes hypotheses.txt: one translation a line, in the manifest's order; several of an utterance follow each
     other.
 
+    ``features`` are what the encoder makes of the recordings of ``data``, where that is known.
+
     Facts: ``utterances``, ``translations`` and how many of them are ``empty``.
 
     Attributes:
@@ -24,13 +26,21 @@ class Translate(Translating, Stage):
     """
 
     VERSION: ClassVar[int] = 3
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "model": Takes(Kind.MODEL),
+        "data": Takes(Kind.MANIFEST),
+        "features": Takes(Kind.FEATURES, optional=True),
+    }
     GIVES: ClassVar[Kind] = Kind.HYPOTHESES
 
     decoding: Decoding = GREEDY
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.decoding.features import features_of
+
         manifest = Manifest.load(inputs["data"].path)
-        texts = self.translations(inputs["model"].path, manifest, ctx, self.decoding)
+        translator = self.loaded(inputs["model"].path, ctx)
+        features = features_of(inputs.get("features"), inputs["model"], translator, self)
+        texts = self.translations(translator, manifest, ctx, self.decoding, features)
         write_lines(out_dir / HYPOTHESES_FILE, texts)
         return {"utterances": len(manifest), "translations": len(texts), "empty": texts.count("")}

@@ -71,7 +71,7 @@ class Examples:
             return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
         if self._features is not None:
             recordings = [row.sha256 for row in rows]
-            prompts = self._features.prompts(self._collator, recordings)
+            prompts = self._features.prompts(self._translator, self._collator, recordings)
             batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
             return replace(batch, heard=self._features.heard(recordings, self._device))
         known = self._hear(indices)
@@ -90,10 +90,11 @@ class Examples:
         mode), so those have to be restored after it.
         """
         kept: list[list[int]] = state.values["kept"]
-        with self._ctx.progress("hearing again", total=sum(map(len, kept)), unit="utterance") as bar:
-            for indices in kept:
-                self._hear(indices)
-                bar.update(len(indices))
+        if kept:
+            with self._ctx.progress("hearing again", total=sum(map(len, kept)), unit="utterance") as bar:
+                for indices in kept:
+                    self._hear(indices)
+                    bar.update(len(indices))
         self._room = state.values["room"]
 
     @torch.no_grad()

@@ -29,6 +29,7 @@ from stc.training.state import OfEach, Stateful
 from stc.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
 
@@ -62,19 +63,31 @@ def fit(
     *,
     dev: Manifest | None = None,
     teacher: Teacher | None = None,
+    features: Features | None = None,
+    dev_features: Features | None = None,
 ) -> Fitted:
     """Train ``parameters`` of a translator on a manifest, as the recipe says; the model is left in eval mode.
 
     Args:
         dev: decides when to stop; needed if the recipe has patience.
         teacher: to be learnt from at every token, beside the manifest's targets.
+        features: what the encoder, which is not trained, makes of the recordings, where that is known; ``dev_features``
+            the same of ``dev``.
+
+    Raises:
+        InputError: the features lack a recording, or the teacher has another encoder and needs the audio.
     """
     hear_once = teacher is None or teacher.hears_alike
-    examples, source = _examples(translator, manifest, recipe, ctx, hear_once=hear_once)
+    if features is not None and not hear_once:
+        raise InputError(
+            "features do not go with a teacher that has another encoder than the model, and hears the audio itself: "
+            "leave the input features out (null)"
+        )
+    examples, source = _examples(translator, manifest, recipe, ctx, hear_once=hear_once, features=features)
     epoch = batches_per_epoch(len(manifest), recipe.batch_size)
     stopping = None
     if recipe.patience is not None and dev is not None:
-        held_out = HeldOut(translator, dev, ctx)
+        held_out = HeldOut(translator, dev, ctx, dev_features)
         stopping = EarlyStopping(parameters, epoch, recipe.patience, lambda: current().firsts(held_out.loss), ctx)
     torch.manual_seed(recipe.seed + current().rank)  # dropout, which each process draws for its own share
 
@@ -106,22 +119,31 @@ def fit(
 
 
 def _examples(
-    translator: Translator, manifest: Manifest, recipe: Recipe, ctx: Context, *, hear_once: bool
+    translator: Translator,
+    manifest: Manifest,
+    recipe: Recipe,
+    ctx: Context,
+    *,
+    hear_once: bool,
+    features: Features | None,
 ) -> tuple[Callable[[Sequence[int]], Batch], Stateful]:
     """What makes a micro-batch of some utterances, and what remembers between batches."""
     if not recipe.augment:
-        examples = Examples(translator, manifest, ctx, hear_once=hear_once)
+        examples = Examples(translator, manifest, ctx, hear_once=hear_once, features=features)
         return examples.batch, OfEach(examples)
     corpus = Corpus(translator, [manifest], recipe.seed + current().rank, ctx)
     return lambda indices: corpus.batch(indices).translation, OfEach(corpus)
 
 
 class HeldOut:
-    """Data that is not trained on. Where the encoder is not trained either, its audio is heard once."""
+    """Data that is not trained on. Where the encoder is not trained either, its audio is heard once, or not at all if
+    what that makes of it is known (``features``)."""
 
-    def __init__(self, translator: Translator, manifest: Manifest, ctx: Context) -> None:
+    def __init__(
+        self, translator: Translator, manifest: Manifest, ctx: Context, features: Features | None = None
+    ) -> None:
         self._model = translator.model
-        self._forced = Forced(translator, manifest, ctx)
+        self._forced = Forced(translator, manifest, ctx, features=features)
         self._utterances = len(manifest)
         self._ctx = ctx
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
+from stc.models.options import Compute, DType
 from stc.parallel.stage import Shared
 from stc.stage import Artifact, Context, Inputs, Kind, Takes
 from stc.training.recipe import Recipe, TokenDistillation
@@ -15,6 +16,7 @@ from stc.training.recipe import Recipe, TokenDistillation
 if TYPE_CHECKING:
     from torch import nn
 
+    from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
     from stc.training.distillation import Teacher
     from stc.training.translation import Fitted
@@ -27,6 +29,10 @@ class Tuning(Recipe, Shared):
     manifest. To compare hidden states, one has to know which of the teacher's layers the model has: all of them, or
     those that a stage ``prune`` has left. The fact ``layers_removed`` says it, and is handed on.
 
+    ``features`` are what the encoder makes of the recordings of ``train``, and ``dev_features`` of those of ``dev``,
+    in float32, where that is known. They are read where the model's own encoder would give the same: one that is not
+    trained, not in 4 bits and computes in float32, of audio as it is.
+
     Attributes:
         distillation: learning from a teacher at every token.
     """
@@ -37,9 +43,25 @@ class Tuning(Recipe, Shared):
         "dev": Takes(Kind.MANIFEST, optional=True),
         "teacher": Takes(Kind.MODEL, optional=True),
         "logits": Takes(Kind.LOGITS, optional=True),
+        "features": Takes(Kind.FEATURES, optional=True),
+        "dev_features": Takes(Kind.FEATURES, optional=True),
     }
 
     distillation: TokenDistillation | None = None
+
+    @property
+    def weights_dtype(self) -> DType:
+        """What the model's weights are, where they are not packed. Adapters bring their own, and leave them as stored
+        unless all is in float32."""
+        narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
+        return "bfloat16" if narrow else "float32"
+
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        other = "encoder" in self.parts or self.method == "qlora" or self.weights_dtype != "float32"
+        if other or self.augment:
+            yield "features"
+        if other or "dev" not in given:
+            yield "dev_features"
 
     def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if self.patience is not None and "dev" not in given:
@@ -69,7 +91,20 @@ class Tuning(Recipe, Shared):
             ctx,
             dev=None if dev is None else Manifest.load(dev.path),
             teacher=self._teacher(student, inputs, ctx),
+            features=self.features("features", inputs, student),
+            dev_features=self.features("dev_features", inputs, student),
         )
+
+    def features(self, name: str, inputs: Inputs, student: Translator) -> Features | None:
+        """Those of an input, for the model that is trained; None where they are not given, or not read.
+
+        Raises:
+            InputError: they are of another encoder, or were computed otherwise.
+        """
+        from stc.decoding.features import features_of
+
+        given = None if name in self.unread(inputs) else inputs.get(name)
+        return features_of(given, inputs["model"], student, Compute(dtype=self.weights_dtype))
 
     def fit_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, Fitted, int]:
         """Train fresh adapters, and write them to ``folder``: the base with them on, and how many parameters they have.

@@ -53,7 +53,7 @@ def test_witness_gives_the_text_of_batched_decoding_whatever_penalties_the_folde
     file.write_text(json.dumps(json.loads(file.read_text()) | asked))
     theirs = witness(copy, manifest, STAGE, "cpu")
     assert any(theirs)
-    assert theirs == STAGE.translations(tiny_model, manifest, ctx)
+    assert theirs == STAGE.translations(STAGE.loaded(tiny_model, ctx), manifest, ctx)
 
 
 def test_witness_imports_nothing_of_stc_even_for_a_quantized_model(quantized: Path, manifest: Manifest) -> None:

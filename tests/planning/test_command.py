@@ -45,7 +45,7 @@ def test_plan_of_a_sweep_shares_what_is_equal_and_leaves_nothing_behind(tmp_path
     assert "shared with job 1: train, dev," in jobs[3]
     counts = re.search(r"^stages: (\d+) to run, (\d+) shared, 0 cached$", done.stdout, flags=re.MULTILINE)
     assert counts is not None
-    rounds, others = 4, 24  # a job's nodes besides the rounds and the base
+    rounds, others = 4, 27  # a job's nodes besides the rounds and the base
     assert sum(map(int, counts.groups())) == 2 * (rounds + others) + 2 * (2 * rounds + others)
     assert list(tmp_path.iterdir()) == []
 

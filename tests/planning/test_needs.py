@@ -81,6 +81,16 @@ def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measur
     assert estimate == pytest.approx(16_628_182_016, rel=0.1)
 
 
+def test_translation_that_reads_features_does_without_the_memory_of_hearing() -> None:
+    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, unpack="auto")
+    stage = Translate(dtype="bfloat16", max_new_tokens=64)
+    model, speech = of_7b(8, 8), Speech(64, 512.0, 8.0)
+    inputs = {"model": model, "data": speech}
+    heard, read = (memory(stage, {**inputs, **given}, None, resources) for given in ({}, {"features": None}))
+    layer = sum(one.shape[0] for one in model.weights if one.part == "encoder" and one.linear) // 8
+    assert heard - read == pytest.approx(1.1 * 2 * 32 * 400 * layer * 2, rel=1e-6)
+
+
 def test_a_base_that_is_to_be_unpacked_is_counted_twice() -> None:
     model = of_7b(24, 32)
     inputs = {"model": model, "train": Speech(4, 32.0, 8.0)}

@@ -69,7 +69,7 @@ def test_first_utterances_are_witnessed(
 
     def witness(folder: Path, manifest: Manifest, stage: Evaluate, device: str) -> list[str]:
         asked.extend(row.id for row in manifest.rows)
-        return stage.translations(folder, manifest, ctx)
+        return stage.translations(stage.loaded(folder, ctx), manifest, ctx)
 
     monkeypatch.setattr("stc.decoding.witness.witness", witness)
     stage = STAGE.model_copy(update={"witnessed": 3})

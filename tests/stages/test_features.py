@@ -1,12 +1,17 @@
 """Features are what the encoder gives, and whoever reads them gets the texts and scores of hearing the audio itself."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from stc.data.audio import read_batch
+from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding import features as features_module
 from stc.decoding.features import Features as Read
@@ -19,6 +24,7 @@ from stc.stage import Artifact, Context, Kind
 from stc.stages.features import Features
 from stc.stages.importance import Importance
 from stc.stages.logits import Logits
+from stc.stages.translate import Translate
 from stc.training import top_k
 
 STAGE = Features(dtype="float32")
@@ -40,22 +46,6 @@ def translator(tiny_model: Path) -> Translator:
     return load(tiny_model, device="cpu", dtype="float32")
 
 
-@pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many utterances the encoder works on at each of its passes."""
-    from stc.models.qwen2_audio import Qwen2Audio
-
-    seen: list[int] = []
-    hear = Qwen2Audio.hear
-
-    def counted(self, model, batch):  # type: ignore[no-untyped-def]
-        seen.append(len(batch["input_features"]))
-        return hear(self, model, batch)
-
-    monkeypatch.setattr(Qwen2Audio, "hear", counted)
-    return seen
-
-
 def make(model: Artifact, data: Artifact, out: Path, ctx: Context) -> Artifact:
     out.mkdir()
     return Artifact(Kind.FEATURES, out, "features", STAGE.run({"model": model, "data": data}, out, ctx))
@@ -74,6 +64,19 @@ def test_embeddings_and_texts_are_those_of_the_audio_to_the_last_bit(
         assert torch.equal(one, other)
     settings = {"batch_size": 8, "max_new_tokens": 16}
     assert decode(translator, heard, **settings) == decode(translator, read, **settings)
+
+
+def test_prompts_are_those_of_the_processor(
+    model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
+) -> None:
+    features = Read(make(model, data, tmp_path / "out", ctx).path)
+    manifest = Manifest.load(data.path)
+    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    audio = read_batch(manifest, manifest.rows, collator.sampling_rate, 1)
+    expected, _ = collator.process([row.id for row in manifest.rows], audio)
+    found = features.prompts(translator, collator, [row.sha256 for row in manifest.rows])
+    assert len({len(prompt) for prompt in found}) == len(manifest)
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_texts_do_not_depend_on_what_was_heard_together(
@@ -168,6 +171,24 @@ def test_logits_are_those_of_the_audio(
     for read, heard in zip(*found, strict=True):
         assert torch.equal(read.tokens, heard.tokens)
         torch.testing.assert_close(read.rest, heard.rest)
+
+
+@pytest.mark.parametrize("decoding", [{}, {"method": "beam", "beams": 2}], ids=["greedy", "beam"])
+def test_translations_are_those_of_the_audio(
+    decoding: Mapping[str, Any], model: Artifact, data: Artifact, passes: list[int], tmp_path: Path, ctx: Context
+) -> None:
+    features = make(model, data, tmp_path / "features", ctx)
+    stage = Translate.model_validate({"dtype": "float32", "max_new_tokens": 12, "decoding": decoding})
+    passes.clear()
+    texts = []
+    for name, inputs in (("read", {"features": features}), ("heard", {})):
+        assert passes == []
+        (tmp_path / name).mkdir()
+        stage.run({"model": model, "data": data, **inputs}, tmp_path / name, ctx)
+        texts.append((tmp_path / name / "hypotheses.txt").read_text())
+    assert passes != []
+    assert texts[0] == texts[1]
+    assert len(set(texts[0].splitlines())) > 1
 
 
 def test_a_model_with_the_same_encoder_shares_them_and_one_with_another_is_refused(

@@ -1,0 +1,168 @@
+"""A training that reads what the encoder makes of the audio gives what one that hears it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recipes import RECIPE, Steps, lora
+from safetensors.torch import load_file
+
+from stc.data.manifest import Manifest
+from stc.errors import InputError
+from stc.models.checkpoint import load, save
+from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
+from stc.stage import Artifact, Context, Kind, Progress
+from stc.stages.adapt import Adapt
+from stc.stages.features import Features
+from stc.stages.finetune import Finetune
+from stc.training import checkpoints
+from stc.training.tuning import Tuning
+
+ONLINE = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
+
+
+@pytest.fixture
+def teacher(planted_model: Path) -> Artifact:
+    return Artifact(Kind.MODEL, planted_model, "teacher")
+
+
+@pytest.fixture
+def train(tiny_manifest: Path) -> Artifact:
+    return Artifact(Kind.MANIFEST, tiny_manifest, "train")
+
+
+@pytest.fixture
+def distilled(tiny_manifest: Path, tmp_path: Path) -> Artifact:
+    """Six of the recordings, each with two targets."""
+    whole = Manifest.load(tiny_manifest)
+    folder = tmp_path / "distilled"
+    folder.mkdir()
+    (folder / "audio").symlink_to(tiny_manifest / "audio")
+    again = [row.model_copy(update={"id": f"{row.id}.kd", "target": "Noch einmal."}) for row in whole.rows[:6]]
+    Manifest(folder, whole.task, whole.rows[:6] + again).save()
+    return Artifact(Kind.MANIFEST, folder, "distilled")
+
+
+@pytest.fixture
+def features(teacher: Artifact, train: Artifact, tmp_path: Path, ctx: Context) -> Artifact:
+    out = tmp_path / "features"
+    out.mkdir()
+    facts = Features(dtype="float32").run({"model": teacher, "data": train}, out, ctx)
+    return Artifact(Kind.FEATURES, out, "features", facts)
+
+
+def pruned(teacher: Artifact, folder: Path, stack: str = "decoder") -> Artifact:
+    translator = load(teacher.path, device="cpu", dtype="float32")
+    {"decoder": drop_decoder_layers, "encoder": drop_encoder_layers}[stack](translator, {2})
+    save(translator, folder)
+    removed = {"layers_removed": [2]} if stack == "decoder" else {"encoder_layers_removed": [2]}
+    return Artifact(Kind.MODEL, folder, "pruned", removed)
+
+
+def run(stage: Tuning, inputs: dict[str, Any], name: str, ctx: Context) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Facts and weights."""
+    out, scratch = (ctx.scratch / f"{name}{end}" for end in ("", "-scratch"))
+    out.mkdir()
+    scratch.mkdir()
+    facts = stage.run(inputs, out, replace(ctx, scratch=scratch))
+    return facts, {key: one for file in out.glob("*.safetensors") for key, one in load_file(file).items()}
+
+
+STAGES: dict[str, Tuning] = {
+    "full": Finetune(**RECIPE | {"parts": ["projector", "decoder"], "patience": 2}),
+    "mixed": Finetune(**RECIPE | {"precision": "bfloat16-mixed"}),
+    "distilled online": Finetune(**RECIPE | ONLINE),
+    "lora": Finetune(**RECIPE | lora(dropout=0.0) | {"patience": 2}),
+    "adapters kept": Adapt(**RECIPE | lora(dropout=0.0)),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_becomes_by_hearing(
+    stage: Tuning,
+    teacher: Artifact,
+    train: Artifact,
+    distilled: Artifact,
+    features: Artifact,
+    passes: list[int],
+    tmp_path: Path,
+    ctx: Context,
+) -> None:
+    inputs: dict[str, Any] = {"model": pruned(teacher, tmp_path / "pruned"), "train": distilled, "dev": train}
+    if stage.distillation:
+        inputs["teacher"] = teacher
+    heard_facts, heard = run(stage, inputs, "heard", ctx)
+    assert passes
+    passes.clear()
+    facts, read = run(stage, {**inputs, "features": features, "dev_features": features}, "read", ctx)
+    merged = isinstance(stage, Finetune) and stage.method == "lora"
+    assert passes == ([4, 4] if merged else [])  # the merged model's loss on dev is that of a model in bfloat16
+    assert facts.keys() == heard_facts.keys()
+    for fact in facts.keys() & {"steps", "train_loss", "dev_loss", "dev_losses", "best_epoch"}:
+        assert facts[fact] == pytest.approx(heard_facts[fact], rel=1e-5), fact
+    assert read.keys() == heard.keys()
+    for name in heard:  # saved in bfloat16, of which the last bit may be another
+        torch.testing.assert_close(read[name], heard[name], rtol=2**-7, atol=1e-5)
+
+
+def test_a_training_that_died_goes_on_to_the_same_weights_without_hearing_anything(
+    teacher: Artifact, train: Artifact, features: Artifact, ctx: Context, passes: list[int], monkeypatch: Any
+) -> None:
+    class Crash(Exception):
+        """Stands for the process's death."""
+
+    @contextmanager
+    def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
+        yield Steps(2 if unit == "step" else None, Crash())
+
+    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    inputs = {"model": teacher, "train": train, "features": features}
+    stage = Finetune(**RECIPE | {"parts": ["projector", "decoder"]})
+    facts, weights = run(stage, inputs, "undisturbed", ctx)
+    passes.clear()
+    scratch, out = ctx.scratch / "scratch", ctx.scratch / "out"
+    for folder in (scratch, out):
+        folder.mkdir()
+    with pytest.raises(Crash):
+        stage.run(inputs, out, replace(ctx, scratch=scratch, progress=progress))
+    assert (scratch / "checkpoints").exists()
+    assert stage.run(inputs, out, replace(ctx, scratch=scratch)) == facts
+    resumed = load_file(out / "model.safetensors")
+    assert all(torch.equal(resumed[name], weights[name]) for name in weights)
+    assert passes == []
+
+
+def test_features_of_another_encoder_than_the_pruned_one_are_refused(
+    teacher: Artifact, train: Artifact, features: Artifact, tmp_path: Path, ctx: Context
+) -> None:
+    model = pruned(teacher, tmp_path / "pruned", "encoder")
+    for name in ("features", "dev_features"):
+        inputs = {"model": model, "train": train, "dev": train, name: features}
+        with pytest.raises(InputError, match=r"features of another encoder than that of .*pruned: leave them out"):
+            run(STAGES["full"], inputs, f"out-{name}", ctx)
+
+
+def test_a_teacher_with_another_encoder_has_to_hear_the_audio(
+    teacher: Artifact, train: Artifact, features: Artifact, tmp_path: Path, ctx: Context
+) -> None:
+    other = replace(pruned(teacher, tmp_path / "pruned", "encoder"), facts={})
+    inputs = {"model": teacher, "train": train, "teacher": other, "features": features}
+    with pytest.raises(InputError, match="features do not go with a teacher that has another encoder"):
+        run(STAGES["distilled online"], inputs, "out", ctx)
+
+
+def test_a_training_that_hears_otherwise_does_not_look_at_them(
+    teacher: Artifact, train: Artifact, features: Artifact, tmp_path: Path, ctx: Context
+) -> None:
+    bare = Artifact(Kind.FEATURES, tmp_path / "nowhere", "bare")
+    inputs = {"model": teacher, "train": train, "features": bare, "dev_features": bare}
+    for name, changes in (("encoder", {"parts": ["encoder"]}), ("narrow", {"precision": "bfloat16"})):
+        facts, _ = run(Finetune(**RECIPE | {"epochs": 1} | changes), inputs, name, ctx)
+        assert facts["steps"] == 2
