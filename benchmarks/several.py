@@ -35,6 +35,7 @@ from stc.machine import gpus, resolve_device
 from stc.models import architecture
 from stc.models.checkpoint import Translator, save
 from stc.models.create import build_processor, random_model
+from stc.models.kept import put_away
 from stc.models.qwen2_audio import published_config
 from stc.parallel.stage import Shared
 from stc.stage import Artifact, Kind
@@ -128,6 +129,7 @@ def measure(stage: Shared, folder: Path, device: str, processes: int, options: a
     begun = time.perf_counter()
     facts = stage.run(inputs, out, ctx)
     seconds = time.perf_counter() - begun
+    put_away()
     scores = {}
     if isinstance(stage, Importance):
         found = json.loads((out / "ranking.json").read_text(encoding="utf-8"))["candidates"]
