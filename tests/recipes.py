@@ -1,8 +1,13 @@
-"""A training that takes seconds, and a death in the middle of it."""
+"""A training that takes seconds, adapters to be trained, and a death in the middle of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+    from stc.training.recipe import Recipe
 
 RECIPE: dict[str, Any] = {
     "method": "full",
@@ -23,6 +28,25 @@ RECIPE: dict[str, Any] = {
 
 def lora(dropout: float) -> dict[str, Any]:
     return {"method": "lora", "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": dropout}}
+
+
+def adapted(folder: Path, device: str = "cpu", **fields: Any) -> tuple[Translator, Recipe, Any]:
+    """A model in train mode with adapters on every part that takes some, neither factor of which is zero; the recipe,
+    with ``fields`` in place of its own; and peft's wrapper."""
+    import torch
+
+    from stc.training.adapters import adapter_parameters, add_adapters, load_base
+    from stc.training.recipe import Recipe
+
+    parts = ["encoder", "projector", "decoder"]
+    recipe = Recipe.model_validate({**RECIPE, **lora(0.0), "parts": parts, **fields})
+    base = load_base(folder, recipe, device)
+    wrapped = add_adapters(base, recipe)
+    torch.manual_seed(1)
+    for parameter in adapter_parameters(wrapped):
+        torch.nn.init.normal_(parameter, std=0.1)
+    base.model.train()
+    return base, recipe, wrapped
 
 
 class Steps:

@@ -16,6 +16,7 @@ from stc.models.architecture import Heard
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
+AFTER = 8  # frames of silence after the longest audio: more than spectrogram and convolutions see beyond a frame
 IGNORED = -100  # label of a position that carries no loss
 
 
@@ -128,18 +129,21 @@ class Collator:
     def process(
         self, ids: Sequence[str], audio: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray], dict[str, torch.Tensor]]:
-        """Each utterance's prompt tokens, and the features of all; as for :meth:`prompts`."""
+        """Each utterance's prompt tokens, and the features of all, to a little after the end of the longest; as for
+        :meth:`prompts`."""
         for name, samples in zip(ids, audio, strict=True):
             if len(samples) > self._window:  # the processor would cut it without a word
                 raise InputError(
                     f"utterance {name!r} lasts {len(samples) / self.sampling_rate:.2f} s; "
                     f"the model's window is {self._window / self.sampling_rate:g} s"
                 )
+        # Features of frames that no encoder looks at would cost more than all the others of a window of 30 s.
+        frames = -(-max(map(len, audio)) // self._hop) + AFTER
         processed = self._processor(
             text=[self._prompt] * len(audio),
             audio=list(audio),
             sampling_rate=self.sampling_rate,
-            device=self._device,
+            audio_kwargs={"device": self._device, "max_length": min(frames * self._hop, self._window)},
         )
         if "input_features" not in processed:  # a processor ignores an argument it doesn't know
             raise ModelError(f"{type(self._processor).__name__} made no input_features of the audio")

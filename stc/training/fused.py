@@ -1,9 +1,9 @@
-"""Decoder layers compiled for as long as they are trained: norms, rotations, gates and casts between the matrix
-products become few kernels, forward and backward.
+"""Layers compiled for as long as they are trained: norms, rotations, gates and casts between the matrix products become
+few kernels, forward and backward.
 
-All layers share one compiled program, whatever the number of utterances and their lengths. Those of the encoder are
-left as they are: compiled by torch 2.13 for the CPU, a layer norm that is not trained, between adapters, gave a wrong
-gradient for a batch of one.
+The layers of a stack share one compiled program, whatever the number of utterances and their lengths. On the CPU those
+of the encoder are left as they are: compiled by torch 2.13, a layer norm that is not trained, between adapters, gives a
+wrong gradient there for a batch of one. On a GPU it does not, which a test looks at.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from stc.models.parts import part_parameters
 from stc.stage import OrAuto
 
 if TYPE_CHECKING:
@@ -24,21 +25,24 @@ WORTH = 1000  # steps: at half a step's time saved, about what compiling costs
 
 @contextmanager
 def fused(translator: Translator, wanted: OrAuto, steps: int) -> Iterator[None]:
-    """Inside, the layers of the decoder are compiled.
+    """Inside, the layers of the decoder are compiled, and on a GPU those of an encoder that is trained.
 
     Args:
         wanted: ``auto``: on a GPU, for a training of at least :data:`WORTH` steps, of a model that is not packed.
             Layers of bitsandbytes bring kernels of their own.
     """
-    decoder = translator.architecture.decoder(translator.model)
-    plain = not any(type(module).__module__.startswith("bitsandbytes") for module in decoder.modules())
-    if not wanted or (wanted == "auto" and not (translator.model.device.type == "cuda" and steps >= WORTH and plain)):
+    architecture, model = translator.architecture, translator.model
+    layers, on_gpu = list(architecture.decoder(model).layers), model.device.type == "cuda"
+    if on_gpu and next(part_parameters(translator, ["encoder"]), None) is not None:
+        layers += architecture.encoder(model).layers
+    plain = not any(type(one).__module__.startswith("bitsandbytes") for layer in layers for one in layer.modules())
+    if not wanted or (wanted == "auto" and not (on_gpu and steps >= WORTH and plain)):
         yield
         return
     try:
-        for layer in decoder.layers:
+        for layer in layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
         yield
     finally:
-        for layer in decoder.layers:
+        for layer in layers:
             layer.__dict__.pop("forward", None)

@@ -57,6 +57,22 @@ def test_training_and_decoding_read_the_same_prompt(collator: Collator, manifest
     assert torch.equal(prompts["input_features"], pairs["input_features"])
 
 
+@pytest.mark.parametrize("longest", [8000, 8001, 31000, 32000])
+def test_features_are_the_first_of_the_whole_windows(
+    collator: Collator, translator: Translator, manifest: Manifest, longest: int
+) -> None:
+    audio = [np.random.default_rng(0).standard_normal(samples).astype(np.float32) for samples in (longest, 700)]
+    extractor = translator.processor.feature_extractor
+    whole = extractor(audio, sampling_rate=16000, return_attention_mask=True, return_tensors="pt")
+    found = collator.prompts(["a", "b"], audio)
+    mask = found["feature_attention_mask"]
+    assert torch.equal(mask, whole["attention_mask"][:, : mask.shape[1]])
+    assert mask.sum() == whole["attention_mask"].sum()
+    heard = int(mask.sum(dim=1).max()) + 3  # what the encoder's two convolutions see, and an even number
+    features = found["input_features"][..., :heard]
+    assert torch.equal(features, whole["input_features"][..., :heard])
+
+
 def test_prompt_tokens_by_length_are_those_made_from_the_audio(collator: Collator) -> None:
     for samples in (159, 160, 161, 8000, 31999, 32000):
         tokens = collator.prompts(["a"], [np.zeros(samples, dtype=np.float32)])["input_ids"][0]

@@ -7,7 +7,6 @@ import torch
 from transformers import GenerationConfig
 
 from stc.data.audio import read_batch
-from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.cache import roomy_cache
 from stc.decoding.greedy import by_length, decode, encode, translate
@@ -35,11 +34,11 @@ def test_texts_do_not_depend_on_the_batch_size(translator: Translator, manifest:
 
 def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest) -> None:
     processor, model = translator.processor, translator.model
-    collator = Collator.of(translator, manifest.task)
+    prompt = translator.architecture.prompt(processor, manifest.task)
     audio = read_batch(manifest, manifest.rows, 16000, workers=1)
     expected = []
-    for row, samples in zip(manifest.rows, audio, strict=True):
-        inputs = collator.prompts([row.id], [samples])
+    for samples in audio:
+        inputs = processor(text=[prompt], audio=[samples], sampling_rate=16000, return_tensors="pt")
         tokens = model.generate(**inputs, max_new_tokens=24, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         expected.append(" ".join(processor.tokenizer.decode(tokens, skip_special_tokens=True).splitlines()).strip())
     assert translate(translator, manifest, batch_size=4, max_new_tokens=24) == expected

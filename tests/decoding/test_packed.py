@@ -71,13 +71,15 @@ def test_the_kernel_attends_to_what_the_plain_computation_does(dtype: torch.dtyp
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_prompts_attend_to_themselves_on_the_gpu_as_on_the_cpu(dtype: torch.dtype) -> None:
+def test_prompts_attend_to_themselves_on_the_gpu(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(23, 4, 32).to(dtype) for _ in range(3))
     starts = torch.tensor([0, 7, 8, 23])
-    plain = over_prompts(query, key, value, starts, 15, 0.3)
+    exact = over_prompts(query.float(), key.float(), value.float(), starts, 15, 0.3)
     found = over_prompts(query.cuda(), key.cuda(), value.cuda(), starts.cuda(), 15, 0.3)
-    torch.testing.assert_close(found.cpu(), plain)
+    # A mean of values, by weights that are rounded to the dtype, as it is itself.
+    bound = max(torch.finfo(dtype).eps * float(value.abs().max()), 1e-5)
+    assert float((found.cpu().float() - exact).abs().max()) <= bound
 
 
 def _ragged(dtype: torch.dtype, kv_heads: int) -> tuple[Tensor, Tensor, Tensor, Memory]:

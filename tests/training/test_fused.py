@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from recipes import adapted
+from torch import Tensor, nn
 
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator, load
 from stc.stage import Context, OrAuto
+from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.fused import WORTH, fused
+from stc.training.low_rank import low_rank
 from stc.training.objective import cross_entropy, predict
 from stc.training.translation import select
 
@@ -27,28 +31,55 @@ def compiled(translator: Translator) -> bool:
     return found.pop()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-def test_gradients_are_those_of_layers_that_are_not_compiled(
-    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+def compare_gradients(
+    translator: Translator, parameters: Sequence[nn.Parameter], manifest: Path, ctx: Context, *, states: bool
 ) -> None:
-    translator = load(tiny_model, device=device, dtype="float32")
-    parameters = select(translator, ["projector", "decoder"])
-    examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
+    """Of batches of several sizes and lengths, one utterance among them: compiled, and not."""
+    examples = Examples(translator, Manifest.load(manifest), ctx)
     translator.model.train()
 
     def step(indices: Sequence[int]) -> list[Tensor]:
         translator.model.zero_grad()
-        predictions = predict(translator, examples.batch(indices).to(device), states=True)
+        predictions = predict(translator, examples.batch(indices), states=states)
         (cross_entropy(predictions) + sum(state.square().mean() for state in predictions.states)).backward()
-        return [parameter.grad.clone() for parameter in parameters]  # type: ignore[union-attr]
+        return [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
 
     some = [[0, 1, 2, 3, 4], [5], [6, 7]]
     expected = [step(indices) for indices in some]
     with fused(translator, True, 1):
         found = [step(indices) for indices in some]
     for ours, theirs in zip(found, expected, strict=True):
+        assert len(ours) == len(parameters)
         for one, other in zip(ours, theirs, strict=True):
             assert float((one - other).norm()) <= 1e-4 * float(other.norm())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+) -> None:
+    translator = load(tiny_model, device=device, dtype="float32")
+    parameters = select(translator, ["projector", "decoder"])
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device=device), states=True)
+
+
+@pytest.mark.gpu
+def test_gradients_of_an_encoder_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context
+) -> None:
+    translator = load(tiny_model, device="cuda", dtype="float32")
+    parameters = select(translator, ["encoder", "projector", "decoder"])
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"), states=False)
+
+
+@pytest.mark.gpu
+def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context
+) -> None:
+    translator, _, wrapped = adapted(tiny_model, "cuda")
+    with low_rank(wrapped):
+        parameters = adapter_parameters(wrapped)
+        compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"), states=False)
 
 
 @pytest.mark.parametrize(

@@ -8,33 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from recipes import adapted, lora
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator
 from stc.stage import Context
-from stc.training.adapters import adapter_parameters, add_adapters, load_base
+from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.loop import accumulate
 from stc.training.low_rank import Adapted, low_rank
 from stc.training.objective import translation_loss
 from stc.training.recipe import Recipe
-
-RECIPE = {
-    "parts": ["encoder", "projector", "decoder"],
-    "epochs": 1,
-    "batch_size": 8,
-    "learning_rate": 1e-3,
-    "schedule": "constant",
-    "warmup_steps": 0,
-    "weight_decay": 0.0,
-    "beta2": 0.999,
-    "max_grad_norm": 1.0,
-    "label_smoothing": 0.0,
-    "seed": 0,
-}
-LORA = {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.0}
 
 
 class Counted(TorchDispatchMode):
@@ -47,18 +33,6 @@ class Counted(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
         return function(*args, **(kwargs or {}))
-
-
-def adapted(folder: Path, **fields: Any) -> tuple[Translator, Recipe, Any]:
-    """A model with adapters on it, neither factor of which is zero."""
-    recipe = Recipe.model_validate({**RECIPE, "method": "lora", "precision": "float32", "lora": LORA, **fields})
-    base = load_base(folder, recipe, "cpu")
-    wrapped = add_adapters(base, recipe)
-    torch.manual_seed(1)
-    for parameter in adapter_parameters(wrapped):
-        nn.init.normal_(parameter, std=0.1)
-    base.model.train()
-    return base, recipe, wrapped
 
 
 def step_of(
@@ -81,7 +55,7 @@ def step_of(
 def test_loss_and_gradients_are_those_of_peft(
     tiny_model: Path, tiny_manifest: Path, ctx: Context, method: str, dropout: float
 ) -> None:
-    base, recipe, wrapped = adapted(tiny_model, method=method, lora={**LORA, "dropout": dropout})
+    base, recipe, wrapped = adapted(tiny_model, **{**lora(dropout), "method": method})
     step = step_of(base, recipe, wrapped, tiny_manifest, ctx)
     loss, gradients = step()
     with low_rank(wrapped):

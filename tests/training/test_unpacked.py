@@ -7,45 +7,23 @@ from typing import Any
 
 import pytest
 import torch
+from recipes import adapted
 from torch import Tensor, nn
 
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator
 from stc.stage import Context
 from stc.training import unpacked as module
-from stc.training.adapters import adapter_parameters, add_adapters, load_base
+from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.loop import accumulate
 from stc.training.objective import translation_loss
 from stc.training.recipe import Recipe
 from stc.training.unpacked import Unpacked, unpacked
 
-RECIPE = {
-    "method": "qlora",
-    "parts": ["encoder", "projector", "decoder"],
-    "epochs": 1,
-    "batch_size": 8,
-    "learning_rate": 1e-3,
-    "schedule": "constant",
-    "warmup_steps": 0,
-    "weight_decay": 0.0,
-    "beta2": 0.999,
-    "max_grad_norm": 1.0,
-    "label_smoothing": 0.0,
-    "seed": 0,
-    "lora": {"r": 4, "alpha": 8, "rslora": True, "dropout": 0.0},
-}
-
 
 def qlora(folder: Path, precision: str) -> tuple[Translator, Recipe, Any]:
-    """A base in 4 bits, and the model with adapters on it, neither factor of which is zero."""
-    recipe = Recipe.model_validate({**RECIPE, "precision": precision})
-    base = load_base(folder, recipe, "cpu")
-    wrapped = add_adapters(base, recipe)
-    torch.manual_seed(1)
-    for parameter in adapter_parameters(wrapped):
-        nn.init.normal_(parameter, std=0.1)
-    return base, recipe, wrapped
+    return adapted(folder, method="qlora", precision=precision)
 
 
 def packed(model: nn.Module) -> dict[str, nn.Module]:
