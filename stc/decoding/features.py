@@ -103,7 +103,8 @@ class Features:
         if missing := [row for row in manifest.rows if row.sha256 not in self._recordings]:
             raise InputError(
                 f"{self._folder} lacks {len(missing)} of the {len(manifest)} utterances of {manifest.folder}, the "
-                f"first is {missing[0].id!r} ({missing[0].audio}): features of the same recordings are needed"
+                f"first is {missing[0].id!r} ({missing[0].audio}): features of the same recordings are needed, "
+                "or none (null)"
             )
 
     def prompts(self, translator: Translator, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
@@ -177,7 +178,9 @@ def features_of(
             raise InputError(f"{artifact.path} has features with {name}={facts.get(name)}; {name}={wanted} is needed")
     # Of the same artifact they need not be compared: reading all weights of a large encoder takes a second.
     if facts["model"] != model.identity and facts["encoder"] != encoder_digest(translator):
-        raise InputError(f"{artifact.path} has features of another encoder than that of {model.path}: leave them out")
+        raise InputError(
+            f"{artifact.path} has features of another encoder than that of {model.path}: leave them out (null)"
+        )
     return Features(artifact.path)
 
 
