@@ -122,6 +122,7 @@ class Resources(_Group):
     train_micro_batch: int = Field(ge=1)
     decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
     unpack: Unpack
+    gradient_checkpointing: bool
     processes: int = Field(ge=1, le=64)
 
     def context(self, device: str) -> Context:
@@ -135,6 +136,7 @@ class Resources(_Group):
             log=lambda metrics, step=None: None,
             progress=progress,
             unpack=self.unpack,
+            gradient_checkpointing=self.gradient_checkpointing,
             processes=self.processes,
         )
 

@@ -101,6 +101,7 @@ class Context:
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
         unpack: how ``qlora`` keeps its base.
+        gradient_checkpointing: training keeps nothing of what is inside a layer, and computes it twice.
         processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """
 
@@ -112,6 +113,7 @@ class Context:
     log: Callable[..., None]
     progress: ProgressFactory
     unpack: Unpack = "auto"
+    gradient_checkpointing: bool = False
     processes: int = 1
 
 

@@ -24,6 +24,7 @@ from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
+from stc.training.recomputed import recomputed
 from stc.training.state import OfEach, Stateful
 from stc.training.stopping import EarlyStopping
 
@@ -84,18 +85,19 @@ def fit(
         return teacher.loss(lesson.batch, lesson.indices, predictions, recipe.label_smoothing)
 
     translator.model.train()
-    outcome = train(
-        parameters,
-        batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
-        recipe.epochs * epoch,
-        lambda indices: Lesson(examples(indices), indices),
-        loss,
-        recipe,
-        ctx,
-        title="training",
-        stop=stopping or (lambda steps: False),
-        stateful={"examples": source, **({"stopping": stopping} if stopping else {})},
-    )
+    with recomputed(translator.model, ctx.gradient_checkpointing):
+        outcome = train(
+            parameters,
+            batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
+            recipe.epochs * epoch,
+            lambda indices: Lesson(examples(indices), indices),
+            loss,
+            recipe,
+            ctx,
+            title="training",
+            stop=stopping or (lambda steps: False),
+            stateful={"examples": source, **({"stopping": stopping} if stopping else {})},
+        )
     translator.model.eval()
     if stopping is None:
         return Fitted(outcome)

@@ -76,6 +76,14 @@ def at(step: int, error: BaseException) -> Callable[[int], None]:
     return fail
 
 
+def wide(dtype: torch.dtype, fail: Callable[[int], None] = lambda step: None) -> Regression:
+    """One with a weight that is large enough for 8 bits."""
+    made = Regression(fail)
+    made.model = nn.Sequential(nn.Linear(3, 2048), nn.Dropout(0.5), nn.Linear(2048, 1)).to(dtype)
+    made.examples = made.examples.to(dtype)
+    return made
+
+
 def crash(step: int, ctx: Context) -> None:
     with pytest.raises(Crash):
         Regression(at(step, Crash())).train(ctx)
@@ -113,6 +121,33 @@ def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
     crash(17, ctx)
     resumed = Regression().train(ctx)
     assert same(resumed, undisturbed, 17)
+
+
+@pytest.mark.usefixtures("always")
+def test_moments_in_8_bits_go_on_to_the_bit(tmp_path: Path, ctx: Context) -> None:
+    """Of weights on both sides of the size from which they are in 8 bits, in both precisions of weights."""
+    for number, dtype in enumerate((torch.float32, torch.bfloat16)):
+        quiet, scratch = tmp_path / f"quiet {number}", tmp_path / f"scratch {number}"
+        quiet.mkdir()
+        scratch.mkdir()
+        whole = wide(dtype).train(replace(ctx, scratch=quiet), optimizer="adamw_8bit")
+        dying = replace(ctx, scratch=scratch)
+        for step in (1, 7, 17):
+            with pytest.raises(Crash):
+                wide(dtype, at(step, Crash())).train(dying, optimizer="adamw_8bit")
+        (kept_last,) = kept(dying)[-1].glob("*.safetensors")
+        assert {torch.uint8, torch.float32} <= {one.dtype for one in load_file(kept_last).values()}
+        assert same(wide(dtype).train(dying, optimizer="adamw_8bit"), whole, 17)
+
+
+@pytest.mark.usefixtures("always")
+def test_moments_in_8_bits_are_not_taken_up_by_the_other_optimizer(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Crash):
+        wide(torch.float32, at(17, Crash())).train(ctx, optimizer="adamw_8bit")
+    wide(torch.float32).train(ctx)
+    assert "the checkpoint of step 17 is of another training (settings.optimizer)" in caplog.text
 
 
 @pytest.mark.usefixtures("always")
@@ -256,6 +291,15 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint_and_names_it(ctx: C
     steps: list[int] = []
     Regression(steps.append).train(ctx)
     assert steps[0] == 6
+
+
+@pytest.mark.usefixtures("always")
+def test_a_gradient_that_8_bits_would_pass_over_stops_the_training(ctx: Context) -> None:
+    """On a GPU bitsandbytes leaves out what is not finite, and no loss would ever tell."""
+    sick = Regression()
+    sick.model[0].weight.register_hook(lambda grad: grad * float("nan") if kept(ctx) else grad)
+    with pytest.raises(StcError, match="the gradient of step 2 is not finite; the checkpoint of step 1 is kept in"):
+        sick.train(ctx, optimizer="adamw_8bit")
 
 
 @pytest.mark.usefixtures("always")
