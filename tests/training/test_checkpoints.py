@@ -76,11 +76,11 @@ def at(step: int, error: BaseException) -> Callable[[int], None]:
     return fail
 
 
-def wide(dtype: torch.dtype, fail: Callable[[int], None] = lambda step: None) -> Regression:
+def wide(dtype: torch.dtype, fail: Callable[[int], None] = lambda step: None, device: str = "cpu") -> Regression:
     """One with a weight that is large enough for 8 bits."""
     made = Regression(fail)
-    made.model = nn.Sequential(nn.Linear(3, 2048), nn.Dropout(0.5), nn.Linear(2048, 1)).to(dtype)
-    made.examples = made.examples.to(dtype)
+    made.model = nn.Sequential(nn.Linear(3, 2048), nn.Dropout(0.5), nn.Linear(2048, 1)).to(device, dtype)
+    made.examples = made.examples.to(device, dtype)
     return made
 
 
@@ -124,20 +124,25 @@ def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
 
 
 @pytest.mark.usefixtures("always")
-def test_moments_in_8_bits_go_on_to_the_bit(tmp_path: Path, ctx: Context) -> None:
-    """Of weights on both sides of the size from which they are in 8 bits, in both precisions of weights."""
-    for number, dtype in enumerate((torch.float32, torch.bfloat16)):
-        quiet, scratch = tmp_path / f"quiet {number}", tmp_path / f"scratch {number}"
-        quiet.mkdir()
-        scratch.mkdir()
-        whole = wide(dtype).train(replace(ctx, scratch=quiet), optimizer="adamw_8bit")
-        dying = replace(ctx, scratch=scratch)
-        for step in (1, 7, 17):
-            with pytest.raises(Crash):
-                wide(dtype, at(step, Crash())).train(dying, optimizer="adamw_8bit")
-        (kept_last,) = kept(dying)[-1].glob("*.safetensors")
-        assert {torch.uint8, torch.float32} <= {one.dtype for one in load_file(kept_last).values()}
-        assert same(wide(dtype).train(dying, optimizer="adamw_8bit"), whole, 17)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_moments_in_8_bits_go_on_to_the_bit(device: str, dtype: torch.dtype, tmp_path: Path, ctx: Context) -> None:
+    """Of weights on both sides of the size from which they are in 8 bits."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+
+    def made(fail: Callable[[int], None] = lambda step: None) -> Regression:
+        return wide(dtype, fail, device)
+
+    here = replace(ctx, device=device)
+    (tmp_path / "undisturbed").mkdir()
+    whole = made().train(replace(here, scratch=tmp_path / "undisturbed"), optimizer="adamw_8bit")
+    for step in (1, 7, 17):
+        with pytest.raises(Crash):
+            made(at(step, Crash())).train(here, optimizer="adamw_8bit")
+    (last,) = kept(ctx)[-1].glob("*.safetensors")
+    assert {torch.uint8, torch.float32} <= {one.dtype for one in load_file(last).values()}
+    assert same(made().train(here, optimizer="adamw_8bit"), whole, 17)
 
 
 @pytest.mark.usefixtures("always")
