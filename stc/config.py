@@ -123,6 +123,7 @@ class Resources(_Group):
     decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
     unpack: OrAuto
     compile: OrAuto
+    gradient_checkpointing: bool
     processes: int = Field(ge=1, le=64)
 
     def context(self, device: str) -> Context:
@@ -137,6 +138,7 @@ class Resources(_Group):
             progress=progress,
             unpack=self.unpack,
             compile=self.compile,
+            gradient_checkpointing=self.gradient_checkpointing,
             processes=self.processes,
         )
 

@@ -102,6 +102,7 @@ class Context:
         progress: makes a progress bar.
         unpack: a base in 4 bits, while adapters are trained on it; ``auto``: where memory has plenty of room.
         compile: the decoder's layers, for a training; ``auto``: on a GPU, where that is long enough.
+        gradient_checkpointing: training keeps nothing of what is inside a layer, and computes it twice.
         processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """
 
@@ -114,6 +115,7 @@ class Context:
     progress: ProgressFactory
     unpack: OrAuto = "auto"
     compile: OrAuto = "auto"
+    gradient_checkpointing: bool = False
     processes: int = 1
 
 

@@ -4,10 +4,12 @@ Disk is the size of the models and features to come; whatever else a run writes 
 Memory is an estimate from the largest tensors, in bytes:
 
 - weights: parameters × the width of the precision, 4 or 2; of packed ones what the folder has.
-- training: AdamW's two moments, each as wide as the parameter, of what is trained; three times the logits of the
-  targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs, which is
-  about twice the outputs of every linear layer for every position of a micro-batch, and under autocast copies of the
-  matrices in bfloat16.
+- training: AdamW's two moments, each as wide as the parameter or a byte, of what is trained; three times the logits of
+  the targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs, which
+  is about twice the outputs of every linear layer for every position of a micro-batch, and under autocast copies of
+  the matrices in bfloat16. Where a batch is cut into several micro-batches, the gradient of the first is there beside
+  what the second needs.
+- gradient checkpointing: of all layers their inputs, and the rest of the above of the largest one only.
 - a 4-bit base that is unpacked (``resources.unpack=true``): its matrices once more, as wide as is computed. ``auto``
   takes only what is free, and is not counted.
 - decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio,
@@ -103,7 +105,7 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
         return 0
     if isinstance(stage, Tuning):
         fixed = _unpacked(stage, model) if ctx.unpack is True else 0
-        return round(REST * (fixed + _training(stage, model, inputs, ctx.train_micro_batch)))
+        return round(REST * (fixed + _training(stage, model, inputs, ctx)))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
     saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
     loaded = _weights(model, dtype)
@@ -122,15 +124,12 @@ def _weights(model: Layout, dtype: str) -> int:
     return model.weight_bytes + plain * (WIDTH[dtype] - 2)
 
 
-def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_batch: int) -> int:
+def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], ctx: Context) -> int:
     width = 2 if stage.precision == "bfloat16" else 4
     computed = 4 if stage.precision == "float32" else 2
-    copies = 0
     if stage.method == "full":
         trained = sum(one.elements for one in model.weights if one.part in stage.parts)
         fixed = model.counts.parameters * width
-        if stage.precision == "bfloat16-mixed":
-            copies = 2 * sum(one.elements for one in model.weights if one.linear and one.part in {*stage.parts, "head"})
     else:
         assert stage.lora is not None  # the recipe's own check
         compute = "float32" if computed == 4 else "bfloat16"
@@ -140,13 +139,39 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], micro_bat
     teacher = inputs.get("teacher")
     if isinstance(teacher, Layout):
         fixed += _weights(teacher, "float32" if computed == 4 else "bfloat16")
-    count = min(micro_batch, stage.batch_size)
-    positions, tokens = _lengths(model, inputs.get("train"))
-    kept = count * (tokens + TARGET_TOKENS) * _outputs(model, ["projector", "decoder"])
-    if "encoder" in stage.parts:
-        kept += count * positions * _outputs(model, ["encoder"])
+    moment = 1 if stage.optimizer == "adamw_8bit" else width
+    count = min(ctx.train_micro_batch, stage.batch_size)
+    gradient, backward = trained * width, _backward(stage, model, inputs.get("train"), count, ctx)
+    held = gradient + backward if count < stage.batch_size else max(gradient, backward)
     logits = count * TARGET_TOKENS * model.extent.vocabulary * 4 * LOGITS
-    return fixed + 2 * trained * width + max(trained * width, KEPT * kept * computed + copies) + logits
+    return fixed + 2 * trained * moment + held + logits
+
+
+def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Context) -> int:
+    """What the forward pass of so many utterances leaves for the backward pass."""
+    computed = 4 if stage.precision == "float32" else 2
+    heard, read = _lengths(model, speech)
+    positions: dict[Part, int] = {
+        "projector": count * (read + TARGET_TOKENS),
+        "decoder": count * (read + TARGET_TOKENS),
+    }
+    if "encoder" in stage.parts:
+        positions["encoder"] = count * heard
+    copied = {*stage.parts, "head"} if stage.method == "full" and stage.precision == "bfloat16-mixed" else set()
+
+    def needed(part: Part) -> int:
+        matrices = sum(one.elements for one in model.weights if one.linear and one.part == part)
+        return KEPT * positions.get(part, 0) * _outputs(model, [part]) * computed + 2 * matrices * (part in copied)
+
+    if not ctx.gradient_checkpointing:
+        return sum(needed(part) for part in {*positions, *copied})
+    hidden = next(one.shape[1] for one in model.weights if one.part == "embedding")
+    widths = {"decoder": hidden, "encoder": model.extent.heard}
+    stacks = [stack for stack in model.layers if stack in positions]
+    entering = sum(positions[stack] * model.layers[stack] * widths[stack] for stack in stacks)
+    largest = max(needed(stack) // max(model.layers[stack], 1) for stack in stacks)
+    outside = sum(needed(part) for part in {*positions, *copied} - {*stacks})
+    return entering * (2 if stage.precision == "bfloat16" else 4) + largest + outside
 
 
 def _unpacked(stage: Tuning, model: Layout) -> int:

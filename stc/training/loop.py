@@ -30,6 +30,7 @@ from stc.memory import BatchSize
 from stc.parallel.team import current
 from stc.stage import Context
 from stc.training.checkpoints import Checkpoints
+from stc.training.optimizers import make_optimizer
 from stc.training.recipe import Optimisation
 from stc.training.state import Losses, OfEach, Random, Stateful, Trained
 
@@ -67,7 +68,7 @@ def train(
     stop: Callable[[int], bool] = lambda steps: False,
     stateful: Mapping[str, Stateful] = MappingProxyType({}),
 ) -> Outcome:
-    """Minimise ``loss`` by AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    """Minimise ``loss`` by AdamW (``optimizers.py``).
 
     Args:
         parameters: what is trained.
@@ -79,8 +80,9 @@ def train(
             own random numbers need not be named, nor ``plan``, which has to be the same each time.
 
     Raises:
-        InputError: the warm-up is not shorter than the training.
-        StcError: the loss is not finite, or the weights after the last step, naming the step and the last checkpoint.
+        InputError: the warm-up is not shorter than the training, or the optimizer does not work on the device.
+        StcError: the loss is not finite, or the weights after the last step, or a gradient that the optimizer would
+            pass over; naming the step and the last checkpoint.
     """
     if settings.warmup_steps >= steps:
         raise InputError(
@@ -88,7 +90,7 @@ def train(
             f"learning rate; 0 to {steps - 1} is allowed"
         )
     trained = list(parameters)
-    optimizer = _optimizer(trained, settings, ctx.device)
+    optimizer = make_optimizer(trained, settings, ctx.device)
     scheduler = get_scheduler(
         "constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         optimizer,
@@ -117,12 +119,18 @@ def train(
                 def own() -> tuple[torch.Tensor, int]:
                     optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
                     micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
-                    return accumulate(micro, step, loss, settings, ctx.device), sum(batch.tokens for batch in micro)
+                    again = ctx.gradient_checkpointing
+                    share = accumulate(micro, step, loss, settings, ctx.device, recomputed=again)
+                    return share, sum(batch.tokens for batch in micro)
 
                 return team.mean(trained, own)
 
             losses.each.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
+            if settings.optimizer == "adamw_8bit" and not torch.isfinite(norm):  # its kernels skip what is not finite
+                raise StcError(
+                    f"training stopped: the gradient of step {step + 1} is not finite; {checkpoints.advice()}"
+                )
             rate = scheduler.get_last_lr()[0]
             checkpoints.changing()
             optimizer.step()
@@ -159,37 +167,33 @@ def accumulate(
     loss: Callable[[B, int], torch.Tensor],
     settings: Optimisation,
     device: str,
+    *,
+    recomputed: bool = False,
 ) -> torch.Tensor:
     """Add the gradient of the global batch's mean loss per token to ``.grad``, and return that loss.
 
     Every micro-batch's sum is divided by the tokens of the whole global batch, so the gradient doesn't depend on
     how it is cut, which a mean of means would.
+
+    Args:
+        recomputed: whether the loss computes its layers again in the backward pass (``recomputed.py``).
     """
     tokens = sum(batch.tokens for batch in micro)
     total = torch.zeros((), device=device)
     for batch in micro:
-        with _precision(settings, device):
+        with _precision(settings, device, recomputed):
             share = loss(batch, step) / tokens
         share.backward()
         total += share.detach()
     return total
 
 
-def _precision(settings: Optimisation, device: str) -> AbstractContextManager[object]:
+def _precision(settings: Optimisation, device: str, recomputed: bool) -> AbstractContextManager[object]:
     if settings.precision != "bfloat16-mixed":
         return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
-
-
-def _optimizer(parameters: list[nn.Parameter], settings: Optimisation, device: str) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    vectors = [parameter for parameter in parameters if parameter.ndim < 2]  # biases and norms: no decay
-    return torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        betas=(0.9, settings.beta2),
-        fused=torch.device(device).type == "cuda",
-    )
+    # Autocast keeps its bfloat16 copy of every weight until it ends. Without recomputing, the graph holds the copies
+    # anyway; with it, it holds none, and they alone would take 2 bytes a parameter.
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, cache_enabled=not recomputed)
 
 
 def _mean(losses: list[torch.Tensor], first: int, checkpoints: Checkpoints) -> float:

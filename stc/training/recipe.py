@@ -18,6 +18,8 @@ class Optimisation(BaseModel):
         schedule: what the learning rate does after the warm-up; ``cosine`` and ``linear`` end at 0.
         weight_decay: decoupled (AdamW), on matrices only.
         beta2: decay of AdamW's second moment; its beta1 is 0.9.
+        optimizer: ``adamw`` keeps its moments as wide as the weights; ``adamw_8bit`` in blocks of 8 bits
+            (``optimizers.py``), two bytes a parameter.
         max_grad_norm: the norm of the whole gradient is clipped to this.
         label_smoothing: share of the target probability spread evenly over the vocabulary.
         precision: ``float32`` = weights and arithmetic; ``bfloat16-mixed`` = float32 weights, forward pass under
@@ -33,6 +35,8 @@ class Optimisation(BaseModel):
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0, lt=1)
     beta2: float = Field(gt=0, lt=1)
+    # A training by plain AdamW is the same as ever, and so is its identity: the field is not in it.
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(default="adamw", exclude_if=lambda name: name == "adamw")
     max_grad_norm: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
     precision: Literal["float32", "bfloat16-mixed", "bfloat16"]

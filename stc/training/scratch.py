@@ -18,6 +18,7 @@ from stc.training.loop import Outcome, train
 from stc.training.objective import translation_loss
 from stc.training.order import batches
 from stc.training.recipe import Optimisation, Spelling
+from stc.training.recomputed import recomputed
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -49,17 +50,18 @@ def train_from_scratch(
         return translation + weight * (spelt * batch.weights).sum()
 
     model.train()
-    outcome = train(
-        [*parameters, *speller.parameters()],
-        batches(corpus.lengths, settings.batch_size, settings.seed),
-        steps,
-        corpus.batch,
-        loss,
-        settings,
-        ctx,
-        title="training from scratch",
-        stateful={"corpus": corpus},
-    )
+    with recomputed(model, ctx.gradient_checkpointing):
+        outcome = train(
+            [*parameters, *speller.parameters()],
+            batches(corpus.lengths, settings.batch_size, settings.seed),
+            steps,
+            corpus.batch,
+            loss,
+            settings,
+            ctx,
+            title="training from scratch",
+            stateful={"corpus": corpus},
+        )
     speller.detach()
     model.eval()
     return outcome

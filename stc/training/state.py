@@ -20,6 +20,10 @@ class State:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+_TABLES = ("qmap1", "qmap2")  # what the codes of moments in 8 bits stand for; bitsandbytes has one of each for all
+_OF_ALL = "all"
+
+
 class Stateful(Protocol):
     """Something that is another after a step than before."""
 
@@ -45,25 +49,43 @@ class Trained:
 
     def state(self) -> State:
         tensors = {f"weights.{number}": one.detach() for number, one in enumerate(self._parameters)}
-        for number, entries in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{key}": value for key, value in entries.items()}
-        return State({"schedule": self._scheduler.state_dict()}, tensors)
+        counts: dict[str, dict[str, Any]] = {}
+        for number, parameter in enumerate(self._grouped()):
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                if key in _TABLES:
+                    tensors[f"optimizer.{_OF_ALL}.{key}"] = value
+                elif isinstance(value, Tensor):
+                    tensors[f"optimizer.{number}.{key}"] = value
+                else:
+                    counts.setdefault(str(number), {})[key] = value
+        return State({"schedule": self._scheduler.state_dict(), "counts": counts}, tensors)
 
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        grouped = [one for group in self._optimizer.param_groups for one in group["params"]]  # as the optimizer numbers
-        moments: dict[int, dict[str, Tensor]] = {}
+        grouped = self._grouped()
+        counts: Mapping[str, Mapping[str, Any]] = state.values.get("counts", {})
+        moments: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in counts.items()}
+        tables: dict[str, Tensor] = {}
         for name, tensor in state.tensors.items():
             kind, number, *key = name.split(".")
             if kind == "weights":
                 self._parameters[int(number)].copy_(tensor)
+            elif number == _OF_ALL:
+                tables[key[0]] = tensor.to(grouped[0].device, copy=True)
             else:
                 moments.setdefault(int(number), {})[key[0]] = tensor.to(grouped[int(number)].device, copy=True)
+        for entries in moments.values():
+            if any(isinstance(one, Tensor) and one.dtype == torch.uint8 for one in entries.values()):
+                entries |= tables
         # Its groups say how to compute on this device, and stay; only their learning rates come from the schedule.
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._scheduler.load_state_dict(dict(state.values["schedule"]))
         for group, rate in zip(self._optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
             group["lr"] = rate
+
+    def _grouped(self) -> list[nn.Parameter]:
+        """The parameters as the optimizer numbers them."""
+        return [one for group in self._optimizer.param_groups for one in group["params"]]
 
     def shapes(self) -> list[str]:
         """Type and shape of each weight."""

@@ -25,6 +25,7 @@ from stc.training.loop import Outcome, train
 from stc.training.objective import predict, translation_loss
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
+from stc.training.recomputed import recomputed
 from stc.training.state import OfEach, Stateful
 from stc.training.stopping import EarlyStopping
 
@@ -98,7 +99,10 @@ def fit(
         return teacher.loss(lesson.batch, lesson.indices, predictions, recipe.label_smoothing)
 
     translator.model.train()
-    with fused(translator, ctx.compile, recipe.epochs * epoch):
+    with (
+        recomputed(translator.model, ctx.gradient_checkpointing),
+        fused(translator, ctx.compile, recipe.epochs * epoch),
+    ):
         outcome = train(
             parameters,
             batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),

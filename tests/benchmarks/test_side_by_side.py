@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,19 @@ def test_a_side_that_is_cut_short_is_marked_as_scaled(tmp_path: Path) -> None:
 def test_all_sides_of_decoding_say_the_same(tmp_path: Path) -> None:
     found = figures("decoding.py", tmp_path / "d.json", "--shape", "tiny", "--utterances", "3", "--batch", "2")
     assert [side["equal texts"] for side in found["languages"]["de"]] == [3, 3, 3]
+
+
+def test_every_side_of_full_training_has_a_curve(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "full_training.py", "--tiny", "--steps", "3"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OUT": str(tmp_path)})
+    sides = json.loads((tmp_path / "full_training.json").read_text("utf-8"))["sides"]
+    offered, narrow, wide, kept = (side["losses"] for side in sides)
+    assert offered == kept  # whatever is computed again, to the bit
+    assert len(offered) == 3
+    assert offered[0] == wide[0] != narrow[0]
+    assert offered[-1] < offered[0]
+    assert all(side["samples_per_second"] > 0 for side in sides)
+    assert (tmp_path / "full_training.png").stat().st_size > 0
 
 
 def test_every_cold_start_is_timed(tmp_path: Path) -> None:

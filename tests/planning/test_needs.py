@@ -45,9 +45,16 @@ def of_7b(decoder: int, encoder: int) -> Layout:
     )
 
 
-def tuning(method: str, parts: tuple[str, ...], precision: str) -> Stage:
+def tuning(method: str, parts: tuple[str, ...], precision: str, **changes: Any) -> Stage:
     lora = None if method == "full" else LORA
-    return Finetune.model_validate({**RECIPE, "method": method, "parts": parts, "precision": precision, "lora": lora})
+    fields = {**RECIPE, "method": method, "parts": parts, "precision": precision, "lora": lora}
+    return Finetune.model_validate(fields | changes)
+
+
+def context(micro_batch: int, **changes: Any) -> Any:
+    """What of a context the estimate asks for."""
+    usual = {"train_micro_batch": micro_batch, "decode_batch": 32, "unpack": "auto", "gradient_checkpointing": False}
+    return SimpleNamespace(**usual | changes)
 
 
 # Peaks that torch.cuda.max_memory_allocated() gave, in GB: random weights of the shape of the 7B base with 8 layers of
@@ -68,16 +75,15 @@ MEASURED = [
 
 @pytest.mark.parametrize(("stage", "measured"), MEASURED)
 def test_memory_is_estimated_to_within_a_tenth_of_what_was_measured(stage: Stage, measured: float) -> None:
-    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, unpack="auto")
     speech = Speech(64, 512.0, 8.0)
-    estimate = memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, resources)
+    estimate = memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, context(8))
     assert estimate == pytest.approx(measured * 1e9, rel=0.1)
 
 
 def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measured() -> None:
-    resources = SimpleNamespace(train_micro_batch=4, decode_batch=32, unpack="auto")
     inputs = {"model": of_7b(24, 32), "train": Speech(4, 32.0, 8.0)}
-    estimate = memory(tuning("qlora", ADAPTED, "bfloat16-mixed"), inputs, None, resources)
+    stage = tuning("qlora", ADAPTED, "bfloat16-mixed", batch_size=4)
+    estimate = memory(stage, inputs, None, context(4))
     assert estimate == pytest.approx(16_628_182_016, rel=0.1)
 
 
@@ -99,7 +105,7 @@ def test_a_base_that_is_to_be_unpacked_is_counted_twice() -> None:
             tuning("qlora", ADAPTED, "bfloat16"),
             inputs,
             None,
-            SimpleNamespace(train_micro_batch=4, decode_batch=32, unpack=unpack),
+            context(4, unpack=unpack),
         )
         for unpack in ("auto", True)
     )
@@ -107,12 +113,39 @@ def test_a_base_that_is_to_be_unpacked_is_counted_twice() -> None:
     assert unpacked - packed == pytest.approx(1.1 * 2 * matrices)
 
 
+def of_all_7b(micro_batch: int, recomputed: bool, **changes: Any) -> float:
+    """In GB: full fine-tuning of the 7B shape, of 4 utterances of 8 s a step."""
+    stage = tuning("full", ALL, "bfloat16-mixed", batch_size=4, **changes)
+    resources = context(micro_batch, gradient_checkpointing=recomputed)
+    return memory(stage, {"model": of_7b(32, 32), "train": Speech(4, 32.0, 8.0)}, None, resources) / 1.1e9
+
+
+def test_moments_in_8_bits_take_two_bytes_a_parameter() -> None:
+    saved = of_all_7b(4, True) - of_all_7b(4, True, optimizer="adamw_8bit")
+    assert saved == pytest.approx(6 * 8.397, rel=0.001)
+
+
+def test_gradient_checkpointing_leaves_a_hidden_state_a_layer_and_what_the_largest_layer_keeps() -> None:
+    many = 4096  # utterances at once, so that activations and not the gradient are what counts
+    stage = tuning("full", HEALED, "bfloat16", batch_size=many)
+    inputs = {"model": of_7b(32, 32), "train": Speech(many, 30.0 * many, 30.0)}
+    kept, recomputed = (memory(stage, inputs, None, context(many, gradient_checkpointing=on)) for on in (False, True))
+    tokens = many * (750 + 32 + 64)
+    layer = 4 * 4096 + 2 * 11008 + 4096  # outputs of its seven matrices
+    assert kept - recomputed == pytest.approx(1.1 * 2 * tokens * (2 * 31 * layer - 32 * 4096), rel=0.001)
+
+
+def test_micro_batches_after_the_first_find_the_gradient_there() -> None:
+    whole, cut = (of_all_7b(size, True, optimizer="adamw_8bit") for size in (4, 2))
+    assert whole == pytest.approx(8.397 * (4 + 4 + 2), rel=0.02)
+    assert 1 < cut - whole < 5  # GB, of two utterances
+
+
 def test_model_that_is_saved_is_compared_beside_itself() -> None:
     model = of_7b(8, 8)
-    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, unpack="auto")
     stage = Quantize.model_validate({"dtype": "bfloat16", "quant": {"method": "nf4"}})
     packed = model.packed(stage.quant, "bfloat16")
-    estimate = memory(stage, {"model": model}, packed, resources)
+    estimate = memory(stage, {"model": model}, packed, context(8))
     assert estimate == pytest.approx(1.1 * max(2 * model.counts.parameters, 2 * packed.weight_bytes), rel=0.01)
 
 
@@ -129,6 +162,7 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
                 "decode_batch": 32,
                 "unpack": "auto",
                 "compile": "auto",
+                "gradient_checkpointing": False,
                 "processes": processes,
             }
         )

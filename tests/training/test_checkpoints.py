@@ -76,6 +76,14 @@ def at(step: int, error: BaseException) -> Callable[[int], None]:
     return fail
 
 
+def wide(dtype: torch.dtype, fail: Callable[[int], None] = lambda step: None, device: str = "cpu") -> Regression:
+    """One with a weight that is large enough for 8 bits."""
+    made = Regression(fail)
+    made.model = nn.Sequential(nn.Linear(3, 2048), nn.Dropout(0.5), nn.Linear(2048, 1)).to(device, dtype)
+    made.examples = made.examples.to(device, dtype)
+    return made
+
+
 def crash(step: int, ctx: Context) -> None:
     with pytest.raises(Crash):
         Regression(at(step, Crash())).train(ctx)
@@ -113,6 +121,38 @@ def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
     crash(17, ctx)
     resumed = Regression().train(ctx)
     assert same(resumed, undisturbed, 17)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_moments_in_8_bits_go_on_to_the_bit(device: str, dtype: torch.dtype, tmp_path: Path, ctx: Context) -> None:
+    """Of weights on both sides of the size from which they are in 8 bits."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+
+    def made(fail: Callable[[int], None] = lambda step: None) -> Regression:
+        return wide(dtype, fail, device)
+
+    here = replace(ctx, device=device)
+    (tmp_path / "undisturbed").mkdir()
+    whole = made().train(replace(here, scratch=tmp_path / "undisturbed"), optimizer="adamw_8bit")
+    for step in (1, 7, 17):
+        with pytest.raises(Crash):
+            made(at(step, Crash())).train(here, optimizer="adamw_8bit")
+    (last,) = kept(ctx)[-1].glob("*.safetensors")
+    assert {torch.uint8, torch.float32} <= {one.dtype for one in load_file(last).values()}
+    assert same(made().train(here, optimizer="adamw_8bit"), whole, 17)
+
+
+@pytest.mark.usefixtures("always")
+def test_moments_in_8_bits_are_not_taken_up_by_the_other_optimizer(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Crash):
+        wide(torch.float32, at(17, Crash())).train(ctx, optimizer="adamw_8bit")
+    wide(torch.float32).train(ctx)
+    assert "the checkpoint of step 17 is of another training (settings.optimizer)" in caplog.text
 
 
 @pytest.mark.usefixtures("always")
@@ -256,6 +296,15 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint_and_names_it(ctx: C
     steps: list[int] = []
     Regression(steps.append).train(ctx)
     assert steps[0] == 6
+
+
+@pytest.mark.usefixtures("always")
+def test_a_gradient_that_8_bits_would_pass_over_stops_the_training(ctx: Context) -> None:
+    """On a GPU bitsandbytes leaves out what is not finite, and no loss would ever tell."""
+    sick = Regression()
+    sick.model[0].weight.register_hook(lambda grad: grad * float("nan") if kept(ctx) else grad)
+    with pytest.raises(StcError, match="the gradient of step 2 is not finite; the checkpoint of step 1 is kept in"):
+        sick.train(ctx, optimizer="adamw_8bit")
 
 
 @pytest.mark.usefixtures("always")

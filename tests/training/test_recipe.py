@@ -34,6 +34,12 @@ def test_adapters_and_qlora_need_each_other() -> None:
         Recipe(**FULL | {"lora": LORA})
 
 
+def test_the_optimizer_is_part_of_a_recipe_only_where_it_is_not_the_one_there_always_was() -> None:
+    assert "optimizer" not in Recipe(**FULL).model_dump(mode="json")
+    assert "optimizer" not in Recipe(**FULL | {"optimizer": "adamw"}).model_dump(mode="json")
+    assert Recipe(**FULL | {"optimizer": "adamw_8bit"}).model_dump(mode="json")["optimizer"] == "adamw_8bit"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -48,6 +54,7 @@ def test_adapters_and_qlora_need_each_other() -> None:
         ("max_grad_norm", 0.0),
         ("label_smoothing", 1.0),
         ("precision", "float16"),
+        ("optimizer", "adam"),
         ("seed", -1),
         ("epoch", 3),
     ],

@@ -40,6 +40,7 @@ OPTIMISATION = {key: value for key, value in RECIPE.items() if key not in ("meth
 STAGES: dict[str, Stage] = {
     "full": Finetune(**RECIPE),
     "all parts": Finetune(**RECIPE | {"parts": ["encoder", "projector", "decoder", "embedding", "head"]}),
+    "8 bits, recomputed": Finetune(**RECIPE | {"optimizer": "adamw_8bit"}),
     "mixed": Finetune(**RECIPE | {"precision": "bfloat16-mixed"}),
     "lora": Finetune(**RECIPE | LORA),
     "qlora": Adapt(**RECIPE | LORA | {"method": "qlora"}),
@@ -83,7 +84,8 @@ def run(
         yield Steps(crash if unit == "step" else None, Crash())
 
     out.mkdir()
-    context = journaled(replace(ctx, progress=progress))
+    recomputed = getattr(stage, "optimizer", "") == "adamw_8bit"  # the two that belong together
+    context = journaled(replace(ctx, progress=progress, gradient_checkpointing=recomputed))
     facts = stage.run(taken(stage, inputs), out, context)
     weights = {name: one for file in out.glob("*.safetensors") for name, one in load_file(file).items()}
     curves = {key: points for key, points in read_journal(ctx.scratch).items() if key != "steps_per_second"}
