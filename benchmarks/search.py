@@ -6,8 +6,9 @@
     python benchmarks/search.py --shape tiny               the same steps at a small shape
 
 A side that is cut short, by ``--plain-utterances``, ``--plain-candidates``, ``--batched-candidates`` or ``--budget``,
-is scaled to the whole search by its seconds a candidate, and marked so; stc's is measured whole. Before each side one
-utterance is translated, as a warm-up; whatever a side prepares for itself counts.
+is scaled to the whole search, and marked so; stc's is measured whole. Later rounds have fewer layers: a candidate is
+taken to cost in proportion to those it has, which is less than it does, since the audio is as long as ever. Before each
+side one utterance is translated, as a warm-up; whatever a side prepares for itself counts.
 
 In float32 every score, and the order of removal as far as sides went the same way, have to be equal, or this exits
 with 1. In bfloat16 the share of equal texts is reported. Writes search.json with ``--json`` or into the folder OUT.
@@ -64,6 +65,17 @@ class Side:
 
     def a_candidate(self) -> float:
         return (self.watch.seconds - self.once) / len(self.scores) / self.share
+
+    def whole(self, count: int, rounds: int) -> float:
+        """Seconds of a whole search in a model of ``count`` layers; scaled, if it is not whole."""
+        tried = sum(layers_of_candidate(count, number) for number, _ in self.scores)
+        every = sum(len(candidates(count, range(1, 1 + n))) * layers_of_candidate(count, n) for n in range(rounds))
+        return self.once + self.a_candidate() * len(self.scores) * every / tried
+
+
+def layers_of_candidate(count: int, done: int) -> int:
+    """What a candidate has left after so many rounds."""
+    return count - done - 1
 
 
 def candidates(count: int, removed: Sequence[int]) -> list[int]:
@@ -183,8 +195,8 @@ def report(of: Subject, found: Sequence[Side], rounds: int) -> dict[str, Any]:
     rows, figures = [], []
     for side in found:
         scaled = len(side.scores) < every or side.share < 1
-        seconds = side.once + side.a_candidate() * every
-        ratio = seconds / (last.once + last.a_candidate() * every)
+        seconds = side.whole(of.layers, rounds)
+        ratio = seconds / last.whole(of.layers, rounds)
         tried = f"{len(side.scores)} of {every}" + (f", {side.share:.0%} of each" if side.share < 1 else "")
         rows.append(
             {

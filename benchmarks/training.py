@@ -10,7 +10,7 @@ side sees the same utterances in the same order, from the same adapters.
   and has bitsandbytes unpack every matrix each time it is needed; autocast to bfloat16, float32 adapters.
 - ours, by the project's own training loop at the same precision: the audio's own length, an encoder that is not
   trained heard once, logits at the targets only, adapters without peft's detours; with the base unpacked once and the
-  decoder's layers compiled, with the base unpacked, and with it packed.
+  decoder's layers compiled, with the base unpacked, the same with peft's own layers, and with the base packed.
 
 The seconds of a side contain everything it needs once, as compiling. Where the time of a step of ours goes is printed
 too. A side that fails is reported, and the others go on. Writes
@@ -27,6 +27,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle, islice
@@ -154,7 +155,14 @@ def plain(translator: Translator, data: Sequence[Batch], parts: Sequence[Part], 
 
 
 def ours(
-    translator: Translator, data: Sequence[Batch], parts: Sequence[Part], device: str, *, unpack: bool, compile: bool
+    translator: Translator,
+    data: Sequence[Batch],
+    parts: Sequence[Part],
+    device: str,
+    *,
+    unpack: bool,
+    compile: bool,
+    lean: bool,
 ) -> Side:
     """By the project's loop; as in its stages, an encoder that is not trained is heard in the first pass only."""
     # The publication's, at a learning rate that shows in a few steps.
@@ -195,7 +203,7 @@ def ours(
         with (
             tempfile.TemporaryDirectory() as scratch,
             unpacked(model, unpack, device),
-            low_rank(wrapped),
+            low_rank(wrapped) if lean else nullcontext(),
             fused(translator, compile, STEPS),
         ):
             ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
@@ -275,13 +283,14 @@ def sides(config: Any, device: str) -> Iterator[Side]:
     translator = packed_base(config, device)
     data = batches(config)
     yield measured("plain, all linear", lambda: plain(translator, data, ALL, device), device)
-    for unpack, compile, how in (
-        (True, True, "unpacked, compiled"),
-        (True, False, "unpacked"),
-        (False, False, "packed"),
+    for unpack, compile, lean, how in (
+        (True, True, True, "unpacked, compiled"),
+        (True, False, True, "unpacked"),
+        (True, False, False, "unpacked, peft's layers"),
+        (False, False, True, "packed"),
     ):
         for what, parts in (("all linear", ALL), ("decoder only", DECODER)):
-            run = partial(ours, translator, data, parts, device, unpack=unpack, compile=compile)
+            run = partial(ours, translator, data, parts, device, unpack=unpack, compile=compile, lean=lean)
             yield measured(f"ours, {what}, {how}", run, device)
     yield measured("plain, decoder only", lambda: plain(translator, data, DECODER, device), device)
 
