@@ -10,11 +10,11 @@ side sees the same utterances in the same order, from the same adapters.
   and has bitsandbytes unpack every matrix each time it is needed; autocast to bfloat16, float32 adapters.
 - ours, by the project's own training loop at the same precision: the audio's own length, an encoder that is not
   trained heard once, logits at the targets only, adapters without peft's detours; with the base unpacked once and the
-  decoder's layers compiled, with the base unpacked, the same with peft's own layers, and with the base packed.
+  layers compiled, with the base unpacked, the same with peft's own layers, and with the base packed.
 
-The seconds of a side contain everything it needs once, as compiling. Where the time of a step of ours goes is printed
-too. A side that fails is reported, and the others go on. Writes
-training.json into the folder named by the environment variable OUT, or here, after every side.
+The seconds of a side contain everything it needs once, as compiling. Where the time of a step of the compiled sides
+goes is printed too. A side that fails is reported, and the others go on. Writes training.json into the folder named by
+the environment variable OUT, or here, after every side.
 """
 
 from __future__ import annotations
