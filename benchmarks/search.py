@@ -66,10 +66,10 @@ class Side:
     def a_candidate(self) -> float:
         return (self.watch.seconds - self.once) / len(self.scores) / self.share
 
-    def whole(self, count: int, rounds: int) -> float:
-        """Seconds of a whole search in a model of ``count`` layers; scaled, if it is not whole."""
+    def whole(self, count: int, removed: int) -> float:
+        """Seconds of a search that removes so many of ``count`` layers; scaled, if it was not seen to its end."""
         tried = sum(layers_of_candidate(count, number) for number, _ in self.scores)
-        every = sum(len(candidates(count, range(1, 1 + n))) * layers_of_candidate(count, n) for n in range(rounds))
+        every = sum(len(candidates(count, range(1, 1 + n))) * layers_of_candidate(count, n) for n in range(removed))
         return self.once + self.a_candidate() * len(self.scores) * every / tried
 
 

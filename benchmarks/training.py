@@ -161,7 +161,7 @@ def ours(
     device: str,
     *,
     unpack: bool,
-    compile: bool,
+    compiled: bool,
     lean: bool,
 ) -> Side:
     """By the project's loop; as in its stages, an encoder that is not trained is heard in the first pass only."""
@@ -204,12 +204,12 @@ def ours(
             tempfile.TemporaryDirectory() as scratch,
             unpacked(model, unpack, device),
             low_rank(wrapped) if lean else nullcontext(),
-            fused(translator, compile, STEPS),
+            fused(translator, compiled, STEPS),
         ):
             ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
             train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")
             side.peak_bytes = peak(device)
-            if compile:
+            if compiled:
                 again = replace(ctx, scratch=Path(scratch) / "profile")
                 steps = ([number] for number in cycle(range(len(data))))
                 trained = adapter_parameters(wrapped)
@@ -283,14 +283,14 @@ def sides(config: Any, device: str) -> Iterator[Side]:
     translator = packed_base(config, device)
     data = batches(config)
     yield measured("plain, all linear", lambda: plain(translator, data, ALL, device), device)
-    for unpack, compile, lean, how in (
+    for unpack, compiled, lean, how in (
         (True, True, True, "unpacked, compiled"),
         (True, False, True, "unpacked"),
         (True, False, False, "unpacked, peft's layers"),
         (False, False, True, "packed"),
     ):
         for what, parts in (("all linear", ALL), ("decoder only", DECODER)):
-            run = partial(ours, translator, data, parts, device, unpack=unpack, compile=compile, lean=lean)
+            run = partial(ours, translator, data, parts, device, unpack=unpack, compiled=compiled, lean=lean)
             yield measured(f"ours, {what}, {how}", run, device)
     yield measured("plain, decoder only", lambda: plain(translator, data, DECODER, device), device)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,11 @@ class Evaluation:
         self._pipeline = pipeline
         self._store = store
         self._context = context
-        self._force = frozenset(force)
+        self._force = frozenset(_alike(pipeline, force))
         self._say = say
         self._ready = ready
         self._keys: dict[str, tuple[str, str, int, dict[str, Any]]] = {}
+        self._generations: dict[str, int] = {}
         self._blocked: set[str] = set()  # in this round: made elsewhere, or resting on what is
         self._elsewhere: dict[str, str] = {}  # in this round: node → the line to say if it has to be waited for
         self.done: dict[str, Done] = {}
@@ -92,6 +93,7 @@ class Evaluation:
                 self._say(line)
                 said.add(line)
             pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
+            put_away()  # another process may need the memory for what this one waits for
             time.sleep(pause)
 
     def _round(self) -> bool:
@@ -138,7 +140,8 @@ class Evaluation:
                 "inputs": inputs,
             }
             first = identity_of(spec)
-            generation = self._store.generation(first) + (name in self._force)
+            # Once for all names of a result: as soon as it is made, the store counts one more.
+            generation = self._generations.setdefault(first, self._store.generation(first) + (name in self._force))
             if generation:
                 spec["generation"] = generation
             self._keys[name] = (identity_of(spec), first, generation, spec)
@@ -259,6 +262,20 @@ class Evaluation:
             raise _Blocked from elsewhere
         made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
         return Done(node.name, made, False, seconds, curves)
+
+
+def _alike(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
+    """Nodes, and whatever others have the same stage with the same fields and inputs: they stand for one result."""
+
+    def description(name: str) -> tuple[Any, ...]:
+        node = pipeline.nodes[name]
+        if node.stage is None:
+            return node.kind, str(node.source)
+        fields = node.stage.model_dump_json(exclude=set(node.stage.NOT_IDENTITY))
+        return node.stage_name, fields, tuple((key, description(target)) for key, target in sorted(node.upstream()))
+
+    wanted = {description(name) for name in names}
+    return {name for name in pipeline.nodes if wanted and description(name) in wanted}
 
 
 class _Blocked(Exception):

@@ -100,9 +100,10 @@ class Context:
         scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
-        unpack: a base in 4 bits, while adapters are trained on it; ``auto``: where memory has plenty of room.
-        compile: the decoder's layers, for a training; ``auto``: on a GPU, where that is long enough.
-        gradient_checkpointing: training keeps nothing of what is inside a layer, and computes it twice.
+        unpack: whether to unpack a base in 4 bits while adapters are trained on it; ``auto``: where memory has plenty
+            of room.
+        compile: whether to compile the layers that a fine-tuning goes through; ``auto``: on a GPU, for a long one.
+        gradient_checkpointing: whether a training keeps nothing of what is inside a layer, and computes it twice.
         processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """
 

@@ -307,6 +307,16 @@ def test_forced_result_stays_current_afterwards(evaluate: Evaluate) -> None:
     assert (RAN, identities(later)) == ([], forced)
 
 
+def test_force_of_one_of_two_names_for_a_result_makes_it_anew_under_both(evaluate: Evaluate) -> None:
+    twins = [*line(), node("twin", Follow(label="b"), model="a"), node("e", Follow(label="e"), model="twin")]
+    before = identities(evaluate(twins, "c", "e"))
+    forced = identities(evaluate(twins, "c", "e", force=["b"]))
+    assert RAN == ["b", "c", "e"]
+    assert before["b"] == before["twin"] != forced["b"] == forced["twin"]
+    later = evaluate(twins, "c", "e")
+    assert (RAN, identities(later)) == ([], forced)
+
+
 def test_force_twice_makes_two_generations(evaluate: Evaluate) -> None:
     generations = {identities(evaluate(line(), "c", force=["b"]))["b"] for _ in range(3)}
     assert len(generations) == 3

@@ -59,6 +59,7 @@ class Collator:
         self._window: int = extractor.n_samples
         self._hop: int = extractor.hop_length
         self._prompt_tokens: dict[int, np.ndarray] = {}
+        self._around: tuple[np.ndarray, int, np.ndarray] | None = None  # what stands before, for and after audio
         self.sampling_rate: int = extractor.sampling_rate
         self.end_token: int = processor.tokenizer.eos_token_id
 
@@ -111,6 +112,20 @@ class Collator:
             silence = np.zeros(frames * self._hop, dtype=np.float32)
             self._prompt_tokens[frames] = self.process(["silence"], [silence])[0][0]
         return self._prompt_tokens[frames]
+
+    def prompt_of(self, states: int) -> np.ndarray:
+        """The prompt's tokens for audio of which the encoder gives so many states.
+
+        The processor is asked once, since it makes features of audio as well; the others differ in the number of
+        placeholders.
+        """
+        if self._around is None:
+            placeholder = self._processor.audio_token_id
+            prompt = self.prompt_tokens(self.sampling_rate)  # of a second, which has some
+            places = np.flatnonzero(prompt == placeholder)
+            self._around = prompt[: places[0]], placeholder, prompt[places[-1] + 1 :]
+        before, placeholder, after = self._around
+        return np.concatenate([before, np.full(states, placeholder), after])
 
     def pad(self, rows: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """``input_ids`` and ``attention_mask`` of rows of tokens, padded on the right."""

@@ -1,6 +1,6 @@
 """What an encoder makes of recordings, kept on disk: computed once, and read in place of running the encoder.
 
-    features.json                each recording, by the SHA-256 of its file: where its states are, and its samples
+    features.json                each recording, by the SHA-256 of its file: where its states are
     features-00001.safetensors   the states, (positions, encoder width) each, named by the same SHA-256
 
 Any model may read them whose encoder has the same weights: one that lost decoder layers, or was trained in other
@@ -67,10 +67,10 @@ def write_features(
         audio = read_batch(manifest, rows, collator.sampling_rate, workers)
         _, features = collator.process([row.id for row in rows], audio)
         heard = architecture.hear(model, {name: tensor.to(model.device) for name, tensor in features.items()})
-        for row, samples, states in zip(rows, audio, heard.states.split(heard.counts.tolist()), strict=True):
+        for row, states in zip(rows, heard.states.split(heard.counts.tolist()), strict=True):
             files += not shard
             shard[row.sha256] = states.to("cpu", copy=True)
-            recordings[row.sha256] = {"file": _shard(files), "samples": len(samples)}
+            recordings[row.sha256] = {"file": _shard(files)}
             positions += len(states)
             if sum(tensor.nbytes for tensor in shard.values()) >= SHARD_BYTES:
                 flush()
@@ -107,20 +107,9 @@ class Features:
                 "or none (null)"
             )
 
-    def prompts(self, translator: Translator, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
-        """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states.
-
-        The processor is asked for one of them only, since it makes features of audio as well; the others differ in the
-        number of placeholders.
-        """
-        placeholder = translator.processor.audio_token_id
-        prompt = collator.prompt_tokens(collator.sampling_rate)  # of a second, which has some
-        places = np.flatnonzero(prompt == placeholder)
-        before, after = prompt[: places[0]], prompt[places[-1] + 1 :]
-        return [
-            np.concatenate([before, np.full(self._file(one).get_slice(one).get_shape()[0], placeholder), after])
-            for one in recordings
-        ]
+    def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
+        """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states."""
+        return [collator.prompt_of(self._file(one).get_slice(one).get_shape()[0]) for one in recordings]
 
     def heard(self, recordings: Sequence[str], device: Any) -> Heard:
         """The states of recordings, named by their SHA-256, on a device."""
@@ -146,7 +135,7 @@ class Features:
 
         def embed(recordings: Sequence[str]) -> None:
             nonlocal embeddings
-            batch = collator.pad(self.prompts(translator, collator, recordings))
+            batch = collator.pad(self.prompts(collator, recordings))
             heard = self.heard(recordings, model.device)
             embedded = architecture.embed(model, batch["input_ids"].to(model.device), heard)
             kept = batch["attention_mask"].bool().to(model.device)

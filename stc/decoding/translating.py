@@ -28,7 +28,8 @@ class Translating(Compute):
     max_new_tokens: int = Field(ge=1, le=1024)
 
     def loaded(self, model: Path, ctx: Context) -> Translator:
-        """
+        """A folder's model, to compute as the fields say.
+
         Raises:
             ModelError: the folder is no complete model.
         """

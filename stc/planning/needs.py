@@ -111,7 +111,7 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
     loaded = _weights(model, dtype)
     if isinstance(stage, Translating | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
-    if isinstance(stage, Importance | Features) or (isinstance(stage, Translating) and "features" not in inputs):
+    if isinstance(stage, Features) or (isinstance(stage, Importance | Translating) and "features" not in inputs):
         loaded += _hearing(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     return round(REST * max(loaded, saved))
 

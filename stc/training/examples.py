@@ -71,7 +71,7 @@ class Examples:
             return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
         if self._features is not None:
             recordings = [row.sha256 for row in rows]
-            prompts = self._features.prompts(self._translator, self._collator, recordings)
+            prompts = self._features.prompts(self._collator, recordings)
             batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
             return replace(batch, heard=self._features.heard(recordings, self._device))
         known = self._hear(indices)

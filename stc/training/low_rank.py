@@ -1,7 +1,7 @@
-"""Adapters computed in fewer steps than ``peft`` takes, for as long as they are trained.
+"""Adapters computed by fewer operations than ``peft`` takes, for as long as they are trained.
 
-``peft`` widens each layer's input to the dtype of the factors and scales on the wide side; on a GPU that costs as much
-as some of the products. The sum is the same, up to rounding.
+``peft`` widens each layer's input to the dtype of the factors and scales on the wide side. The sum is the same, up to
+rounding.
 """
 
 from __future__ import annotations

@@ -19,11 +19,13 @@ EIGHT_BITS_FROM = 4096  # elements of a weight: bitsandbytes' own default
 
 
 def make_optimizer(parameters: list[nn.Parameter], settings: Optimisation, device: str) -> torch.optim.Optimizer:
-    """Raises:
-    InputError: bitsandbytes is wanted and does not work on the device.
+    """An optimizer that decays matrices, and neither biases nor norms.
+
+    Raises:
+        InputError: bitsandbytes is wanted and does not work on the device.
     """
     matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    vectors = [parameter for parameter in parameters if parameter.ndim < 2]  # biases and norms: no decay
+    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     betas = (0.9, settings.beta2)
     if settings.optimizer == "adamw_8bit":

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from stc.parallel.team import current
 
+_TABLES = ("qmap1", "qmap2")  # what the codes of moments in 8 bits stand for; bitsandbytes has one of each for all
+_OF_ALL = "all"
+
 
 @dataclass(frozen=True)
 class State:
@@ -18,10 +21,6 @@ class State:
 
     values: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-_TABLES = ("qmap1", "qmap2")  # what the codes of moments in 8 bits stand for; bitsandbytes has one of each for all
-_OF_ALL = "all"
 
 
 class Stateful(Protocol):

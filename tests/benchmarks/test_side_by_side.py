@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stc.paths import ROOT
 
 
@@ -36,6 +38,18 @@ def test_a_side_that_is_cut_short_is_marked_as_scaled(tmp_path: Path) -> None:
     found = figures("search.py", tmp_path / "s.json", *small, "--plain-candidates", "1", "--batched-candidates", "2")
     sides = found["languages"]["de"]["sides"]
     assert [(side["candidates"], side["scaled"]) for side in sides] == [(1, True), (2, True), (4, False)]
+
+
+def test_a_side_that_is_cut_short_is_scaled_by_the_layers_its_candidates_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from search import Side
+    from speed.watch import Measured
+
+    # Of 6 layers, 4 candidates with 5 layers each, and then 3 with 4: 32 layers. Two candidates, 10 layers, took 5 s.
+    side = Side("plain", scores={(0, 1): 0.0, (0, 2): 0.0}, watch=Measured(7.0), once=2.0)
+    assert side.whole(6, 2) == 2 + 5 * 32 / 10
+    side.share = 0.5
+    assert side.whole(6, 2) == 2 + 5 * 32 / 10 / 0.5
 
 
 def test_all_sides_of_decoding_say_the_same(tmp_path: Path) -> None:

@@ -63,10 +63,12 @@ def test_a_search_by_two_processes_keeps_every_score_and_one_by_three_goes_on_to
     assert resumed == alone  # the score of every candidate among it
 
 
+@pytest.mark.parametrize(("fields", "recomputed"), [(LORA, False), ({}, True)])
 def test_fine_tuning_by_two_processes_gives_the_model_of_one(
-    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+    fields: dict[str, Any], recomputed: bool, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
-    stage = Finetune(**RECIPE | LORA)
+    stage = Finetune(**RECIPE | fields)
+    ctx = replace(ctx, gradient_checkpointing=recomputed)
     given = {"model": inputs["model"], "train": inputs["data"], "dev": inputs["data"]}
     found = {}
     for processes, name in ((1, "one"), (2, "two")):

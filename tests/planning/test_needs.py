@@ -87,12 +87,17 @@ def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measur
     assert estimate == pytest.approx(16_628_182_016, rel=0.1)
 
 
-def test_translation_that_reads_features_does_without_the_memory_of_hearing() -> None:
-    resources = SimpleNamespace(train_micro_batch=8, decode_batch=32, unpack="auto")
-    stage = Translate(dtype="bfloat16", max_new_tokens=64)
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Translate(dtype="bfloat16", max_new_tokens=64),
+        Importance(metric="chrf", dtype="bfloat16", max_new_tokens=64),
+    ],
+)
+def test_a_stage_that_reads_features_does_without_the_memory_of_hearing(stage: Stage) -> None:
     model, speech = of_7b(8, 8), Speech(64, 512.0, 8.0)
     inputs = {"model": model, "data": speech}
-    heard, read = (memory(stage, {**inputs, **given}, None, resources) for given in ({}, {"features": None}))
+    heard, read = (memory(stage, {**inputs, **given}, None, context(8)) for given in ({}, {"features": None}))
     layer = sum(one.shape[0] for one in model.weights if one.part == "encoder" and one.linear) // 8
     assert heard - read == pytest.approx(1.1 * 2 * 32 * 400 * layer * 2, rel=1e-6)
 

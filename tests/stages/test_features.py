@@ -71,10 +71,10 @@ def test_prompts_are_those_of_the_processor(
 ) -> None:
     features = Read(make(model, data, tmp_path / "out", ctx).path)
     manifest = Manifest.load(data.path)
-    collator = Collator(translator.processor, translator.architecture.prompt(translator.processor, manifest.task))
+    collator = Collator.of(translator, manifest.task)
     audio = read_batch(manifest, manifest.rows, collator.sampling_rate, 1)
     expected, _ = collator.process([row.id for row in manifest.rows], audio)
-    found = features.prompts(translator, collator, [row.sha256 for row in manifest.rows])
+    found = features.prompts(collator, [row.sha256 for row in manifest.rows])
     assert len({len(prompt) for prompt in found}) == len(manifest)
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 

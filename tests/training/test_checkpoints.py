@@ -128,8 +128,6 @@ def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_moments_in_8_bits_go_on_to_the_bit(device: str, dtype: torch.dtype, tmp_path: Path, ctx: Context) -> None:
     """Of weights on both sides of the size from which they are in 8 bits."""
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
 
     def made(fail: Callable[[int], None] = lambda step: None) -> Regression:
         return wide(dtype, fail, device)

@@ -19,6 +19,7 @@ from stc.training.examples import Examples
 from stc.training.fused import WORTH, fused
 from stc.training.low_rank import low_rank
 from stc.training.objective import cross_entropy, predict
+from stc.training.recomputed import recomputed
 from stc.training.translation import select
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -32,21 +33,22 @@ def compiled(translator: Translator) -> bool:
 
 
 def compare_gradients(
-    translator: Translator, parameters: Sequence[nn.Parameter], manifest: Path, ctx: Context, *, states: bool
+    translator: Translator, parameters: Sequence[nn.Parameter], manifest: Path, ctx: Context, *, again: bool = False
 ) -> None:
-    """Of batches of several sizes and lengths, one utterance among them: compiled, and not."""
+    """Of batches of several sizes and lengths, one utterance among them: compiled, with what is inside a layer perhaps
+    computed ``again``, and not."""
     examples = Examples(translator, Manifest.load(manifest), ctx)
     translator.model.train()
 
     def step(indices: Sequence[int]) -> list[Tensor]:
         translator.model.zero_grad()
-        predictions = predict(translator, examples.batch(indices), states=states)
+        predictions = predict(translator, examples.batch(indices), states=again)
         (cross_entropy(predictions) + sum(state.square().mean() for state in predictions.states)).backward()
         return [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
 
     some = [[0, 1, 2, 3, 4], [5], [6, 7]]
     expected = [step(indices) for indices in some]
-    with fused(translator, True, 1):
+    with recomputed(translator.model, again), fused(translator, True, 1):
         found = [step(indices) for indices in some]
     for ours, theirs in zip(found, expected, strict=True):
         assert len(ours) == len(parameters)
@@ -60,7 +62,7 @@ def test_gradients_are_those_of_layers_that_are_not_compiled(
 ) -> None:
     translator = load(tiny_model, device=device, dtype="float32")
     parameters = select(translator, ["projector", "decoder"])
-    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device=device), states=True)
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device=device), again=True)
 
 
 @pytest.mark.gpu
@@ -69,7 +71,7 @@ def test_gradients_of_an_encoder_are_those_of_layers_that_are_not_compiled(
 ) -> None:
     translator = load(tiny_model, device="cuda", dtype="float32")
     parameters = select(translator, ["encoder", "projector", "decoder"])
-    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"), states=False)
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"))
 
 
 @pytest.mark.gpu
@@ -79,7 +81,7 @@ def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
     translator, _, wrapped = adapted(tiny_model, "cuda")
     with low_rank(wrapped):
         parameters = adapter_parameters(wrapped)
-        compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"), states=False)
+        compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"))
 
 
 @pytest.mark.parametrize(
