@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from speed import plain
-from speed.shapes import SHAPES, Subject, check_lengths, subject
+from speed.shapes import Subject, add_subject, check_lengths, settle, subject
 from speed.watch import add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
 from stc.data.manifest import Manifest
@@ -103,11 +103,8 @@ def show(figures: Sequence[dict[str, Any]]) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--shape", choices=SHAPES, default="talks")
-    add("--lang", nargs="+", choices=["de", "zh"], help="both on the shipped model; de with random weights")
+    add_subject(parser)
     add("--utterances", type=int, help="all of the split; 400 at 7b, 100 at tiny")
-    add("--batch", type=int, default=100, help="of batched generate")
-    add("--dtype", choices=["float32", "bfloat16"], help="bfloat16 at 7b, else float32")
     add("--plain-utterances", type=int, default=PLAIN_UTTERANCES, help="that the plain side translates; 20")
     add("--whole-test", action="store_true", help="the plain side translates all of them")
     add("--budget", type=float, help="seconds of the plain side; the utterance that is under way is finished")
@@ -115,8 +112,7 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.utterances is None and args.shape == "7b":
         args.utterances = 400
-    args.lang = args.lang or (["de", "zh"] if args.shape == "talks" else ["de"])
-    args.dtype = args.dtype or ("bfloat16" if args.shape == "7b" else "float32")
+    settle(args)
     return args
 
 

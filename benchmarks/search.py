@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from speed import plain
-from speed.shapes import SHAPES, Subject, check_lengths, subject
+from speed.shapes import Subject, add_subject, check_lengths, settle, subject
 from speed.watch import Measured, add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
 from stc.console import progress
@@ -255,12 +255,9 @@ def made(args: Any, lang: str, folder: Path, device: str, dtype: str, utterances
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--shape", choices=SHAPES, default="talks")
-    add("--lang", nargs="+", choices=["de", "zh"], help="both on the shipped model; de with random weights")
+    add_subject(parser)
     add("--layers", type=int, help="to remove; half of the shipped model's, 8 of 7b, 2 of tiny")
     add("--utterances", type=int, help="to score by; all of the split, or 100")
-    add("--batch", type=int, default=100, help="of batched generate")
-    add("--dtype", choices=["float32", "bfloat16"], help="bfloat16 at 7b, else float32")
     add("--plain-utterances", type=int, help="of each candidate on the plain side; 20 at 7b, else all")
     add("--plain-candidates", type=int, help="on the plain side; 1 at 7b, else all")
     add("--batched-candidates", type=int, help="of batched generate; 3 at 7b, else all")
@@ -271,11 +268,10 @@ def arguments() -> argparse.Namespace:
     layers = {"talks": 8, "7b": 8, "tiny": 2}[args.shape]
     few: dict[str, Any] = {"plain_utterances": 20, "plain_candidates": 1, "batched_candidates": 3}
     defaults = few if args.shape == "7b" else {}
-    defaults |= {"layers": layers, "lang": ["de", "zh"] if args.shape == "talks" else ["de"]}
-    defaults["dtype"] = "bfloat16" if args.shape == "7b" else "float32"
-    for name, value in defaults.items():
+    for name, value in (defaults | {"layers": layers}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
+    settle(args)
     return args
 
 

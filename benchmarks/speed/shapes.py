@@ -11,6 +11,7 @@ one character of the text, and equal texts are equal tokens.
 
 from __future__ import annotations
 
+import argparse
 import string
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,21 @@ class Subject:
     @property
     def layers(self) -> int:
         return len(self.translator.model.get_decoder().layers)
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """What says which subject is measured, with which side beside; :func:`settle` fills in what is not given."""
+    parser.add_argument("--shape", choices=SHAPES, default="talks")
+    parser.add_argument(
+        "--lang", nargs="+", choices=["de", "zh"], help="both on the shipped model; de with random weights"
+    )
+    parser.add_argument("--batch", type=int, default=100, help="of batched generate")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 at 7b, else float32")
+
+
+def settle(args: argparse.Namespace) -> None:
+    args.lang = args.lang or (["de", "zh"] if args.shape == "talks" else ["de"])
+    args.dtype = args.dtype or ("bfloat16" if args.shape == "7b" else "float32")
 
 
 def subject(

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stc.training.stand_ins import standing_in
+
 
 @contextmanager
 def low_rank(wrapped: Any) -> Iterator[None]:
@@ -25,13 +27,8 @@ def low_rank(wrapped: Any) -> Iterator[None]:
     from peft.tuners.lora import LoraLayer
 
     adapted = {name: module for name, module in wrapped.named_modules() if isinstance(module, LoraLayer)}
-    try:
-        for name, layer in adapted.items():
-            wrapped.set_submodule(name, Adapted(layer))
+    with standing_in(wrapped, adapted, Adapted):
         yield
-    finally:
-        for name, layer in adapted.items():
-            wrapped.set_submodule(name, layer)
 
 
 class Adapted(nn.Module):

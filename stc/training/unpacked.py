@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from stc.memory import free_memory
 from stc.stage import OrAuto
+from stc.training.stand_ins import standing_in
 
 SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the rest is for training
 
@@ -34,13 +35,8 @@ def unpacked(model: nn.Module, wanted: OrAuto, device: str) -> Iterator[None]:
     if not layers or not wanted or (wanted == "auto" and needed > SHARE * free_memory(device)):
         yield
         return
-    try:
-        for name, layer in layers.items():
-            model.set_submodule(name, Unpacked(layer))
+    with standing_in(model, layers, Unpacked):
         yield
-    finally:
-        for name, layer in layers.items():
-            model.set_submodule(name, layer)
 
 
 class Unpacked(nn.Module):
