@@ -22,6 +22,8 @@ from stc.training.replayed import replayed
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
+# With a gradient or without, in train or in eval mode, masked or not, for one utterance or several.
+PROGRAMS = 32
 WORTH = 1000  # steps: at half a step's time saved, about what compiling costs
 
 
@@ -50,6 +52,7 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
         for layer in layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
         with ExitStack() as inside:
+            inside.enter_context(torch._dynamo.config.patch(recompile_limit=PROGRAMS))
             if on_gpu and replay:
                 for stack, causal in stacks:
                     inside.enter_context(replayed(stack, causal=causal))
