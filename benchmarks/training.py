@@ -3,16 +3,18 @@
     python benchmarks/training.py           one GPU of 80 GB
     python benchmarks/training.py --tiny    the same steps at a small shape on the CPU
 
-Random weights in NF4 with double quantization, rank 64, 4 utterances a step of 8 s and 60 target tokens each. Every
-side sees the same utterances in the same order, from the same adapters.
+Random weights in NF4 with double quantization, rank 64, 4 utterances a step of 8 s and 60 target tokens each; where it
+says so, of 3 to 14 s, sorted into batches of about one length. Every side sees the same utterances in the same order,
+from the same adapters.
 
 - the plain procedure: every step encodes its audio, padded to the window of 30 s, computes logits at every position,
   and has bitsandbytes unpack every matrix each time it is needed; autocast to bfloat16, float32 adapters.
 - ours, by the project's own training loop at the same precision: the audio's own length, an encoder that is not
-  trained heard once, logits at the targets only, adapters without peft's detours; with the base unpacked once and the
-  layers compiled, with the base unpacked, the same with peft's own layers, and with the base packed.
+  trained heard once, logits at the targets only, adapters without peft's detours; with the base unpacked once, the
+  layers compiled and replayed as CUDA graphs, without replay, without either, the same with peft's own layers, and with
+  the base packed.
 
-The seconds of a side contain everything it needs once, as compiling. Where the time of a step of the compiled sides
+The seconds of a side contain everything it needs once, as compiling. Where the time of a step of the replayed sides
 goes is printed too. A side that fails is reported, and the others go on. Writes training.json into the folder named by
 the environment variable OUT, or here, after every side.
 """
@@ -35,8 +37,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from proof_7b import context, fixed_input, recipe, tiny_config
+from proof_7b import context, recipe, tiny_config
+from speed.shapes import LONGEST, SHORTEST
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from stc.data.collate import IGNORED, Batch
 from stc.models import architecture
@@ -55,7 +59,11 @@ from stc.training.unpacked import unpacked
 
 DECODER_LAYERS = 24
 UTTERANCES = 16  # seen again and again, as many at a time as BATCH
+PLAIN = "plain, all linear"
 BATCH = 4
+SECONDS = 8.0  # of an utterance, unless they differ
+DIFFERING = ", 3 to 14 s"  # where they do
+BEFORE, AFTER = 20, 20  # tokens of the prompt around the audio
 TARGET_TOKENS = 60
 STEPS = 30  # of each side; the first third is not timed
 PROFILED = 2
@@ -75,9 +83,12 @@ class Side:
     where: list[str] = field(default_factory=list)
     failed: str = ""
 
-    def line(self, reference: float) -> str:
+    def line(self, sides: Sequence[Side]) -> str:
+        """With the ratio to the plain procedure on all linear layers, for utterances of the same lengths."""
         if self.failed:
             return f"{self.name:<42} failed: {self.failed}"
+        plain = PLAIN + DIFFERING * self.name.endswith(DIFFERING)
+        reference = next((side.samples_per_second for side in sides if side.name == plain), 0.0)
         ratio = f"{self.samples_per_second / reference:6.2f}x" if reference else ""
         return (
             f"{self.name:<42}{self.samples_per_second:9.2f}{ratio:>9}{self.peak_bytes / 2**30:9.1f}"
@@ -104,17 +115,30 @@ def packed_base(config: Any, device: str) -> Translator:
     return translator
 
 
-def batches(config: Any) -> list[Batch]:
-    """Those of one pass over the data, in main memory."""
-    inputs = fixed_input(config, utterances=UTTERANCES, after=TARGET_TOKENS + 20)
-    tokens, audio = inputs["input_ids"], config.audio_token_id
-    inputs["input_ids"] = torch.where(tokens == audio, tokens, tokens % audio)  # so that a small vocabulary has them
+def batches(config: Any, seconds: Sequence[float]) -> list[Batch]:
+    """Those of one pass over noise of so many seconds, in main memory."""
+    random = torch.Generator().manual_seed(0)
+    window = 2 * config.audio_config.max_source_positions
+    audio = config.audio_token_id
+
+    def drawn(count: int) -> Tensor:
+        return torch.randint(0, min(150_000, audio), (count,), generator=random)
+
     made = []
-    for at in range(0, UTTERANCES, BATCH):
-        some = {name: tensor[at : at + BATCH] for name, tensor in inputs.items()}
-        labels = some["input_ids"].clone()
-        labels[:, :-TARGET_TOKENS] = IGNORED
-        made.append(Batch(some, labels, BATCH * TARGET_TOKENS))
+    for at in range(0, len(seconds), BATCH):
+        frames = [4 * round(25 * each) for each in seconds[at : at + BATCH]]  # the encoder makes one state of four
+        rows = [
+            torch.cat([drawn(BEFORE), torch.full((each // 4,), audio), drawn(AFTER + TARGET_TOKENS)]) for each in frames
+        ]
+        labels = [torch.cat([torch.full((len(row) - TARGET_TOKENS,), IGNORED), row[-TARGET_TOKENS:]]) for row in rows]
+        inputs = {
+            "input_ids": pad_sequence(rows, batch_first=True),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
+            "input_features": torch.randn(len(rows), config.audio_config.num_mel_bins, window, generator=random),
+            "feature_attention_mask": (torch.arange(window) < torch.tensor(frames)[:, None]).long(),
+        }
+        padded = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+        made.append(Batch(inputs, padded, len(rows) * TARGET_TOKENS))
     return made
 
 
@@ -160,9 +184,10 @@ def ours(
     parts: Sequence[Part],
     device: str,
     *,
-    unpack: bool,
-    compiled: bool,
-    lean: bool,
+    unpack: bool = True,
+    compiled: bool = True,
+    replay: bool = True,
+    lean: bool = True,
 ) -> Side:
     """By the project's loop; as in its stages, an encoder that is not trained is heard in the first pass only."""
     # The publication's, at a learning rate that shows in a few steps.
@@ -204,12 +229,12 @@ def ours(
             tempfile.TemporaryDirectory() as scratch,
             unpacked(model, unpack, device),
             low_rank(wrapped) if lean else nullcontext(),
-            fused(translator, compiled, STEPS),
+            fused(translator, compiled, STEPS, replay=replay),
         ):
             ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
             train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")
             side.peak_bytes = peak(device)
-            if compiled:
+            if compiled and replay:
                 again = replace(ctx, scratch=Path(scratch) / "profile")
                 steps = ([number] for number in cycle(range(len(data))))
                 trained = adapter_parameters(wrapped)
@@ -279,20 +304,30 @@ def measured(name: str, run: Callable[[], Side], device: str) -> Side:
 
 
 def sides(config: Any, device: str) -> Iterator[Side]:
-    """Each as it comes; the first is the reference."""
+    """Each as it comes."""
     translator = packed_base(config, device)
-    data = batches(config)
-    yield measured("plain, all linear", lambda: plain(translator, data, ALL, device), device)
-    for unpack, compiled, lean, how in (
-        (True, True, True, "unpacked, compiled"),
-        (True, False, True, "unpacked"),
-        (True, False, False, "unpacked, peft's layers"),
-        (False, False, True, "packed"),
-    ):
-        for what, parts in (("all linear", ALL), ("decoder only", DECODER)):
-            run = partial(ours, translator, data, parts, device, unpack=unpack, compiled=compiled, lean=lean)
+    alike = batches(config, [SECONDS] * UTTERANCES)
+    longest = min(LONGEST, config.audio_config.max_source_positions / 50)
+    sorted_in = batches(config, torch.linspace(SHORTEST, longest, UTTERANCES).tolist())
+    parts: tuple[tuple[str, Sequence[Part]], ...] = (("all linear", ALL), ("decoder only", DECODER))
+    yield measured(PLAIN, lambda: plain(translator, alike, ALL, device), device)
+    ways: tuple[tuple[str, dict[str, bool]], ...] = (
+        ("replayed", {}),
+        ("compiled", {"replay": False}),
+        ("unpacked", {"compiled": False}),
+        ("unpacked, peft's layers", {"compiled": False, "lean": False}),
+        ("packed", {"compiled": False, "unpack": False}),
+    )
+    for how, settings in ways:
+        for what, chosen in parts:
+            run = partial(ours, translator, alike, chosen, device, **settings)
             yield measured(f"ours, {what}, {how}", run, device)
-    yield measured("plain, decoder only", lambda: plain(translator, data, DECODER, device), device)
+    yield measured("plain, decoder only", lambda: plain(translator, alike, DECODER, device), device)
+    for what, chosen in parts:
+        yield measured(f"plain, {what}, 3 to 14 s", partial(plain, translator, sorted_in, chosen, device), device)
+        yield measured(
+            f"ours, {what}, replayed, 3 to 14 s", partial(ours, translator, sorted_in, chosen, device), device
+        )
 
 
 def main() -> int:
@@ -322,7 +357,7 @@ def main() -> int:
     print(f"\n{machine}, torch {torch.__version__}, {BATCH} samples a step")
     print(f"{'':<42}{'samples/s':>9}{'ratio':>9}{'peak GiB':>9}{'first loss':>12}{'last':>10}")
     for side in found:
-        print(side.line(found[0].samples_per_second))
+        print(side.line(found))
     return int(any(side.failed for side in found))
 
 

@@ -98,10 +98,13 @@ def fit(
         predictions = predict(translator, lesson.batch, states=teacher.wants_states)
         return teacher.loss(lesson.batch, lesson.indices, predictions, recipe.label_smoothing)
 
+    # With all weights trained, a step is held by the GPU, and their gradients would need memory twice.
+    inside = ctx.gradient_checkpointing or (teacher is not None and teacher.wants_states)
+    replay = recipe.method != "full" and not inside
     translator.model.train()
     with (
         recomputed(translator.model, ctx.gradient_checkpointing),
-        fused(translator, ctx.compile, recipe.epochs * epoch),
+        fused(translator, ctx.compile, recipe.epochs * epoch, replay=replay),
     ):
         outcome = train(
             parameters,

@@ -1,0 +1,187 @@
+"""Layers that are replayed give the gradients of layers that are called, whatever comes between two replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recipes import adapted, lora
+from torch import Tensor
+
+from stc.data.collate import Batch
+from stc.data.manifest import Manifest
+from stc.stage import Context
+from stc.training import replayed as module
+from stc.training.adapters import adapter_parameters
+from stc.training.examples import Examples
+from stc.training.loop import accumulate
+from stc.training.low_rank import low_rank
+from stc.training.objective import predict, translation_loss
+from stc.training.replayed import MULTIPLE, replayed
+
+# Micro-batches of steps: shapes that are new, seen, recorded; one utterance, which is not masked; a shape twice a step.
+STEPS = [[[0, 1, 2], [3]], [[0, 1, 2], [3]], [[4, 5], [0, 1, 2], [0, 1, 2]], [[3], [4, 5]], [[3], [4, 5], [6]]]
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where there is no GPU, what a CUDA graph would do again is computed again."""
+    if request.param == "cpu":
+        monkeypatch.setattr(module, "recorded", computed_again)
+    return str(request.param)
+
+
+def computed_again(
+    forward: Callable[[], None], backward: Callable[[], None], memory: object
+) -> list[Callable[[], None]]:
+    forward()
+    backward()
+    return [forward, backward]
+
+
+class Training:
+    """Steps through adapters of every part, after each of which the weights are others, the same in every training."""
+
+    def __init__(self, folder: Path, manifest: Path, ctx: Context, device: str, **fields: Any) -> None:
+        self.base, self.recipe, self.wrapped = adapted(folder, device, **fields)
+        self.weights = adapter_parameters(self.wrapped)
+        self.examples = Examples(self.base, Manifest.load(manifest), replace(ctx, device=device))
+        self.device = device
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        return self.examples.batch(indices)
+
+    def step(self, micro: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
+        batches = [self.batch(indices) for indices in micro]
+        loss = accumulate(batches, 0, lambda one, step: translation_loss(self.base, one), self.recipe, self.device)
+        gradients = [weight.grad.clone() for weight in self.weights if weight.grad is not None]
+        with torch.no_grad():
+            for weight in self.weights:
+                weight *= 0.9
+                weight.grad = None
+        return loss, gradients
+
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        family, model = self.base.architecture, self.base.model
+        with (
+            low_rank(self.wrapped),
+            replayed(list(family.decoder(model).layers), causal=True),
+            replayed(list(family.encoder(model).layers), causal=False),
+        ):
+            yield
+
+
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Utterances and positions of each recording's input."""
+    made: list[tuple[int, ...]] = []
+    make = module.Recording.__init__
+
+    def noted(self: Any, stack: Any, run: Any, tensors: Sequence[Tensor]) -> None:
+        made.append(tuple(tensors[0].shape[:2]))
+        make(self, stack, run, tensors)
+
+    monkeypatch.setattr(module.Recording, "__init__", noted)
+    return made
+
+
+def test_gradients_are_those_of_layers_that_are_called(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, recordings: list[tuple[int, ...]]
+) -> None:
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
+    with low_rank(called.wrapped):
+        expected = [called.step(micro) for micro in STEPS]
+    with replaying.replaying():
+        found = [replaying.step(micro) for micro in STEPS]
+    assert sorted({utterances for utterances, _ in recordings}) == [1, 2, 3]
+    for (loss, gradients), (other, others) in zip(found, expected, strict=True):
+        torch.testing.assert_close(loss, other, rtol=1e-5, atol=0)
+        assert len(gradients) == len(others)
+        for one, another in zip(gradients, others, strict=True):
+            assert float((one - another).norm()) <= 1e-4 * float(another.norm())
+
+
+def test_lengths_are_filled_up_so_that_batches_share_a_recording(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, recordings: list[tuple[int, ...]]
+) -> None:
+    training = Training(tiny_model, tiny_manifest, ctx, device)
+    lengths = set()
+    with training.replaying():
+        for pair in ([0, 1], [2, 3], [4, 5], [6, 7]):
+            lengths.add(training.batch(pair).inputs["input_ids"].shape[1])
+            training.step([pair])
+    assert all(positions % MULTIPLE == 0 for _, positions in recordings)
+    assert len(recordings) < len(lengths) * 2  # of two stacks
+
+
+def test_a_pass_without_gradient_between_two_replays_changes_nothing(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+) -> None:
+    training = Training(tiny_model, tiny_manifest, ctx, device)
+    model = training.base.model
+
+    @torch.no_grad()
+    def looked_at() -> Tensor:
+        model.eval()
+        states = predict(training.base, training.batch([4, 5]), states=True).states
+        model.train()
+        return torch.stack(states)
+
+    with low_rank(training.wrapped):
+        expected = looked_at()
+    before = [weight.detach().clone() for weight in training.weights]
+    with training.replaying():
+        for _ in range(3):
+            training.step([[0, 1, 2]])
+            with torch.no_grad():
+                torch._foreach_copy_(training.weights, before)
+            assert torch.equal(looked_at(), expected)
+
+
+def test_activations_of_an_earlier_batch_are_not_taken_for_those_of_a_later_one(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+) -> None:
+    training = Training(tiny_model, tiny_manifest, ctx, device)
+    with training.replaying():
+        for _ in range(2):
+            training.step([[0, 1, 2]])
+        first, _ = (translation_loss(training.base, training.batch([0, 1, 2])) for _ in range(2))
+        with pytest.raises(RuntimeError, match="another batch"):
+            first.backward()
+
+
+def test_without_memory_for_a_recording_the_training_goes_on(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    ctx: Context,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "recorded", full)
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
+    with low_rank(called.wrapped):
+        expected = [called.step(micro)[0] for micro in STEPS]
+    with replaying.replaying():
+        torch.testing.assert_close([replaying.step(micro)[0] for micro in STEPS], expected)
+    assert "no memory to record" in caplog.text
+
+
+def test_dropout_is_drawn_anew_in_every_replay(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+) -> None:
+    training = Training(tiny_model, tiny_manifest, ctx, device, **lora(0.5))
+    with training.replaying():
+        for _ in range(2):
+            training.step([[0, 1, 2]])
+        losses = [float(translation_loss(training.base, training.batch([0, 1, 2])).detach()) for _ in range(3)]
+    assert len(set(losses)) == 3
