@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils import _pytree as pytree
@@ -57,6 +57,8 @@ class Stack:
 
     Attributes:
         trained: their parameters that are.
+        copies: parameters in the same memory, which are recorded. PyTorch ties a parameter to the stream of a pass that
+            has used it and is still remembered, and a recording is made on a stream of its own.
         gradients: where recordings add to the gradient of each.
         recordings: by shape.
         memory: of the recordings' activations.
@@ -64,7 +66,15 @@ class Stack:
     """
 
     def __init__(self, layers: Sequence[Any], causal: bool) -> None:
-        self.trained = [weight for layer in layers for weight in layer.parameters() if weight.requires_grad]
+        self._places = [
+            (module, name)
+            for layer in layers
+            for module in layer.modules()
+            for name, weight in module.named_parameters(recurse=False)
+            if weight.requires_grad
+        ]
+        self.trained: list[nn.Parameter] = [getattr(module, name) for module, name in self._places]
+        self.copies = [nn.Parameter(weight.detach()) for weight in self.trained]
         self.gradients = [torch.zeros_like(weight) for weight in self.trained]
         self.memory = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
         self.turn = 0
@@ -83,21 +93,23 @@ class Stack:
         if not self._passed:
             return self._forwards[0](hidden, *args, **kwargs)
         leaves, structure = pytree.tree_flatten((hidden, args, kwargs))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        at = [index for index, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        tensors = [leaves[index] for index in at]
+        others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         kind = hidden.device.type
         dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
 
         def run(tensors: Sequence[Tensor]) -> Tensor:
-            given = iter(tensors)
-            filled_in = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-            through, args, kwargs = pytree.tree_unflatten(filled_in, structure)
+            given = list(others)
+            for index, tensor in zip(at, tensors, strict=True):
+                given[index] = tensor
+            through, args, kwargs = pytree.tree_unflatten(given, structure)
             # A copy of a weight that autocast kept would be replayed, where the weight has changed.
             with torch.autocast(kind, dtype, enabled, cache_enabled=False):
                 for forward in self._forwards:
                     through = forward(through, *args, **kwargs)
             return through
 
-        others = [leaf for leaf in leaves if not isinstance(leaf, Tensor)]
         length = room = hidden.shape[1]
         if self._causal or any(map(_masks, tensors)):
             room = -(-length // MULTIPLE) * MULTIPLE
@@ -109,6 +121,17 @@ class Stack:
     def further(self, index: int, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of a layer after it."""
         return hidden if self._passed else self._forwards[index](hidden, *args, **kwargs)
+
+    @contextmanager
+    def copied(self) -> Iterator[None]:
+        """Inside, the layers have the copies for parameters."""
+        try:
+            for (module, name), copy in zip(self._places, self.copies, strict=True):
+                setattr(module, name, copy)
+            yield
+        finally:
+            for (module, name), weight in zip(self._places, self.trained, strict=True):
+                setattr(module, name, weight)
 
     def collect(self) -> None:
         """Have every parameter's gradient where recordings add to it, with what it is so far."""
@@ -145,7 +168,7 @@ class Recording:
         self._stack = stack
         self._run = run
         self._inputs = [one.detach().clone().requires_grad_(one.requires_grad) for one in tensors]
-        self._wanted = [*stack.trained, *(one for one in self._inputs[:1] if one.requires_grad)]
+        self._wanted = [*stack.copies, *(one for one in self._inputs[:1] if one.requires_grad)]
         self._gradient: Tensor | None = None  # of the output
         self._forward, self._backward = recorded(self._forward_pass, self._backward_pass, stack.memory)
 
@@ -165,7 +188,7 @@ class Recording:
         return self._input_gradient
 
     def _forward_pass(self) -> None:
-        with torch.enable_grad():
+        with torch.enable_grad(), self._stack.copied():
             self._output = self._run(self._inputs)
 
     def _backward_pass(self) -> None:

@@ -24,8 +24,15 @@ from stc.training.low_rank import low_rank
 from stc.training.objective import predict, translation_loss
 from stc.training.replayed import MULTIPLE, replayed
 
-# Micro-batches of steps: shapes that are new, seen, recorded; one utterance, which is not masked; a shape twice a step.
-STEPS = [[[0, 1, 2], [3]], [[0, 1, 2], [3]], [[4, 5], [0, 1, 2], [0, 1, 2]], [[3], [4, 5]], [[3], [4, 5], [6]]]
+# Micro-batches of steps, in which shapes are new, then recorded, then replayed: with a mask, without one (of a single
+# utterance), twice in a step, and recorded while a pass of layers that were called is still remembered.
+STEPS = [
+    [[0, 1, 2], [3]],
+    [[0, 1, 2], [3]],
+    [[4, 5], [0, 1, 2], [0, 1, 2]],
+    [[3, 4, 5, 6], [4, 5]],
+    [[3], [4, 5], [6]],
+]
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
