@@ -6,7 +6,8 @@ to compute them. A shape is recorded when it comes for the second time. Sequence
 :data:`MULTIPLE` positions, so that shapes are few; no gradient depends on what they are filled up with.
 
 The recordings of a stack share their memory. It holds the activations of the largest shape, and is not there for shapes
-that are not recorded, so that a training may take twice as much for activations.
+that are not recorded, so that a training may take twice as much for activations. Where that is too much, it goes on
+without recordings.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def replayed(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
             layer.forward = partial(stack.further, index) if index else stack.first
         yield
     finally:
-        stack.recordings.clear()  # and their memory, which a cycle of references would hold
+        stack.forget()
         for layer, forward in zip(layers, own, strict=True):
             del layer.forward
             if forward is not None:
@@ -60,7 +61,6 @@ class Stack:
         copies: parameters in the same memory, which are recorded. PyTorch ties a parameter to the stream of a pass that
             has used it and is still remembered, and a recording is made on a stream of its own.
         gradients: where recordings add to the gradient of each.
-        recordings: by shape.
         memory: of the recordings' activations.
         turn: how many batches they have been replayed for.
     """
@@ -81,7 +81,7 @@ class Stack:
         self._layers = layers
         self._forwards = [layer.forward for layer in layers]
         self._causal = causal
-        self.recordings: dict[Hashable, Recording] = {}
+        self._recordings: dict[Hashable, Recording] = {}
         self._seen: set[Hashable] = set()
         self._memory_suffices = True
         self._passed = False  # whether the batch has gone through all layers with the first
@@ -115,8 +115,9 @@ class Stack:
             room = -(-length // MULTIPLE) * MULTIPLE
         filled = [_filled(tensor, room - length) for tensor in tensors]
         recording = self._recording(run, filled, (dtype, enabled, str(structure), repr(others)))
-        output = run(filled) if recording is None else _Replay.apply(self, recording, self._asks, *filled)
-        return output[:, :length]
+        if recording is None:
+            return self._called(run, filled)[:, :length]
+        return _Replay.apply(self, recording, self._asks, *filled)[:, :length]
 
     def further(self, index: int, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of a layer after it."""
@@ -132,6 +133,12 @@ class Stack:
         finally:
             for (module, name), weight in zip(self._places, self.trained, strict=True):
                 setattr(module, name, weight)
+
+    def forget(self) -> None:
+        """Give the memory of all recordings back."""
+        for recording in self._recordings.values():
+            vars(recording).clear()  # a pass that is still remembered may hold the recording itself
+        self._recordings.clear()
 
     def collect(self) -> None:
         """Have every parameter's gradient where recordings add to it, with what it is so far."""
@@ -152,13 +159,26 @@ class Stack:
         shape = (rest, *((one.shape, one.dtype, one.requires_grad) for one in tensors))
         if shape not in self._seen:
             self._seen.add(shape)
-        elif shape not in self.recordings and self._memory_suffices:
+        elif shape not in self._recordings and self._memory_suffices:
             try:
-                self.recordings[shape] = Recording(self, run, tensors)
+                self._recordings[shape] = Recording(self, run, tensors)
             except torch.OutOfMemoryError:
                 self._memory_suffices = False
                 LOG.warning("no memory to record further shapes of batches: their layers are launched one by one")
-        return self.recordings.get(shape)
+        return self._recordings.get(shape)
+
+    def _called(self, run: Run, tensors: Sequence[Tensor]) -> Tensor:
+        """The layers' output, without a recording, and without any where there is no memory beside theirs."""
+        try:
+            return run(tensors)
+        except torch.OutOfMemoryError:
+            if not self._recordings:
+                raise
+        LOG.warning("no memory for a batch beside what has been recorded: layers are launched one by one from here on")
+        self.forget()
+        self._memory_suffices = False
+        torch.cuda.empty_cache()
+        return run(tensors)
 
 
 class Recording:

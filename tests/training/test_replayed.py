@@ -183,6 +183,27 @@ def test_without_memory_for_a_recording_the_training_goes_on(
     assert "no memory to record" in caplog.text
 
 
+def test_recordings_make_room_for_a_batch(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
+    layer = replaying.base.architecture.decoder(replaying.base.model).layers[-1]
+    forward, shortages = layer.forward, [torch.OutOfMemoryError("CUDA out of memory")]
+
+    def full_once(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if len(hidden) == 4 and shortages:
+            raise shortages.pop()
+        return forward(hidden, *args, **kwargs)
+
+    layer.forward = full_once
+    with low_rank(called.wrapped):
+        expected = [called.step(micro)[0] for micro in STEPS]
+    with replaying.replaying():
+        torch.testing.assert_close([replaying.step(micro)[0] for micro in STEPS], expected)
+    assert not shortages
+    assert "no memory for a batch beside" in caplog.text
+
+
 def test_dropout_is_drawn_anew_in_every_replay(
     tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
 ) -> None:
