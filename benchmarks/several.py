@@ -26,7 +26,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from proof_7b import context
 from speed.shapes import RANDOM_TOKENS, noise
 
@@ -106,7 +105,8 @@ class Heard:
     def rate(self, processes: int) -> float:
         """Steps a second after the first report, or candidates a second after each process's first."""
         if self.steps_per_second:
-            return float(np.mean(self.steps_per_second[1:] or self.steps_per_second))
+            timed = self.steps_per_second[1:] or self.steps_per_second
+            return len(timed) / sum(1 / rate for rate in timed)
         after = self.scores[processes - 1 :]
         return (len(after) - 1) / (after[-1] - after[0])
 

@@ -59,7 +59,6 @@ from stc.training.unpacked import unpacked
 
 DECODER_LAYERS = 24
 UTTERANCES = 16  # seen again and again, as many at a time as BATCH
-PLAIN = "plain, all linear"
 BATCH = 4
 SECONDS = 8.0  # of an utterance, unless they differ
 DIFFERING = ", 3 to 14 s"  # where they do
@@ -67,8 +66,8 @@ BEFORE, AFTER = 20, 20  # tokens of the prompt around the audio
 TARGET_TOKENS = 60
 STEPS = 30  # of each side; the first third is not timed
 PROFILED = 2
-ALL: tuple[Part, ...] = ("encoder", "projector", "decoder")
-DECODER: tuple[Part, ...] = ("decoder",)
+ALL_LINEAR = "all linear"
+PARTS: dict[str, tuple[Part, ...]] = {ALL_LINEAR: ("encoder", "projector", "decoder"), "decoder only": ("decoder",)}
 
 
 @dataclass
@@ -77,22 +76,27 @@ class Side:
 
     name: str
     samples_per_second: float = 0.0
-    peak_bytes: int = 0
+    peak_bytes: int = 0  # allocated at once
+    reserved_bytes: int = 0  # with what is kept for replays, and what lies between
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     where: list[str] = field(default_factory=list)
     failed: str = ""
 
     def line(self, sides: Sequence[Side]) -> str:
-        """With the ratio to the plain procedure on all linear layers, for utterances of the same lengths."""
+        """With two ratios to the plain procedure, for utterances of the same lengths: on all linear layers, and on the
+        same layers."""
         if self.failed:
-            return f"{self.name:<42} failed: {self.failed}"
-        plain = PLAIN + DIFFERING * self.name.endswith(DIFFERING)
-        reference = next((side.samples_per_second for side in sides if side.name == plain), 0.0)
-        ratio = f"{self.samples_per_second / reference:6.2f}x" if reference else ""
+            return f"{self.name:<44} failed: {self.failed}"
+        differing = DIFFERING * self.name.endswith(DIFFERING)
+        alike = next(layers for layers in PARTS if layers in self.name)
+        ratios = ""
+        for layers in (ALL_LINEAR, alike):
+            plain = [side.samples_per_second for side in sides if side.name == f"plain, {layers}{differing}"]
+            ratios += f"{self.samples_per_second / plain[0]:8.2f}x" if plain and plain[0] else f"{'':9}"
         return (
-            f"{self.name:<42}{self.samples_per_second:9.2f}{ratio:>9}{self.peak_bytes / 2**30:9.1f}"
-            f"{self.losses[0]:12.5f}{self.losses[-1]:10.5f}"
+            f"{self.name:<44}{self.samples_per_second:9.2f}{ratios}{self.peak_bytes / 2**30:10.1f}"
+            f"{self.reserved_bytes / 2**30:9.1f}{self.losses[0]:12.5f}{self.losses[-1]:10.5f}"
         )
 
 
@@ -233,7 +237,7 @@ def ours(
         ):
             ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
             train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")
-            side.peak_bytes = peak(device)
+            side.peak_bytes, side.reserved_bytes = peaks(device)
             if compiled and replay:
                 again = replace(ctx, scratch=Path(scratch) / "profile")
                 steps = ([number] for number in cycle(range(len(data))))
@@ -283,8 +287,9 @@ def finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def peak(device: str) -> int:
-    return torch.cuda.max_memory_allocated() if device == "cuda" else 0
+def peaks(device: str) -> tuple[int, int]:
+    """The most bytes allocated, and reserved."""
+    return (torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()) if device == "cuda" else (0, 0)
 
 
 def measured(name: str, run: Callable[[], Side], device: str) -> Side:
@@ -296,7 +301,8 @@ def measured(name: str, run: Callable[[], Side], device: str) -> Side:
     begun = time.perf_counter()
     try:
         side = run()
-        side.peak_bytes = side.peak_bytes or peak(device)
+        if not side.peak_bytes:
+            side.peak_bytes, side.reserved_bytes = peaks(device)
     except Exception as error:
         traceback.print_exc()
         side = Side("", failed=f"{type(error).__name__}: {error}".split("\n")[0])
@@ -309,8 +315,7 @@ def sides(config: Any, device: str) -> Iterator[Side]:
     alike = batches(config, [SECONDS] * UTTERANCES)
     longest = min(LONGEST, config.audio_config.max_source_positions / 50)
     sorted_in = batches(config, torch.linspace(SHORTEST, longest, UTTERANCES).tolist())
-    parts: tuple[tuple[str, Sequence[Part]], ...] = (("all linear", ALL), ("decoder only", DECODER))
-    yield measured(PLAIN, lambda: plain(translator, alike, ALL, device), device)
+    yield measured(f"plain, {ALL_LINEAR}", partial(plain, translator, alike, PARTS[ALL_LINEAR], device), device)
     ways: tuple[tuple[str, dict[str, bool]], ...] = (
         ("replayed", {}),
         ("compiled", {"replay": False}),
@@ -319,15 +324,14 @@ def sides(config: Any, device: str) -> Iterator[Side]:
         ("packed", {"compiled": False, "unpack": False}),
     )
     for how, settings in ways:
-        for what, chosen in parts:
+        for what, chosen in PARTS.items():
             run = partial(ours, translator, alike, chosen, device, **settings)
             yield measured(f"ours, {what}, {how}", run, device)
-    yield measured("plain, decoder only", lambda: plain(translator, alike, DECODER, device), device)
-    for what, chosen in parts:
-        yield measured(f"plain, {what}, 3 to 14 s", partial(plain, translator, sorted_in, chosen, device), device)
-        yield measured(
-            f"ours, {what}, replayed, 3 to 14 s", partial(ours, translator, sorted_in, chosen, device), device
-        )
+    yield measured("plain, decoder only", partial(plain, translator, alike, PARTS["decoder only"], device), device)
+    for side, how, train_so in (("plain", "", plain), ("ours", ", replayed", ours)):
+        for what, chosen in PARTS.items():
+            run = partial(train_so, translator, sorted_in, chosen, device)
+            yield measured(f"{side}, {what}{how}{DIFFERING}", run, device)
 
 
 def main() -> int:
@@ -355,7 +359,9 @@ def main() -> int:
         report = {"machine": machine, "torch": torch.__version__, "sides": [vars(one) for one in found]}
         out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"\n{machine}, torch {torch.__version__}, {BATCH} samples a step")
-    print(f"{'':<42}{'samples/s':>9}{'ratio':>9}{'peak GiB':>9}{'first loss':>12}{'last':>10}")
+    print(f"{'':<44}{'':>9}{'to plain, all':>18}{'allocated':>10}{'reserved':>9}")
+    titles = f"{'samples/s':>9}{'linear':>9}{'alike':>9}{'GiB':>10}{'GiB':>9}{'first loss':>12}{'last':>10}"
+    print(f"{'':<44}{titles}")
     for side in found:
         print(side.line(found))
     return int(any(side.failed for side in found))

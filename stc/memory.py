@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from stc.errors import StcError
@@ -14,9 +15,23 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
+_SPARE: list[Callable[[], bool]] = []
+
+
+@contextmanager
+def spare(give_back: Callable[[], bool]) -> Iterator[None]:
+    """Inside, there is memory that the work can do without. ``give_back`` gives it back before a batch is made smaller,
+    and says whether there was any."""
+    _SPARE.append(give_back)
+    try:
+        yield
+    finally:
+        _SPARE.remove(give_back)
+
 
 class BatchSize:
-    """How many examples go through a model at once: half as many, from then on, each time memory runs out.
+    """How many examples go through a model at once: half as many, from then on, each time memory runs out, once what
+    is :func:`spare` has been given back.
 
     Said once, however often it happens. A result does not depend on it, so that what was finished stays.
 
@@ -29,6 +44,7 @@ class BatchSize:
         self.size = size
         self._key = key
         self._said = False
+        self._relieved = False  # by spare memory, so that the size may stay
 
     @classmethod
     def of(cls, size: int | BatchSize, key: str) -> BatchSize:
@@ -80,7 +96,8 @@ class BatchSize:
         if not out_of_memory(error):
             raise error
         said = str(error).split("\n")[0]
-        if self.size == 1:
+        self._relieved = any(give_back() for give_back in _SPARE)
+        if self.size == 1 and not self._relieved:
             raise StcError(f"out of memory with one example at a time: {said}") from error
         return said
 
@@ -90,6 +107,8 @@ class BatchSize:
 
         gc.collect()
         torch.cuda.empty_cache()
+        if self._relieved:
+            return
         self.size = (self.size + 1) // 2
         if not self._said:
             log.warning("out of memory (%s): going on with %s=%d, or fewer if need be", said, self._key, self.size)

@@ -103,7 +103,7 @@ class Context:
         unpack: whether to unpack a base in 4 bits while adapters are trained on it; ``auto``: where memory has plenty
             of room.
         compile: whether to compile the layers that a fine-tuning goes through, and on a GPU to replay them where
-            adapters are trained; ``auto``: on a GPU, for a long one.
+            adapters are trained; ``auto``: on a GPU, for a long one. Dropout then draws other numbers.
         gradient_checkpointing: whether a training keeps nothing of what is inside a layer, and computes it twice.
         processes: that a stage which can share out its work uses (:mod:`stc.parallel`); on GPUs, each has one.
     """

@@ -34,8 +34,8 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
     Args:
         wanted: ``auto``: on a GPU, for a training of at least :data:`WORTH` steps, of a model that is not packed.
             Layers of bitsandbytes bring kernels of their own.
-        replay: on a GPU, also record what they do; nothing then looks at what a layer inside gives, nor has it
-            computed again.
+        replay: on a GPU, also record what they do (``replayed.py``), where nothing compares the states between them or
+            has them computed again.
     """
     architecture, model = translator.architecture, translator.model
     decoder, encoder, on_gpu = architecture.decoder(model), architecture.encoder(model), model.device.type == "cuda"
@@ -53,7 +53,7 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
             layer.forward = torch.compile(layer.forward, dynamic=True)
         with ExitStack() as inside:
             inside.enter_context(torch._dynamo.config.patch(recompile_limit=PROGRAMS))
-            if on_gpu and replay:
+            if on_gpu and replay and plain:
                 for stack, causal in stacks:
                     inside.enter_context(replayed(stack, causal=causal))
             yield

@@ -5,8 +5,8 @@ A step through adapters is thousands of small kernels, and the host takes longer
 to compute them. A shape is recorded when it comes for the second time. Sequences are filled up to a multiple of
 :data:`MULTIPLE` positions, so that shapes are few; no gradient depends on what they are filled up with.
 
-The recordings of a stack share their memory. It holds the activations of the largest shape, and is not there for shapes
-that are not recorded, so that a training may take twice as much for activations.
+The recordings of a stack share their memory, which is not there for shapes that are not recorded: a training may take
+twice as much for activations. Where that is too much, it goes on without recordings.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
+from stc.memory import spare
+
 LOG = logging.getLogger(__name__)
 MULTIPLE = 32  # positions
+MOST = 64  # recordings of a stack; each is some ten thousand launches that are kept
 
 Run = Callable[[Sequence[Tensor]], Tensor]
 
 
 @contextmanager
 def replayed(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
-    """Inside, layers in train mode are replayed. They have to be called one after the other, each with what the one
-    before it gave and all with the same further arguments; what layers in between give is not to be had.
+    """Inside, layers in train mode are replayed. They have to be called one after the other, each with the output of
+    the one before it and all with the same further arguments. The first gives the output of all, and so do the others.
 
     Args:
         layers: on a GPU, as they compute when this is entered; compiled, for instance.
@@ -42,10 +45,11 @@ def replayed(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
     own = [layer.__dict__.get("forward") for layer in layers]
     try:
         for index, layer in enumerate(layers):
-            layer.forward = partial(stack.further, index) if index else stack.first
-        yield
+            layer.forward = partial(stack.later, index) if index else stack.first
+        with spare(stack.give_back):
+            yield
     finally:
-        stack.recordings.clear()  # and their memory, which a cycle of references would hold
+        stack.forget()
         for layer, forward in zip(layers, own, strict=True):
             del layer.forward
             if forward is not None:
@@ -60,9 +64,9 @@ class Stack:
         copies: parameters in the same memory, which are recorded. PyTorch ties a parameter to the stream of a pass that
             has used it and is still remembered, and a recording is made on a stream of its own.
         gradients: where recordings add to the gradient of each.
-        recordings: by shape.
-        memory: of the recordings' activations.
-        turn: how many batches they have been replayed for.
+        memory: a pool that recordings keep activations in, and the stream they are made on, without which they could
+            not share it; None without a GPU.
+        replays: how many forward passes have been replayed. Each overwrites the activations of the one before.
     """
 
     def __init__(self, layers: Sequence[Any], causal: bool) -> None:
@@ -76,20 +80,23 @@ class Stack:
         self.trained: list[nn.Parameter] = [getattr(module, name) for module, name in self._places]
         self.copies = [nn.Parameter(weight.detach()) for weight in self.trained]
         self.gradients = [torch.zeros_like(weight) for weight in self.trained]
-        self.memory = torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None
-        self.turn = 0
+        self.memory = (torch.cuda.graph_pool_handle(), torch.cuda.Stream()) if torch.cuda.is_available() else None
+        self.replays = 0
         self._layers = layers
         self._forwards = [layer.forward for layer in layers]
         self._causal = causal
-        self.recordings: dict[Hashable, Recording] = {}
+        self._recordings: dict[Hashable, Recording] = {}
         self._seen: set[Hashable] = set()
         self._memory_suffices = True
         self._passed = False  # whether the batch has gone through all layers with the first
-        self._asks = torch.empty(0, requires_grad=True)  # for a backward pass where no input does
+        # A backward pass comes to an operation only if one of its inputs wants a gradient, which those of the first
+        # trained layers do not.
+        self._wants_gradient = torch.empty(0, requires_grad=True)
 
     def first(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of the first layer: all of them."""
-        self._passed = torch.is_grad_enabled() and self._layers[0].training
+        learns = bool(self.trained) or hidden.requires_grad
+        self._passed = torch.is_grad_enabled() and self._layers[0].training and learns
         if not self._passed:
             return self._forwards[0](hidden, *args, **kwargs)
         leaves, structure = pytree.tree_flatten((hidden, args, kwargs))
@@ -110,15 +117,17 @@ class Stack:
                     through = forward(through, *args, **kwargs)
             return through
 
-        length = room = hidden.shape[1]
-        if self._causal or any(map(_masks, tensors)):
-            room = -(-length // MULTIPLE) * MULTIPLE
-        filled = [_filled(tensor, room - length) for tensor in tensors]
-        recording = self._recording(run, filled, (dtype, enabled, str(structure), repr(others)))
-        output = run(filled) if recording is None else _Replay.apply(self, recording, self._asks, *filled)
-        return output[:, :length]
+        length = hidden.shape[1]
+        if not all(_known(tensor, length) for tensor in tensors) or any(one.requires_grad for one in tensors[1:]):
+            return run(tensors)
+        more = -length % MULTIPLE if self._causal or any(map(_masks, tensors)) else 0
+        filled = [_filled(tensor, more) for tensor in tensors]
+        recording = self._recording(run, filled, (dtype, enabled, str(structure), repr(others), *at))
+        if recording is None:
+            return run(filled)[:, :length]
+        return _Replay.apply(self, recording, self._wants_gradient, *filled)[:, :length]
 
-    def further(self, index: int, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def later(self, index: int, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         """In place of a layer after it."""
         return hidden if self._passed else self._forwards[index](hidden, *args, **kwargs)
 
@@ -132,6 +141,21 @@ class Stack:
         finally:
             for (module, name), weight in zip(self._places, self.trained, strict=True):
                 setattr(module, name, weight)
+
+    def give_back(self) -> bool:
+        """Do without recordings from here on, of which there may be none."""
+        if not self._recordings:
+            return False
+        LOG.warning("no memory for a batch beside what has been recorded: layers are launched one by one from here on")
+        self.forget()
+        self._memory_suffices = False
+        return True
+
+    def forget(self) -> None:
+        """Give the memory of all recordings back."""
+        for recording in self._recordings.values():
+            vars(recording).clear()  # a pass that is still remembered may hold the recording itself
+        self._recordings.clear()
 
     def collect(self) -> None:
         """Have every parameter's gradient where recordings add to it, with what it is so far."""
@@ -152,13 +176,13 @@ class Stack:
         shape = (rest, *((one.shape, one.dtype, one.requires_grad) for one in tensors))
         if shape not in self._seen:
             self._seen.add(shape)
-        elif shape not in self.recordings and self._memory_suffices:
+        elif shape not in self._recordings and self._memory_suffices and len(self._recordings) < MOST:
             try:
-                self.recordings[shape] = Recording(self, run, tensors)
+                self._recordings[shape] = Recording(self, run, tensors)
             except torch.OutOfMemoryError:
                 self._memory_suffices = False
                 LOG.warning("no memory to record further shapes of batches: their layers are launched one by one")
-        return self.recordings.get(shape)
+        return self._recordings.get(shape)
 
 
 class Recording:
@@ -192,7 +216,7 @@ class Recording:
             self._output = self._run(self._inputs)
 
     def _backward_pass(self) -> None:
-        if self._gradient is None:
+        if self._gradient is None:  # in the rehearsal, which adds nothing to the parameters' gradients by it
             self._gradient = torch.zeros_like(self._output)
         found = torch.autograd.grad(self._output, self._wanted, self._gradient)
         trained = len(self._stack.trained)
@@ -202,8 +226,8 @@ class Recording:
 
 
 def recorded(forward: Callable[[], None], backward: Callable[[], None], memory: Any) -> list[Callable[[], None]]:
-    """Two functions as CUDA graphs that share ``memory`` (a graph pool's handle): what has their work done again."""
-    stream = torch.cuda.Stream()
+    """Two functions as CUDA graphs, in the ``memory`` of a stack: what has their work done again."""
+    pool, stream = memory
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # compiles, and has libraries plan what they cannot plan while they are recorded
         forward()
@@ -212,7 +236,7 @@ def recorded(forward: Callable[[], None], backward: Callable[[], None], memory: 
     graphs = []
     for function in (forward, backward):
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=memory, stream=stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             function()
         graphs.append(graph.replay)
     return graphs
@@ -223,14 +247,14 @@ class _Replay(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, stack: Stack, recording: Recording, asks: Tensor, *tensors: Tensor) -> Tensor:
-        stack.turn += 1
-        ctx.stack, ctx.recording, ctx.turn = stack, recording, stack.turn
+        stack.replays += 1
+        ctx.stack, ctx.recording, ctx.number = stack, recording, stack.replays
         return recording.forward(tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.turn != ctx.stack.turn:
+        if ctx.number != ctx.stack.replays:
             raise RuntimeError("a backward pass after another batch's forward pass: its activations are gone")
         found = ctx.recording.backward(gradient)
         return None, None, None, found, *[None] * (len(ctx.needs_input_grad) - 4)
@@ -239,6 +263,13 @@ class _Replay(torch.autograd.Function):
 def _masks(tensor: Tensor) -> bool:
     """Whether it says which positions see which: (utterances, 1 or heads, positions, positions)."""
     return tensor.dtype == torch.bool and tensor.ndim == 4
+
+
+def _known(tensor: Tensor, length: int) -> bool:
+    """Whether it is of a kind that can be filled up: a mask, or positions in its second dimension."""
+    if _masks(tensor):
+        return tensor.shape[2:] == (length, length)
+    return tensor.ndim in (2, 3) and tensor.shape[1] == length
 
 
 def _filled(tensor: Tensor, more: int) -> Tensor:

@@ -6,23 +6,29 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from recipes import adapted, lora
+from recipes import RECIPE, adapted, lora
 from torch import Tensor
 
 from stc.data.collate import Batch
 from stc.data.manifest import Manifest
+from stc.memory import BatchSize
+from stc.models.checkpoint import load
 from stc.stage import Context
 from stc.training import replayed as module
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
+from stc.training.fused import fused
 from stc.training.loop import accumulate
 from stc.training.low_rank import low_rank
 from stc.training.objective import predict, translation_loss
+from stc.training.recipe import Recipe
 from stc.training.replayed import MULTIPLE, replayed
+from stc.training.translation import fit, select
 
 # Micro-batches of steps, in which shapes are new, then recorded, then replayed: with a mask, without one (of a single
 # utterance), twice in a step, and recorded while a pass of layers that were called is still remembered.
@@ -84,6 +90,17 @@ class Training:
             yield
 
 
+def compare(
+    found: Sequence[tuple[Tensor, list[Tensor]]], expected: Sequence[tuple[Tensor, list[Tensor]]], apart: float = 1e-4
+) -> None:
+    """Losses and gradients of steps, which may be so far apart, in their own size."""
+    for (loss, gradients), (other, others) in zip(found, expected, strict=True):
+        torch.testing.assert_close(loss, other, rtol=apart, atol=0)
+        assert len(gradients) == len(others)
+        for one, another in zip(gradients, others, strict=True):
+            assert float((one - another).norm()) <= apart * float(another.norm())
+
+
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Utterances and positions of each recording's input."""
@@ -107,11 +124,7 @@ def test_gradients_are_those_of_layers_that_are_called(
     with replaying.replaying():
         found = [replaying.step(micro) for micro in STEPS]
     assert sorted({utterances for utterances, _ in recordings}) == [1, 2, 3]
-    for (loss, gradients), (other, others) in zip(found, expected, strict=True):
-        torch.testing.assert_close(loss, other, rtol=1e-5, atol=0)
-        assert len(gradients) == len(others)
-        for one, another in zip(gradients, others, strict=True):
-            assert float((one - another).norm()) <= 1e-4 * float(another.norm())
+    compare(found, expected)
 
 
 def test_lengths_are_filled_up_so_that_batches_share_a_recording(
@@ -123,8 +136,9 @@ def test_lengths_are_filled_up_so_that_batches_share_a_recording(
         for pair in ([0, 1], [2, 3], [4, 5], [6, 7]):
             lengths.add(training.batch(pair).inputs["input_ids"].shape[1])
             training.step([pair])
+    assert len(lengths) > 1
+    assert recordings
     assert all(positions % MULTIPLE == 0 for _, positions in recordings)
-    assert len(recordings) < len(lengths) * 2  # of two stacks
 
 
 def test_a_pass_without_gradient_between_two_replays_changes_nothing(
@@ -177,10 +191,133 @@ def test_without_memory_for_a_recording_the_training_goes_on(
     monkeypatch.setattr(module, "recorded", full)
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
     with low_rank(called.wrapped):
-        expected = [called.step(micro)[0] for micro in STEPS]
+        expected = [called.step(micro) for micro in STEPS]
     with replaying.replaying():
-        torch.testing.assert_close([replaying.step(micro)[0] for micro in STEPS], expected)
+        compare([replaying.step(micro) for micro in STEPS], expected)
     assert "no memory to record" in caplog.text
+
+
+def test_recordings_make_room_before_a_batch_is_made_smaller(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    ctx: Context,
+    device: str,
+    recordings: list[tuple[int, ...]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
+    shortages = [torch.OutOfMemoryError("CUDA out of memory")]  # stands in for one
+    size = BatchSize(4, "resources.train_micro_batch")
+
+    def step(micro: Sequence[Sequence[int]]) -> tuple[Tensor, list[Tensor]]:
+        def run(size: int) -> tuple[Tensor, list[Tensor]]:
+            if len(recordings) > 2 and shortages:
+                raise shortages.pop()
+            return replaying.step(micro)
+
+        return size.attempt(run)
+
+    with low_rank(called.wrapped):
+        expected = [called.step(micro) for micro in STEPS]
+    with replaying.replaying():
+        compare([step(micro) for micro in STEPS], expected)
+        made = len(recordings)
+        replaying.step(STEPS[0])
+    assert (size.size, len(recordings), shortages) == (4, made, [])
+    assert "no memory for a batch beside" in caplog.text
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_masks_of_every_kind_are_seen(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, attention: str
+) -> None:
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
+    for training in (called, replaying):
+        training.base.model.set_attn_implementation(attention)
+    with low_rank(called.wrapped):
+        expected = [called.step(micro) for micro in STEPS]
+    with replaying.replaying():
+        compare([replaying.step(micro) for micro in STEPS], expected)
+
+
+def test_layers_through_which_no_gradient_goes_are_called(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, recordings: list[tuple[int, ...]]
+) -> None:
+    translator = load(tiny_model, device=device, dtype="float32")
+    parameters = select(translator, ["head"])
+    examples = Examples(translator, Manifest.load(tiny_manifest), replace(ctx, device=device))
+    translator.model.train()
+
+    def step() -> list[Tensor]:
+        translator.model.zero_grad()
+        translation_loss(translator, examples.batch([0, 1])).backward()
+        return [weight.grad.clone() for weight in parameters if weight.grad is not None]
+
+    expected = step()
+    with replayed(list(translator.architecture.decoder(translator.model).layers), causal=True):
+        found = [step() for _ in range(3)]
+    torch.testing.assert_close(found, [expected] * 3)
+    assert not recordings
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-4), ("bfloat16-mixed", 3e-2)])
+def test_what_is_replayed_may_be_compiled(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    ctx: Context,
+    recordings: list[tuple[int, ...]],
+    precision: str,
+    apart: float,
+) -> None:
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda", precision=precision) for _ in range(2))
+    with low_rank(called.wrapped):
+        expected = [called.step(micro) for micro in STEPS]
+    with low_rank(replaying.wrapped), fused(replaying.base, True, 1, replay=True):
+        compare([replaying.step(micro) for micro in STEPS], expected, apart)
+    assert recordings
+
+
+class Asked(Exception):
+    """How a training would compute has been asked for, and that is all."""
+
+
+@pytest.mark.parametrize(
+    ("method", "states", "again", "replays"),
+    [
+        ("lora", False, False, True),
+        ("qlora", False, False, True),
+        ("full", False, False, False),
+        ("lora", True, False, False),
+        ("lora", False, True, False),
+    ],
+)
+def test_a_training_that_looks_inside_the_layers_does_not_replay_them(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    ctx: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    states: bool,
+    again: bool,
+    replays: bool,
+) -> None:
+    asked = []
+
+    def noted(translator: object, wanted: object, steps: int, *, replay: bool) -> None:
+        asked.append(replay)
+        raise Asked
+
+    monkeypatch.setattr("stc.training.translation.fused", noted)
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    kind = {"method": "full"} if method == "full" else {**lora(0.0), "method": method}
+    recipe = Recipe.model_validate({**RECIPE, **kind})
+    parameters = select(translator, ["decoder"])
+    teacher: Any = SimpleNamespace(hears_alike=True, wants_states=states)
+    manifest, ctx = Manifest.load(tiny_manifest), replace(ctx, gradient_checkpointing=again)
+    with pytest.raises(Asked):
+        fit(translator, parameters, manifest, recipe, ctx, teacher=teacher)
+    assert asked == [replays]
 
 
 def test_dropout_is_drawn_anew_in_every_replay(
