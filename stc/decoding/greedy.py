@@ -18,7 +18,7 @@ import torch
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
-from stc.decoding import packed, padded
+from stc.decoding import packed, ragged
 from stc.decoding.tokens import texts_of
 from stc.memory import BatchSize
 from stc.stage import Progress
@@ -127,7 +127,7 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
-    continued = packed.continued if packed.suits(translator) else padded.continued
+    continued = packed.continued if packed.suits(translator) else ragged.continued
 
     def translated(indices: Sequence[int]) -> None:
         said = texts_of(translator, continued(translator, encoded.rows(indices), max_new_tokens))
