@@ -60,7 +60,7 @@ def gpus() -> list[str]:
     return answer.stdout.split("\n")[:-1] if answer.returncode == 0 else []
 
 
-DECODE_BATCH = {"cpu": 32, "cuda": 256}
+DECODE_BATCH = {"cpu": 64, "cuda": 256}
 """Utterances translated together, unless a number is given. A GPU reads its weights once for all of them."""
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stc.data.manifest import Manifest
-from stc.decoding import greedy, padded, search
+from stc.decoding import greedy, ragged, search
 from stc.decoding.forced import similarities
 from stc.decoding.losses import losses_without_each
 from stc.decoding.search import Places
@@ -70,15 +70,14 @@ def test_another_error_is_not_taken_for_a_shortage() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has memory for the decoder's pass over two utterances and no more."""
-    whole = padded.run_layers
+    through = ragged.Decoder.through
 
-    def run_layers(translator: Any, inputs: torch.Tensor, *rest: Any) -> torch.Tensor:
-        if len(inputs) > 2:
+    def short(decoder: ragged.Decoder, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if len(decoder.prompts.lengths) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return whole(translator, inputs, *rest)
+        return through(decoder, *args, **kwargs)
 
-    monkeypatch.setattr(padded, "run_layers", run_layers)
-    monkeypatch.setattr(search, "run_layers", run_layers)
+    monkeypatch.setattr(ragged.Decoder, "through", short)
 
 
 @pytest.fixture(scope="module")

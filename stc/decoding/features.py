@@ -138,8 +138,8 @@ class Features:
             batch = collator.pad(self.prompts(collator, recordings))
             heard = self.heard(recordings, model.device)
             embedded = architecture.embed(model, batch["input_ids"].to(model.device), heard)
-            kept = batch["attention_mask"].bool().to(model.device)
-            embeddings += [row[keep] for row, keep in zip(embedded, kept, strict=True)]
+            lengths = batch["attention_mask"].sum(dim=1).tolist()
+            embeddings += [row[:length] for row, length in zip(embedded, lengths, strict=True)]
             if progress is not None:
                 progress.update(len(recordings))
 

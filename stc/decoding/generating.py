@@ -22,7 +22,6 @@ from transformers import (
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import DECODE_BATCH, by_length, encode
 from stc.decoding.methods import Decoding
-from stc.decoding.padded import padded
 from stc.decoding.tokens import end_tokens, texts_of
 from stc.memory import BatchSize
 from stc.stage import Progress
@@ -69,11 +68,11 @@ def generate(
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
         encoded = encode(translator, part, batch_size=len(rows), features=features)
         order = by_length(encoded)
-        prompts = padded(encoded.rows(order), max_new_tokens)
+        embeddings, mask = _padded(encoded.rows(order))
         drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]
         tokens = model.generate(
-            inputs_embeds=prompts.embeddings.repeat_interleave(samples, dim=0),
-            attention_mask=prompts.mask[:, : prompts.longest].repeat_interleave(samples, dim=0),
+            inputs_embeds=embeddings.repeat_interleave(samples, dim=0),
+            attention_mask=mask.repeat_interleave(samples, dim=0),
             logits_processor=_drawing(decoding, drawn),
         )
         found = texts_of(translator, [_until(row, ends) for row in tokens.tolist()])
@@ -86,6 +85,17 @@ def generate(
     together = max(1, batch_size // (samples * (decoding.beams or 1)))
     BatchSize(together, DECODE_BATCH).over(longest_first, translated)
     return texts
+
+
+def _padded(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts, (positions, hidden) each, padded on the left, (prompts, longest, hidden), and 1 for all but padding."""
+    longest = max(map(len, rows))
+    embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
+    mask = torch.ones(len(rows), longest, dtype=torch.int64, device=embeddings.device)
+    for number, row in enumerate(rows):
+        embeddings[number, longest - len(row) :] = row
+        mask[number, : longest - len(row)] = 0
+    return embeddings, mask
 
 
 def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:

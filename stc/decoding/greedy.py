@@ -8,9 +8,12 @@ found there would change results; of that file only the tokens that end a turn a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +21,7 @@ import torch
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
-from stc.decoding import packed, padded
+from stc.decoding import packed, ragged
 from stc.decoding.tokens import texts_of
 from stc.memory import BatchSize
 from stc.stage import Progress
@@ -27,8 +30,12 @@ if TYPE_CHECKING:
     from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 READERS = 4  # threads that decode audio ahead of the encoder
 DECODE_BATCH = "resources.decode_batch"  # what the user sets
+HEARD_TOGETHER = 32  # at most; while the GPU hears some, the features of the next are made
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
 
@@ -91,24 +98,39 @@ def encode_audio(
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, task)
     waiting = iter(audio)
+    size = BatchSize.of(batch_size, DECODE_BATCH)
+    together = min(size.size, HEARD_TOGETHER)
     embeddings: list[torch.Tensor] = []
 
-    def hear(named: Sequence[tuple[str, np.ndarray]]) -> None:
-        nonlocal embeddings
-        batch = collator.prompts([name for name, _ in named], [samples for _, samples in named])
+    def prepare(start: int) -> dict[str, torch.Tensor]:
+        names = ids[start : start + together]
+        return collator.prompts(names, list(islice(waiting, len(names))))
+
+    def hear(whole: dict[str, torch.Tensor], rows: Sequence[int]) -> None:
+        batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in whole.items()}
+        lengths = batch.pop("attention_mask").sum(dim=1).tolist()
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
         embedded = architecture.embed(model, on_device["input_ids"], architecture.hear(model, on_device))
-        embeddings += [row[keep.bool()] for row, keep in zip(embedded, on_device["attention_mask"], strict=True)]
+        embeddings.extend(row[:length] for row, length in zip(embedded, lengths, strict=True))
         if progress is not None:
-            progress.update(len(named))
+            progress.update(len(rows))
 
-    size = BatchSize.of(batch_size, DECODE_BATCH)
-    read = 0
-    while read < len(ids):
-        names = ids[read : read + size.size]
-        size.over([(name, next(waiting)) for name in names], hear)
-        read += len(names)
+    for batch in _ahead(prepare, range(0, len(ids), together)):
+        size.over(range(len(batch["input_ids"])), partial(hear, batch))
     return Encoded(embeddings)
+
+
+def _ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """What ``make`` gives for each item; while one is used, a thread makes the next."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[R] | None = None
+        for item in items:
+            following = thread.submit(make, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 @torch.inference_mode()
@@ -127,7 +149,7 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
-    continued = packed.continued if packed.suits(translator) else padded.continued
+    continued = packed.continued if packed.suits(translator) else ragged.continued
 
     def translated(indices: Sequence[int]) -> None:
         said = texts_of(translator, continued(translator, encoded.rows(indices), max_new_tokens))

@@ -6,18 +6,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from transformers.cache_utils import Cache
+from torch import Tensor
 
 from stc.data.manifest import Manifest
-from stc.decoding.cache import RoomyLayer, roomy_cache
 from stc.decoding.candidates import tokens_without_each
 from stc.decoding.greedy import DECODE_BATCH, Encoded, by_length, decode, encode
 from stc.decoding.packed import suits
-from stc.decoding.padded import Prompts, complete, padded, run_layers
+from stc.decoding.ragged import Decoder, Prompts
 from stc.decoding.tokens import spoken, texts_of
 from stc.memory import BatchSize
 from stc.models.architecture import Stack
-from stc.models.surgery import only_layers, without_layers
+from stc.models.surgery import without_layers
 
 if TYPE_CHECKING:
     from stc.decoding.features import Features
@@ -87,19 +86,19 @@ def translate_without_each(
     if suits(translator):
         yield from _on_gpu(translator, encoded, order, kept, candidates, batch_size, max_new_tokens)
         return
-    together = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-    climbs = [_Climb(indices, padded(encoded.rows(indices), max_new_tokens)) for indices in together]
+    together = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    climbs = [_Climb(translator, indices, Prompts.of(encoded.rows(indices), max_new_tokens)) for indices in together]
     wanted = sorted(candidates)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
         if layer in wanted:
             texts = [""] * len(encoded)
             for climb in climbs:
-                said = climb.complete(translator, kept[:place], kept[place + 1 :], max_new_tokens)
-                for index, text in zip(climb.indices, said, strict=True):
+                for index, text in zip(climb.indices, climb.texts(kept[:place], kept[place + 1 :]), strict=True):
                     texts[index] = text
             yield layer, texts
-        for climb in climbs:
-            climb.pass_through(translator, layer, max_new_tokens)
+        if layer != wanted[-1]:
+            for climb in climbs:
+                climb.pass_through(layer)
 
 
 def _on_gpu(
@@ -132,24 +131,27 @@ def _on_gpu(
 
 
 class _Climb:
-    """One batch on its way up: the input of the next layer, and what the layers below have cached."""
+    """One batch on its way up: the input of the next layer, and what the layers below have written to memory."""
 
-    def __init__(self, indices: list[int], prompts: Prompts) -> None:
+    def __init__(self, translator: Translator, indices: list[int], prompts: Prompts) -> None:
         self.indices = indices
-        self._prompts = prompts
+        self._translator = translator
+        self._decoder = Decoder(translator, prompts)
         self._hidden = prompts.embeddings
-        self._below: list[RoomyLayer] = []
+        self._below: list[Tensor] = []
+        self._above: list[Tensor] = []  # written to anew for each candidate
 
-    def pass_through(self, translator: Translator, layer: int, max_new_tokens: int) -> None:
-        own = RoomyLayer(max_new_tokens)
-        with only_layers(translator, [layer], norm=False):
-            self._hidden = run_layers(translator, self._hidden, self._prompts, Cache(layers=[own]))
-        self._below.append(own)
+    def pass_through(self, layer: int) -> None:
+        memory = self._above.pop() if self._above else self._decoder.memory()
+        self._hidden = self._decoder.through(layer, self._hidden, memory)
+        self._below.append(memory)
 
-    def complete(self, translator: Translator, below: list[int], above: list[int], max_new_tokens: int) -> list[str]:
-        cache = roomy_cache(len(above), max_new_tokens)
-        with only_layers(translator, above):
-            hidden = run_layers(translator, self._hidden, self._prompts, cache)
-        whole = Cache(layers=[*(layer.shared() for layer in self._below), *cache.layers])
-        with only_layers(translator, [*below, *above]):
-            return texts_of(translator, complete(translator, hidden, self._prompts, whole))
+    def texts(self, below: list[int], above: list[int]) -> list[str]:
+        """Of the decoder without the layer between."""
+        while len(self._above) < len(above):
+            self._above.append(self._decoder.memory())
+        hidden = self._hidden
+        for layer, memory in zip(above, self._above, strict=False):
+            hidden = self._decoder.through(layer, hidden, memory, last=layer == above[-1])
+        memories = [*self._below, *self._above[: len(above)]]
+        return texts_of(self._translator, self._decoder.complete([*below, *above], memories, hidden))

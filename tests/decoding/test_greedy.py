@@ -8,9 +8,8 @@ from transformers import GenerationConfig
 
 from stc.data.audio import read_batch
 from stc.data.manifest import Manifest
-from stc.decoding.cache import roomy_cache
-from stc.decoding.greedy import by_length, decode, encode, translate
-from stc.decoding.padded import complete, padded, run_layers
+from stc.decoding.greedy import _ahead, by_length, decode, encode, translate
+from stc.decoding.ragged import continued
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 
@@ -48,10 +47,7 @@ def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest)
 def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Translator, manifest: Manifest) -> None:
     def tokens() -> list[list[int]]:
         encoded = encode(translator, manifest, batch_size=4)
-        prompts = padded(encoded.rows(by_length(encoded)), 12)
-        cache = roomy_cache(6, 12)
-        hidden = run_layers(translator, prompts.embeddings, prompts, cache)
-        return complete(translator, hidden, prompts, cache)
+        return continued(translator, encoded.rows(by_length(encoded)), 12)
 
     free = tokens()
     end = free[0][5]
@@ -85,6 +81,22 @@ def test_embeddings_are_those_of_one_utterance_alone(translator: Translator, man
     alone = encode(translator, manifest, batch_size=1).embeddings
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_one_batch_is_made_ahead_and_no_more_and_its_error_comes_in_its_turn() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        return 1 // (3 - number)
+
+    batches = _ahead(make, range(9))
+    for number in range(3):
+        assert next(batches) == 1 // (3 - number)
+        assert len(made) <= number + 2
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
+    assert made == [0, 1, 2, 3, 4]
 
 
 def test_progress_counts_every_utterance(translator: Translator, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""What a GPU runs gives, step for step, the tokens of the padded batches; here on the CPU, without its graph."""
+"""What a GPU runs gives, step for step, the tokens that the CPU's engine gives; here on the CPU, without its graph."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def translator(tiny_model: Path) -> Translator:
 
 
 @torch.inference_mode()
-def test_texts_are_those_of_padded_batches(translator: Translator, tiny_manifest: Path) -> None:
+def test_texts_are_those_of_the_cpus_engine(translator: Translator, tiny_manifest: Path) -> None:
     encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
     expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
     assert texts_of(translator, continued(translator, encoded.embeddings, 24)) == expected

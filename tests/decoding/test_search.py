@@ -6,6 +6,7 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import decode, encode
+from stc.decoding.ragged import Prompts
 from stc.decoding.search import Places, translate_without_each, translations_without_each
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
@@ -33,13 +34,13 @@ def test_texts_are_those_of_the_model_without_the_layers(
 
 def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Translator, tiny_manifest: Path) -> None:
     encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
-    prompts: list[int] = []
+    tokens: list[int] = []
     lowest = translator.architecture.decoder(translator.model).layers[0]
-    handle = lowest.register_forward_hook(lambda module, args, out: prompts.append(args[0].shape[1]))
+    handle = lowest.mlp.register_forward_hook(lambda module, args, out: tokens.append(len(args[0])))
     for _ in translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
         pass
     handle.remove()
-    assert [positions for positions in prompts if positions > 1] == [max(map(len, encoded.embeddings))]
+    assert [each for each in tokens if each > 8] == [len(Prompts.of(encoded.embeddings, 2).embeddings)]
 
 
 def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
