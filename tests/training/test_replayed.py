@@ -270,7 +270,8 @@ def test_what_is_replayed_may_be_compiled(
     precision: str,
     apart: float,
 ) -> None:
-    called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda", precision=precision) for _ in range(2))
+    fields = {"precision": precision, "parts": ["decoder"]}  # an encoder takes a minute to compile
+    called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda", **fields) for _ in range(2))
     with low_rank(called.wrapped):
         expected = [called.step(micro) for micro in STEPS]
     with low_rank(replaying.wrapped), fused(replaying.base, True, 1, replay=True):
