@@ -28,6 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any, get_args
 
 import torch
@@ -147,7 +148,7 @@ def trained(config: Any, setting: Setting, device: str, given: argparse.Namespac
     for (step, _), share in parts.items():
         losses[step] += float(share)
     timed = speeds[1:] or speeds  # the loop reports every tenth step
-    return Side("", samples_per_second=BATCH * len(timed) / sum(1 / speed for speed in timed), losses=losses)
+    return Side("", samples_per_second=BATCH * harmonic_mean(timed), losses=losses)
 
 
 def sides(fields: Mapping[str, Any], device: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]:

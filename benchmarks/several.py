@@ -24,6 +24,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any
 
 from proof_7b import context
@@ -105,8 +106,7 @@ class Heard:
     def rate(self, processes: int) -> float:
         """Steps a second after the first report, or candidates a second after each process's first."""
         if self.steps_per_second:
-            timed = self.steps_per_second[1:] or self.steps_per_second
-            return len(timed) / sum(1 / rate for rate in timed)
+            return harmonic_mean(self.steps_per_second[1:] or self.steps_per_second)
         after = self.scores[processes - 1 :]
         return (len(after) - 1) / (after[-1] - after[0])
 

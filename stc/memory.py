@@ -44,7 +44,6 @@ class BatchSize:
         self.size = size
         self._key = key
         self._said = False
-        self._relieved = False  # by spare memory, so that the size may stay
 
     @classmethod
     def of(cls, size: int | BatchSize, key: str) -> BatchSize:
@@ -91,23 +90,25 @@ class BatchSize:
         while done < len(items):
             done += self.attempt(part)
 
-    def _shortage(self, error: RuntimeError) -> str:
-        """What an error says, if it is that memory ran out and a smaller batch may do; raises it otherwise."""
+    def _shortage(self, error: RuntimeError) -> str | None:
+        """What an error says, if it is that memory ran out and a smaller batch may do; None if spare memory may; raises
+        it otherwise."""
         if not out_of_memory(error):
             raise error
+        if any(give_back() for give_back in _SPARE):
+            return None
         said = str(error).split("\n")[0]
-        self._relieved = any(give_back() for give_back in _SPARE)
-        if self.size == 1 and not self._relieved:
+        if self.size == 1:
             raise StcError(f"out of memory with one example at a time: {said}") from error
         return said
 
-    def _halve(self, said: str) -> None:
+    def _halve(self, said: str | None) -> None:
         """To be called after the ``except`` block: only then are the frames gone that held what did not fit."""
         import torch
 
         gc.collect()
         torch.cuda.empty_cache()
-        if self._relieved:
+        if said is None:
             return
         self.size = (self.size + 1) // 2
         if not self._said:

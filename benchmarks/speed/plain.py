@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from speed.shapes import Subject
 from stc.data.manifest import Utterance
@@ -69,11 +70,8 @@ def batched(subject: Subject, embedded: Sequence[torch.Tensor], batch_size: int)
     model, texts = subject.translator.model, []
     for start in range(0, len(embedded), batch_size):
         rows = embedded[start : start + batch_size]
-        longest = max(map(len, rows))
-        inputs = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
-        mask = torch.zeros(len(rows), longest, dtype=torch.int64, device=inputs.device)
-        for number, row in enumerate(rows):
-            inputs[number, longest - len(row) :], mask[number, longest - len(row) :] = row, 1
+        places = [torch.ones(len(row), dtype=torch.int64, device=row.device) for row in rows]
+        inputs, mask = (pad_sequence(list(each), batch_first=True, padding_side="left") for each in (rows, places))
         tokens = model.generate(inputs_embeds=inputs, attention_mask=mask, generation_config=_greedy(subject))
         texts += _texts(subject, tokens)
     return texts

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -68,7 +69,9 @@ def generate(
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
         encoded = encode(translator, part, batch_size=len(rows), features=features)
         order = by_length(encoded)
-        embeddings, mask = _padded(encoded.rows(order))
+        prompts = encoded.rows(order)
+        places = [torch.ones(len(prompt), dtype=torch.int64, device=prompt.device) for prompt in prompts]
+        embeddings, mask = (pad_sequence(each, batch_first=True, padding_side="left") for each in (prompts, places))
         drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]
         tokens = model.generate(
             inputs_embeds=embeddings.repeat_interleave(samples, dim=0),
@@ -85,17 +88,6 @@ def generate(
     together = max(1, batch_size // (samples * (decoding.beams or 1)))
     BatchSize(together, DECODE_BATCH).over(longest_first, translated)
     return texts
-
-
-def _padded(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts, (positions, hidden) each, padded on the left, (prompts, longest, hidden), and 1 for all but padding."""
-    longest = max(map(len, rows))
-    embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[1])
-    mask = torch.ones(len(rows), longest, dtype=torch.int64, device=embeddings.device)
-    for number, row in enumerate(rows):
-        embeddings[number, longest - len(row) :] = row
-        mask[number, : longest - len(row)] = 0
-    return embeddings, mask
 
 
 def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:

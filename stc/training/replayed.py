@@ -246,7 +246,7 @@ class _Replay(torch.autograd.Function):
     """A recording as an operation that the backward pass goes through."""
 
     @staticmethod
-    def forward(ctx: Any, stack: Stack, recording: Recording, asks: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, stack: Stack, recording: Recording, wants_gradient: Tensor, *tensors: Tensor) -> Tensor:
         stack.replays += 1
         ctx.stack, ctx.recording, ctx.number = stack, recording, stack.replays
         return recording.forward(tensors)
