@@ -102,9 +102,16 @@ def encode_audio(
     together = min(size.size, HEARD_TOGETHER)
     embeddings: list[torch.Tensor] = []
 
-    def prepare(start: int) -> dict[str, torch.Tensor]:
+    def prepare(start: int) -> list[dict[str, torch.Tensor]]:
         names = ids[start : start + together]
-        return collator.prompts(names, list(islice(waiting, len(names))))
+        samples = list(islice(waiting, len(names)))
+        made = []
+
+        def make(rows: Sequence[int]) -> None:
+            made.append(collator.prompts([names[row] for row in rows], [samples[row] for row in rows]))
+
+        size.over(range(len(names)), make)
+        return made
 
     def hear(whole: dict[str, torch.Tensor], rows: Sequence[int]) -> None:
         batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in whole.items()}
@@ -115,8 +122,9 @@ def encode_audio(
         if progress is not None:
             progress.update(len(rows))
 
-    for batch in _ahead(prepare, range(0, len(ids), together)):
-        size.over(range(len(batch["input_ids"])), partial(hear, batch))
+    for batches in _ahead(prepare, range(0, len(ids), together)):
+        for batch in batches:
+            size.over(range(len(batch["input_ids"])), partial(hear, batch))
     return Encoded(embeddings)
 
 

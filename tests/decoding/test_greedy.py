@@ -1,12 +1,15 @@
 """Greedy decoding is ``generate``'s, whatever the batch size and the folder's generation_config."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import GenerationConfig
 
 from stc.data.audio import read_batch
+from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import _ahead, by_length, decode, encode, translate
 from stc.decoding.ragged import continued
@@ -97,6 +100,25 @@ def test_one_batch_is_made_ahead_and_no_more_and_its_error_comes_in_its_turn() -
     with pytest.raises(ZeroDivisionError):
         next(batches)
     assert made == [0, 1, 2, 3, 4]
+
+
+def test_memory_may_run_out_where_features_are_made(
+    translator: Translator, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    prompts = Collator.prompts
+
+    def short_of_memory(collator: Collator, ids: Sequence[str], audio: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        made.append(len(ids))
+        if len(ids) > 2:
+            raise torch.OutOfMemoryError("simulated")
+        return prompts(collator, ids, audio)
+
+    expected = encode(translator, manifest, batch_size=5).embeddings
+    monkeypatch.setattr(Collator, "prompts", short_of_memory)
+    found = encode(translator, manifest, batch_size=5).embeddings
+    assert made[:3] == [5, 3, 2]
+    torch.testing.assert_close(found, expected)
 
 
 def test_progress_counts_every_utterance(translator: Translator, manifest: Manifest) -> None:
