@@ -50,18 +50,26 @@ class BatchSize:
         """``size`` itself if it is one already, shared and perhaps smaller than it was."""
         return size if isinstance(size, BatchSize) else cls(size, key)
 
-    def attempt(self, run: Callable[[int], R]) -> R:
+    def at_most(self, size: int) -> BatchSize:
+        """Itself, or another of that size, which then shrinks by itself."""
+        return self if self.size <= size else BatchSize(size, self._key)
+
+    def attempt(self, run: Callable[[int], R], most: int | None = None) -> R:
         """What ``run`` gives for the batch size, or for the first smaller one that fits.
+
+        Args:
+            most: how many examples there are, if that may be fewer than the batch size.
 
         Raises:
             StcError: memory does not suffice for one example.
         """
         while True:
+            tried = self.size if most is None else min(self.size, most)
             try:
                 return run(self.size)
             except RuntimeError as error:
-                said = self._shortage(error)
-            self._halve(said)
+                said = self._shortage(error, tried)
+            self._halve(said, tried)
 
     def resumed(self, make: Callable[[int], Iterator[R]]) -> Iterator[R]:
         """What an iterator gives that ``make`` makes for the batch size; where memory runs out, another one goes on,
@@ -75,8 +83,8 @@ class BatchSize:
                 yield from make(self.size)
                 return
             except RuntimeError as error:
-                said = self._shortage(error)
-            self._halve(said)
+                said = self._shortage(error, self.size)
+            self._halve(said, self.size)
 
     def over(self, items: Sequence[T], run: Callable[[Sequence[T]], None]) -> None:
         """``run`` for all the items, a batch at a time in their order."""
@@ -88,9 +96,9 @@ class BatchSize:
             return len(batch)
 
         while done < len(items):
-            done += self.attempt(part)
+            done += self.attempt(part, len(items) - done)
 
-    def _shortage(self, error: RuntimeError) -> str | None:
+    def _shortage(self, error: RuntimeError, tried: int) -> str | None:
         """What an error says, if it is that memory ran out and a smaller batch may do; None if spare memory may; raises
         it otherwise."""
         if not out_of_memory(error):
@@ -98,11 +106,11 @@ class BatchSize:
         if any(give_back() for give_back in _SPARE):
             return None
         said = str(error).split("\n")[0]
-        if self.size == 1:
+        if tried == 1:
             raise StcError(f"out of memory with one example at a time: {said}") from error
         return said
 
-    def _halve(self, said: str | None) -> None:
+    def _halve(self, said: str | None, tried: int) -> None:
         """To be called after the ``except`` block: only then are the frames gone that held what did not fit."""
         import torch
 
@@ -110,7 +118,7 @@ class BatchSize:
         torch.cuda.empty_cache()
         if said is None:
             return
-        self.size = (self.size + 1) // 2
+        self.size = (tried + 1) // 2
         if not self._said:
             log.warning("out of memory (%s): going on with %s=%d, or fewer if need be", said, self._key, self.size)
             self._said = True

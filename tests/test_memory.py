@@ -42,14 +42,14 @@ def holds(most: int, error: RuntimeError) -> tuple[Callable[[Sequence[int]], Non
 def test_batch_is_halved_until_it_fits_and_every_item_is_run_once_in_order(error: RuntimeError) -> None:
     run, ran = holds(3, error)
     size = BatchSize(10, "resources.decode_batch")
-    size.over(range(8), run)
-    assert ran == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    size.over(range(10), run)
+    assert ran == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
     assert size.size == 3
 
 
 def test_it_is_said_once_with_the_setting_that_went_too_far(caplog: pytest.LogCaptureFixture) -> None:
     run, _ = holds(1, ERRORS[0])
-    BatchSize(8, "resources.decode_batch").over(range(4), run)
+    BatchSize(8, "resources.decode_batch").over(range(8), run)
     (message,) = caplog.messages
     assert "CUDA out of memory. Tried to allocate 2.00 GiB.)" in message
     assert "resources.decode_batch=4" in message
@@ -59,6 +59,20 @@ def test_one_example_that_does_not_fit_is_an_error() -> None:
     run, _ = holds(0, ERRORS[0])
     with pytest.raises(StcError, match="out of memory with one example at a time"):
         BatchSize(2, "resources.decode_batch").over(range(4), run)
+
+
+def test_half_of_what_was_tried_is_tried_next() -> None:
+    tried: list[int] = []
+
+    def run(batch: Sequence[int]) -> None:
+        tried.append(len(batch))
+        if len(batch) > 4:
+            raise ERRORS[0]
+
+    size = BatchSize(256, "resources.decode_batch")
+    size.over(range(10), run)
+    assert tried == [10, 5, 3, 3, 3, 1]
+    assert size.size == 3
 
 
 def test_another_error_is_not_taken_for_a_shortage() -> None:

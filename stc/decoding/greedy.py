@@ -70,6 +70,7 @@ def encode(
     Raises:
         InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window; or the
             features lack it.
+        StcError: memory does not suffice for one utterance.
     """
     if features is not None:
         return Encoded(features.embeddings(translator, manifest, BatchSize.of(batch_size, DECODE_BATCH), progress))
@@ -98,23 +99,24 @@ def encode_audio(
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, task)
     waiting = iter(audio)
-    size = BatchSize.of(batch_size, DECODE_BATCH)
-    together = min(size.size, HEARD_TOGETHER)
+    size = BatchSize.of(batch_size, DECODE_BATCH).at_most(HEARD_TOGETHER)
+    together = size.size
+    making = BatchSize(together, DECODE_BATCH)  # its own: in a thread, while another batch is heard
     embeddings: list[torch.Tensor] = []
 
     def prepare(start: int) -> list[dict[str, torch.Tensor]]:
         names = ids[start : start + together]
         samples = list(islice(waiting, len(names)))
-        made = []
+        made: list[dict[str, torch.Tensor]] = []
 
         def make(rows: Sequence[int]) -> None:
             made.append(collator.prompts([names[row] for row in rows], [samples[row] for row in rows]))
 
-        size.over(range(len(names)), make)
+        making.over(range(len(names)), make)
         return made
 
-    def hear(whole: dict[str, torch.Tensor], rows: Sequence[int]) -> None:
-        batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in whole.items()}
+    def hear(prepared: dict[str, torch.Tensor], rows: Sequence[int]) -> None:
+        batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in prepared.items()}
         lengths = batch.pop("attention_mask").sum(dim=1).tolist()
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
         embedded = architecture.embed(model, on_device["input_ids"], architecture.hear(model, on_device))
@@ -122,9 +124,9 @@ def encode_audio(
         if progress is not None:
             progress.update(len(rows))
 
-    for batches in _ahead(prepare, range(0, len(ids), together)):
-        for batch in batches:
-            size.over(range(len(batch["input_ids"])), partial(hear, batch))
+    for several in _ahead(prepare, range(0, len(ids), together)):
+        for prepared in several:
+            size.over(range(len(prepared["input_ids"])), partial(hear, prepared))
     return Encoded(embeddings)
 
 
@@ -184,13 +186,12 @@ def translate(
     ``progress`` is moved on as utterances are finished; ``features`` are as for :func:`encode`.
     """
 
-    def encoded(indices: list[int]) -> Encoded:
+    def encoded(indices: list[int], size: BatchSize) -> Encoded:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
         return encode(translator, part, batch_size=size, features=features)
 
-    size = BatchSize(batch_size, DECODE_BATCH)
     durations = [row.duration for row in manifest.rows]
-    return _in_chunks(translator, durations, encoded, size, max_new_tokens, progress)
+    return _in_chunks(translator, durations, encoded, batch_size, max_new_tokens, progress)
 
 
 def translate_audio(
@@ -205,32 +206,32 @@ def translate_audio(
 ) -> list[str]:
     """:func:`translate` for audio that is at hand, as :func:`encode_audio` takes it."""
 
-    def encoded(indices: list[int]) -> Encoded:
+    def encoded(indices: list[int], size: BatchSize) -> Encoded:
         names = [ids[index] for index in indices]
         return encode_audio(translator, task, names, [audio[index] for index in indices], batch_size=size)
 
-    size = BatchSize(batch_size, DECODE_BATCH)
-    return _in_chunks(translator, list(map(len, audio)), encoded, size, max_new_tokens, progress)
+    return _in_chunks(translator, list(map(len, audio)), encoded, batch_size, max_new_tokens, progress)
 
 
 def _in_chunks(
     translator: Translator,
     lengths: Sequence[float],
-    encoded: Callable[[list[int]], Encoded],
-    batch_size: BatchSize,
+    encoded: Callable[[list[int], BatchSize], Encoded],
+    batch_size: int,
     max_new_tokens: int,
     progress: Progress | None,
 ) -> list[str]:
-    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices: longest first, so that a
-    chunk's batches need little padding."""
+    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices, so many at a time: longest
+    first, so that a chunk's batches need little padding."""
     texts = [""] * len(lengths)
     order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
-    size = batch_size.size * CHUNK_BATCHES
-    for start in range(0, len(order), size):
-        indices = order[start : start + size]
-        decoded = decode(
-            translator, encoded(indices), batch_size=batch_size, max_new_tokens=max_new_tokens, progress=progress
-        )
+    decoding = BatchSize(batch_size, DECODE_BATCH)
+    hearing = BatchSize(batch_size, DECODE_BATCH).at_most(HEARD_TOGETHER)
+    chunk = batch_size * CHUNK_BATCHES
+    for start in range(0, len(order), chunk):
+        indices = order[start : start + chunk]
+        heard = encoded(indices, hearing)
+        decoded = decode(translator, heard, batch_size=decoding, max_new_tokens=max_new_tokens, progress=progress)
         for index, text in zip(indices, decoded, strict=True):
             texts[index] = text
     return texts

@@ -187,7 +187,7 @@ class _Steps:
         self._skipped = torch.zeros_like(memory.slots, dtype=torch.bool)
         room = memory.said.shape[-2]
         self._tokens = torch.full((len(memory.starts), room), -1, device=memory.starts.device)
-        self._graph = decoder.captured(self._step)
+        self._graph = decoder.captured(self._step) if room > 1 else None  # the first token takes no step
 
     def _step(self) -> None:
         hidden = self._decoder.step(self._token, self._positions, self._memory, self._skipped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,16 +47,15 @@ def translations_without_each(
     if candidates["decoder"]:
         with without_layers(translator, [], encoder=gone):
             encoded = encode(translator, manifest, batch_size=size, features=None if gone else features)
-        left = set(candidates["decoder"])
-
-        def search(batch_size: int) -> Iterator[tuple[Stack, int, list[str]]]:
-            for layer, texts in translate_without_each(
-                translator, encoded, removed["decoder"], left, batch_size=batch_size, max_new_tokens=max_new_tokens
-            ):
-                left.discard(layer)
-                yield "decoder", layer, texts
-
-        yield from size.resumed(search)
+        for layer, texts in translate_without_each(
+            translator,
+            encoded,
+            removed["decoder"],
+            candidates["decoder"],
+            batch_size=size,
+            max_new_tokens=max_new_tokens,
+        ):
+            yield "decoder", layer, texts
     for layer in sorted(candidates["encoder"]):
         with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
             encoded = encode(translator, manifest, batch_size=size)
@@ -70,7 +70,7 @@ def translate_without_each(
     removed: Collection[int],
     candidates: Collection[int],
     *,
-    batch_size: int,
+    batch_size: int | BatchSize,
     max_new_tokens: int,
 ) -> Iterator[tuple[int, list[str]]]:
     """(candidate, translations by the model without ``removed`` and the candidate), from the lowest candidate up.
@@ -78,63 +78,84 @@ def translate_without_each(
     The texts are those of :func:`stc.decoding.greedy.decode` on that model. What the layers below a candidate make of
     the prompts is the same for every candidate above them, so it is computed once: on the way up, one layer at a
     time, their output and their keys and values are kept. A candidate's own work on the prompts starts at the layer
-    above it.
+    above it. Where memory runs out, smaller batches go on with what is left.
+
+    Raises:
+        StcError: memory does not suffice for one utterance.
     """
     count = len(translator.architecture.decoder(translator.model).layers)
     kept = [layer for layer in range(count) if layer not in removed]
-    order = by_length(encoded)
-    if suits(translator):
-        yield from _on_gpu(translator, encoded, order, kept, candidates, batch_size, max_new_tokens)
-        return
-    together = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    climbs = [_Climb(translator, indices, Prompts.of(encoded.rows(indices), max_new_tokens)) for indices in together]
-    wanted = sorted(candidates)
+    left = _Left(by_length(encoded), {layer: [] for layer in sorted(candidates)})
+    engine = _on_gpu if suits(translator) else _on_cpu
+    size = BatchSize.of(batch_size, DECODE_BATCH)
+    yield from size.resumed(lambda rows: engine(translator, encoded, kept, left, rows, max_new_tokens))
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What is left of a round.
+
+    Attributes:
+        order: of the utterances.
+        known: candidate → translations of the first utterances in that order.
+    """
+
+    order: Sequence[int]
+    known: dict[int, list[str]]
+
+    def pop(self, layer: int) -> tuple[int, list[str]]:
+        """A candidate whose translations are all known, and they, in the utterances' own order."""
+        texts = dict(zip(self.order, self.known.pop(layer), strict=True))
+        return layer, [texts[index] for index in range(len(texts))]
+
+
+def _on_cpu(
+    translator: Translator, encoded: Encoded, kept: Sequence[int], left: _Left, batch_size: int, max_new_tokens: int
+) -> Iterator[tuple[int, list[str]]]:
+    """As :func:`translate_without_each`. All batches go up together."""
+    starts = range(0, len(left.order), batch_size)
+    together = [encoded.rows(left.order[start : start + batch_size]) for start in starts]
+    climbs = [_Climb(translator, Prompts.of(rows, max_new_tokens)) for rows in together]
+    wanted = list(left.known)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
         if layer in wanted:
-            texts = [""] * len(encoded)
-            for climb in climbs:
-                for index, text in zip(climb.indices, climb.texts(kept[:place], kept[place + 1 :]), strict=True):
-                    texts[index] = text
-            yield layer, texts
+            below, above = kept[:place], kept[place + 1 :]
+            left.known[layer] = [text for climb in climbs for text in climb.texts(below, above)]
+            yield left.pop(layer)
         if layer != wanted[-1]:
             for climb in climbs:
                 climb.pass_through(layer)
 
 
 def _on_gpu(
-    translator: Translator,
-    encoded: Encoded,
-    order: Sequence[int],
-    kept: Sequence[int],
-    candidates: Collection[int],
-    batch_size: int,
-    max_new_tokens: int,
+    translator: Translator, encoded: Encoded, kept: Sequence[int], left: _Left, batch_size: int, max_new_tokens: int
 ) -> Iterator[tuple[int, list[str]]]:
     """As :func:`translate_without_each`. The keys and values of one batch at a time are kept, so that a candidate of
     several batches is complete only when the last of them gets there."""
-    texts: dict[int, list[str]] = {layer: [""] * len(encoded) for layer in candidates}
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
+    while left.known:
+        reached = [len(texts) for texts in left.known.values()]
+        start = min(reached)
+        # Up to where candidates are that a larger batch, which ran out of memory, had got further with.
+        end = min(start + batch_size, *(each for each in reached if each > start), len(left.order))
+        behind = [layer for layer, texts in left.known.items() if len(texts) == start]
         found = tokens_without_each(
             translator,
-            encoded.rows(indices),
+            encoded.rows(left.order[start:end]),
             kept,
-            candidates,
+            behind,
             rows=batch_size,
             max_new_tokens=max_new_tokens,
         )
         for layer, tokens in found:
-            for index, text in zip(indices, texts_of(translator, spoken(tokens)), strict=True):
-                texts[layer][index] = text
-            if start + batch_size >= len(order):
-                yield layer, texts.pop(layer)
+            left.known[layer] += texts_of(translator, spoken(tokens))
+            if end == len(left.order):
+                yield left.pop(layer)
 
 
 class _Climb:
     """One batch on its way up: the input of the next layer, and what the layers below have written to memory."""
 
-    def __init__(self, translator: Translator, indices: list[int], prompts: Prompts) -> None:
-        self.indices = indices
+    def __init__(self, translator: Translator, prompts: Prompts) -> None:
         self._translator = translator
         self._decoder = Decoder(translator, prompts)
         self._hidden = prompts.embeddings
@@ -146,7 +167,7 @@ class _Climb:
         self._hidden = self._decoder.through(layer, self._hidden, memory)
         self._below.append(memory)
 
-    def texts(self, below: list[int], above: list[int]) -> list[str]:
+    def texts(self, below: Sequence[int], above: Sequence[int]) -> list[str]:
         """Of the decoder without the layer between."""
         while len(self._above) < len(above):
             self._above.append(self._decoder.memory())

@@ -1,7 +1,8 @@
 """Greedy decoding is ``generate``'s, whatever the batch size and the folder's generation_config."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import _ahead, by_length, decode, encode, translate
 from stc.decoding.ragged import continued
+from stc.memory import BatchSize
+from stc.models.architecture import Architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 
@@ -116,8 +119,30 @@ def test_memory_may_run_out_where_features_are_made(
 
     expected = encode(translator, manifest, batch_size=5).embeddings
     monkeypatch.setattr(Collator, "prompts", short_of_memory)
-    found = encode(translator, manifest, batch_size=5).embeddings
+    size = BatchSize(5, "resources.decode_batch")
+    found = encode(translator, manifest, batch_size=size).embeddings
     assert made[:3] == [5, 3, 2]
+    assert size.size == 5  # that many are heard and decoded
+    torch.testing.assert_close(found, expected)
+
+
+def test_memory_may_run_out_where_audio_is_heard(
+    translator: Translator, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    architecture = type(translator.architecture)
+    hear = architecture.hear
+
+    def short_of_memory(self: Architecture, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        heard.append(len(batch["input_features"]))
+        if heard[-1] > 2:
+            raise torch.OutOfMemoryError("simulated")
+        return hear(self, model, batch)
+
+    expected = encode(translator, manifest, batch_size=256).embeddings
+    monkeypatch.setattr(architecture, "hear", short_of_memory)
+    found = encode(translator, manifest, batch_size=256).embeddings
+    assert heard == [8, 4, *[2] * 4]
     torch.testing.assert_close(found, expected)
 
 

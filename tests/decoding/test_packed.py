@@ -1,6 +1,8 @@
 """What a GPU runs gives, step for step, the tokens that the CPU's engine gives; here on the CPU, without its graph."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +10,10 @@ from torch import Tensor
 
 from stc.data.manifest import Manifest
 from stc.decoding.attention import Memory, over_memory, over_prompts
-from stc.decoding.greedy import by_length, decode, encode
-from stc.decoding.packed import continued
-from stc.decoding.search import _on_gpu, translate_without_each
+from stc.decoding.candidates import tokens_without_each
+from stc.decoding.greedy import decode, encode
+from stc.decoding.packed import Decoder, continued
+from stc.decoding.search import translate_without_each
 from stc.decoding.tokens import texts_of
 from stc.models.checkpoint import Translator, load
 
@@ -46,14 +49,49 @@ def test_an_utterance_that_has_ended_says_no_more(translator: Translator, tiny_m
 @pytest.mark.parametrize(("removed", "candidates"), [([], [1, 2, 3, 4]), ([3], [1, 4])])
 @torch.inference_mode()
 def test_candidates_that_share_steps_say_what_each_says_alone(
-    translator: Translator, tiny_manifest: Path, removed: list[int], candidates: list[int], rows: int
+    translator: Translator,
+    tiny_manifest: Path,
+    removed: list[int],
+    candidates: list[int],
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
     expected = list(translate_without_each(translator, encoded, removed, candidates, batch_size=8, max_new_tokens=16))
-    kept = [layer for layer in range(6) if layer not in removed]
-    found = list(_on_gpu(translator, encoded, by_length(encoded), kept, candidates, rows, 16))
+    monkeypatch.setattr("stc.decoding.search.suits", lambda translator: True)
+    found = list(translate_without_each(translator, encoded, removed, candidates, batch_size=rows, max_new_tokens=16))
     assert found == expected
     assert len({tuple(texts) for _, texts in found}) == len(candidates)
+
+
+@torch.inference_mode()
+def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
+    translator: Translator, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    expected = list(translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=16))
+    decoded: list[tuple[int, int]] = []  # candidate, utterances
+
+    def short_of_memory(*args: Any, rows: int, **rest: Any) -> Iterator[tuple[int, Tensor]]:
+        for layer, tokens in tokens_without_each(*args, rows=rows, **rest):
+            if rows == 4 and len(decoded) == 6:  # in the second batch, of which two candidates are known
+                raise torch.OutOfMemoryError("simulated")
+            decoded.append((layer, len(tokens)))
+            yield layer, tokens
+
+    monkeypatch.setattr("stc.decoding.search.suits", lambda translator: True)
+    monkeypatch.setattr("stc.decoding.search.tokens_without_each", short_of_memory)
+    found = list(translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=4, max_new_tokens=16))
+    assert found == expected
+    assert decoded == [*((layer, 4) for layer in [1, 2, 3, 4, 1, 2]), *((layer, 2) for layer in [3, 4, 3, 4])]
+
+
+@torch.inference_mode()
+def test_one_token_takes_no_graph(translator: Translator, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    monkeypatch.setattr(Decoder, "captured", lambda decoder, step: step())  # the rehearsal of what would be recorded
+    said = continued(translator, encoded.embeddings, 1)
+    assert said == [tokens[:1] for tokens in continued(translator, encoded.embeddings, 4)]
 
 
 @pytest.mark.gpu
