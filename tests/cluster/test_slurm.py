@@ -53,7 +53,7 @@ def ended(sweep: subprocess.Popen[str]) -> str:
 
 def stuck(home: Path, slurm: Slurm) -> str:
     """The id of the one job of a sweep over ``stuck``, as soon as it has made one split and waits for the other."""
-    until(lambda: "running" in states(home).values() and list((home / "store" / "manifest").glob("*")), "a split", 60)
+    until(lambda: "running" in states(home).values() and list((home / "store" / "manifest").glob("*")), "a split", 120)
     (job,) = slurm.jobs()
     return job
 
@@ -108,7 +108,7 @@ INTERRUPTIONS = {
     "put back by hand": (requeue, []),
     "preempted": (preempt, []),
     "preempted with a time to stop": (preempt, ["hydra.launcher.partition=gentle"]),
-    "out of time": (leave_to_its_time_limit, ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"]),
+    "out of time": (leave_to_its_time_limit, ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30"]),
 }
 
 
@@ -127,7 +127,7 @@ def test_interrupted_job_begins_again_and_goes_on(
     )
     job = stuck(home, slurm)
     interrupt(slurm, job)
-    until(lambda: states(home)["0"] == "queued", "the job's being queued again", 120)
+    until(lambda: states(home)["0"] == "queued", "the job's being queued again", 180)
     assert not list((home / "store" / ".building").iterdir())
     assert sweep.poll() is None
     release(home)
