@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -124,9 +124,8 @@ def encode_audio(
         if progress is not None:
             progress.update(len(rows))
 
-    for several in _ahead(prepare, range(0, len(ids), together)):
-        for prepared in several:
-            size.over(range(len(prepared["input_ids"])), partial(hear, prepared))
+    for prepared in chain.from_iterable(_ahead(prepare, range(0, len(ids), together))):
+        size.over(range(len(prepared["input_ids"])), partial(hear, prepared))
     return Encoded(embeddings)
 
 

@@ -102,6 +102,13 @@ def compare(
             assert float((one - another).norm()) <= apart * float(another.norm())
 
 
+def compare_steps(called: Training, replaying: Training) -> None:
+    with low_rank(called.wrapped):
+        expected = [called.step(micro) for micro in STEPS]
+    with replaying.replaying():
+        compare([replaying.step(micro) for micro in STEPS], expected)
+
+
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Utterances and positions of each recording's input."""
@@ -191,10 +198,7 @@ def test_without_memory_for_a_recording_the_training_goes_on(
 
     monkeypatch.setattr(module, "recorded", full)
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
-    with low_rank(called.wrapped):
-        expected = [called.step(micro) for micro in STEPS]
-    with replaying.replaying():
-        compare([replaying.step(micro) for micro in STEPS], expected)
+    compare_steps(called, replaying)
     assert "no memory to record" in caplog.text
 
 
@@ -220,10 +224,7 @@ def test_memory_may_run_out_within_a_recording(
 
     monkeypatch.setattr(module, "recorded", short_of_memory)
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda") for _ in range(2))
-    with low_rank(called.wrapped):
-        expected = [called.step(micro) for micro in STEPS]
-    with replaying.replaying():
-        compare([replaying.step(micro) for micro in STEPS], expected)
+    compare_steps(called, replaying)
     assert "no memory to record" in caplog.text
 
 
@@ -264,10 +265,7 @@ def test_masks_of_every_kind_are_seen(
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, device) for _ in range(2))
     for training in (called, replaying):
         training.base.model.set_attn_implementation(attention)
-    with low_rank(called.wrapped):
-        expected = [called.step(micro) for micro in STEPS]
-    with replaying.replaying():
-        compare([replaying.step(micro) for micro in STEPS], expected)
+    compare_steps(called, replaying)
 
 
 def test_layers_through_which_no_gradient_goes_are_called(
