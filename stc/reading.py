@@ -1,0 +1,116 @@
+"""Read files that somebody else may have written: bounded, checked for their shape, refused by name.
+
+Records, configs, manifests, leases and headers go through here. A file that is no regular file (a pipe, a device), is
+larger than it may be, is not UTF-8, is not JSON or has another shape raises one error that names the file and the
+fault. Nothing here imports a heavy library.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from stc.errors import InputError, StcError
+
+MEBIBYTE = 2**20
+JSON_BYTES = 256 * MEBIBYTE
+"""The most bytes of one JSON file that are read. A record of 100,000 files has about 15 MiB."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[BinaryIO]:
+    """Open a regular file for reading bytes; never waits for a pipe and never reads a device.
+
+    Raises:
+        FileNotFoundError: nothing is there; the caller says what that means.
+        StcError: of the class ``error``: it is no regular file, or it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(path)) from None
+    except (OSError, ValueError) as fault:
+        raise error(f"{path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise error(f"{path} is {_kind(mode)}: a regular file is needed")
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+def read_bytes(path: Path, *, limit: int, error: type[StcError] = InputError) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StcError: of the class ``error``: it is no regular file, cannot be read, or is larger.
+    """
+    with open_regular(path, error=error) as file:
+        try:
+            content = file.read(limit + 1)
+        except OSError as fault:
+            raise error(f"{path} cannot be read: {fault.strerror}") from None
+    if len(content) > limit:
+        raise error(f"{path} has more than {limit:,} bytes, which is the most that is read")
+    return content
+
+
+def read_text(path: Path, *, limit: int = JSON_BYTES, error: type[StcError] = InputError) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark; raises as :func:`read_bytes`, and where it is no
+    UTF-8."""
+    content = read_bytes(path, limit=limit, error=error)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise error(f"{path} is not UTF-8 (byte {fault.start})") from None
+
+
+def read_json(path: Path, shape: type[T], *, limit: int = JSON_BYTES, error: type[StcError] = InputError) -> T:
+    """Return a JSON file's content as ``shape``: a pydantic model, or a type such as ``dict[str, Any]``.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StcError: of the class ``error``, as :func:`read_text`, or the content is not JSON or has another shape.
+    """
+    return parse_json(read_text(path, limit=limit, error=error), str(path), shape, error=error)
+
+
+def parse_json(text: str | bytes, where: str, shape: type[T], *, error: type[StcError] = InputError) -> T:
+    """Return JSON text as ``shape``.
+
+    Args:
+        where: the file, or file and line, for the message.
+
+    Raises:
+        StcError: of the class ``error``: it is not JSON, is nested too deep, holds a number that is too long, or has
+            another shape than ``shape``.
+    """
+    try:
+        return cast(T, _adapter(cast(Any, shape)).validate_json(text))
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise error(f"{where} is not JSON: {first['ctx']['error']}") from None
+        place = ".".join(map(str, first["loc"]))
+        message = first["msg"].replace("Input should be", "must be")
+        raise error(f"{where}: {place + ': ' if place else ''}{message}") from None
+
+
+@lru_cache(maxsize=64)
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    return kinds.get(stat.S_IFMT(mode), "a socket")
