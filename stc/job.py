@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stc.console import quiet
+from stc.console import prepare_libraries
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run(
     """
     from stc.config import plan
 
-    quiet()
+    prepare_libraries()
     planned = plan(composed)
     shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
     if planned.config.seeds:
