@@ -111,6 +111,21 @@ def validate(arguments: list[str]) -> None:
     composed(arguments)
 
 
+def launchable(arguments: list[str]) -> None:
+    """Look for what a sweep is launched by on this machine. A plan, and printing the config, don't need it.
+
+    Raises:
+        ConfigError: it is not here.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from stc import launchers
+
+    given = list(_assignments(arguments).values())
+    if lacking := launchers.lacking(OverridesParser.create().parse_overrides(given)):
+        raise ConfigError(lacking)
+
+
 def composed(arguments: list[str]) -> list[tuple[DictConfig, Plan]]:
     """Every job, composed, and what it comes to.
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from stc.errors import ConfigError, StcError
-from stc.overrides import asked_for_plan, checked, groups, sweeping, validate
+from stc.overrides import asked_for_plan, checked, groups, launchable, sweeping, validate
 from stc.paths import CONF, ROOT
 from stc.signals import Killed, killable
 from stc.task import faulty
@@ -58,6 +58,7 @@ def main() -> int:
             return _plan(passed)
         if not {"--cfg", "-c"} & set(arguments):
             validate(passed)
+            launchable(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)
         return 2

@@ -643,7 +643,5 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
         key, _, value = argument.partition("=")
         if (key == "model.path" or key.endswith(".from")) and not (os.path.isdir(value) or value == "null"):
             arguments[position] = f"{key}={a_model}"
-    if "hydra/launcher=joblib" in arguments:  # without a GPU it wants to know how many
-        arguments.append("hydra.launcher.n_jobs=2")
     own_model = any(argument.startswith(("model=", "model.path=")) for argument in arguments)
     assert faults(arguments + ([] if own_model else base)) == []
