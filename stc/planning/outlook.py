@@ -13,7 +13,7 @@ from typing import Any
 
 from stc.errors import ModelError
 from stc.evaluation import Done, Evaluation
-from stc.models.weights import stored_tensors
+from stc.models.folder import ModelFolder
 from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Artifact, Context
 from stc.store import ABSENT, Store, identity_of
@@ -158,7 +158,7 @@ class Outlook(Evaluation):
 
 def _complete(folder: Path) -> bool:
     try:
-        stored_tensors(folder)
+        ModelFolder.of(folder)
     except ModelError:
         return False
     return True
