@@ -75,12 +75,12 @@ class ModelFolder:
         if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
             raise ModelError(f"{path} is an adapter and no model: merge it into its base, or name the base")
         config = read_config(path)
-        tensors = _tensors(path)
         if (path / ADAPTER_CONFIG).exists():
             raise ModelError(
                 f"{path} has an adapter ({ADAPTER_CONFIG}) beside its weights, which transformers puts on them without "
                 "a word: remove it if it is merged into them, or else move it elsewhere"
             )
+        tensors = _tensors(path)
         if (path / GENERATION).exists():
             read_json(path / GENERATION, dict[str, Any], error=ModelError)
         adapter = attached_adapter(path)
@@ -96,6 +96,12 @@ class ModelFolder:
     def quantizer(self) -> type[Quantizer] | None:
         """The method its weights are packed by."""
         return stored_with(self.config)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Those of its family and of its quantizer that are above 1: what the folder means changed since."""
+        found = {"family": self.family.VERSION, "quantizer": self.quantizer.VERSION if self.quantizer else 1}
+        return {name: version for name, version in found.items() if version > 1}
 
     @property
     def weight_files(self) -> list[Path]:
