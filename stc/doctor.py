@@ -93,19 +93,18 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 
 def _model(config: Config) -> Iterator[Check]:
     """The base model's files, by their headers."""
-    from stc.metrics.size import bytes_on_disk
-    from stc.models.weights import stored_tensors
+    from stc.models.folder import ModelFolder
 
     folder = Path(config.model.path)
     if not folder.is_dir():
         yield Check("WARN", "model", f"{folder} is no folder here: a hub id, which is fetched when it is first needed")
         return
     try:
-        tensors = stored_tensors(folder)
+        model = ModelFolder.of(folder)
     except StcError as error:
         yield Check("FAIL", "model", str(error))
         return
-    yield Check("OK", "model", f"{folder}: {len(tensors)} tensors, {size(bytes_on_disk(folder))}")
+    yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {size(model.weight_bytes)}")
 
 
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:

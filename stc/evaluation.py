@@ -13,13 +13,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from stc.curves import Curves, journaled, read_journal
 from stc.errors import InputError
 from stc.machine import git_commit, versions
+from stc.models.folder import ModelFolder
 from stc.models.kept import put_away
 from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Artifact, Context, Inputs, Kind
@@ -174,7 +175,7 @@ class Evaluation:
             node = self._pipeline.nodes[name]
             if node.source is not None:
                 folder = node.source.fetch() if isinstance(node.source, Hub) else node.source
-                self.done[name] = Done(name, self._store.external(node.kind, folder), True, 0.0)
+                self.done[name] = Done(name, from_outside(self._store, node.kind, folder), True, 0.0)
             else:
                 try:
                     self.done[name] = self._find(node)
@@ -262,6 +263,21 @@ class Evaluation:
             raise _Blocked from elsewhere
         made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
         return Done(node.name, made, False, seconds, curves)
+
+
+def from_outside(store: Store, kind: Kind, folder: Path) -> Artifact:
+    """A folder from outside as an artifact, identified by the content of its files. What a model's files mean is also
+    up to its family and its quantizer, whose versions above 1 are part of the identity of all that is made with it.
+
+    Raises:
+        InputError: as :meth:`stc.store.Store.external`.
+        ModelError: a model's folder is damaged, or holds something else than a model.
+    """
+    versions = ModelFolder.of(folder).versions if kind is Kind.MODEL and folder.is_dir() else {}
+    found = store.external(kind, folder)
+    if not versions:
+        return found
+    return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))
 
 
 def _alike(pipeline: Pipeline, names: Iterable[str]) -> set[str]:

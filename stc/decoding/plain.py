@@ -18,7 +18,6 @@ import logging
 import math
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 
@@ -29,8 +28,7 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
 
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(request["threads"])
-    named = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))["architectures"][0]
-    model = getattr(transformers, named).from_pretrained(
+    model = transformers.AutoModelForMultimodalLM.from_pretrained(
         folder,
         dtype=getattr(torch, request["dtype"]),
         attn_implementation=request["attention"],
@@ -48,8 +46,6 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
     model.generation_config = transformers.GenerationConfig(
         do_sample=False, eos_token_id=sorted(ends), pad_token_id=min(ends), max_new_tokens=request["max_new_tokens"]
     )
-    if adapter is None and Path(folder, "adapter").is_dir():  # one that belongs to the model
-        adapter = str(Path(folder, "adapter"))
     if adapter is not None:
         import peft
 

@@ -15,7 +15,8 @@ from stc.decoding import plain
 from stc.decoding.translating import Translating
 from stc.errors import StcError
 from stc.fresh import ask
-from stc.models import architecture, read_config
+from stc.models import read_config
+from stc.models.folder import ModelFolder
 from stc.quantization import stored_with
 
 Witnessed = tuple[Path, Path | None]
@@ -44,9 +45,10 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
 
     gc.collect()
     torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
+    found = [(ModelFolder.of(folder), adapter) for folder, adapter in models]
     request = {
-        "models": [(str(folder), None if adapter is None else str(adapter)) for folder, adapter in models],
-        "conversation": architecture(read_config(models[0][0])["model_type"]).conversation(manifest.task),
+        "models": [(str(one.path), (on := adapter or one.adapter) and str(on)) for one, adapter in found],
+        "conversation": found[0][0].family.conversation(manifest.task),
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
         "dtype": stage.dtype,

@@ -13,7 +13,8 @@ from typing import Any
 
 from stc.export.source import Form
 from stc.models import read_config
-from stc.models.weights import attached_adapter, some, stored_tensors
+from stc.models.folder import ModelFolder
+from stc.models.weights import attached_adapter, some
 
 VERSION = "0.33.0"
 PLUGIN = "vllm-bnb-plugin 0.0.3"
@@ -80,7 +81,7 @@ def _other_weights(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
     wanted = {*PROJECTOR, *DECODER, *(f"language_model.model.layers.{n}.{name}" for n in layers for name in LAYER)}
     if not (text.get("tie_word_embeddings") or config.get("tie_word_embeddings")):
         wanted.add(HEAD)
-    found = {name for name in stored_tensors(folder) if not name.startswith(ENCODER)}
+    found = {name for name in ModelFolder.of(folder).tensors if not name.startswith(ENCODER)}
     if missing := sorted(wanted - found):
         yield f"weights that vLLM looks for are not there: {some(missing)}"
     if surplus := sorted(found - wanted):

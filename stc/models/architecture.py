@@ -83,11 +83,35 @@ class Extent:
 class Architecture(ABC):
     """The facts of one model family. Stateless, and importable without torch."""
 
+    VERSION: ClassVar[int] = 1
+    """Raised when the same files give other results, by another prompt for instance. Above 1 it is part of the identity
+    of every model of the family, and so of whatever is made with one."""
+
     model_type: ClassVar[str]
     """As in config.json."""
 
     encoder_pooling: ClassVar[int]
     """How many positions of the encoder's layers become one of its output."""
+
+    @abstractmethod
+    def check(self, config: Mapping[str, Any], where: str) -> None:
+        """Refuse a parsed config.json that no model of the family can have: counts out of bounds, fields of another
+        type, parts that do not fit each other.
+
+        Args:
+            where: what is to be called in the message.
+
+        Raises:
+            ModelError: naming the field.
+        """
+
+    @abstractmethod
+    def beyond_engines(self, config: Mapping[str, Any]) -> str:
+        """What of a parsed config.json :meth:`attention_inputs`, :meth:`layer_output`, :meth:`rotation` and full causal
+        attention do not compute, in words; empty where they compute all of it.
+
+        The engines of stc's own that decode and train by these ask here. What they do not compute, transformers does.
+        """
 
     @abstractmethod
     def decoder_layers(self, config: Mapping[str, Any]) -> int:

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 
 from stc.errors import ModelError
-from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.weights import SHARD_BYTES, adapter_tensors, attached_adapter, some, stored_tensors
+from stc.models.folder import ModelFolder
+from stc.models.weights import SHARD_BYTES, some
 from stc.quantization import Quantizer, stored_with
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,6 +29,12 @@ class Translator:
     processor: Any
     architecture: Architecture
     folder: Path
+
+    @property
+    def beyond_engines(self) -> str:
+        """What of the model as it is at present stc's own engines do not compute; see
+        :meth:`stc.models.architecture.Architecture.beyond_engines`."""
+        return self.architecture.beyond_engines(self.model.config.to_dict())
 
 
 def load(
@@ -48,14 +56,10 @@ def load(
     """
     from transformers import AutoConfig, AutoProcessor
 
-    config_json = read_config(folder)
-    family = architecture(config_json["model_type"])
-    stored_by = stored_with(config_json)
-    tensors = stored_tensors(folder)
+    found = ModelFolder.of(folder)
+    family, stored_by = found.family, found.quantizer
     if stored_by is not None and quantize is not None:
         raise ModelError(f"{folder} is quantized already: {quantize.method} is for a folder that is not")
-    if stored_by is not None and (missing := stored_by.missing_state(tensors)):
-        raise ModelError(f"{folder} lacks {some(missing)}")
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -84,25 +88,28 @@ def load(
                 output_loading_info=True,
                 **settings,
             )
-        except RuntimeError as error:
-            if not said:
-                raise
-            raise ModelError(f"{folder} cannot be loaded: {error}\n" + "\n".join(said)) from error
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of many kinds, as above
+            raise ModelError("\n".join([f"{folder} cannot be loaded: {error}", *said])) from error
     _refuse_incomplete(folder, info)
     if stored_by is not None:
         _cast_plain_weights(model, getattr(torch, dtype))
     for name in family.fixed_weights():
         model.get_parameter(name).requires_grad_(False)
-    if adapter := attached_adapter(folder):
-        _adapt(model, adapter, getattr(torch, dtype))
+    if found.adapter is not None:
+        _adapt(model, found.adapter, getattr(torch, dtype))
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
     try:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise ModelError(f"{folder} has no usable processor: {error}") from error
-    return Translator(model.eval(), processor, family, folder)
+    translator = Translator(model.eval(), processor, family, folder)
+    if beyond := translator.beyond_engines:
+        LOG.warning("%s has %s: transformers' generate decodes, which is slower", folder, beyond)
+    return translator
 
 
 def save(translator: Translator, folder: Path) -> None:
@@ -142,11 +149,12 @@ def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
     Raises:
         ModelError: it is for layers the model has not, or lacks weights for some.
     """
-    adapter_tensors(adapter)  # names what is missing or damaged
     with _quiet():
         try:
             info = model.load_adapter(str(adapter))
-        except (ValueError, RuntimeError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # peft raises many kinds for a config that has no meaning to it
             raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
     if missing := sorted(info.missing_keys):
         raise ModelError(f"{adapter} lacks {some(missing)}")
