@@ -92,8 +92,11 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 
 
 def _model(config: Config) -> Iterator[Check]:
-    """The base model's files, by their headers."""
+    """The base model's files, by their headers, and the prompt that its chat template makes."""
+    from stc.languages import language
     from stc.metrics.size import bytes_on_disk
+    from stc.models import architecture, read_config
+    from stc.models.prompts import load_processor
     from stc.models.weights import stored_tensors
 
     folder = Path(config.model.path)
@@ -106,6 +109,13 @@ def _model(config: Config) -> Iterator[Check]:
         yield Check("FAIL", "model", str(error))
         return
     yield Check("OK", "model", f"{folder}: {len(tensors)} tensors, {size(bytes_on_disk(folder))}")
+    try:
+        family = architecture(read_config(folder)["model_type"])
+        prompt = family.prompt(load_processor(folder, family), language(config.lang.code).task, folder)
+    except StcError as error:
+        yield Check("FAIL", "prompt", str(error))
+        return
+    yield Check("OK", "prompt", f"{len(prompt)} characters, with a place for the audio")
 
 
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:

@@ -16,6 +16,7 @@ from stc.decoding.translating import Translating
 from stc.errors import StcError
 from stc.fresh import ask
 from stc.models import architecture, read_config
+from stc.models.prompts import template_file
 from stc.quantization import stored_with
 
 Witnessed = tuple[Path, Path | None]
@@ -44,9 +45,12 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
 
     gc.collect()
     torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
+    first = models[0][0]
+    family = architecture(read_config(first)["model_type"])
     request = {
         "models": [(str(folder), None if adapter is None else str(adapter)) for folder, adapter in models],
-        "conversation": architecture(read_config(models[0][0])["model_type"]).conversation(manifest.task),
+        "conversation": family.conversation(manifest.task),
+        "chat_template": family.chat_template if template_file(first) is None else None,
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
         "dtype": stage.dtype,

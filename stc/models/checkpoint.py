@@ -15,6 +15,7 @@ import torch
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
+from stc.models.prompts import load_processor
 from stc.models.weights import SHARD_BYTES, adapter_tensors, attached_adapter, some, stored_tensors
 from stc.quantization import Quantizer, stored_with
 
@@ -46,7 +47,7 @@ def load(
         ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
             surplus or of another shape than the config says; all by name.
     """
-    from transformers import AutoConfig, AutoProcessor
+    from transformers import AutoConfig
 
     config_json = read_config(folder)
     family = architecture(config_json["model_type"])
@@ -61,6 +62,7 @@ def load(
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
+    processor = load_processor(folder, family)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
@@ -98,10 +100,6 @@ def load(
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} has no usable processor: {error}") from error
     return Translator(model.eval(), processor, family, folder)
 
 

@@ -19,6 +19,29 @@ if TYPE_CHECKING:
 SYSTEM = "You are a professional translator."
 SOURCE_NAMES = {"en": "English"}
 
+# As the published models were trained: a numbered line for each audio. transformers has the same for folders that have
+# no template of their own, which it means to drop.
+CHAT_TEMPLATE = (
+    "{%- set audio = namespace(count=0) -%}"
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{%- if message['content'] is string -%}"
+    "{{ message['content'] }}"
+    "{%- else -%}"
+    "{%- for piece in message['content'] -%}"
+    "{%- if piece['type'] == 'audio' -%}"
+    "{%- set audio.count = audio.count + 1 -%}"
+    "{{ 'Audio ' ~ audio.count ~ ': <|audio_bos|><|AUDIO|><|audio_eos|>\n' }}"
+    "{%- else -%}"
+    "{{ piece['text'] }}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- endif -%}"
+    "{{ '<|im_end|>\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
+)
+
 # What transformers assumes where a config.json leaves it out, as the published one does.
 DEFAULT_DECODER_LAYERS = 32
 DEFAULT_ENCODER_LAYERS = 32
@@ -51,6 +74,7 @@ STORED_PREFIXES = {
 class Qwen2Audio(Architecture):
     model_type = "qwen2_audio"
     encoder_pooling = 2
+    chat_template = CHAT_TEMPLATE
 
     def decoder_layers(self, config: Mapping[str, Any]) -> int:
         return int((config.get("text_config") or {}).get("num_hidden_layers", DEFAULT_DECODER_LAYERS))
@@ -140,9 +164,11 @@ class Qwen2Audio(Architecture):
             allowed = ", ".join(SOURCE_NAMES)
             raise InputError(f"source_lang={task.source_lang}: {allowed}{nearest(task.source_lang, SOURCE_NAMES)}")
         instruction = f"Translate the {SOURCE_NAMES[task.source_lang]} speech into {task.target_name}:"
+        # Templates of transformers up to 4.52 look for the key audio_url, later ones at the type.
+        audio = {"type": "audio", "audio_url": "utterance.wav"}
         return [
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": instruction}]},
+            {"role": "user", "content": [audio, {"type": "text", "text": instruction}]},
         ]
 
     def model_class(self) -> type[Any]:
