@@ -15,9 +15,12 @@ import torch
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
+from stc.models.generation import GENERATION_FILE, Stated
 from stc.models.prompts import load_processor
 from stc.models.weights import SHARD_BYTES, adapter_tensors, attached_adapter, some, stored_tensors
 from stc.quantization import Quantizer, stored_with
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,6 +66,7 @@ def load(
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
     processor = load_processor(folder, family)
+    stated = Stated.of(folder)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
@@ -91,6 +95,7 @@ def load(
                 raise
             raise ModelError(f"{folder} cannot be loaded: {error}\n" + "\n".join(said)) from error
     _refuse_incomplete(folder, info)
+    _decode_greedily(model, folder, stated)
     if stored_by is not None:
         _cast_plain_weights(model, getattr(torch, dtype))
     for name in family.fixed_weights():
@@ -123,6 +128,20 @@ def save(translator: Translator, folder: Path) -> None:
         model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_BYTES)
     translator.processor.save_pretrained(folder)
     _set_stored_dtype(folder / "config.json")
+
+
+def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
+    """Give a model the tokens its folder states, or else those of its config, and leave out what else is stated.
+
+    transformers takes a file with fields that it refuses to save.
+    """
+    from transformers import GenerationConfig
+
+    if stated is None:
+        stated = Stated.model_validate(model.generation_config.to_dict())
+    elif left_out := stated.left_out:
+        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, some(left_out))
+    model.generation_config = GenerationConfig(**stated.greedy)
 
 
 def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:
