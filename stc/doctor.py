@@ -92,8 +92,10 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 
 
 def _model(config: Config) -> Iterator[Check]:
-    """The base model's files, by their headers."""
+    """The base model's files, by their headers, and the prompt that its chat template makes."""
+    from stc.languages import language
     from stc.models.folder import ModelFolder
+    from stc.models.prompts import load_processor
 
     folder = Path(config.model.path)
     if not folder.is_dir():
@@ -105,6 +107,13 @@ def _model(config: Config) -> Iterator[Check]:
         yield Check("FAIL", "model", str(error))
         return
     yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {size(model.weight_bytes)}")
+    try:
+        processor = load_processor(folder, model.family)
+        prompt = model.family.prompt(processor, language(config.lang.code).task, folder)
+    except StcError as error:
+        yield Check("FAIL", "prompt", str(error))
+        return
+    yield Check("OK", "prompt", f"{len(prompt)} characters, with a place for the audio")
 
 
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:

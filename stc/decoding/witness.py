@@ -17,6 +17,7 @@ from stc.errors import StcError
 from stc.fresh import ask
 from stc.models import read_config
 from stc.models.folder import ModelFolder
+from stc.models.prompts import template_file
 from stc.quantization import stored_with
 
 Witnessed = tuple[Path, Path | None]
@@ -46,9 +47,11 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
     gc.collect()
     torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
     found = [(ModelFolder.of(folder), adapter) for folder, adapter in models]
+    first = found[0][0]
     request = {
         "models": [(str(one.path), (on := adapter or one.adapter) and str(on)) for one, adapter in found],
-        "conversation": found[0][0].family.conversation(manifest.task),
+        "conversation": first.family.conversation(manifest.task),
+        "chat_template": first.family.chat_template if template_file(first.path) is None else None,
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
         "dtype": stage.dtype,

@@ -15,6 +15,8 @@ import torch
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
 from stc.models.folder import ModelFolder
+from stc.models.generation import GENERATION_FILE, Stated
+from stc.models.prompts import load_processor
 from stc.models.weights import SHARD_BYTES, some
 from stc.quantization import Quantizer, stored_with
 
@@ -54,7 +56,7 @@ def load(
         ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
             surplus or of another shape than the config says; all by name.
     """
-    from transformers import AutoConfig, AutoProcessor
+    from transformers import AutoConfig
 
     found = ModelFolder.of(folder)
     family, stored_by = found.family, found.quantizer
@@ -65,6 +67,8 @@ def load(
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
+    processor = load_processor(folder, family)
+    stated = Stated.of(folder)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
@@ -93,6 +97,7 @@ def load(
         except Exception as error:  # of many kinds, as above
             raise ModelError("\n".join([f"{folder} cannot be loaded: {error}", *said])) from error
     _refuse_incomplete(folder, info)
+    _decode_greedily(model, folder, stated)
     if stored_by is not None:
         _cast_plain_weights(model, getattr(torch, dtype))
     for name in family.fixed_weights():
@@ -102,10 +107,6 @@ def load(
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(f"{folder} has no usable processor: {error}") from error
     translator = Translator(model.eval(), processor, family, folder)
     if beyond := translator.beyond_engines:
         LOG.warning("%s has %s: transformers' generate decodes, which is slower", folder, beyond)
@@ -132,6 +133,20 @@ def save(translator: Translator, folder: Path) -> None:
         model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_BYTES)
     translator.processor.save_pretrained(folder)
     _set_stored_dtype(folder / "config.json")
+
+
+def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
+    """Give a model the tokens its folder states, or else those of its config, and leave out what else is stated.
+
+    transformers takes a file with fields that it refuses to save.
+    """
+    from transformers import GenerationConfig
+
+    if stated is None:
+        stated = Stated.model_validate(model.generation_config.to_dict())
+    elif left_out := stated.left_out:
+        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, some(left_out))
+    model.generation_config = GenerationConfig(**stated.greedy)
 
 
 def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:

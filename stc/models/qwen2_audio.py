@@ -119,6 +119,29 @@ class _Config(BaseModel):
     audio_token_index: Annotated[int, Field(strict=True, ge=0)] = 151646
 
 
+# As the published models were trained: a numbered line for each audio. transformers has the same for folders that have
+# no template of their own, which it means to drop.
+CHAT_TEMPLATE = (
+    "{%- set audio = namespace(count=0) -%}"
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{%- if message['content'] is string -%}"
+    "{{ message['content'] }}"
+    "{%- else -%}"
+    "{%- for piece in message['content'] -%}"
+    "{%- if piece['type'] == 'audio' -%}"
+    "{%- set audio.count = audio.count + 1 -%}"
+    "{{ 'Audio ' ~ audio.count ~ ': <|audio_bos|><|AUDIO|><|audio_eos|>\n' }}"
+    "{%- else -%}"
+    "{{ piece['text'] }}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- endif -%}"
+    "{{ '<|im_end|>\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
+)
+
 PUBLISHED = "Qwen/Qwen2-Audio-7B-Instruct"
 
 # Frames after an utterance's last that the two convolutions still see: silence, which is not zero in log-mel.
@@ -136,6 +159,7 @@ STORED_PREFIXES = {
 class Qwen2Audio(Architecture):
     model_type = "qwen2_audio"
     encoder_pooling = 2
+    chat_template = CHAT_TEMPLATE
 
     def check(self, config: Mapping[str, Any], where: str) -> None:
         _read(config, where)
@@ -235,9 +259,11 @@ class Qwen2Audio(Architecture):
             allowed = ", ".join(SOURCE_NAMES)
             raise InputError(f"source_lang={task.source_lang}: {allowed}{nearest(task.source_lang, SOURCE_NAMES)}")
         instruction = f"Translate the {SOURCE_NAMES[task.source_lang]} speech into {task.target_name}:"
+        # Templates of transformers up to 4.52 look for the key audio_url, later ones at the type.
+        audio = {"type": "audio", "audio_url": "utterance.wav"}
         return [
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": instruction}]},
+            {"role": "user", "content": [audio, {"type": "text", "text": instruction}]},
         ]
 
     def model_class(self) -> type[Any]:
