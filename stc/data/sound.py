@@ -13,6 +13,9 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +34,7 @@ that does not fit into memory."""
 LONGEST = 24 * 3600
 """The most seconds of a recording: what a file of a few bytes can unpack to has no other bound."""
 MP3_TOLERANCE = 0.02  # the number of frames an MP3 file states is not always exact
+MP3_PADDING = 3 * 1152  # samples that an encoder adds before and after the audio
 BLOCK = 2**20  # values decoded at a time, of all channels together
 _UNKNOWN = 2**63 - 1  # frames, by libsndfile, of a FLAC file that was written into a pipe
 _FAULTS = (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError, OSError)
@@ -50,6 +54,9 @@ class Sound:
     Attributes:
         rate: samples a second, as stored.
         frames: samples of a channel by the file's own statement; None where it makes none.
+        channels: of each frame.
+        exact: the subtype of a WAV file that holds its samples as they are, or with 24 bits, which loses nothing that
+            is heard.
         whole: False where the file is known to end before its audio does; decoding may find that out.
     """
 
@@ -58,6 +65,8 @@ class Sound:
         self._name = name
         self.whole = whole
         self.rate: int = decoder.samplerate
+        self.channels: int = decoder.channels
+        self.exact = "PCM_16" if decoder.subtype in ("PCM_16", "PCM_S8", "PCM_U8") else "PCM_24"
         self.frames: int | None = None if decoder.frames == _UNKNOWN else decoder.frames
 
     def seconds(self) -> float:
@@ -83,24 +92,36 @@ class Sound:
         self._check(self.frames or 0, longest)
         yield from _resampled(self._mono(longest), self.rate, sampling_rate)
 
-    def segment(self, start: int, frames: int) -> tuple[np.ndarray, str]:
-        """Return a part as integers, (frames, channels), and the subtype that a WAV file of them has.
+    def doubt(self) -> float:
+        """Return by how many seconds other software may find another length; see :class:`Look`."""
+        if self._decoder.format != "MP3":
+            return 0.0
+        return MP3_TOLERANCE * (self.frames or 0) / self.rate + MP3_PADDING / self.rate
 
-        Audio of 16 bits or fewer is given as it is; all other, with 24 bits, loses nothing that is heard.
-        """
-        exact = self._decoder.subtype in ("PCM_16", "PCM_S8", "PCM_U8")
+    def part(self, start: int, frames: int) -> Iterator[np.ndarray]:
+        """Yield some frames as integers, (frames, channels), to be written with the subtype ``exact``; fewer where the
+        audio ends before."""
+        size = max(1, BLOCK // self.channels)
         with _told(self._name):
             self._decoder.seek(start)
-            if exact:
-                return self._decoder.read(frames, dtype="int16", always_2d=True), "PCM_16"
-            samples = self._decoder.read(frames, dtype="float64", always_2d=True)
-        if not np.isfinite(samples).all():
-            raise self._no_numbers()
-        return (np.clip(np.rint(samples * 2**23), -(2**23), 2**23 - 1) * 2**8).astype(np.int32), "PCM_24"
+        while frames > 0:
+            with _told(self._name):
+                if self.exact == "PCM_16":
+                    block = self._decoder.read(min(size, frames), dtype="int16", always_2d=True)
+                else:
+                    block = self._decoder.read(min(size, frames), dtype="float64", always_2d=True)
+            if not len(block):
+                return
+            frames -= len(block)
+            if self.exact != "PCM_16":
+                if not np.isfinite(block).all():
+                    raise self._no_numbers()
+                block = (np.clip(np.rint(block * 2**23), -(2**23), 2**23 - 1) * 2**8).astype(np.int32)
+            yield block
 
     def _mono(self, longest: float) -> Iterator[np.ndarray]:
         frames = 0
-        size = max(1, BLOCK // self._decoder.channels)
+        size = max(1, BLOCK // self.channels)
         while True:
             with _told(self._name):
                 block = self._decoder.read(size, dtype="float32", always_2d=True)
@@ -136,7 +157,7 @@ def open_sound(file: BinaryIO, name: str, *, seek: bool = False) -> Iterator[Sou
     Args:
         file: a real file, open for reading; where it stands does not matter.
         name: for error messages.
-        seek: for :meth:`Sound.segment`; else the file is read once, from its start to its end.
+        seek: for :meth:`Sound.part`; else the file is read once, from its start to its end.
 
     Raises:
         InputError: it is empty, cannot be decoded, or has a sampling rate outside RATES.
@@ -171,8 +192,58 @@ def open_sound_file(path: Path, *, seek: bool = False) -> Iterator[Sound]:
         yield sound
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a file says of its audio, without decoding it.
+
+    Attributes:
+        seconds: its length.
+        doubt: seconds by which other software may find another length. What MP3 adds before and after the audio is
+            counted by some and not by others, and without a header of its own its length is an estimate.
+    """
+
+    seconds: float
+    doubt: float
+
+
+@lru_cache(maxsize=2**18)
+def look(path: str, stamp: tuple[int, int]) -> Look:
+    """Return what a file says of its audio; one that is looked at again with the same ``stamp``, its size and time of
+    change, is not opened again.
+
+    Raises:
+        InputError: it cannot be read, is no audio, is cut short, or has none in it.
+    """
+    with open_sound_file(Path(path)) as sound:
+        if not sound.whole:
+            raise InputError(f"{path} is cut short: it ends before its audio does")
+        return Look(sound.seconds(), sound.doubt())
+
+
+def cut(path: Path, start: float, end: float, target: Path) -> float:
+    """Write a part of an audio file, from ``start`` to ``end`` in seconds, as a WAV file; returns its length.
+
+    Rate and channels stay as they are, and the same part of the same file gives the same bytes.
+
+    Raises:
+        InputError: the file cannot be decoded.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open_sound_file(path, seek=True) as sound:
+        first, last = round(start * sound.rate), round(end * sound.rate)
+        with (
+            target.open("xb") as file,
+            soundfile.SoundFile(file, "w", sound.rate, sound.channels, sound.exact, format="WAV") as written,
+        ):
+            for block in sound.part(first, last - first):
+                written.write(block)
+            if not written.frames:
+                raise InputError(f"{path} holds no audio from {start:g} s to {end:g} s")
+            return float(written.frames / sound.rate)
+
+
 @contextmanager
-def open_audio(path: Path) -> Iterator[BinaryIO]:
+def open_audio(path: Path) -> Iterator[BufferedReader]:
     """Open a file for reading; raises InputError where it is missing, is no regular file or cannot be read."""
     try:
         with open_regular(path) as file:
