@@ -50,8 +50,8 @@ class Span(BaseModel):
 
 
 class Utterance(BaseModel):
-    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds; ``cut_from`` says
-    of a segment what it is a part of."""
+    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds, and ``cut_from``
+    what a segment is a part of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
