@@ -5,7 +5,6 @@ Nothing here changes anything: a store or a database that does not exist yet is 
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import shutil
@@ -185,7 +184,7 @@ def nf4_error(device: str) -> float:
 
 
 def audio_formats() -> Iterator[Check]:
-    """A tone is written in every format and read again, in memory."""
+    """A tone is written in every format and read again."""
     import numpy as np
     import soundfile
 
@@ -194,10 +193,10 @@ def audio_formats() -> Iterator[Check]:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     broken = []
     for name, (form, subtype) in WRITTEN.items():
-        content = io.BytesIO()
         try:
-            soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
-            samples, _ = decode_audio(content.getvalue(), name, 16_000)
+            with tempfile.TemporaryFile() as content:
+                soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
+                samples, _ = decode_audio(content, name, 16_000)
         except (StcError, RuntimeError, ValueError) as error:
             broken.append((name, first_line(error)))
             continue

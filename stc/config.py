@@ -57,13 +57,15 @@ class Splits(_Group):
 
 
 class Data(_Group):
-    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each."""
+    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each; ``allow_links``
+    follows links that lead to audio outside of the folder."""
 
     name: str
     path: Path
     splits: Splits
     columns: Columns
     limit: int | None = Field(default=None, ge=1)
+    allow_links: bool = False
 
 
 class Lang(_Group):

@@ -141,6 +141,7 @@ def _data(config: Config) -> Iterator[Check]:
             columns=config.data.columns,
             task=language(config.lang.code).task,
             limit=1,
+            allow_links=config.data.allow_links,
         )
         try:
             first.in_place()

@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         "--target", metavar="KEY", help="of the reference translation in a line (default: text_ and the language)"
     )
     data.add_argument("--limit", type=whole_number, metavar="N", help="only the first N utterances")
+    data.add_argument(
+        "--allow-links", action="store_true", help="follow links that lead to audio outside the file's folder"
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="JSON instead of the table")
     output.add_argument(
@@ -151,6 +154,7 @@ def _json_lines(file: Path, options: argparse.Namespace) -> Manifest:
         columns=Columns(audio=options.audio, source=target, target=target),  # no score here reads the source
         task=language(options.lang).task,
         limit=options.limit,
+        allow_links=options.allow_links,
     ).in_place()
 
 

@@ -12,8 +12,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,11 +24,14 @@ MEBIBYTE = 2**20
 JSON_BYTES = 256 * MEBIBYTE
 """The most bytes of one JSON file that are read. A record of 100,000 files has about 15 MiB."""
 
+LINE_BYTES = 16 * MEBIBYTE
+"""The most bytes of one line of a file of lines."""
+
 T = TypeVar("T")
 
 
 @contextmanager
-def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[BinaryIO]:
+def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[BufferedReader]:
     """Open a regular file for reading bytes; never waits for a pipe and never reads a device.
 
     Raises:
@@ -73,6 +77,23 @@ def read_text(path: Path, *, limit: int = JSON_BYTES, error: type[StcError] = In
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise error(f"{path} is not UTF-8 (byte {fault.start})") from None
+
+
+def read_lines(path: Path, *, error: type[StcError] = InputError) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file that are not blank, with their numbers, one at a time; a byte order mark is no
+    part of the first. Raises as :func:`read_text`, and where a line is longer than LINE_BYTES."""
+    with open_regular(path, error=error) as file:
+        number = 0
+        while line := file.readline(LINE_BYTES + 1):
+            number += 1
+            if len(line) > LINE_BYTES:
+                raise error(f"{path}, line {number} has more than {LINE_BYTES:,} bytes, which is the most that is read")
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as fault:
+                raise error(f"{path} is not UTF-8 (line {number}, byte {fault.start})") from None
+            if text.strip():
+                yield number, text
 
 
 def read_json(path: Path, shape: type[T], *, limit: int = JSON_BYTES, error: type[StcError] = InputError) -> T:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from stc.console import add_compute_options, command, default_dtype, progress, say
 from stc.errors import InputError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stc.decoding.recordings import Translation
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_BYTES = 2**32  # of a recording that is piped: more than a WAV file can state
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 _DESCRIPTION = """\
@@ -40,10 +42,22 @@ class Source:
     path: Path | None
     place: Path
 
-    def content(self) -> bytes:
-        from stc.data.audio import read_content
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open the recording; raises InputError where it cannot be read."""
+        from stc.data.sound import open_audio
 
-        return sys.stdin.buffer.read() if self.path is None else read_content(self.path)
+        if self.path is not None:
+            with open_audio(self.path) as file:
+                yield file
+            return
+        with tempfile.TemporaryFile() as file:  # a decoder goes back and forth, which a pipe does not
+            while block := sys.stdin.buffer.read(2**20):
+                if file.tell() > STANDARD_INPUT_BYTES:
+                    raise InputError(f"{self.name}: standard input does not end after {STANDARD_INPUT_BYTES:,} bytes")
+                file.write(block)
+            file.flush()
+            yield file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,8 +169,8 @@ def _fault(sources: Sequence[Source], options: argparse.Namespace, folder: Path 
         files = [Path(options.output)]
         if not files[0].parent.is_dir():
             return f"--output {options.output}: there is no folder {files[0].parent}"
-    read = {source.path.resolve() for source in sources if source.path is not None}
-    if over := [file for file in files if file.resolve() in read]:
+    read = {os.path.realpath(source.path) for source in sources if source.path is not None}
+    if over := [file for file in files if os.path.realpath(file) in read]:
         return f"--output: {over[0]} is one of the recordings"
     return None
 
@@ -214,7 +228,7 @@ def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Ite
     return translate_recordings(
         translator,
         language(options.lang).task,
-        [(source.name, source.content) for source in sources],
+        [(source.name, source.open) for source in sources],
         longest=options.longest,
         batch_size=options.batch_size or DECODE_BATCH[device],
         max_new_tokens=options.max_new_tokens,

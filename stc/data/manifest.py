@@ -19,12 +19,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
+from stc.reading import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"
+ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
 
 
 class Task(BaseModel):
@@ -37,8 +39,19 @@ class Task(BaseModel):
     target_name: str
 
 
+class Span(BaseModel):
+    """A part of a recording, which is known by its digest: from ``start`` to ``end`` in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    start: float
+    end: float
+
+
 class Utterance(BaseModel):
-    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds."""
+    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds, and ``cut_from``
+    what a segment is a part of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +61,12 @@ class Utterance(BaseModel):
     duration: float = Field(gt=0, allow_inf_nan=False)
     source: str
     target: str = Field(min_length=1)
+    cut_from: Span | None = None
+
+    @property
+    def span(self) -> Span:
+        """Of a recording, which is a file of its own or one that this was cut from."""
+        return self.cut_from or Span(sha256=self.sha256, start=0.0, end=self.duration)
 
 
 class Manifest:
@@ -80,47 +99,32 @@ class Manifest:
         Raises:
             InputError: naming the file and line of what is missing, malformed or listed twice.
         """
-        lines = _read(folder / MANIFEST_FILE).removesuffix("\n").split("\n")  # not splitlines: U+2028 is text
+        file = folder / MANIFEST_FILE
         rows: list[Utterance] = []
         seen: set[str] = set()
-        for number, line in enumerate(lines if lines != [""] else [], start=1):
-            try:
-                row = Utterance.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "line"
-                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: {where}: {first['msg']}") from None
-            if row.id in seen:
-                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: id {row.id!r} is there twice")
-            if Path(row.audio).is_absolute() or ".." in Path(row.audio).parts:
-                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: {row.audio!r} lies outside {folder}")
-            seen.add(row.id)
-            rows.append(row)
-        if not rows:
-            raise InputError(f"{folder / MANIFEST_FILE} has no rows")
         try:
-            task = Task.model_validate_json(_read(folder / TASK_FILE))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "file"
-            raise InputError(f"{folder / TASK_FILE}: {where}: {first['msg']}") from None
+            for number, text in read_lines(file):
+                where = f"{file}, line {number}"
+                row = parse_json(text, where, Utterance)
+                if row.id in seen:
+                    raise InputError(f"{where}: id {row.id!r} is there twice")
+                if Path(row.audio).is_absolute() or ".." in Path(row.audio).parts:
+                    raise InputError(f"{where}: {row.audio!r} lies outside {folder}")
+                seen.add(row.id)
+                rows.append(row)
+            if not rows:
+                raise InputError(f"{file} has no rows")
+            task = read_json(folder / TASK_FILE, Task)
+        except FileNotFoundError as missing:
+            raise InputError(f"{missing} is missing: not a manifest folder") from None
         return cls(folder, task, rows)
 
     def save(self) -> None:
         """Write manifest.jsonl and task.json into ``folder`` (the audio is there already)."""
         with (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
             for row in self.rows:
-                file.write(json.dumps(row.model_dump(), ensure_ascii=False) + "\n")
+                file.write(json.dumps(row.model_dump(exclude_none=True), ensure_ascii=False) + "\n")
         (self.folder / TASK_FILE).write_text(self.task.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: not a manifest folder") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start})") from None
 
 
 @dataclass(frozen=True)
@@ -157,10 +161,23 @@ def file_sha256(path: Path) -> str:
 
 
 def shared_content(first: Manifest, second: Manifest) -> list[str]:
-    """What two splits have in common, by content: equal audio or equal source text; ids of ``second``."""
+    """Return what two splits have in common, by content: equal audio, segments of one recording that overlap, or equal
+    source text; ids of ``second``."""
+    heard: dict[str, list[Span]] = {}
+    for row in first.rows:
+        heard.setdefault(row.span.sha256, []).append(row.span)
     audio = {row.sha256 for row in first.rows}
-    text = {_normal(row.source) for row in first.rows}
-    return [row.id for row in second.rows if row.sha256 in audio or _normal(row.source) in text]
+    text = {_normal(row.source) for row in first.rows} - {""}  # without transcripts, no two share a sentence
+    return [
+        row.id
+        for row in second.rows
+        if row.sha256 in audio or _normal(row.source) in text or _overlaps(row.span, heard.get(row.span.sha256, []))
+    ]
+
+
+def _overlaps(span: Span, others: Iterable[Span]) -> bool:
+    """Whether a span has more in common with one of the others than two that follow each other may by rounding."""
+    return any(min(span.end, other.end) - max(span.start, other.start) > ROUNDED for other in others)
 
 
 def _normal(text: str) -> str:

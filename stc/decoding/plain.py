@@ -70,7 +70,8 @@ def _read(file: str, rate: int) -> Any:
     """The file as float32 samples, channels averaged, at ``rate`` a second."""
     import soundfile
 
-    samples, found = soundfile.read(file, dtype="float32", always_2d=True)
+    with open(file, "rb") as content:  # by its name, soundfile would take a .raw file for one without a header
+        samples, found = soundfile.read(content, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     if found == rate:
         return mono
