@@ -21,6 +21,8 @@ class Synthesize(Stage):
     """Sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
 
     With the input ``audio``, the manifest of the same part in another language, its recordings are used again.
+    The sentences of the manifest ``without`` are left out: another seed draws other sentences of the same part, but
+    some of them come again.
 
     Attributes:
         part: the grammar's part; parts share no sentence.
@@ -34,7 +36,10 @@ class Synthesize(Stage):
     """
 
     VERSION: ClassVar[int] = 4
-    TAKES: ClassVar[Mapping[str, Takes]] = {"audio": Takes(Kind.MANIFEST, optional=True)}
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "audio": Takes(Kind.MANIFEST, optional=True),
+        "without": Takes(Kind.MANIFEST, optional=True),
+    }
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
     part: Literal["base", "train", "dev", "selection", "test"]
@@ -59,7 +64,9 @@ class Synthesize(Stage):
         from stc.data.manifest import Manifest, Utterance
         from stc.languages import language
 
-        wanted = requests(self.seed, self.part, self.engines, self.noise)
+        known: Artifact | None = inputs.get("without")
+        without = [row.source for row in Manifest.load(known.path).rows] if known is not None else []
+        wanted = requests(self.seed, self.part, self.engines, self.noise, without)
         task = language(self.target_lang).task
         reused: Artifact | None = inputs.get("audio")
         if reused is not None:
