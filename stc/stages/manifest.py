@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -58,10 +59,24 @@ class Manifest(Stage):
         return {"content": digest.hexdigest()}
 
     def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
-        """Known where the lines say how long their audio is."""
-        durations = [line.get("duration") for _, line in self._lines()]
-        known = [float(one) for one in durations if isinstance(one, int | float)]
-        return Speech.of(known) if len(known) == len(durations) else None
+        """Known where every line or the header of its audio says how long that is."""
+        seconds = [one for _, one in self.lengths()]
+        known = [one for one in seconds if one is not None]
+        return Speech.of(known) if len(known) == len(seconds) else None
+
+    def lengths(self) -> Iterator[tuple[int, float | None]]:
+        """(line, seconds) of every utterance, as the line says it or else the header of its audio; None where that does
+        not, of which :meth:`run` says why.
+
+        Raises:
+            InputError: the file is not there, or a line is malformed.
+        """
+        for number, line in self._lines():
+            stated = line.get("duration")
+            if isinstance(stated, int | float) and not isinstance(stated, bool) and 0 < stated < math.inf:
+                yield number, float(stated)
+            else:
+                yield number, _header_seconds(self.path / str(line.get(self.columns.audio)))
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         rows: list[Utterance] = []
@@ -119,6 +134,10 @@ class Manifest(Stage):
             if line.get("sha256", row.sha256) != row.sha256:
                 raise InputError(f"{self._where(number)}: {audio} is not the file the line describes (sha256)")
             yield number, row
+
+    @property
+    def file(self) -> Path:
+        return self.path / f"{self.split}.jsonl"
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         file = self.path / f"{self.split}.jsonl"
@@ -191,3 +210,12 @@ class Manifest(Stage):
 
     def _where(self, number: int) -> str:
         return f"{self.path / self.split}.jsonl, line {number}"
+
+
+def _header_seconds(audio: Path) -> float | None:
+    import soundfile
+
+    try:
+        return float(soundfile.info(audio).duration) or None if audio.is_file() else None
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError):
+        return None
