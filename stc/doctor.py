@@ -61,7 +61,7 @@ def _examine(settings: Sequence[str]) -> int:
     if composed:
         config = composed[0][1].config
         show("model", partial(_model, config))
-        show("data", partial(_data, config))
+        show("data", partial(_data, composed[0][1]))
         show("store", partial(checks.store, config.store.dir, _to_write(composed)))
         if config.tracking.enabled:
             show("mlflow", partial(checks.tracking, config.tracking.uri))
@@ -129,11 +129,13 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
     return None if any(row.will_be is None for row in models) else to_write(jobs)
 
 
-def _data(config: Config) -> Iterator[Check]:
-    """The first utterance of every split."""
+def _data(plan: Plan) -> Iterator[Check]:
+    """The first utterance of every split, and what of the data would stop the run later."""
     from stc.languages import language
+    from stc.planning import ahead
     from stc.stages.manifest import Manifest
 
+    config = plan.config
     for split in config.data.splits.model_dump().values():
         first = Manifest(
             path=config.data.path,
@@ -149,6 +151,10 @@ def _data(config: Config) -> Iterator[Check]:
             yield Check("FAIL", "data", str(error))
             return
     yield Check("OK", "data", f"{config.data.path}: the first utterance of every split can be read")
+    for fault in ahead.faults([plan]):
+        yield Check("FAIL", "data", str(fault))
+    for note in ahead.notes([plan]):
+        yield Check("WARN", "run", note)
 
 
 if __name__ == "__main__":

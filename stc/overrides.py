@@ -102,15 +102,6 @@ def jobs(arguments: list[str]) -> list[list[str]]:
     return [list(job) for batch in batches for job in batch]
 
 
-def validate(arguments: list[str]) -> None:
-    """Compose and validate every job before the first of them starts.
-
-    Raises:
-        ConfigError: with the faults of all jobs, each once.
-    """
-    composed(arguments)
-
-
 def launchable(arguments: list[str]) -> None:
     """Look for what a sweep is launched by on this machine. A plan, and printing the config, don't need it.
 

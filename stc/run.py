@@ -6,7 +6,7 @@ import os
 import sys
 
 from stc.errors import ConfigError, StcError
-from stc.overrides import asked_for_plan, checked, groups, launchable, sweeping, validate
+from stc.overrides import asked_for_plan, checked, composed, groups, launchable, sweeping
 from stc.paths import CONF, ROOT
 from stc.signals import Killed, killable
 from stc.task import faulty
@@ -57,7 +57,7 @@ def main() -> int:
         if planning:
             return _plan(passed)
         if not {"--cfg", "-c"} & set(arguments):
-            validate(passed)
+            _check(passed)
             launchable(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)
@@ -66,6 +66,17 @@ def main() -> int:
         print(f"stc: {error}", file=sys.stderr)
         return 1
     return _hydra(passed)
+
+
+def _check(arguments: list[str]) -> None:
+    """Compose and validate every job before the first of them starts, and look at their data.
+
+    Raises:
+        ConfigError: with the faults of all jobs, each once.
+    """
+    from stc.planning.ahead import refuse
+
+    refuse([plan for _, plan in composed(arguments)])
 
 
 def _plan(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from stc.config import Plan
 from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.overrides import asked_for_plan, checked, groups, validate
+from stc.overrides import asked_for_plan, checked, composed, groups
 from stc.paths import CONF, ROOT
 from stc.pruning import SCREEN
 from stc.stage import Kind
@@ -54,7 +54,7 @@ def base(a_model: Path) -> list[str]:
 
 def faults(arguments: list[str]) -> list[Fault]:
     try:
-        validate(checked(asked_for_plan(arguments)[1]))
+        composed(checked(asked_for_plan(arguments)[1]))
     except ConfigError as error:
         return error.faults
     return []

@@ -115,6 +115,11 @@ class Layout:
     def extent(self) -> Extent:
         return self.family.extent(self.config)
 
+    @property
+    def window_seconds(self) -> float:
+        """The longest utterance it hears."""
+        return self.extent.window / POSITIONS_A_SECOND
+
     @classmethod
     def of_folder(cls, folder: Path) -> Layout:
         """A model that is there.

@@ -14,7 +14,7 @@ class Optimisation(BaseModel):
 
     Attributes:
         batch_size: examples per optimizer step, however many forward passes that takes.
-        learning_rate: its peak, reached after ``warmup_steps``.
+        learning_rate: its peak, reached after ``warmup_steps``, or a tenth of the training where that is not longer.
         schedule: what the learning rate does after the warm-up; ``cosine`` and ``linear`` end at 0.
         weight_decay: decoupled (AdamW), on matrices only.
         beta2: decay of AdamW's second moment; its beta1 is 0.9.
@@ -41,6 +41,11 @@ class Optimisation(BaseModel):
     label_smoothing: float = Field(ge=0, lt=1)
     precision: Literal["float32", "bfloat16-mixed", "bfloat16"]
     seed: int = Field(ge=0, lt=2**32)
+
+    def warmup(self, steps: int) -> int:
+        """Return how many steps the warm-up of a training of ``steps`` takes: one as long as the training would never
+        reach the learning rate."""
+        return self.warmup_steps if self.warmup_steps < steps else steps // 10
 
 
 class Lora(BaseModel):
