@@ -123,7 +123,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 
 def _data(config: Config) -> Iterator[Check]:
     """The first utterance of every split."""
-    from stc.languages import language
+    from stc.data.manifest import Task
     from stc.stages.manifest import Manifest
 
     for split in config.data.splits.model_dump().values():
@@ -131,7 +131,7 @@ def _data(config: Config) -> Iterator[Check]:
             path=config.data.path,
             split=split,
             columns=config.data.columns,
-            task=language(config.lang.code).task,
+            task=Task(target_lang=config.lang.code, target_name=config.lang.name),
             limit=1,
         )
         try:

@@ -22,18 +22,19 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stc.errors import InputError
+from stc.language_tags import LanguageTag
 
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"
 
 
 class Task(BaseModel):
-    """A language pair: ISO 639-1 codes, and the target's English name as a prompt says it."""
+    """A language pair: language tags, and the target's English name as a prompt says it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source_lang: str = "en"
-    target_lang: str
+    source_lang: LanguageTag = "en"
+    target_lang: LanguageTag
     target_name: str
 
 

@@ -14,6 +14,7 @@ from stc.data.cut_short import cut_short
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
+from stc.language_tags import HAN, script
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
@@ -55,7 +56,11 @@ class Manifest(Stage):
         for number, line in self._lines():
             digest.update(f"{line.get('sha256') or file_sha256(self._audio(number, line))}".encode())
             digest.update(json.dumps(line, sort_keys=True).encode())
-        return {"content": digest.hexdigest()}
+        found = {"content": digest.hexdigest()}
+        written = script(self.task.target_lang)
+        if written in (*HAN, "Jpan", "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+            found["script"] = written  # results from before scores went by the script, as of zh-TW, are not found
+        return found
 
     def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
         """Known where the lines say how long their audio is."""
