@@ -13,15 +13,17 @@ from typing import Annotated, Any, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stc.console import progress
 from stc.data.filters import Filters
 from stc.decoding.methods import Decoding
 from stc.errors import ConfigError, Fault, InputError, ModelError, nearest, validation_faults
+from stc.fields import EachOnce, Seed
 from stc.graph import links, nodes
+from stc.language_tags import LanguageTag
 from stc.machine import DECODE_BATCH
-from stc.metrics.text import MetricName
+from stc.metrics.text import MetricName, refuse_unready
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
 from stc.pipeline import Pipeline
@@ -69,7 +71,7 @@ class Data(_Group):
 
 
 class Lang(_Group):
-    code: str
+    code: LanguageTag
     name: str
     metric: MetricName
 
@@ -98,7 +100,7 @@ class Distill(_Group):
 
 
 class Metrics(_Group):
-    names: tuple[MetricName, ...] = Field(min_length=1)
+    names: Annotated[tuple[MetricName, ...], Field(min_length=1), EachOnce]
     retention: MetricName
     resamples: int = Field(ge=100, le=100_000)
     confidence: float = Field(gt=0.5, lt=1)
@@ -151,16 +153,7 @@ class StoreGroup(_Group):
 
 class PipelineGroup(_Group):
     name: str
-    outputs: tuple[str, ...] = Field(min_length=1)
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-def _each_once(seeds: Any) -> Any:
-    if not isinstance(seeds, list | tuple) or len(set(map(str, seeds))) < len(seeds):
-        raise ValueError("must be a list of numbers, each once: seeds=[1,2,3]")
-    return seeds
+    outputs: Annotated[tuple[str, ...], Field(min_length=1), EachOnce]
 
 
 class Config(_Group):
@@ -183,10 +176,10 @@ class Config(_Group):
     tracking: Tracking
     pipeline: PipelineGroup
     stages: Mapping[str, Mapping[str, Any]]
-    force: tuple[str, ...] = ()
+    force: Annotated[tuple[str, ...], EachOnce] = ()
     fail_fast: bool = False
     seed: Seed
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_each_once)] = ()
+    seeds: Annotated[tuple[Seed, ...], EachOnce] = ()
 
 
 @dataclass(frozen=True)
@@ -228,6 +221,11 @@ def plan(composed: DictConfig) -> Plan:
             config.distill.filters.length_range(config.lang.code)
         except InputError as error:
             faults.append(Fault("distill.filters.length_ratio", composed.distill.filters.length_ratio, str(error)))
+    for metric in dict.fromkeys(filter(None, (*config.metrics.names, config.prune.metric))):
+        try:
+            refuse_unready(metric, config.lang.code)
+        except InputError as error:
+            faults.append(Fault("lang.code", config.lang.code, str(error)))
     misplaced = config.prune.misplaced()
     faults += misplaced
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())

@@ -131,7 +131,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 
 def _data(plan: Plan) -> Iterator[Check]:
     """The first utterance of every split, and what of the data would stop the run later."""
-    from stc.languages import language
+    from stc.data.manifest import Task
     from stc.planning import ahead
     from stc.stages.manifest import Manifest
 
@@ -141,7 +141,7 @@ def _data(plan: Plan) -> Iterator[Check]:
             path=config.data.path,
             split=split,
             columns=config.data.columns,
-            task=language(config.lang.code).task,
+            task=Task(target_lang=config.lang.code, target_name=config.lang.name),
             limit=1,
             allow_links=config.data.allow_links,
         )

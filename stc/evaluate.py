@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from stc.console import add_compute_options, command, default_dtype, progress, say, whole_number
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
-from stc.languages import codes, language
+from stc.languages import codes, language, metric_of
 from stc.machine import DECODE_BATCH, resolve_device
-from stc.metrics.text import METRICS, MetricName
+from stc.metrics.text import METRICS, MetricName, refuse_unready
 from stc.paths import CONF
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def _fault(systems: Sequence[System]) -> str | None:
 
 def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     manifest = _manifest(options)
+    for name in SCORED:
+        refuse_unready(name, manifest.task.target_lang)
     device = resolve_device(options.device)
     if options.output is not None:
         for system in systems:
@@ -134,7 +136,7 @@ def _manifest(options: argparse.Namespace) -> Manifest:
     if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"))):
         raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
     manifest = Manifest.load(data)
-    if options.lang not in (None, manifest.task.target_lang):
+    if options.lang is not None and language(options.lang).code != manifest.task.target_lang:
         raise InputError(f"--lang {options.lang}: the references of {data} are in {manifest.task.target_lang!r}")
     return Manifest(manifest.folder, manifest.task, manifest.rows[: options.limit])
 
@@ -220,7 +222,7 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
     compared, quality = side_by_side(
         scores,
         {name: size["layers"] + size["encoder_layers"] for name, size in sizes.items()},
-        metric=language(lang).metric if lang in codes() else "chrf_pp",
+        metric=metric_of(lang),
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=_SEED,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import Fault, nearest
+from stc.fields import Seed
 from stc.metrics.selection import SelectionMetric
 from stc.models.architecture import Stack
 from stc.models.removal import Layer, Scope, removable, stacks, unremovable
@@ -61,7 +62,7 @@ class Prune(BaseModel):
     screen: int | None = Field(default=None, ge=2)
     every: int | None = Field(default=None, ge=1)
     between: Recipe | None = None
-    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    seed: Seed | None = None
     layers: tuple[int, ...] = ()
     encoder_layers: tuple[int, ...] = ()
     layers_removed: None = None

@@ -22,6 +22,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
+from stc.language_tags import LanguageTag
 from stc.reading import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
@@ -30,12 +31,12 @@ ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
 
 
 class Task(BaseModel):
-    """A language pair: ISO 639-1 codes, and the target's English name as a prompt says it."""
+    """A language pair: language tags, and the target's English name as a prompt says it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source_lang: str = "en"
-    target_lang: str
+    source_lang: LanguageTag = "en"
+    target_lang: LanguageTag
     target_name: str
 
 

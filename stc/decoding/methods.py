@@ -7,6 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stc.fields import Seed
+
 _READ_BY: Mapping[str, tuple[str, ...]] = {
     "greedy": (),
     "beam": ("beams",),
@@ -37,7 +39,7 @@ class Decoding(BaseModel):
     temperature: float | None = Field(default=None, gt=0, le=10)
     top_p: float | None = Field(default=None, gt=0, le=1)
     samples: int | None = Field(default=None, ge=1, le=100)
-    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    seed: Seed | None = None
 
     @model_validator(mode="before")
     @classmethod

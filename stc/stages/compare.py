@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError, nearest
+from stc.fields import Seed
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.metrics.side_by_side import side_by_side
 from stc.metrics.text import MetricName
@@ -34,7 +35,7 @@ class Compare(Stage):
     metric: MetricName
     resamples: int = Field(ge=1)
     confidence: float = Field(gt=0, lt=1)
-    seed: int = Field(ge=0)
+    seed: Seed
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         _same_labels(inputs)

@@ -18,6 +18,7 @@ from stc.data.lines import Line, read, told
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
+from stc.language_tags import HAN, script
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
@@ -58,7 +59,11 @@ class Manifest(Stage):
                 start, end, whole = line.span()
                 if not whole:  # a line without says the same as it did before there were segments
                     digest.update(f"{start} {end}".encode())
-        return {"content": digest.hexdigest()}
+        found = {"content": digest.hexdigest()}
+        written = script(self.task.target_lang)
+        if written in (*HAN, "Jpan", "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+            found["script"] = written  # results from before scores went by the script, as of zh-TW, are not found
+        return found
 
     def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
         """Known where the audio of every line can be looked at."""
