@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stc.console import progress
 from stc.data.filters import Filters
@@ -31,6 +31,7 @@ from stc.pruning import Prune
 from stc.quantization import quantizer
 from stc.stage import Context, OrAuto
 from stc.stages.manifest import Columns
+from stc.store.place import unfit
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
 
@@ -147,8 +148,14 @@ class Resources(_Group):
         )
 
 
+def _fit_for_a_store(folder: Path) -> Path:
+    if why := unfit(folder):
+        raise ValueError(why)
+    return folder
+
+
 class StoreGroup(_Group):
-    dir: Path
+    dir: Annotated[Path, AfterValidator(_fit_for_a_store)]
 
 
 class PipelineGroup(_Group):

@@ -215,7 +215,8 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
     from omegaconf import OmegaConf
 
     from stc.metrics.side_by_side import side_by_side
-    from stc.report import in_context, table
+    from stc.report import table
+    from stc.report.comparison import in_context
 
     lang = next(iter(scores.values())).target_lang
     settings = OmegaConf.load(_SETTINGS)

@@ -196,7 +196,7 @@ class Evaluation:
             if node.name in self._force:  # made by another, or by a run that died before it could say so
                 self._store.set_generation(first, generation)
             record = self._store.record(node.kind, identity) or {}
-            return Done(node.name, found, True, record["seconds"], record.get("curves", {}))
+            return Done(node.name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
         title = f"{node.name} ({node.stage_name} {identity[:8]})"
         holder = self._store.holder(identity)
         if holder is not None and holder.alive:
@@ -247,8 +247,6 @@ class Evaluation:
                 curves = read_journal(context.scratch)
                 record.update(
                     name=node.name,
-                    kind=node.kind.value,
-                    identity=identity,
                     spec=spec,
                     facts=facts,
                     curves=curves,

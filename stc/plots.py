@@ -6,16 +6,18 @@ and viridis: both can be told apart by people who do not see all colours.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.curves import Curves
+from stc.errors import InputError
 from stc.metrics.text import METRICS
+from stc.models.removal import RANKING_FILE, Ranking
+from stc.reading import read_json
 from stc.report import size
 from stc.stage import Kind
 
@@ -51,18 +53,19 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         folder: made if it is not there.
         title: said in every plot.
         systems: the rows of the comparison, none if the run has made none.
-        done: every node of the run. Rankings that are no longer in the store are left out.
+        done: every node of the run. Rankings that are no longer in the store, or damaged there, are left out.
 
     Returns:
         the files.
     """
     done = list(done)
     files: list[Path] = []
-    rounds: dict[str, list[dict[str, Any]]] = {}
+    rounds: dict[str, list[Ranking]] = {}
     for one in done:
-        ranking = one.artifact.path / "ranking.json"
-        if one.artifact.kind is Kind.RANKING and ranking.exists():
-            content = json.loads(ranking.read_text(encoding="utf-8"))
+        if one.artifact.kind is not Kind.RANKING:
+            continue
+        with suppress(FileNotFoundError, InputError):
+            content = read_json(one.artifact.path / RANKING_FILE, Ranking)
             if "candidates" in content:  # layers that were drawn or named were not compared
                 rounds.setdefault(one.name.split(".")[0], []).append(content)
     for name, rankings in rounds.items():

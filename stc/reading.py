@@ -7,6 +7,7 @@ fault. Nothing here imports a heavy library.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
     except (OSError, ValueError) as fault:
+        if getattr(fault, "errno", None) == errno.ESTALE:  # removed by another machine
+            raise FileNotFoundError(str(path)) from None
         raise error(f"{path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):

@@ -6,14 +6,14 @@ raises in place of returning what the other jobs gave. How a job ended is read i
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from stc import slurm
-from stc.errors import StcError
-from stc.job import RESULT_FILE
+from stc.errors import InputError, StcError
+from stc.job import RESULT_FILE, Result
 from stc.jobs import Job, differing, markdown, table
 from stc.outcome import LOG_FILE, Outcome, outcomes
 from stc.process import Process
+from stc.reading import read_json
 from stc.signals import Killed, killable
 from stc.tracking import Run, Tracking, begin, close_stale
 
@@ -52,7 +53,7 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, sweep: Path) -> Record:
-        return cls.model_validate_json((sweep / SWEEP_FILE).read_text(encoding="utf-8"))
+        return read_json(sweep / SWEEP_FILE, cls)
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,11 @@ class Sweep:
 
     def _job(self, name: str, outcome: Outcome | None, overrides: Sequence[str]) -> Job:
         file = self.folder / name / RESULT_FILE
-        whole = outcome is not None and outcome.state == "finished" and file.exists()
-        result = json.loads(file.read_text(encoding="utf-8")) if whole else {}
-        return Job(name, differing(overrides, self.swept), outcome, result)
+        whole = outcome is not None and outcome.state == "finished"
+        systems: Sequence[Mapping[str, Any]] = []
+        with suppress(FileNotFoundError, InputError):  # the table has a dash for what a result does not say
+            systems = read_json(file, Result)["systems"] if whole else []
+        return Job(name, differing(overrides, self.swept), outcome, systems)
 
     def left(self) -> list[tuple[str, list[str]]]:
         """The jobs that a launcher which broke down has lost or never begun: folder and overrides."""

@@ -15,7 +15,7 @@ from stc.errors import ModelError
 from stc.evaluation import Done, Evaluation, from_outside
 from stc.models.folder import ModelFolder
 from stc.pipeline import Hub, Node, Pipeline
-from stc.stage import Artifact, Context
+from stc.stage import RECORD_FILE, Artifact, Context
 from stc.store import ABSENT, Store, identity_of
 from stc.store.records import read_record
 
@@ -109,7 +109,7 @@ class Outlook(Evaluation):
         if self._store.root.exists():
             artifact = from_outside(self._store, node.kind, folder)
         else:  # nothing can be found there, so that 17 GB need not be read to ask
-            record, _ = read_record(folder)
+            record, _ = read_record(folder / RECORD_FILE)
             artifact = Artifact(
                 node.kind, folder, identity_of({"folder": str(folder)}), (record or {}).get("facts", {})
             )

@@ -6,19 +6,17 @@ in the modules beside this one, and ``python -m stc.report`` is its command.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.metrics.text import METRICS
+from stc.report.comparison import in_context, read_comparison
 from stc.stage import Artifact
 
-COMPARISON_FILE = "comparison.json"
 NONE = "–"
 
 
@@ -30,9 +28,9 @@ def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) 
         inputs: the artifacts it was made from, by input name (``scores``, ``models``) and label.
 
     Raises:
-        InputError: when comparison.json is missing, or ``inputs`` lacks one of its systems.
+        InputError: when comparison.json is missing or damaged, or ``inputs`` lacks one of its systems.
     """
-    rows = in_context(_read(comparison.path / COMPARISON_FILE))
+    rows = in_context(read_comparison(comparison.path))
     for row in rows:
         for kind in ("models", "scores"):
             if row["name"] not in inputs.get(kind, {}):
@@ -40,20 +38,6 @@ def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) 
         row["model_dir"] = str(inputs["models"][row["name"]].path)
         row["hypotheses"] = str(inputs["scores"][row["name"]].path / HYPOTHESES_FILE)
     return rows
-
-
-def in_context(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The systems of a comparison.json, each with the rest of that file under ``compared``."""
-    compared = {key: value for key, value in content.items() if key != "systems"}
-    return [{**system, "compared": compared} for system in content["systems"]]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
-    return content
 
 
 Row = Mapping[str, Any]

@@ -14,7 +14,8 @@ from stc.fields import Seed
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.metrics.side_by_side import side_by_side
 from stc.metrics.text import MetricName
-from stc.report import COMPARISON_FILE, in_context, markdown, table
+from stc.report import markdown, table
+from stc.report.comparison import COMPARISON_FILE, in_context
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 
