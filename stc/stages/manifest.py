@@ -14,6 +14,7 @@ from stc.data.cut_short import cut_short
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
+from stc.paths import Folder
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
@@ -44,7 +45,7 @@ class Manifest(Stage):
     GIVES: ClassVar[Kind] = Kind.MANIFEST
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path"})
 
-    path: Path
+    path: Folder
     split: str
     columns: Columns
     task: Task
