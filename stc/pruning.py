@@ -101,9 +101,10 @@ class Prune(BaseModel):
         """A fault where a screen is asked for and there is none."""
         if self.search == "screened" and self.metric == "loss":
             allowed = "the loss is what a screen goes by: prune.search=exact, or one of bleu, chrf, chrf_pp"
-            return [Fault("prune.metric", self.metric, allowed)]
+            return [Fault("prune.metric", self.metric, allowed, others=(("prune.search", self.search),))]
         if self.search == "exact" and self.screen is not None:
-            return [Fault("prune.screen", self.screen, "prune.search=exact has no screen; prune.search=screened has")]
+            allowed = "prune.search=exact has no screen; prune.search=screened has"
+            return [Fault("prune.screen", self.screen, allowed, others=(("prune.search", self.search),))]
         return []
 
     def counted(self, of: Mapping[Stack, int]) -> tuple[dict[str, Any], list[Fault]]:

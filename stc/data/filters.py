@@ -33,7 +33,7 @@ Filter = Callable[[Utterance, str], bool]
 def _ordered(range_: tuple[float, float]) -> tuple[float, float]:
     low, high = range_
     if not 0 < low < high <= 100:
-        raise ValueError(f"must be a range [low, high] with 0 < low < high ≤ 100, not [{low:g}, {high:g}]")
+        raise ValueError("must be a range [low, high] with 0 < low < high ≤ 100")
     return range_
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
-from stc.errors import InputError
+from stc.errors import Fault, InputError, misfit
 from stc.metrics.selection import SelectionMetric, described, goodness
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
@@ -60,7 +60,8 @@ class Importance(Compute, Shared):
     @model_validator(mode="after")
     def _screens_by_something_else(self) -> Self:
         if self.screen is not None and self.metric == "loss":
-            raise ValueError(f"screen={self.screen}: a screen goes by the loss, so that of metric loss there is none")
+            allowed = "a screen goes by the loss, so that of metric loss there is none"
+            raise misfit(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
         return self
 
     def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:

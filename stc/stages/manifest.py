@@ -19,6 +19,7 @@ from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
 from stc.language_tags import HAN, script
+from stc.paths import Folder
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
@@ -39,7 +40,7 @@ class Manifest(Stage):
     GIVES: ClassVar[Kind] = Kind.MANIFEST
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path", "allow_links"})
 
-    path: Path
+    path: Folder
     split: str
     columns: Columns
     task: Task

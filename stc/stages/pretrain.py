@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import Manifest
+from stc.errors import Fault, misfit
 from stc.models import architecture
 from stc.models.layout import Layout
 from stc.stage import Context, Inputs, Kind, Stage, Takes
@@ -35,7 +36,8 @@ class Stack(BaseModel):
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.width % (2 * self.heads):
-            raise ValueError(f"width={self.width} is not a multiple of twice heads={self.heads}")
+            allowed = f"must be a multiple of twice the heads, {self.heads}"
+            raise misfit(Fault("width", self.width, allowed, others=(("heads", self.heads),)))
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stc.errors import Fault, misfit
 from stc.fields import EachOnce, Seed
 from stc.models.architecture import Part
 
@@ -101,12 +102,23 @@ class Recipe(Optimisation):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        method, parts, lora = (
+            ("method", self.method),
+            ("parts", self.parts),
+            ("lora", self.lora and self.lora.model_dump()),
+        )
+        faults = []
         if self.method != "full" and self.lora is None:
-            raise ValueError(f"method {self.method} needs lora: {{r, alpha, rslora, dropout}}")
+            allowed = f"method {self.method} needs lora: {{r, alpha, rslora, dropout}}"
+            faults.append(Fault(*method, allowed, others=(lora,)))
         if self.method == "full" and self.lora is not None:
-            raise ValueError("method full takes no lora; leave it out or set method: lora or qlora")
+            allowed = "method full takes no lora; leave it out or set method: lora or qlora"
+            faults.append(Fault(*lora, allowed, others=(method,)))
         if self.method != "full" and "embedding" in self.parts:
-            raise ValueError(f"parts: embedding has no linear layer that method {self.method} could adapt")
+            allowed = f"embedding has no linear layer that method {self.method} could adapt"
+            faults.append(Fault(*parts, allowed, others=(method,)))
+        if faults:
+            raise misfit(*faults)
         return self
 
 
