@@ -17,6 +17,7 @@ from stc.errors import InputError
 from stc.export import adapter as adapters
 from stc.export import history, vllm
 from stc.export.card import CARD_FILE, Card
+from stc.export.finish import finish
 from stc.export.history import Example
 from stc.export.proof import Proof, prove
 from stc.export.source import Form, Source, find
@@ -128,10 +129,12 @@ def _write(
     """Write and prove the folder; its proof, and the folder whose config.json describes the model it is or is for."""
     if source.form != "adapter":
         _copy(source.folder, ModelFolder.of(source.folder).files, out)
+        finish(out)
         return prove((out, None), (source.folder, None), example, device), out
     base = adapters.base_folder(source, base_model)
     if merged:
         merge_into(base, source.folder, out, device)
+        finish(out)
         return prove((out, None), (base, source.folder), example, device), out
     _copy(source.folder, files_of_adapter(source.folder), out)
     adapters.set_base(out, base_model)

@@ -19,7 +19,7 @@ transformers and not stc translates an utterance with it, and has to say what th
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.export", description=_DESCRIPTION)
-    parser.add_argument("result", type=Path, help="a run's folder (outputs/…), or a model or adapter folder")
+    parser.add_argument("result", type=Path, help="a run's folder (outputs/…), a model or adapter folder, or its id")
     parser.add_argument("out", type=Path, help="where to; a new or an empty folder")
     parser.add_argument("--system", help="which system of a run's table (default: the last, the compressed model)")
     parser.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stc.export import vllm
+from stc.export.finish import OLDEST
 from stc.export.history import Example, Known
 from stc.export.source import Form
 from stc.export.telling import told
@@ -153,7 +154,10 @@ class Card:
     def _use(self, folder: Path) -> Iterator[str]:
         yield "## Use"
         attached = attached_adapter(folder) is not None
-        needs = ["torch", "transformers", "accelerate", "soundfile", *NEEDS[self.form], *(["peft"] * attached)]
+        # An adapter is for layers by the names they have since transformers 5.
+        oldest = "5" if attached or self.form == "adapter" else OLDEST
+        transformers = f"transformers ({oldest} or later)"
+        needs = ["torch", transformers, "accelerate", "soundfile", *NEEDS[self.form], *(["peft"] * attached)]
         yield f"With {', '.join(needs)} installed, and `utterance.wav` a recording of one channel:"
         code = snippet(
             self.name,

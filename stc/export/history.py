@@ -12,10 +12,12 @@ from stc.data.manifest import Manifest
 from stc.decoding.translating import Translating
 from stc.errors import InputError
 from stc.export.source import Source
+from stc.lineage import records
 from stc.metrics.records import Measurement, Scores
 from stc.report.comparison import in_context, read_comparison
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store
+from stc.store.stored import stored
 
 # How an utterance is translated where no evaluation says how: in the precision of the folder.
 UNEVALUATED = Translating(dtype="bfloat16", max_new_tokens=64)
@@ -123,7 +125,7 @@ def example(known: Known, data: Path | None) -> Example:
     Raises:
         InputError: there is no such data, or it is no manifest folder.
     """
-    folder = data or next(iter(known.manifests), None)
+    folder = stored(data, Kind.MANIFEST) if data else next(iter(known.manifests), None)
     if folder is None:
         raise InputError(
             "no utterance is at hand to prove the export with: --data FOLDER (store/manifest/…) names some"
@@ -134,12 +136,10 @@ def example(known: Known, data: Path | None) -> Example:
 
 def _steps(store: Store, kind: Kind, identity: str) -> Iterator[Step]:
     """The stages behind a result, the last one first, as far as the store has their records."""
-    record = store.record(kind, identity)
-    while record is not None:
+    for record in records(store, kind, identity):
         inputs = record["spec"]["inputs"]
         trained = store.record(Kind.MANIFEST, inputs["train"]) if isinstance(inputs.get("train"), str) else None
         yield Step(record, trained or {})
-        record = store.record(Kind.MODEL, inputs["model"]) if "model" in inputs else None
 
 
 def _newest(store: Store, kind: Kind, key: str, identity: str) -> tuple[Path, dict[str, Any]] | None:

@@ -17,6 +17,7 @@ from stc.stage import Kind
 from stc.store import Store
 from stc.store.place import is_store
 from stc.store.records import is_identity
+from stc.store.stored import stored
 
 Form = Literal["merged", "quantized", "adapter"]
 """``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""
@@ -63,12 +64,13 @@ class Source:
 
 
 def find(path: Path, system: str | None) -> Source:
-    """The result a user means by ``path``: a model or adapter folder, or the folder of a run.
+    """The result a user means by ``path``: a model or adapter folder, its identity, or the folder of a run.
 
     Raises:
         InputError: there is none, or the run has no such system.
         ModelError: config.json is damaged, or quantized by a method stc does not know.
     """
+    path = stored(path, Kind.MODEL, Kind.ADAPTER)
     folder, run = path, {}
     if (path / RESULT_FILE).is_file():
         folder, run = _system(path, system), _composed(path)
