@@ -115,6 +115,9 @@ def read(
         content = parse_json(text, where, dict[str, Any])
         with told(where):
             audio, stamp = folder.find(_text(content, columns.audio))
+            target = _text(content, columns.target)
+            if not target.strip():
+                raise InputError(f"the text under {columns.target!r} is empty")
             line = Line(
                 number=number,
                 where=where,
@@ -123,13 +126,11 @@ def read(
                 audio=audio,
                 stamp=stamp,
                 source=_text(content, columns.source, optional=True),
-                target=_text(content, columns.target),
+                target=target,
                 stated_sha256=_stated_sha256(content),
                 duration=_seconds(content, "duration"),
                 offset=_seconds(content, "offset"),
             )
-            if not line.target.strip():
-                raise InputError(f"the text under {columns.target!r} is empty")
             if lines.setdefault(line.id, number) != number:
                 raise InputError(f"id {line.id!r} is that of line {lines[line.id]}, too")
         yield line

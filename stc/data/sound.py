@@ -175,7 +175,8 @@ def open_sound(file: BinaryIO, name: str, *, seek: bool = False) -> Iterator[Sou
                 decoder = kind(descriptor, closefd=False)
             else:
                 stated = closing.enter_context(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
-                stated[place : place + 4] = struct.pack("<I", 0xFFFF_FFFF)  # libsndfile then takes all there is
+                there = min(len(stated) - place - 4, 0xFFFF_FFFE) & ~1  # even: no padding, which is not there
+                stated[place : place + 4] = struct.pack("<I", there)
                 decoder = kind(stated)
         closing.enter_context(decoder)
         if not RATES[0] <= decoder.samplerate <= RATES[1]:
