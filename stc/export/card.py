@@ -13,6 +13,7 @@ from stc.export.history import Example, Known
 from stc.export.source import Form
 from stc.export.telling import told
 from stc.export.usage import snippet
+from stc.metrics.sentences import caution, enough
 from stc.metrics.size import bytes_on_disk
 from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters
@@ -143,13 +144,15 @@ class Card:
             yield f"It is the best unpruned system of its table, by {METRICS[compared['metric']]}."
             return
         kept = f"It keeps {100 * row['retention']:.1f} % of the {METRICS[compared['metric']]}"
-        if row["retention_ci"] is not None:
+        if row["retention_ci"] is not None and enough(scores.sentences):
             low, high = (100 * bound for bound in row["retention_ci"])
-            kept += f" ({100 * compared['confidence']:g} % interval {low:.1f} to {high:.1f})"
-        yield (
-            f"{kept} of `{compared['reference']}`, the best unpruned system of its table, by "
-            f"{compared['resamples']:,} paired bootstrap resamples."
-        )
+            kept += (
+                f" ({100 * compared['confidence']:g} % interval {low:.1f} to {high:.1f}, by {compared['resamples']:,} "
+                "paired bootstrap resamples)"
+            )
+        yield f"{kept} of `{compared['reference']}`, the best unpruned system of its table."
+        if caution(scores.sentences):
+            yield caution(scores.sentences)
 
     def _use(self, folder: Path) -> Iterator[str]:
         yield "## Use"

@@ -7,6 +7,7 @@ sacreBLEU's own; here they are only added up and handed back to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 MetricName = Literal["bleu", "chrf", "chrf_pp"]
 METRICS: dict[str, str] = {"bleu": "BLEU", "chrf": "chrF", "chrf_pp": "chrF++"}  # name in a config → in print
 
+
+_LINE_END = re.compile("\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # all that str.splitlines knows
 
 _PLAIN = "13a"
 _TOKENIZERS = {  # by script: sacreBLEU knows three languages, and those by one spelling each
@@ -52,6 +55,14 @@ def _metric(name: str, tokenizer: str) -> SacreMetric:
     raise InputError(f"metric {name!r} is unknown: one of {', '.join(METRICS)}{nearest(name, METRICS)}")
 
 
+def one_line(text: str) -> str:
+    """Return a text with a space in place of whatever some program takes for the end of a line.
+
+    Texts are scored and written so: who scores the files again, a text a line, gets the same.
+    """
+    return _LINE_END.sub(" ", text)
+
+
 def refuse_unready(metric: str, target_lang: str) -> None:
     """Refuse a metric that needs a package which is not installed.
 
@@ -75,7 +86,8 @@ def statistics(metric: str, hypotheses: Sequence[str], references: Sequence[str]
         raise InputError(f"{metric}: {len(hypotheses)} hypotheses for {len(references)} references")
     if not references:
         raise InputError(f"{metric}: there are no sentences to score")
-    return [[int(count) for count in row] for row in scorer._extract_corpus_statistics(hypotheses, [references])]
+    texts, expected = (list(map(one_line, several)) for several in (hypotheses, references))
+    return [[int(count) for count in row] for row in scorer._extract_corpus_statistics(texts, [expected])]
 
 
 def from_statistics(metric: str, totals: Any) -> list[float]:

@@ -25,7 +25,7 @@ class Compare(Stage):
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "scores": Takes(Kind.SCORES, many=True),
         "measurements": Takes(Kind.MEASUREMENT, many=True),
