@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored import spec_of
 
 from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store, identity_of
+from stc.store.place import MARKER
 from stc.store.records import RECORD_SUM, canonical
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "base"
-IDENTITY = identity_of({"what": "a test"})
+SPEC = spec_of("toy")
+IDENTITY = identity_of(SPEC)
 
 
 @pytest.fixture
@@ -26,12 +29,13 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def publish(store: Store, identity: str = IDENTITY, text: str = "weights") -> Path:
+def publish(store: Store, spec: dict[str, Any] = SPEC, text: str = "weights") -> Path:
+    identity = identity_of(spec)
     with store.publish(Kind.MODEL, identity) as (folder, record):
         (folder / "inner").mkdir()
         (folder / "inner" / "weights.bin").write_text(text)
         (folder / "config.json").write_text("{}")
-        record.update(facts={"layers": 4}, seconds=1.0, spec={"stage": "toy", "config": {"width": 1}})
+        record.update(facts={"layers": 4}, seconds=1.0, spec=spec)
     return store.path(Kind.MODEL, identity)
 
 
@@ -105,7 +109,7 @@ def test_artifact_whose_making_raises_is_absent(store: Store, error: type[BaseEx
     with pytest.raises(error):
         fail_half_way()
     assert store.get(Kind.MODEL, IDENTITY) == (None, "not in the store")
-    assert [file for file in store.root.rglob("*") if file.is_file()] == []
+    assert [file.name for file in store.root.rglob("*") if file.is_file()] == [MARKER]
 
 
 def test_scratch_survives_a_failed_making_and_goes_with_a_finished_one(store: Store) -> None:
@@ -118,7 +122,7 @@ def test_scratch_survives_a_failed_making_and_goes_with_a_finished_one(store: St
         fail_after_a_step()
     with store.publish(Kind.MODEL, IDENTITY) as (_, record):
         assert (store.scratch(IDENTITY) / "step").read_text() == "1"
-        record.update(facts={})
+        record.update(facts={}, spec=SPEC)
     assert not list(store.root.rglob("step"))
 
 
@@ -166,7 +170,7 @@ def test_artifact_whose_record_was_edited_is_set_aside_and_the_record_named(stor
 @pytest.mark.parametrize("facts", [{"order": (3, 1)}, {2: "b", 10: "a"}, {"loss": float("nan")}, {"text": "ü\u2028"}])
 def test_record_is_whole_whatever_its_facts_are(store: Store, facts: dict[Any, Any]) -> None:
     with store.publish(Kind.MODEL, IDENTITY) as (_, record):
-        record.update(facts=facts)
+        record.update(facts=facts, spec=SPEC)
     assert Store(store.root).get(Kind.MODEL, IDENTITY)[1] == ""
 
 
@@ -258,14 +262,14 @@ def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, t
 
 def test_missing_result_is_explained_by_the_field_that_differs(store: Store) -> None:
     publish(store)
-    why = store.why_missing(Kind.MODEL, {"stage": "toy", "config": {"width": 2}})
-    assert why == "differs from the nearest in config.width 1 → 2"
+    why = store.why_missing(Kind.MODEL, spec_of("toy", width=2))
+    assert why == "differs from the nearest in config.width 7 → 2"
 
 
 def test_damaged_record_explains_nothing(store: Store) -> None:
     (publish(store) / RECORD_FILE).write_text("{")
-    edit(publish(store, identity_of({"what": "another"})) / RECORD_FILE)
-    assert store.why_missing(Kind.MODEL, {"stage": "toy", "config": {"width": 2}}) == "first of its kind"
+    edit(publish(store, spec_of("another")) / RECORD_FILE)
+    assert store.why_missing(Kind.MODEL, spec_of("toy", width=2)) == "first of its kind"
 
 
 def test_generation_is_zero_until_set_and_survives_reopening(store: Store) -> None:

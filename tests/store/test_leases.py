@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
+from stored import spec_of
 
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Elsewhere, Store, files, identity_of, leases
 
-IDENTITY = identity_of({"what": "a test"})
+SPEC = spec_of("toy")
+IDENTITY = identity_of(SPEC)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def publish(store: Store, text: str = "weights", meanwhile: Callable[[], None] =
     with store.publish(Kind.MODEL, IDENTITY) as (folder, record):
         (folder / "weights.bin").write_text(text)
         meanwhile()
-        record.update(facts={})
+        record.update(facts={}, spec=SPEC)
     return store.path(Kind.MODEL, IDENTITY)
 
 
