@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store, identity_of
 from stc.store.place import MARKER
-from stc.store.records import RECORD_SUM, canonical
+from stc.store.records import RECORD_SUM, canonical, sealed
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "base"
 SPEC = spec_of("toy")
@@ -276,3 +277,156 @@ def test_generation_is_zero_until_set_and_survives_reopening(store: Store) -> No
     assert store.generation(IDENTITY) == 0
     store.set_generation(IDENTITY, 2)
     assert Store(store.root).generation(IDENTITY) == 2
+
+
+def copied(target: Path, other: Path) -> None:
+    shutil.copytree(other, target)
+
+
+def linked(target: Path, other: Path) -> None:
+    target.symlink_to(other)
+
+
+@pytest.mark.parametrize("put", [copied, linked])
+def test_another_artifact_in_the_place_of_one_is_damage(store: Store, put: Callable[[Path, Path], None]) -> None:
+    folder, other = publish(store), publish(store, spec_of("another"))
+    shutil.rmtree(folder)
+    put(folder, other)
+    found, why = store.get(Kind.MODEL, IDENTITY)
+    assert (found, "of another result" in why) == (None, True)
+    assert not os.path.lexists(folder)
+    assert store.get(Kind.MODEL, other.name)[0] is not None
+
+
+def test_artifact_in_the_place_of_another_kind_is_damage(store: Store) -> None:
+    folder = publish(store)
+    shutil.copytree(folder, store.path(Kind.ADAPTER, IDENTITY))
+    assert store.get(Kind.ADAPTER, IDENTITY)[0] is None
+
+
+def test_record_whose_spec_is_not_that_of_its_identity_is_damage(store: Store) -> None:
+    folder = publish(store)
+    record = json.loads((folder / RECORD_FILE).read_text())
+    del record[RECORD_SUM]
+    record["spec"]["config"]["width"] = 8
+    (folder / RECORD_FILE).write_text(sealed(record))
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+def test_artifact_that_was_moved_to_another_disk_and_linked_is_used(store: Store, tmp_path: Path) -> None:
+    folder = publish(store)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[0] is not None
+    store.evict(Kind.MODEL, IDENTITY)
+    assert not os.path.lexists(folder)
+    assert (tmp_path / "elsewhere" / "inner" / "weights.bin").exists()
+
+
+@pytest.mark.parametrize("put", [lambda path: path.symlink_to("/nowhere"), lambda path: path.write_text("a file")])
+def test_what_is_no_folder_in_the_place_of_an_artifact_is_set_aside(store: Store, put: Callable[[Path], None]) -> None:
+    folder = publish(store)
+    shutil.rmtree(folder)
+    put(folder)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+    publish(store)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "inner/notes.txt", "linked"])
+def test_file_that_stc_did_not_write_is_named_and_left_where_it_is(store: Store, name: str, tmp_path: Path) -> None:
+    file = publish(store) / name
+    if name == "linked":
+        file.symlink_to(tmp_path)
+    else:
+        file.write_text("somebody's")
+    with pytest.raises(InputError, match=re.escape(str(file))):
+        store.get(Kind.MODEL, IDENTITY)
+    assert os.path.lexists(file)
+
+
+def test_file_of_a_desktop_or_a_file_system_in_an_artifact_does_not_matter(store: Store) -> None:
+    (publish(store) / ".nfs0000001").write_text("")
+    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/nowhere", "weights.bin", "."])
+def test_link_in_the_place_of_a_file_is_never_followed_to_what_is_no_such_file(store: Store, target: str) -> None:
+    file = publish(store) / "inner" / "weights.bin"
+    file.unlink()
+    file.symlink_to(target)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+SHAPES: list[Any] = [
+    {"files": [], "facts": {}},
+    {"files": {}, "facts": None},
+    {"files": {"config.json": {}}, "facts": {}},
+    {"files": {"config.json": {"bytes": "many", "sha256": "0" * 64}}, "facts": {}},
+    {"files": {"config.json": {"bytes": 2, "sha256": 7}}, "facts": {}},
+    {"files": {}, "facts": {}, "spec": []},
+    {"files": {}, "facts": {}, "spec": {"stage": 1, "config": {}, "inputs": {}}},
+    {"files": {}, "facts": {}, "curves": {"loss": [1, 2]}},
+    {"files": {}, "facts": {}, "seconds": "long"},
+]
+
+
+@pytest.mark.parametrize("record", SHAPES, ids=str)
+def test_record_of_a_wrong_shape_is_damage_inside_and_refused_by_name_outside(
+    store: Store, record: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = publish(store)
+    (folder / RECORD_FILE).write_text(sealed({"kind": "model", "identity": IDENTITY, "spec": SPEC, **record}))
+    shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(InputError, match=f"copy is damaged: {RECORD_FILE}"):
+        store.external(Kind.MODEL, tmp_path / "copy")
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100_000, "\x00", '{"a": 1}'], ids=lambda text: text[:9])
+def test_record_that_is_no_record_is_damage(store: Store, text: str) -> None:
+    (publish(store) / RECORD_FILE).write_text(text)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+def test_folder_in_the_place_of_a_record_is_refused_by_name(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "one" / RECORD_FILE).mkdir(parents=True)
+    with pytest.raises(InputError, match=RECORD_FILE):
+        store.external(Kind.MODEL, tmp_path / "one")
+
+
+def test_external_folder_with_the_record_of_another_kind_or_name_is_refused(store: Store, tmp_path: Path) -> None:
+    folder, other = publish(store), publish(store, spec_of("another"))
+    with pytest.raises(InputError, match="that of a model"):
+        store.external(Kind.ADAPTER, folder)
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    with pytest.raises(InputError, match="of another result"):
+        store.external(Kind.MODEL, folder)
+    assert store.external(Kind.MODEL, other).facts == {"layers": 4}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", '{"a": 1}', '{"a": [1, 2]}', '{"a": ["x", "y", "z"]}', "[" * 10**5, "\udcff"]
+)
+def test_damaged_table_of_checksums_is_as_good_as_none(store: Store, text: str) -> None:
+    publish(store)
+    (store.root / "hashes.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[0] is not None
+    publish(store, spec_of("another"))
+    assert len(json.loads((store.root / "hashes.json").read_text())) >= 2
+
+
+def test_folder_in_the_place_of_the_table_of_checksums_stops_nothing(store: Store) -> None:
+    (store.root / "hashes.json").mkdir(parents=True)
+    (store.root / MARKER).touch()
+    publish(store)
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "[1]", "9" * 10_000], ids=lambda text: text[:5])
+def test_damaged_count_of_generations_is_named(store: Store, text: str) -> None:
+    store.set_generation(IDENTITY, 1)
+    (store.root / "generations" / IDENTITY).write_text(text)
+    with pytest.raises(InputError, match=f"generations/{IDENTITY}"):
+        store.generation(IDENTITY)
