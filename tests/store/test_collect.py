@@ -56,6 +56,13 @@ def test_thing_to_keep_that_is_nothing_is_refused(item: str, store: Store, tmp_p
         evicted(store, given)
 
 
+@pytest.mark.parametrize("text", ["[]", '{"systems": [], "stages": [1]}', '{"stages": 3}', "{"])
+def test_damaged_result_of_a_run_to_keep_is_named(text: str, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(InputError, match=r"result\.json"):
+        evicted(store, str(tmp_path))
+
+
 def test_collecting_without_a_limit_or_anything_to_keep_takes_left_overs_only(store: Store) -> None:
     identity = ids(store)["cut"]
     parked(store, identity, days=0)

@@ -281,7 +281,17 @@ def test_process_id_that_was_given_out_again_is_not_the_holder(store: Store) -> 
     assert not looks(store, 1)
 
 
-@pytest.mark.parametrize("torn", ["", '{"token": "a", "ho'])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "",
+        '{"token": "a", "ho',
+        "[]",
+        '{"token": "a", "host": "h", "pid": -1, "started": null, "machine": null}',
+        '{"token": 7, "host": "h", "pid": 1, "started": null, "machine": null}',
+        '{"token": "a", "host": "h", "pid": 1, "started": null, "machine": "m"}',
+    ],
+)
 def test_lease_that_cannot_be_read_is_in_nobody_s_way(store: Store, torn: str) -> None:
     elsewhere(store).write_text(torn)
     publish(store)
