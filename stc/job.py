@@ -28,8 +28,8 @@ class ResultSystem(TypedDict):
     """A row of the table of a run, or of several with different seeds."""
 
     name: str
-    bytes_on_disk: float
-    retention: float | None
+    bytes_on_disk: NotRequired[float]
+    retention: NotRequired[float | None]
     model_dir: NotRequired[str]
 
 

@@ -6,15 +6,19 @@ docs/export.md says what was read where.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from pydantic import PositiveInt
+from typing_extensions import TypedDict
 
 from stc.export.source import Form
 from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.weights import attached_adapter, some
+from stc.reading import read_json, shaped
 
 VERSION = "0.33.0"
 PLUGIN = "vllm-bnb-plugin 0.0.3"
@@ -88,12 +92,22 @@ def _other_weights(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
         yield f"weights are there that vLLM has no place for: {some(surplus)}"
 
 
+class _Window(TypedDict):
+    """What decides the window of a feature extractor: seconds, samples a second, samples a frame."""
+
+    chunk_length: PositiveInt
+    sampling_rate: PositiveInt
+    hop_length: PositiveInt
+
+
 def _window(folder: Path) -> int | None:
     """Frames of the feature extractor's window; None where the folder says none."""
     for name in ("processor_config.json", "preprocessor_config.json"):
-        if (folder / name).is_file():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            extractor = found.get("feature_extractor", found)
-            if "chunk_length" in extractor:  # from which the extractor computes the rest anew when it is loaded
-                return int(extractor["chunk_length"] * extractor["sampling_rate"] // extractor["hop_length"])
+        with suppress(FileNotFoundError):
+            found = read_json(folder / name, dict[str, Any])
+            extractor = shaped(found.get("feature_extractor", found), str(folder / name), dict[str, Any])
+            if "chunk_length" not in extractor:
+                continue
+            window = shaped(extractor, str(folder / name), _Window)  # when loaded, the rest is computed anew from it
+            return window["chunk_length"] * window["sampling_rate"] // window["hop_length"]
     return None

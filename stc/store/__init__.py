@@ -313,6 +313,8 @@ class Store:
             return read_json(self.root / "generations" / identity, NonNegativeInt)
         except FileNotFoundError:
             return 0
+        except InputError as error:
+            raise InputError(f"{error}; without this file the result counts as never made anew") from None
 
     def set_generation(self, identity: str, generation: int) -> None:
         """Count it as made anew so often; a process that is late does not take back what another has counted."""
@@ -361,7 +363,7 @@ class Store:
 def _misnamed(folder: Path, kind: Kind, record: Mapping[str, Any]) -> str:
     """What a folder from outside is said to be, and its record says it is not; empty where there is no such thing."""
     if record.get("kind", kind) != kind:
-        return f"its record is that of a {record['kind']}, and a {kind.value} is expected there"
+        return f"its record is that of a {record['kind']}; expected there: {kind.value}"
     if is_identity(folder.name) and record.get("identity", folder.name) != folder.name:
         return f"its record is that of another result ({record['identity']})"
     return ""

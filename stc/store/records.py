@@ -27,6 +27,10 @@ def _inside(name: str) -> str:
     return name
 
 
+FileName = Annotated[str, AfterValidator(_inside)]
+"""The name of a file within a folder."""
+
+
 class FileEntry(TypedDict):
     """What a record says of a file."""
 
@@ -34,7 +38,7 @@ class FileEntry(TypedDict):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-FileEntries = dict[Annotated[str, AfterValidator(_inside)], FileEntry]
+FileEntries = dict[FileName, FileEntry]
 """Files of a folder by their names in it."""
 
 

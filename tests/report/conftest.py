@@ -180,6 +180,7 @@ class Sweep:
         (job / "result.json").write_text(json.dumps({**result, "stages": [*stages, *result["stages"]]}))
 
     def _publish(self, kind: Kind, spec: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+        spec = {"config": {}, "inputs": {}, **spec}
         identity = identity_of(spec)
         if self.store.record(kind, identity) is None:
             with self.store.publish(kind, identity) as (folder, record):
