@@ -25,7 +25,7 @@ from stc.machine import DECODE_BATCH
 from stc.metrics.text import MetricName
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
-from stc.paths import Folder
+from stc.paths import Folder, at_home
 from stc.pipeline import Hub, Pipeline, model_source
 from stc.pruning import Prune
 from stc.quantization import quantizer
@@ -45,7 +45,7 @@ class Model(_Group):
     """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only."""
 
     name: str
-    path: str
+    path: Annotated[str, AfterValidator(at_home)]
     decoder_layers: int | None = Field(default=None, ge=3)
     encoder_layers: int | None = Field(default=None, ge=3)
     dtype: Literal["float32", "bfloat16"]

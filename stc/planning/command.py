@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stc.overrides import composed, jobs
+from stc.overrides import composed
 from stc.planning.jobs import Job, Row, device_of, lay_out
 from stc.planning.needs import free_memory, peak, to_write
 from stc.planning.outlook import State
@@ -20,7 +20,8 @@ def show(arguments: list[str]) -> int:
     Raises:
         ConfigError: with the faults of all jobs.
     """
-    found = lay_out(composed(arguments), _titles(jobs(arguments)))
+    jobs = composed(arguments)
+    found = lay_out([(job.config, job.plan) for job in jobs], _titles([job.overrides for job in jobs]))
     for line in told(found):
         print(line)
     print(_counted(found))
