@@ -35,7 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check; 0, or 1 where a run would fail."""
     parser = argparse.ArgumentParser(prog="python -m stc.doctor", description=_DESCRIPTION)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as python -m stc.run takes them")
-    return command(lambda: _examine(parser.parse_args(arguments).settings))
+    parser.add_argument(
+        "--config-dir", metavar="FOLDER", help="more members of the groups, as python -m stc.run takes it"
+    )
+    return command(lambda: _asked(parser.parse_args(arguments)))
+
+
+def _asked(options: argparse.Namespace) -> int:
+    more = [f"--config-dir={options.config_dir}"] if options.config_dir else []
+    return _examine([*more, *options.settings])
 
 
 def _examine(settings: Sequence[str]) -> int:

@@ -28,6 +28,9 @@ _COMPOSED_WITH = ("hydra.searchpath", "hydra.mode", "hydra/sweeper", "hydra.swee
 """Settings of Hydra's own that decide which jobs there are, and what is in them."""
 
 
+_SWEEPER_PARAMS = "hydra.sweeper.params"
+
+
 class Job(NamedTuple):
     """A job of a command: its overrides, its config composed of them, and what that comes to."""
 
@@ -52,8 +55,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
     passed: list[str] = []
     parsable: list[Override] = []
     given.multirun = not given.cfg and _asks_for_a_sweep(given)
-    swept = _sweeper_params(given)
-    for argument in given.overrides:
+    for argument in _with_sweeper_params(given.overrides) if given.multirun else given.overrides:
         override = _understood(argument, given.multirun, faults)
         if override is None:
             continue
@@ -69,7 +71,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
             faults += (bad := _no_members(override, known[key]))
             passed += [] if bad else [override.input_line or ""]
         else:
-            as_it_is = first == "hydra" or "/" in key or override.package is not None or key in swept
+            as_it_is = first == "hydra" or "/" in key or override.package is not None
             prefix = "" if as_it_is or override.is_add() or override.is_force_add() or override.is_delete() else "++"
             passed.append(f"{prefix}{override.input_line}")
     faults += launchers.faults(parsable, given.multirun or bool(given.cfg))
@@ -235,15 +237,27 @@ def _primary(given: Namespace) -> str:
     return given.config_name or "config"
 
 
-def _sweeper_params(given: Namespace) -> set[str]:
-    """The keys of ``hydra.sweeper.params`` in the arguments."""
-    keys: set[str] = set()
-    for argument in given.overrides:
+def _with_sweeper_params(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a sweep, with what ``hydra.sweeper.params`` says written out: as assignments, unless there is
+    one of that key. Of the command line Hydra itself does not take it, since it is null by default."""
+    params: dict[str, Any] = {}
+    others = []
+    for argument in overrides:
         override = _understood(argument, True, [])
-        if override is not None and override.key_or_group.startswith("hydra.sweeper.params"):
-            value = override.value()
-            keys.update(map(str, value) if isinstance(value, Mapping) else [])
-    return keys
+        key, _, below = (override.key_or_group if override else argument).partition(_SWEEPER_PARAMS)
+        value = override.value() if override else None
+        if key == "" and below:
+            params[below.lstrip(".")] = value
+        elif key == "" and isinstance(value, dict):
+            params |= value
+        else:
+            others.append(argument)
+    return _joined(params, others)
+
+
+def _joined(params: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
+    names = {override.lstrip("+").partition("=")[0] for override in overrides}
+    return [*(f"{key}={value}" for key, value in params.items() if key not in names), *overrides]
 
 
 def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Fault]]:
@@ -266,6 +280,11 @@ def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Faul
         for job in wanted:
             try:
                 config = _compose(job, given)
+            except Exception as error:  # by Hydra or OmegaConf, which raise whatever a config makes them
+                fault = _refused(error, job)
+                faults.setdefault(str(fault), fault)
+                continue
+            try:
                 if job is wanted[0] and (written := _written_out(config.hydra, given)):
                     break
                 with open_dict(config):
@@ -274,9 +293,6 @@ def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Faul
             except ConfigError as error:
                 told = [fault.about(list(map(_place, job))) for fault in error.faults]
                 faults.update({str(fault): fault for fault in told})
-            except HydraException as error:
-                fault = _refused(error, job)
-                faults.setdefault(str(fault), fault)
         else:
             return list(arguments), found, list(faults.values())
     return _composed(written)
@@ -297,13 +313,12 @@ def _written_out(hydra: DictConfig, given: Namespace) -> list[str] | None:
     from hydra.types import RunMode
 
     sweep = given.multirun or hydra.mode is RunMode.MULTIRUN
-    names = {one.partition("=")[0] for one in given.overrides}
     params = hydra.sweeper.get("params") or {} if sweep else {}
-    more = [f"{key}={value}" for key, value in params.items() if key not in names]
-    if not more and sweep == given.multirun:
+    overrides = _joined(params, given.overrides)
+    if overrides == given.overrides and sweep == given.multirun:
         return None
     given.multirun = sweep
-    return spelled(given, [*more, *given.overrides])
+    return spelled(given, overrides)
 
 
 def _place(override: str) -> str:

@@ -35,6 +35,9 @@ Keys one often sets:
   store.dir=FOLDER           where results are kept
   plan=true                  say what would be done, with sizes, and do nothing
 
+A path may have any letters; a comma in a sweep, and what else Hydra reads (quotes, brackets, a space at an end), goes
+in quotes of its own: data.path='"a, b"'. ~ is the home folder. --config-dir=FOLDER adds members to the groups.
+
 Examples:
   python -m stc.run prune.ratio=0.5 lang=zh
   python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh
