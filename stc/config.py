@@ -27,7 +27,7 @@ from stc.machine import DECODE_BATCH
 from stc.metrics.text import MetricName, refuse_unready
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
-from stc.paths import Folder
+from stc.paths import Folder, at_home
 from stc.pipeline import Hub, Pipeline, model_source
 from stc.pruning import Prune
 from stc.quantization import quantizer
@@ -48,7 +48,7 @@ class Model(_Group):
     """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only."""
 
     name: str
-    path: str
+    path: Annotated[str, AfterValidator(at_home)]
     decoder_layers: int | None = Field(default=None, ge=3)
     encoder_layers: int | None = Field(default=None, ge=3)
     dtype: Literal["float32", "bfloat16"]
@@ -229,23 +229,24 @@ def plan(composed: DictConfig) -> Plan:
     for name, entry in [*stages.items()]:
         if not isinstance(entry, DictConfig):
             faults.append(Fault(f"stages.{name!s}", stages.pop(name), "must be a mapping: stage, inputs, settings"))
+    named = [_at_source(fault, written) for fault in faults]
+    at_fault = {fault.key.partition(".")[0] for fault in [*faults, *named]} - {"stages"}
+    if pruned and not counted:
+        at_fault.add("prune")  # what is filled in there is missing
     composed.stages = stages
     resolved, more = _resolved(composed, ["stages"])
     graph, unfit = laid_out(resolved.get("stages", {}))
     outputs = [(links(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
     pipeline: Pipeline | None = None
-    if graph and all(links(name, graph) for name in resolved["stages"]):
+    if "stages" in resolved and all(links(name, graph) for name in resolved["stages"]):
         try:
             pipeline = Pipeline(graph, outputs)
         except ConfigError as error:
             unfit += error.faults
-    told = {fault.key.partition(".")[0] for fault in faults} | ({"prune"} if pruned and not counted else set())
-    for fault in [*more, *unfit]:
-        source = replace(fault, key=_source(fault.key, written))
-        if source.key.partition(".")[0] not in told:  # else what its group is at fault in was told
-            faults.append(source)
-    if faults or config is None or pipeline is None:
-        raise ConfigError(list({str(fault): fault for fault in faults}.values()))
+    sources = [_at_source(fault, written) for fault in [*more, *unfit]]
+    named += [fault for fault in sources if fault.key.partition(".")[0] not in at_fault]  # else that has been told
+    if named or config is None or pipeline is None:
+        raise ConfigError(list({str(fault): fault for fault in named}.values()))
     force = [name for given in config.force for name in links(given, graph)]
     ratio = counted.get("ratio", config.prune.ratio)
     config = config.model_copy(
@@ -266,6 +267,12 @@ def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str
         except OmegaConfBaseException as error:
             faults.append(Fault(error.full_key or name, "", str(error.msg).split("\n")[0]))
     return values, faults
+
+
+def _at_source(fault: Fault, written: Any) -> Fault:
+    """The fault with its keys as those that the values are taken from."""
+    others = tuple((_source(key, written), value) for key, value in fault.others)
+    return replace(fault, key=_source(fault.key, written), others=others)
 
 
 def _source(key: str, written: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -27,6 +28,13 @@ def say(message: str) -> None:
 
     tqdm.write(f"stc: {message}", file=sys.stderr)
     sys.stderr.flush()
+
+
+def take_any_text() -> None:
+    """Have standard output and error take whatever they are given, in UTF-8, whatever the locale is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not so where somebody has put something else in its place
+            stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 SPINS = 10_000
@@ -58,7 +66,7 @@ def prepare_libraries() -> None:
 def command(run: Callable[[], int]) -> int:
     """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
     prepare_libraries()
-    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    take_any_text()
     try:
         code = run()
         sys.stdout.flush()

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stc import checks
+from stc import checks, overrides
 from stc.checks import Check, first_line
 from stc.console import command
 from stc.errors import ConfigError, StcError
 from stc.overrides import checked
-from stc.paths import CONF, ROOT
+from stc.paths import ROOT
 from stc.report import size
 from stc.stage import Kind
 
@@ -35,8 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check; 0, or 1 where a run would fail."""
     parser = argparse.ArgumentParser(prog="python -m stc.doctor", description=_DESCRIPTION)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as python -m stc.run takes them")
-    options = parser.parse_args(arguments)
-    return command(lambda: _examine(options.settings))
+    parser.add_argument(
+        "--config-dir", metavar="FOLDER", help="more members of the groups, as python -m stc.run takes it"
+    )
+    return command(lambda: _asked(parser.parse_args(arguments)))
+
+
+def _asked(options: argparse.Namespace) -> int:
+    more = [f"--config-dir={options.config_dir}"] if options.config_dir else []
+    return _examine([*more, *options.settings])
 
 
 def _examine(settings: Sequence[str]) -> int:
@@ -74,16 +81,9 @@ def _examine(settings: Sequence[str]) -> int:
 
 def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) -> Iterator[Check]:
     """The settings, composed and validated as a run does; what they come to goes into ``composed``."""
-    from hydra import compose, initialize_config_dir
-
-    from stc.config import plan
-
     os.environ["STC_ROOT"] = str(ROOT)
     try:
-        passed = checked(list(settings))
-        with initialize_config_dir(str(CONF), version_base=None):
-            config = compose("config", passed)
-            composed.append((config, plan(config)))
+        composed += [(job.config, job.plan) for job in overrides.composed(checked(settings))]
     except ConfigError as error:
         for fault in error.faults:
             yield Check("FAIL", "config", str(fault))

@@ -44,12 +44,16 @@ class System:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score what the command line asks for; 0, 1 (a folder or the data is at fault) or 2 (the arguments)."""
+    return command(lambda: _asked(arguments))
+
+
+def _asked(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     systems = [_system(argument) for argument in options.models]
     if fault := _fault(systems):
         parser.error(fault)
-    return command(lambda: _evaluate(systems, options))
+    return _evaluate(systems, options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -67,8 +67,13 @@ def assignments(overrides: Sequence[str], keys: Sequence[str]) -> dict[str, str]
 
 
 def assignment(override: str) -> tuple[str, str]:
-    """Key and value of an override."""
+    """Key and value of an override, the value without what only quotes it."""
     key, _, value = override.lstrip("+~").partition("=")
+    if value.startswith(("'", '"')):
+        from stc.values import parse
+
+        text = parse(override).value()
+        value = text if isinstance(text, str) else value
     return key, value
 
 

@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 
 from stc.errors import Fault, nearest
 from stc.gpu import visible
@@ -107,7 +106,7 @@ def _unknown(own: Sequence[Override]) -> list[Fault]:
             try:
                 if wrong is None:
                     compose("config", [*groups, one.input_line or ""], return_hydra_config=True)
-            except HydraException as error:
+            except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
                 wrong = str(error.__cause__ or error).splitlines()[0]
             if wrong is not None:
                 found.append(_fault(one, wrong))

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from stc import slurm
+from stc.command_line import parsed, spelled
 from stc.errors import InputError, StcError
 from stc.job import RESULT_FILE, Result
 from stc.jobs import Job, differing, markdown, table
@@ -124,11 +125,12 @@ class Start(Callback):
     """What Hydra calls when a sweep starts, before its first job; for a single run it does nothing."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.core.global_hydra import GlobalHydra
 
         from stc.outcome import STATUS_FILE
         from stc.overrides import jobs
         from stc.store.files import write_atomically
+        from stc.values import parse
 
         global _current
         if _current is not None:
@@ -138,9 +140,8 @@ class Start(Callback):
         for former in [*folder.rglob(STATUS_FILE), folder / STOP_FILE]:
             former.unlink(missing_ok=True)
         given = list(config.hydra.overrides.task)
-        overrides = OverridesParser.create().parse_overrides(given)
-        swept = tuple(one.key_or_group for one in overrides if one.is_sweep_override())
-        asked = jobs(["-m", *given])
+        swept = tuple(one.key_or_group for one in map(parse, given) if one.is_sweep_override())
+        asked = jobs(["-m", *given], GlobalHydra.instance().config_loader())
         tracking = Tracking.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
         try:
             shown = begin(tracking, f"{' × '.join(swept)}: sweep of {len(asked)}", {"overrides": given, "jobs": asked})
@@ -203,15 +204,20 @@ def _attempt(start: Callable[[list[str]], None], arguments: list[str]) -> None:
 def _attempt_the_rest(sweep: Sweep, start: Callable[[list[str]], None], arguments: list[str]) -> None:
     """A launcher that loses one worker may take the others' jobs with it: each of these is run once more, one after
     the other, so that none can harm another. Of SLURM's none is: somebody may have cancelled it."""
+    from stc.values import quoted
+
     sweep.wait()
     left = sweep.left()
     if not left or slurm.submitted(sweep.folder):
         return
     print(f"stc: {len(left)} jobs were lost or not begun; each is tried once, by itself", file=sys.stderr)
-    own = [one for one in arguments if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")]
+    given = parsed(arguments)
+    own = [
+        one for one in given.overrides if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")
+    ]
     for folder, overrides in left:
-        place = [f"hydra.sweep.dir='{sweep.folder}'", f"hydra.sweep.subdir='{folder}'"]
-        _attempt(start, ["-m", *own, *overrides, *place])
+        place = [f"hydra.sweep.dir={quoted(str(sweep.folder))}", f"hydra.sweep.subdir={quoted(folder)}"]
+        _attempt(start, spelled(given, [*own, *overrides, *place]))
         sweep.wait()
         if folder not in outcomes(sweep.folder):
             return  # this launcher begins nothing; or fail_fast lets it not

@@ -67,8 +67,7 @@ class Source:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Translate what the command line asks for; 0, 1 (a recording or the model is at fault) or 2 (the arguments)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    return command(lambda: _translate(parser, options))
+    return command(lambda: _translate(parser, parser.parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,8 +28,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 1 where something is damaged, does not fit or is not there."""
-    options = _parser().parse_args(arguments)
-    return command(lambda: _run(options))
+    return command(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
