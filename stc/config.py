@@ -38,10 +38,12 @@ class _Group(BaseModel):
 
 
 class Model(_Group):
-    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only."""
+    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only. ``data`` is
+    the folder of the data that it is compressed on where no other are named."""
 
     name: str
     path: str
+    data: Path | None = None
     decoder_layers: int | None = Field(default=None, ge=3)
     encoder_layers: int | None = Field(default=None, ge=3)
     dtype: Literal["float32", "bfloat16"]
@@ -56,11 +58,21 @@ class Splits(_Group):
     test: str
 
 
-class Data(_Group):
-    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each."""
+def _named(path: Any) -> Any:
+    if path is None:
+        raise ValueError(
+            "this model has no data of its own: data.path=FOLDER names those to train and test on; data=talks takes "
+            "the small synthetic corpus that ships"
+        )
+    return path
 
-    name: str
-    path: Path
+
+class Data(_Group):
+    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each. Without a name
+    the data are called as their folder."""
+
+    name: str | None
+    path: Annotated[Path, BeforeValidator(_named)]
     splits: Splits
     columns: Columns
     limit: int | None = Field(default=None, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from stc.errors import InputError, nearest
 from stc.job import RESULT_FILE
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
+from stc.paths import ROOT
 from stc.quantization import stored_with
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store
@@ -122,9 +124,14 @@ def _composed(path: Path) -> dict[str, str]:
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     found = {}
-    for key in ("model.name", "model.path", "data.name"):
+    os.environ.setdefault("STC_ROOT", str(ROOT))
+    for key in ("model.name", "model.path", "data.name", "data.path"):
         try:
             found[key] = str(OmegaConf.select(config, key, throw_on_missing=True))
         except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
             continue
+    if found.get("data.name") == str(None):
+        del found["data.name"]
+        if "data.path" in found:
+            found["data.name"] = Path(found["data.path"]).resolve().name
     return found
