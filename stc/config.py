@@ -28,7 +28,7 @@ from stc.pipeline import Pipeline
 from stc.pruning import Prune
 from stc.quantization import quantizer
 from stc.stage import Context, OrAuto
-from stc.stages.manifest import Columns
+from stc.stages.manifest import Columns, OnOverlap
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
 
@@ -69,13 +69,18 @@ def _named(path: Any) -> Any:
 
 class Data(_Group):
     """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each. Without a name
-    the data are called as their folder."""
+    the data are called as their folder.
 
-    name: str | None
+    Attributes:
+        on_overlap: what becomes of an utterance of ``train`` that is in another split as well.
+    """
+
+    name: str | None = None
     path: Annotated[Path, BeforeValidator(_named)]
     splits: Splits
     columns: Columns
     limit: int | None = Field(default=None, ge=1)
+    on_overlap: OnOverlap = "refuse"
 
 
 class Lang(_Group):

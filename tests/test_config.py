@@ -197,6 +197,14 @@ def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -
     assert fed_by(plan, "quantize") == {"model": "recover"}
 
 
+def test_train_alone_is_made_without_what_other_splits_have_and_only_on_demand(base: list[str]) -> None:
+    for how, read in (("refuse", {}), ("drop", {"without": {name: name for name in ("dev", "selection", "test")}})):
+        plan = planned([f"data.on_overlap={how}", *base])
+        assert fed_by(plan, "train") == read
+        assert [fed_by(plan, name) for name in ("dev", "selection", "test")] == [{}, {}, {}]
+    assert [fault.key for fault in faults(["data.on_overlap=keep", *base])] == ["data.on_overlap"]
+
+
 def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
     twice = planned(["experiments=model_b", OWN_DATA, "stages.recover.epochs=2"])
     assert told(twice, "recover_unpruned") == told(twice, "recover") == ("qlora", 2, 8, 1e-5, 0.0)

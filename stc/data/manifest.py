@@ -156,11 +156,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def shared_content(first: Manifest, second: Manifest) -> list[str]:
-    """What two splits have in common, by content: equal audio or equal source text; ids of ``second``."""
-    audio = {row.sha256 for row in first.rows}
-    text = {_normal(row.source) for row in first.rows}
-    return [row.id for row in second.rows if row.sha256 in audio or _normal(row.source) in text]
+class Content:
+    """What utterances are known by whatever their ids are: the bytes of their audio, and the words of their source."""
+
+    def __init__(self, rows: Iterable[Utterance]) -> None:
+        self._audio: dict[str, Utterance] = {}
+        self._text: dict[str, Utterance] = {}
+        for row in rows:
+            self._audio.setdefault(row.sha256, row)
+            self._text.setdefault(_normal(row.source), row)
+
+    def match(self, row: Utterance) -> Utterance | None:
+        """Return the first of them that has the audio of ``row`` or its words, whatever their case and punctuation."""
+        return self._audio.get(row.sha256) or self._text.get(_normal(row.source))
 
 
 def _normal(text: str) -> str:

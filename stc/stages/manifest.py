@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stc.data.cut_short import cut_short
+from stc.data.manifest import Content, Speech, Task, Utterance, file_sha256, place_file
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
 from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+log = logging.getLogger(__name__)
+
+OnOverlap = Literal["refuse", "drop"]
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
 
@@ -38,18 +43,27 @@ class Manifest(Stage):
 
     Attributes:
         limit: only the first so many utterances.
+        on_overlap: what becomes of an utterance that has the audio or the text of one in a split of the input
+            ``without``: with ``drop`` it is left out, which is said and counted (the fact ``dropped``); with ``refuse``
+            that input is not read, and the stage ``disjoint`` is who refuses.
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, Takes]] = {"without": Takes(Kind.MANIFEST, many=True, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
-    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path"})
+    # Whether overlaps are dropped shows in the inputs.
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path", "on_overlap"})
 
     path: Path
     split: str
     columns: Columns
     task: Task
     limit: int | None = Field(default=None, ge=1)
+    on_overlap: OnOverlap = "refuse"
+
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        if self.on_overlap == "refuse":
+            yield "without"
 
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         digest = hashlib.sha256()
@@ -79,16 +93,26 @@ class Manifest(Stage):
                 yield number, _header_seconds(self.path / str(line.get(self.columns.audio)))
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        others = {label: Content(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
         rows: list[Utterance] = []
+        dropped: list[str] = []
         for number, row in self._read():
+            if having := [label for label, split in others.items() if split.match(row) is not None]:
+                dropped.append(f"line {number} {row.source!r} ({', '.join(having)})")
+                continue
             placed = row.model_copy(update={"audio": f"audio/{row.id}{Path(row.audio).suffix}"})
             try:
                 place_file(self.path / row.audio, out_dir / placed.audio)
             except FileExistsError:
                 raise InputError(f"{self._where(number)}: id {row.id!r} is the file of another line") from None
             rows.append(placed)
+        if dropped:
+            log.warning("%s: %d utterances are left out: %s", self.file, len(dropped), "; ".join(dropped))
+        if not rows:
+            raise InputError(f"{self.file}: every utterance is in {', '.join(others)} as well")
         Rows(out_dir, self.task, rows).save()
-        return {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+        facts = {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+        return facts | ({"dropped": len(dropped)} if others else {})
 
     def in_place(self) -> Rows:
         """The utterances with their audio where it is: what :meth:`run` makes a folder of.
