@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stc.console import quiet
+from stc.console import follow, quiet
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ def run(
     from stc.config import plan
 
     quiet()
+    follow()
     planned = plan(composed)
     shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
     if planned.config.seeds:

@@ -197,6 +197,12 @@ def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -
     assert fed_by(plan, "quantize") == {"model": "recover"}
 
 
+def test_line_of_data_that_the_readme_shows_has_the_keys_that_a_run_reads(base: list[str]) -> None:
+    line = json.loads(README.read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0])
+    columns = planned(["lang=de", "data.path=my-data", *base]).config.data.columns
+    assert set(line) == set(columns.model_dump().values())
+
+
 def test_train_alone_is_made_without_what_other_splits_have_and_only_on_demand(base: list[str]) -> None:
     for how, read in (("refuse", {}), ("drop", {"without": {name: name for name in ("dev", "selection", "test")}})):
         plan = planned([f"data.on_overlap={how}", *base])
