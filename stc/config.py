@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stc.console import progress
 from stc.data.filters import Filters
@@ -32,7 +32,7 @@ from stc.pipeline import Hub, Pipeline, model_source
 from stc.pruning import Prune
 from stc.quantization import quantizer
 from stc.stage import Context, OrAuto
-from stc.stages.manifest import Columns
+from stc.stages.manifest import Columns, OnOverlap
 from stc.store.place import unfit
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
@@ -45,10 +45,12 @@ class _Group(BaseModel):
 
 
 class Model(_Group):
-    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only."""
+    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only. ``data`` is
+    the folder of the data that it is compressed on where no other are named."""
 
     name: str
     path: Annotated[str, AfterValidator(at_home)]
+    data: Folder | None = None
     decoder_layers: int | None = Field(default=None, ge=3)
     encoder_layers: int | None = Field(default=None, ge=3)
     dtype: Literal["float32", "bfloat16"]
@@ -63,15 +65,30 @@ class Splits(_Group):
     test: str
 
 
-class Data(_Group):
-    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each; ``allow_links``
-    follows links that lead to audio outside of the folder."""
+def _named(path: Any) -> Any:
+    if path is None:
+        raise ValueError(
+            "this model has no data of its own: data.path=FOLDER names those to train and test on; data=talks takes "
+            "the small synthetic corpus that ships"
+        )
+    return path
 
-    name: str
-    path: Folder
+
+class Data(_Group):
+    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each. Without a name
+    the data are called as their folder.
+
+    Attributes:
+        allow_links: whether links are followed that lead to audio outside of the folder.
+        on_overlap: what becomes of an utterance of ``train`` that is in another split as well.
+    """
+
+    name: str | None = None
+    path: Annotated[Folder, BeforeValidator(_named)]
     splits: Splits
     columns: Columns
     limit: int | None = Field(default=None, ge=1)
+    on_overlap: OnOverlap = "refuse"
     allow_links: bool = False
 
 

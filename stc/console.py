@@ -13,6 +13,10 @@ from functools import partial
 from typing import Any, Literal
 
 from stc.errors import StcError
+from stc.machine import DECODE_BATCH
+
+PROGRESS = logging.getLogger("stc.progress")
+"""Hears now and then how far long work is: in a job's log, and on standard error where no bar is shown."""
 
 
 def progress(title: str, total: int, unit: str = "it") -> Any:
@@ -28,6 +32,20 @@ def say(message: str) -> None:
 
     tqdm.write(f"stc: {message}", file=sys.stderr)
     sys.stderr.flush()
+
+
+class _Said(logging.Handler):
+    """Puts a line on standard error where that is no terminal, and so shows no progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not sys.stderr.isatty():
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def follow() -> None:
+    """Have standard error show what :data:`PROGRESS` hears, where it is no terminal."""
+    if not PROGRESS.handlers:
+        PROGRESS.addHandler(_Said())
 
 
 def take_any_text() -> None:
@@ -101,7 +119,9 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("float32", "bfloat16"), help="precision; default: bfloat16 on a GPU, float32 on the CPU"
     )
     group.add_argument(
-        "--batch-size", type=whole_number, help="utterances at a time; default: 256 on a GPU, 32 on the CPU"
+        "--batch-size",
+        type=whole_number,
+        help=f"utterances at a time; default: {DECODE_BATCH['cuda']} on a GPU, {DECODE_BATCH['cpu']} on the CPU",
     )
     group.add_argument(
         "--max-new-tokens",

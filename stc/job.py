@@ -15,7 +15,7 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
-from stc.console import prepare_libraries
+from stc.console import follow, prepare_libraries
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ def run(
     from stc.config import plan
 
     prepare_libraries()
+    follow()
     planned = plan(composed)
     shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
     if planned.config.seeds:

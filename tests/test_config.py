@@ -52,6 +52,10 @@ def base(a_model: Path) -> list[str]:
     return [] if (ROOT / "assets" / "base" / "config.json").exists() else [f"model.path={a_model}"]
 
 
+OWN_DATA = "data=talks"
+"""What the published model is asked to be compressed on: it has no data of its own."""
+
+
 def faults(arguments: list[str]) -> list[Fault]:
     try:
         composed(checked(asked_for_plan(arguments)[1]))
@@ -88,6 +92,8 @@ def test_every_member_is_valid_and_the_largest_groups_in_all_combinations(
 ) -> None:
     others = {name: found for name, found in free_groups().items() if name not in ("model", "pipeline", "prune")}
     chosen = [f"model={model}", f"pipeline={pipeline}", *(base if model == "talks" else [])]
+    if model != "talks":
+        others["data"] = ["talks"]
     full = {f"finetune={name}" for name in others["finetune"] if _recipe(name)["method"] == "full"}
     one, other, *rest = sorted(others, key=lambda name: len(others[name]), reverse=True)
     for number, members in enumerate(itertools.product(others[one], others[other])):
@@ -105,7 +111,7 @@ def test_every_member_is_valid_and_the_largest_groups_in_all_combinations(
 def test_every_way_of_pruning_is_valid_for_every_model_and_pipeline(
     prune: str, model: str, pipeline: str, base: list[str]
 ) -> None:
-    chosen = [f"model={model}", f"pipeline={pipeline}", *(base if model == "talks" else [])]
+    chosen = [f"model={model}", f"pipeline={pipeline}", *(base if model == "talks" else [OWN_DATA])]
     assert faults([f"prune={prune}", *NAMED.get(prune, []), *chosen]) == []
 
 
@@ -113,7 +119,7 @@ def test_every_way_of_pruning_is_valid_for_every_model_and_pipeline(
 @pytest.mark.parametrize("scope", ["decoder", "encoder", "both"])
 def test_every_way_of_pruning_is_valid_in_every_scope(prune: str, scope: str, base: list[str]) -> None:
     assert faults([f"prune={prune}", f"prune.scope={scope}", *base]) == []
-    assert faults([f"prune={prune}", f"prune.scope={scope}", "model=qwen2_audio_7b"]) == []
+    assert faults([f"prune={prune}", f"prune.scope={scope}", "model=qwen2_audio_7b", OWN_DATA]) == []
 
 
 def test_every_way_of_pruning_says_where_its_stages_are() -> None:
@@ -137,7 +143,17 @@ def test_every_recipe_is_valid_for_the_teacher(recipe: str, base: list[str]) -> 
 @pytest.mark.parametrize("lang", groups()["lang"])
 def test_every_experiment_is_valid(experiment: str, lang: str, base: list[str]) -> None:
     own_model = "/model" in (ROOT / "experiments" / f"{experiment}.yaml").read_text()
-    assert faults([f"experiments={experiment}", f"lang={lang}", *([] if own_model else base)]) == []
+    assert faults([f"experiments={experiment}", f"lang={lang}", *([OWN_DATA] if own_model else base)]) == []
+
+
+@pytest.mark.parametrize("recipe", ["experiments=model_a", "experiments=model_b", "model=qwen2_audio_7b"])
+def test_recipe_of_the_published_model_asks_for_data_and_takes_the_small_corpus_by_name_only(recipe: str) -> None:
+    ratio = "prune.ratio=0.25"
+    (fault,) = faults([recipe, ratio])
+    assert fault.key == "data.path"
+    assert "data.path=FOLDER" in fault.allowed
+    assert faults([recipe, ratio, "data.path=my-data"]) == []
+    assert planned([recipe, ratio, "data=talks"]).config.data.path == ROOT / "assets" / "talks"
 
 
 @pytest.mark.parametrize("experiment", ["model_a", "model_b"])
@@ -155,7 +171,7 @@ def told(plan: Plan, name: str) -> tuple[Any, ...]:
 
 
 def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
-    plan = planned(["experiments=model_a"])
+    plan = planned(["experiments=model_a", OWN_DATA])
     assert not plan.prunes
     assert {node.kind for node in map(plan.pipeline.nodes.get, plan.pipeline.needed()) if node} & {
         Kind.RANKING
@@ -168,7 +184,7 @@ def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
 
 
 def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -> None:
-    plan = planned(["experiments=model_b"])
+    plan = planned(["experiments=model_b", OWN_DATA])
     assert plan.prunes
     assert sum(name.startswith("importance.") for name in plan.pipeline.needed()) == 8
     assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
@@ -181,8 +197,22 @@ def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -
     assert fed_by(plan, "quantize") == {"model": "recover"}
 
 
+def test_line_of_data_that_the_readme_shows_has_the_keys_that_a_run_reads(base: list[str]) -> None:
+    line = json.loads(README.read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0])
+    columns = planned(["lang=de", "data.path=my-data", *base]).config.data.columns
+    assert set(line) == set(columns.model_dump().values())
+
+
+def test_train_alone_is_made_without_what_other_splits_have_and_only_on_demand(base: list[str]) -> None:
+    for how, read in (("refuse", {}), ("drop", {"without": {name: name for name in ("dev", "selection", "test")}})):
+        plan = planned([f"data.on_overlap={how}", *base])
+        assert fed_by(plan, "train") == read
+        assert [fed_by(plan, name) for name in ("dev", "selection", "test")] == [{}, {}, {}]
+    assert [fault.key for fault in faults(["data.on_overlap=keep", *base])] == ["data.on_overlap"]
+
+
 def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
-    twice = planned(["experiments=model_b", "stages.recover.epochs=2"])
+    twice = planned(["experiments=model_b", OWN_DATA, "stages.recover.epochs=2"])
     assert told(twice, "recover_unpruned") == told(twice, "recover") == ("qlora", 2, 8, 1e-5, 0.0)
     assert fed_by(twice, "recover_unpruned") == {"model": "heal_unpruned", "train": "distill_again", "dev": "dev"}
     assert fed_by(twice, "quantize_unpruned") == {"model": "recover_unpruned"}
@@ -303,7 +333,7 @@ def test_settings_that_do_not_go_together_are_told_before_anything_runs(
 
 
 def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_count() -> None:
-    unknown = ["model=qwen2_audio_7b", "model.encoder_layers=null"]
+    unknown = ["model=qwen2_audio_7b", OWN_DATA, "model.encoder_layers=null"]
     assert faults(unknown) == []
     assert [fault.key for fault in faults(["prune.scope=both", *unknown])] == ["model.path"]
 
@@ -416,7 +446,7 @@ def test_healing_the_control_and_the_translations_share_what_the_teacher_s_encod
             "dev_features": {"model": "teacher", "data": "dev"},
         }
         assert fields_of(plan, "train_features") == fields_of(plan, "heal_features")  # so that they are one result
-    plan = planned(["model=qwen2_audio_7b", "prune.ratio=0.25"])
+    plan = planned(["model=qwen2_audio_7b", OWN_DATA, "prune.ratio=0.25"])
     assert [fields_of(plan, name)["dtype"] for name in ("train_features", "heal_features")] == ["bfloat16", "float32"]
 
 

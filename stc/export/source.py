@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from stc.errors import InputError, nearest
 from stc.job import RESULT_FILE, Result
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
+from stc.paths import ROOT
 from stc.quantization import stored_with
 from stc.reading import read_json
 from stc.stage import Kind
@@ -126,9 +128,14 @@ def _composed(path: Path) -> dict[str, str]:
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     found = {}
-    for key in ("model.name", "model.path", "data.name"):
+    os.environ.setdefault("STC_ROOT", str(ROOT))
+    for key in ("model.name", "model.path", "data.name", "data.path"):
         try:
             found[key] = str(OmegaConf.select(config, key, throw_on_missing=True))
         except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
             continue
+    if found.get("data.name") == str(None):
+        del found["data.name"]
+        if "data.path" in found:
+            found["data.name"] = Path(found["data.path"]).resolve().name
     return found

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from stc.errors import InputError, StcError
 from stc.export import Exported, export
 from stc.export.__main__ import main
+from stc.export.source import find
 from stc.metrics.records import Measurement, Scores
 from stc.models import read_config
 from stc.models.counting import count_parameters
@@ -145,6 +146,20 @@ def test_run_gives_its_last_system_and_the_names_of_base_and_data(
     assert exported.card.form == "quantized"
     assert card.startswith("---\nbase_model: someone/small\n")
     assert "On 8 utterances of `phrases`" in card
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("{name: null, path: /home/me/my-data}", "my-data"),
+        ("{name: null, path: '${oc.env:STC_ROOT}/assets/talks/'}", "talks"),
+        ("{name: phrases, path: my-data}", "phrases"),
+        ("{name: null, path: ???}", None),
+    ],
+)
+def test_data_are_called_as_their_folder_unless_they_have_a_name(run_folder: Path, data: str, name: str | None) -> None:
+    (run_folder / ".hydra" / "config.yaml").write_text(f"data: {data}\n")
+    assert find(run_folder, None).run.get("data.name") == name
 
 
 def test_unknown_system_is_answered_with_the_nearest(run_folder: Path, tmp_path: Path) -> None:
