@@ -101,15 +101,19 @@ def _unknown(own: Sequence[Override]) -> list[Fault]:
             return found
         groups = [one.input_line or "" for one in chosen]
         hydra = compose("config", groups, return_hydra_config=True).hydra
-        for one in assigned:
-            wrong = None if one.is_add() or one.is_delete() else _no_such(hydra, one.key_or_group)
+
+        def refused(those: Sequence[Override]) -> str | None:
             try:
-                if wrong is None:
-                    compose("config", [*groups, one.input_line or ""], return_hydra_config=True)
+                compose("config", [*groups, *(each.input_line or "" for each in those)], return_hydra_config=True)
             except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
-                wrong = str(error.__cause__ or error).splitlines()[0]
-            if wrong is not None:
-                found.append(_fault(one, wrong))
+                return str(error.__cause__ or error).splitlines()[0]
+            return None
+
+        told = {id(one): _no_such(hydra, one.key_or_group) for one in assigned if not (one.is_add() or one.is_delete())}
+        valid = [one for one in assigned if told.get(id(one)) is None]
+        if valid and refused(valid):  # composing takes a while: each by itself only where something is wrong
+            told |= {id(one): refused([one]) for one in valid}
+        found = [_fault(one, wrong) for one in assigned if (wrong := told.get(id(one))) is not None]
     return found
 
 
