@@ -10,9 +10,9 @@ import pytest
 from stc.metrics.size import bytes_on_disk
 from stc.models import architecture, read_config
 from stc.models.counting import count_parameters
+from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters, Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED, published_config
-from stc.models.folder import ModelFolder
 from stc.quantization import quantizer
 from stc.stage import Artifact, Context, Kind
 from stc.stages.adapt import Adapt
