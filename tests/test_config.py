@@ -723,3 +723,10 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
         if len(wanted) <= 8 or not met.issuperset(job):
             composed(job)
             met.update(job)
+
+
+@pytest.mark.parametrize("recipe", ["published_full", "published_qlora"])
+def test_published_recipes_train_float32_weights_under_bfloat16(recipe: str) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        stated = compose("config", [f"finetune={recipe}"]).finetune
+    assert (stated.precision, stated.learning_rate, stated.schedule) == ("bfloat16-mixed", 1e-5, "cosine")
