@@ -147,13 +147,18 @@ def place_file(source: Path, destination: Path) -> None:
     Raises:
         FileExistsError: something is there already; writing to it could write to the file it is a link of.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, destination)
     except FileExistsError:
         raise
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, destination)
+    except OSError:  # no folder yet, another file system, or one without hard links
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, destination)
+        except FileExistsError:
+            raise
+        except OSError:
+            shutil.copyfile(source, destination)
 
 
 def file_sha256(path: Path) -> str:
