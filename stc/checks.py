@@ -5,14 +5,11 @@ Nothing here changes anything: a store or a database that does not exist yet is 
 
 from __future__ import annotations
 
-import io
 import os
 import platform
 import shutil
 import sqlite3
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +20,7 @@ from typing import Literal
 from stc.errors import StcError
 from stc.machine import resolve_device
 from stc.report import size
+from stc.tracking.destination import health
 
 Status = Literal["OK", "WARN", "FAIL"]
 
@@ -185,7 +183,7 @@ def nf4_error(device: str) -> float:
 
 
 def audio_formats() -> Iterator[Check]:
-    """A tone is written in every format and read again, in memory."""
+    """A tone is written in every format and read again."""
     import numpy as np
     import soundfile
 
@@ -194,10 +192,10 @@ def audio_formats() -> Iterator[Check]:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     broken = []
     for name, (form, subtype) in WRITTEN.items():
-        content = io.BytesIO()
         try:
-            soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
-            samples, _ = decode_audio(content.getvalue(), name, 16_000)
+            with tempfile.TemporaryFile() as content:
+                soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
+                samples, _ = decode_audio(content, name, 16_000)
         except (StcError, RuntimeError, ValueError) as error:
             broken.append((name, first_line(error)))
             continue
@@ -263,13 +261,10 @@ def _database_fault(file: Path) -> str | None:
 
 
 def _server_fault(uri: str) -> str | None:
-    try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS):
-            return None
-    except urllib.error.HTTPError as error:
-        return f"something answers that is no MLflow server (/health gives {error.code})"
-    except (OSError, ValueError) as error:
-        return f"no answer ({first_line(getattr(error, 'reason', error))})"
+    answer = health(uri)
+    if isinstance(answer, str):
+        return f"no answer ({first_line(answer)})"
+    return None if answer == 200 else f"something answers that is no MLflow server (/health gives {answer})"
 
 
 def _folder_fault(uri: str) -> str | None:

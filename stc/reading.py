@@ -7,13 +7,15 @@ fault. Nothing here imports a heavy library.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,11 +25,14 @@ MEBIBYTE = 2**20
 JSON_BYTES = 256 * MEBIBYTE
 """The most bytes of one JSON file that are read. A record of 100,000 files has about 15 MiB."""
 
+LINE_BYTES = 16 * MEBIBYTE
+"""The most bytes of one line of a file of lines."""
+
 T = TypeVar("T")
 
 
 @contextmanager
-def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[BinaryIO]:
+def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[BufferedReader]:
     """Open a regular file for reading bytes; never waits for a pipe and never reads a device.
 
     Raises:
@@ -39,6 +44,8 @@ def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
     except (OSError, ValueError) as fault:
+        if getattr(fault, "errno", None) == errno.ESTALE:  # removed by another machine
+            raise FileNotFoundError(str(path)) from None
         raise error(f"{path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -75,6 +82,23 @@ def read_text(path: Path, *, limit: int = JSON_BYTES, error: type[StcError] = In
         raise error(f"{path} is not UTF-8 (byte {fault.start})") from None
 
 
+def read_lines(path: Path, *, error: type[StcError] = InputError) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file that are not blank, with their numbers, one at a time; a byte order mark is no
+    part of the first. Raises as :func:`read_text`, and where a line is longer than LINE_BYTES."""
+    with open_regular(path, error=error) as file:
+        number = 0
+        while line := file.readline(LINE_BYTES + 1):
+            number += 1
+            if len(line) > LINE_BYTES:
+                raise error(f"{path}, line {number} has more than {LINE_BYTES:,} bytes, which is the most that is read")
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as fault:
+                raise error(f"{path} is not UTF-8 (line {number}, byte {fault.start})") from None
+            if text.strip():
+                yield number, text
+
+
 def read_json(path: Path, shape: type[T], *, limit: int = JSON_BYTES, error: type[StcError] = InputError) -> T:
     """Return a JSON file's content as ``shape``: a pydantic model, or a type such as ``dict[str, Any]``.
 
@@ -98,12 +122,28 @@ def parse_json(text: str | bytes, where: str, shape: type[T], *, error: type[Stc
     try:
         return cast(T, _adapter(cast(Any, shape)).validate_json(text))
     except ValidationError as fault:
-        first = fault.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise error(f"{where} is not JSON: {first['ctx']['error']}") from None
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].replace("Input should be", "must be")
-        raise error(f"{where}: {place + ': ' if place else ''}{message}") from None
+        raise error(_told(fault, where)) from None
+
+
+def shaped(value: Any, where: str, shape: type[T], *, error: type[StcError] = InputError) -> T:
+    """Return what is parsed already as ``shape``; raises as :func:`parse_json`."""
+    try:
+        return cast(T, _adapter(cast(Any, shape)).validate_python(value))
+    except ValidationError as fault:
+        raise error(_told(fault, where)) from None
+
+
+def _told(fault: ValidationError, where: str) -> str:
+    """The first fault, with the place, the value where it is short, and what is allowed."""
+    first = fault.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return f"{where} is not JSON: {first['ctx']['error']}"
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    found = first["input"]
+    if isinstance(found, bool | int | float | str | None) and len(repr(found)) <= 40:
+        message += f", not {found!r}"
+    return f"{where}: {place + ': ' if place else ''}{message}"
 
 
 @lru_cache(maxsize=64)

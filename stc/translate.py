@@ -5,24 +5,30 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from stc.console import add_compute_options, command, default_dtype, progress, say
 from stc.errors import InputError
 from stc.formats import FORMATS, SUFFIXES, written
 from stc.languages import codes, language
+from stc.lineage import primary, target_languages
 from stc.machine import DECODE_BATCH, resolve_device
 from stc.models import architecture, read_config
+from stc.natural import natural
+from stc.stage import Kind
+from stc.store.stored import stored
 
 if TYPE_CHECKING:
     from stc.decoding.recordings import Translation
 
 STANDARD_INPUT = "-"
+STANDARD_INPUT_BYTES = 2**32  # of a recording that is piped: more than a WAV file can state
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 _DESCRIPTION = """\
@@ -40,27 +46,38 @@ class Source:
     path: Path | None
     place: Path
 
-    def content(self) -> bytes:
-        from stc.data.audio import read_content
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open the recording; raises InputError where it cannot be read."""
+        from stc.data.sound import open_audio
 
-        return sys.stdin.buffer.read() if self.path is None else read_content(self.path)
+        if self.path is not None:
+            with open_audio(self.path) as file:
+                yield file
+            return
+        with tempfile.TemporaryFile() as file:  # a decoder goes back and forth, which a pipe does not
+            while block := sys.stdin.buffer.read(2**20):
+                if file.tell() > STANDARD_INPUT_BYTES:
+                    raise InputError(f"{self.name}: standard input does not end after {STANDARD_INPUT_BYTES:,} bytes")
+                file.write(block)
+            file.flush()
+            yield file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Translate what the command line asks for; 0, 1 (a recording or the model is at fault) or 2 (the arguments)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    return command(lambda: _translate(parser, options))
+    return command(lambda: _translate(parser, parser.parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.translate", description=_DESCRIPTION)
-    parser.add_argument("model", type=Path, metavar="FOLDER", help="a model folder: of the store, or anybody's")
+    parser.add_argument("model", type=Path, metavar="FOLDER", help="a model folder, anybody's, or the id of a result")
     parser.add_argument(
         "audio",
         nargs="+",
         metavar="AUDIO",
-        help="a file; a folder: its audio files, those of its subfolders too, sorted by path; "
+        help="a file; a folder: its audio files, those of its subfolders too, by path and number; "
         f"or {STANDARD_INPUT}: the content of a file, on standard input",
     )
     parser.add_argument("--lang", required=True, choices=codes(), help="the language to translate into")
@@ -89,6 +106,7 @@ def _seconds(text: str) -> float:
 
 
 def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    options.model = stored(options.model, Kind.MODEL)
     architecture(read_config(options.model)["model_type"])  # before torch is imported, which takes its time
     sources = _sources(options.audio)
     folder = _output_folder(options.output)
@@ -96,6 +114,9 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         parser.error(fault)
     if not any(source.path is None or source.path.exists() for source in sources):
         raise InputError(f"{sources[0].name} is missing" + (", and so are the others" if len(sources) > 1 else ""))
+    trained = target_languages(options.model)
+    if trained and primary(options.lang) not in map(primary, trained):
+        say(f"{options.model} was trained to translate into {', '.join(sorted(trained))}, not into {options.lang}")
     failed = 0
     with _sink(options.output, folder) as write:
         for source, translation in zip(sources, _translations(sources, options), strict=True):
@@ -122,7 +143,7 @@ def _sources(given: Sequence[str]) -> list[Source]:
         if argument == STANDARD_INPUT:
             sources.append(Source(argument, None, Path("stdin")))
         elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if _is_audio(file))
+            inside = sorted((file for file in path.rglob("*") if _is_audio(file)), key=natural)
             if not inside:
                 raise InputError(f"{path} has no audio files: none ends in {', '.join(AUDIO_SUFFIXES)}")
             sources += [Source(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]
@@ -155,8 +176,8 @@ def _fault(sources: Sequence[Source], options: argparse.Namespace, folder: Path 
         files = [Path(options.output)]
         if not files[0].parent.is_dir():
             return f"--output {options.output}: there is no folder {files[0].parent}"
-    read = {source.path.resolve() for source in sources if source.path is not None}
-    if over := [file for file in files if file.resolve() in read]:
+    read = {os.path.realpath(source.path) for source in sources if source.path is not None}
+    if over := [file for file in files if os.path.realpath(file) in read]:
         return f"--output: {over[0]} is one of the recordings"
     return None
 
@@ -214,7 +235,7 @@ def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Ite
     return translate_recordings(
         translator,
         language(options.lang).task,
-        [(source.name, source.content) for source in sources],
+        [(source.name, source.open) for source in sources],
         longest=options.longest,
         batch_size=options.batch_size or DECODE_BATCH[device],
         max_new_tokens=options.max_new_tokens,

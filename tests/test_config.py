@@ -589,6 +589,41 @@ def test_seeds_that_are_no_list_of_different_numbers_are_told(value: str, base: 
     assert [fault.key.split(".")[0] for fault in faults([f"seeds={value}", *base])] == ["seeds"]
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "metrics.names=[bleu,bleu,chrf_pp,chrf]", "pipeline.outputs=[disjoint,disjoint]", "force=[heal,heal]",
+        "finetune.parts=[decoder,decoder]", "seeds=[1,1]",
+    ],
+)  # fmt: skip
+def test_list_that_names_one_twice_is_refused_by_its_key(override: str, base: list[str]) -> None:
+    (fault,) = faults([override, *base])
+    assert fault.key == override.split("=")[0]
+    assert override.split("[")[1].split(",")[0] in fault.allowed
+
+
+@pytest.mark.parametrize("override", ["seed=true", "seeds=[1,true]", "finetune.seed=true"])
+def test_boolean_is_no_seed(override: str, base: list[str]) -> None:
+    assert override.split("=")[0] in {fault.key.split(".1")[0] for fault in faults([override, *base])}
+
+
+@pytest.mark.parametrize("code", ["xx", "german", "zh--TW"])
+def test_code_that_names_no_language_is_refused(code: str, base: list[str]) -> None:
+    (fault,) = faults([f"lang.code={code}", *base])
+    assert (fault.key, fault.value) == ("lang.code", code)
+
+
+def test_language_whose_score_needs_a_package_is_refused_with_the_config(
+    base: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
+    (fault,) = faults(["lang.code=ja", "lang.name=Japanese", *base])
+    assert fault.key == "lang.code"
+    assert "sacrebleu[ja]" in fault.allowed
+    names = ["metrics.names=[chrf]", "lang.metric=chrf"]
+    assert faults(["lang.code=ja", "lang.name=Japanese", *names, *base]) == []
+
+
 def test_seeds_without_brackets_are_answered_with_them(base: list[str]) -> None:
     assert [str(fault) for fault in faults(["seeds=1,2", *base])] == ["seeds=1,2: seeds=[1,2] is needed"]
 
@@ -673,7 +708,5 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
         key, _, value = argument.partition("=")
         if (key == "model.path" or key.endswith(".from")) and not (os.path.isdir(value) or value == "null"):
             arguments[position] = f"{key}={a_model}"
-    if "hydra/launcher=joblib" in arguments:  # without a GPU it wants to know how many
-        arguments.append("hydra.launcher.n_jobs=2")
     own_model = any(argument.startswith(("model=", "model.path=")) for argument in arguments)
     assert faults(arguments + ([] if own_model else base)) == []

@@ -56,6 +56,14 @@ def test_faults_of_the_config_are_listed(monkeypatch: pytest.MonkeyPatch, capsys
     assert any("lang=fr" in line for line in failed)
 
 
+def test_language_that_a_run_takes_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    assert main(["lang.code=fr", "lang.name=French", "data.columns.target=text_de"]) == 0
+    assert "FAIL" not in capsys.readouterr().out
+
+
 def test_check_that_breaks_is_a_failure_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

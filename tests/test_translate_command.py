@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,25 @@ def test_one_bad_file_is_named_and_the_others_are_translated(
     assert f"stc: {bad} cannot be decoded as audio" in said.err
     assert "1 of 3 recordings could not be translated" in said.err
     assert "Traceback" not in said.err
+
+
+def test_whatever_cannot_be_read_stops_no_other_recording(
+    tiny_model: Path, tiny_manifest: Path, expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {
+        name: tmp_path / name for name in ("gone.wav", "pipe.wav", "device.wav", "loop.wav", "rate.wav", "empty.raw")
+    }
+    os.mkfifo(bad["pipe.wav"])
+    bad["device.wav"].symlink_to("/dev/zero")
+    bad["loop.wav"].symlink_to("loop.wav")
+    soundfile.write(bad["rate.wav"], tone(0.1), 1)
+    bad["empty.raw"].write_bytes(b"")
+    audio = [str(path) for path in Manifest.load(tiny_manifest).audio_paths()]
+    assert main([str(tiny_model), audio[0], *map(str, bad.values()), audio[1], *LIMITED]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{expected[0]}\n" + "\n" * len(bad) + f"{expected[1]}\n"
+    assert [name for name in bad if f"stc: {bad[name]} " not in said.err] == []
+    assert f"{len(bad)} of {len(bad) + 2} recordings could not be translated" in said.err
 
 
 def test_audio_comes_from_standard_input_of_a_process(

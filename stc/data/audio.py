@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import math
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from stc.data.cut_short import cut_short
 from stc.data.manifest import Manifest, Utterance
 from stc.errors import InputError
 
@@ -21,73 +18,46 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 64  # files decoded ahead of whoever consumes them
 CHUNK = 500  # files a process reads at a time
-FORMATS = "wav, flac, ogg and mp3"
-MP3_TOLERANCE = 0.02  # the number of frames an MP3 file states is not always exact
+LONGEST_UTTERANCE = 3600  # seconds; an utterance is held whole, and no model hears as much
 
 
 def read_audio(path: Path, sampling_rate: int, sha256: str | None = None) -> np.ndarray:
-    """The file's audio as float32 in [-1, 1], shape (samples,): channels averaged, resampled to ``sampling_rate``.
+    """Return a file's audio as float32 in [-1, 1], (samples,): channels averaged, resampled to ``sampling_rate``.
 
     Raises:
         InputError: the file is missing, cannot be decoded, is cut short or has no samples, or its content is not the
             one that ``sha256`` names.
     """
-    content = read_content(path)
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(f"{path} is not the audio the manifest lists: its SHA-256 is not {sha256}")
-    samples, whole = decode_audio(content, str(path), sampling_rate)
+    from stc.data.sound import open_audio
+
+    with open_audio(path) as file:
+        if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise InputError(f"{path} is not the audio the manifest lists: its SHA-256 is not {sha256}")
+        samples, whole = decode_audio(file, str(path), sampling_rate)
     if not whole:
         raise InputError(f"{path} is cut short: it ends before its audio does")
     return samples
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        InputError: it is missing or cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def decode_audio(content: bytes, name: str, sampling_rate: int) -> tuple[np.ndarray, bool]:
-    """Audio as :func:`read_audio` gives it, and whether the file is whole: False where it ends before its audio does.
+def decode_audio(file: BinaryIO, name: str, sampling_rate: int) -> tuple[np.ndarray, bool]:
+    """Return audio as :func:`read_audio` gives it, and whether the file is whole: False where it ends before its audio
+    does.
 
     Args:
-        content: of an audio file, in any format libsndfile knows: wav, flac, ogg, mp3 and more.
+        file: a real file, in any format libsndfile knows: wav, flac, ogg, mp3 and more.
         name: for error messages.
 
     Raises:
-        InputError: it cannot be decoded, has no samples, or has samples that are no numbers.
+        InputError: it cannot be decoded, has no samples or samples that are no numbers, or lasts more than
+            LONGEST_UTTERANCE.
     """
     import numpy as np
-    import soundfile
 
-    if not content:
-        raise InputError(f"{name} is empty")
-    whole = not cut_short(io.BytesIO(content))
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            rate, promised = file.samplerate, file.frames
-            samples = file.read(dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        why = error.error_string.strip()
-        raise InputError(f"{name} cannot be decoded as audio: {why} ({FORMATS} can be)") from None
-    if not len(samples):
-        raise InputError(f"{name} holds no audio" if whole else f"{name} is cut short: no audio is left in it")
-    whole = whole and len(samples) >= promised * (1 - MP3_TOLERANCE)
-    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
-    if not np.isfinite(mono).all():
-        raise InputError(f"{name} has samples that are no finite numbers")
-    if rate != sampling_rate:
-        from scipy.signal import resample_poly
+    from stc.data.sound import open_sound
 
-        common = math.gcd(rate, sampling_rate)
-        mono = resample_poly(mono, sampling_rate // common, rate // common)
-    return np.ascontiguousarray(mono, dtype=np.float32), whole
+    with open_sound(file, name) as sound:
+        blocks = list(sound.blocks(sampling_rate, LONGEST_UTTERANCE))
+        return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), sound.whole
 
 
 def read_batch(manifest: Manifest, rows: Sequence[Utterance], sampling_rate: int, workers: int) -> list[np.ndarray]:

@@ -19,26 +19,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
+from stc.language_tags import LanguageTag
+from stc.reading import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"
+ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
 
 
 class Task(BaseModel):
-    """A language pair: ISO 639-1 codes, and the target's English name as a prompt says it."""
+    """A language pair: language tags, and the target's English name as a prompt says it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source_lang: str = "en"
-    target_lang: str
+    source_lang: LanguageTag = "en"
+    target_lang: LanguageTag
     target_name: str
 
 
+class Span(BaseModel):
+    """A part of a recording, which is known by its digest: from ``start`` to ``end`` in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    start: float
+    end: float
+
+
 class Utterance(BaseModel):
-    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds."""
+    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds, and ``cut_from``
+    what a segment is a part of."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +62,12 @@ class Utterance(BaseModel):
     duration: float = Field(gt=0, allow_inf_nan=False)
     source: str
     target: str = Field(min_length=1)
+    cut_from: Span | None = None
+
+    @property
+    def span(self) -> Span:
+        """Of a recording, which is a file of its own or one that this was cut from."""
+        return self.cut_from or Span(sha256=self.sha256, start=0.0, end=self.duration)
 
 
 class Manifest:
@@ -80,47 +100,32 @@ class Manifest:
         Raises:
             InputError: naming the file and line of what is missing, malformed or listed twice.
         """
-        lines = _read(folder / MANIFEST_FILE).removesuffix("\n").split("\n")  # not splitlines: U+2028 is text
+        file = folder / MANIFEST_FILE
         rows: list[Utterance] = []
         seen: set[str] = set()
-        for number, line in enumerate(lines if lines != [""] else [], start=1):
-            try:
-                row = Utterance.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "line"
-                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: {where}: {first['msg']}") from None
-            if row.id in seen:
-                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: id {row.id!r} is there twice")
-            if Path(row.audio).is_absolute() or ".." in Path(row.audio).parts:
-                raise InputError(f"{folder / MANIFEST_FILE}, line {number}: {row.audio!r} lies outside {folder}")
-            seen.add(row.id)
-            rows.append(row)
-        if not rows:
-            raise InputError(f"{folder / MANIFEST_FILE} has no rows")
         try:
-            task = Task.model_validate_json(_read(folder / TASK_FILE))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "file"
-            raise InputError(f"{folder / TASK_FILE}: {where}: {first['msg']}") from None
+            for number, text in read_lines(file):
+                where = f"{file}, line {number}"
+                row = parse_json(text, where, Utterance)
+                if row.id in seen:
+                    raise InputError(f"{where}: id {row.id!r} is there twice")
+                if Path(row.audio).is_absolute() or ".." in Path(row.audio).parts:
+                    raise InputError(f"{where}: {row.audio!r} lies outside {folder}")
+                seen.add(row.id)
+                rows.append(row)
+            if not rows:
+                raise InputError(f"{file} has no rows")
+            task = read_json(folder / TASK_FILE, Task)
+        except FileNotFoundError as missing:
+            raise InputError(f"{missing} is missing: not a manifest folder") from None
         return cls(folder, task, rows)
 
     def save(self) -> None:
         """Write manifest.jsonl and task.json into ``folder`` (the audio is there already)."""
         with (self.folder / MANIFEST_FILE).open("w", encoding="utf-8") as file:
             for row in self.rows:
-                file.write(json.dumps(row.model_dump(), ensure_ascii=False) + "\n")
+                file.write(json.dumps(row.model_dump(exclude_none=True), ensure_ascii=False) + "\n")
         (self.folder / TASK_FILE).write_text(self.task.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: not a manifest folder") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start})") from None
 
 
 @dataclass(frozen=True)
@@ -157,18 +162,29 @@ def file_sha256(path: Path) -> str:
 
 
 class Content:
-    """What utterances are known by whatever their ids are: the bytes of their audio, and the words of their source."""
+    """What utterances are known by whatever their ids are: the bytes of their audio, where these were cut from, and the
+    words of their source."""
 
     def __init__(self, rows: Iterable[Utterance]) -> None:
         self._audio: dict[str, Utterance] = {}
+        self._recording: dict[str, list[Utterance]] = {}
         self._text: dict[str, Utterance] = {}
         for row in rows:
             self._audio.setdefault(row.sha256, row)
-            self._text.setdefault(_normal(row.source), row)
+            self._recording.setdefault(row.span.sha256, []).append(row)
+            if words := _normal(row.source):  # without transcripts, no two share a sentence
+                self._text.setdefault(words, row)
 
     def match(self, row: Utterance) -> Utterance | None:
-        """Return the first of them that has the audio of ``row`` or its words, whatever their case and punctuation."""
-        return self._audio.get(row.sha256) or self._text.get(_normal(row.source))
+        """Return the first of them that has the audio of ``row``, a part of its recording, or its words, whatever their
+        case and punctuation."""
+        cut = (other for other in self._recording.get(row.span.sha256, []) if _overlap(row.span, other.span))
+        return self._audio.get(row.sha256) or self._text.get(_normal(row.source)) or next(cut, None)
+
+
+def _overlap(first: Span, second: Span) -> bool:
+    """Whether two spans have more in common than two that follow each other may by rounding."""
+    return min(first.end, second.end) - max(first.start, second.start) > ROUNDED
 
 
 def _normal(text: str) -> str:

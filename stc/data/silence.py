@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,57 +26,103 @@ class Segment:
     forced: bool = False
 
 
-def segments(audio: np.ndarray, sampling_rate: int, longest: int) -> list[Segment]:
-    """The parts of a recording to be translated, none longer than ``longest`` samples; none for a silent one.
+def segments(blocks: Iterable[np.ndarray], sampling_rate: int, longest: int) -> Iterator[tuple[Segment, np.ndarray]]:
+    """Yield the parts of a recording to be translated, with their audio, while the recording is read.
 
-    A recording that is not longer is one segment, as it is. Another one is cut in the longest pause of the second half
-    of each window, else in the last one of the first half; where there is no pause, at the quietest place of the last
-    quarter. Pauses are found by level, compared with the quietest and the loudest of the same window, so background
-    noise is allowed. What is left of a pause beyond :data:`MARGIN` belongs to no segment.
+    No part is longer than ``longest`` samples; a silent recording has none. A recording that is not longer is one
+    segment, as it is. Another one is cut in the longest pause of the second half of each window, else in the last one
+    of the first half; where there is no pause, at the quietest place of the last quarter. Pauses are found by level,
+    compared with the quietest and the loudest of the same window, so background noise is allowed. What is left of a
+    pause beyond :data:`MARGIN` belongs to no segment. No more than a window and a block is held at a time.
+
+    Args:
+        blocks: the audio, (samples,) each, one after the other.
     """
-    if len(audio) < SHORTEST * sampling_rate:
-        return []
     hop = round(FRAME * sampling_rate)
-    levels = _levels(audio, hop)
-    if levels.max() <= SILENT:
-        return []
-    if len(audio) <= longest:
-        return [Segment(0, len(audio))]
-    return [
-        Segment(start * hop, min(end * hop, len(audio)), forced) for start, end, forced in _cut(levels, longest // hop)
-    ]
-
-
-def _levels(audio: np.ndarray, hop: int) -> np.ndarray:
-    """The level of every frame in dBFS, at least :data:`SILENT`: (frames,)."""
-    frames = -(-len(audio) // hop)
-    padded = np.pad(audio.astype(np.float32), (0, frames * hop - len(audio)))
-    power = np.square(padded.reshape(frames, hop)).mean(axis=1)
-    smooth = np.convolve(power, np.full(SMOOTH, 1 / SMOOTH), mode="same")[:frames]
-    return 10 * np.log10(np.maximum(smooth, 10 ** (SILENT / 10)))
-
-
-def _cut(levels: np.ndarray, window: int) -> list[tuple[int, int, bool]]:
-    """(start, end, forced) of every segment, in frames."""
-    margin = round(MARGIN / FRAME)
-    cut: list[tuple[int, int, bool]] = []
-    start = 0
-    while start < len(levels):
-        # A little more than the window, to see a pause at its end for what it is.
-        seen = levels[start : start + window + round(PAUSE / FRAME)]
+    window, margin = longest // hop, round(MARGIN / FRAME)
+    # A little more than the window, to see a pause at its end for what it is.
+    visible = window + round(PAUSE / FRAME)
+    ahead = _Ahead(blocks, hop)
+    ahead.read(max(longest, (visible + SMOOTH) * hop) + 1)
+    if ahead.ended and len(ahead.audio) <= longest:
+        if len(ahead.audio) >= SHORTEST * sampling_rate and ahead.levels(visible).max() > SILENT:
+            yield Segment(0, len(ahead.audio)), ahead.audio
+        return
+    while True:
+        ahead.read((visible + SMOOTH) * hop)
+        if not len(ahead.audio):
+            return
+        seen = ahead.levels(visible)
         pauses = _pauses(seen)
         if pauses and pauses[0][0] == 0:
             ends = pauses[0][1]
-            start += ends if ends == len(seen) else ends - margin
+            ahead.skip(ends if ends == len(seen) else ends - margin)
             continue
-        if start + window >= len(levels):
-            ends = pauses[-1][0] + margin if pauses and pauses[-1][1] == len(seen) else len(seen)
-            cut.append((start, min(start + ends, len(levels)), False))
-            break
-        end, forced = _end(seen, pauses, window, margin)
-        cut.append((start, start + end, forced))
-        start += end
-    return cut
+        last = ahead.ended and len(seen) <= window
+        if last:
+            end, forced = pauses[-1][0] + margin if pauses and pauses[-1][1] == len(seen) else len(seen), False
+        else:
+            end, forced = _end(seen, pauses, window, margin)
+        audio = ahead.audio[: end * hop]
+        yield Segment(ahead.start * hop, ahead.start * hop + len(audio), forced), audio.copy()
+        if last:
+            return
+        ahead.skip(end)
+
+
+class _Ahead:
+    """What has been read of a recording, from frame ``start`` on, and is not cut yet.
+
+    Attributes:
+        audio: the samples from there on.
+        start: in frames.
+        ended: nothing comes after it.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray], hop: int) -> None:
+        self._blocks = iter(blocks)
+        self._hop = hop
+        self._before = np.zeros(SMOOTH // 2)  # power of the frames before ``start``
+        self.audio = np.empty(0, dtype=np.float32)
+        self.start = 0
+        self.ended = False
+
+    def read(self, samples: int) -> None:
+        """Hold so many samples, or all that are left."""
+        parts = [self.audio]
+        held = len(self.audio)
+        while held < samples and not self.ended:
+            block = next(self._blocks, None)
+            if block is None:
+                self.ended = True
+            else:
+                parts.append(block)
+                held += len(block)
+        if len(parts) > 1:
+            self.audio = np.concatenate(parts)
+
+    def levels(self, frames: int) -> np.ndarray:
+        """Return the level of each of the next ``frames``, or of all that are left: dBFS, at least :data:`SILENT`."""
+        around = SMOOTH // 2
+        power = self._power(frames + around)
+        if len(power) < frames + around:
+            power = np.concatenate([power, np.zeros(around)])
+        smooth = np.convolve(np.concatenate([self._before, power]), np.full(SMOOTH, 1 / SMOOTH), mode="valid")
+        return 10 * np.log10(np.maximum(smooth[:frames], 10 ** (SILENT / 10)))
+
+    def skip(self, frames: int) -> None:
+        """Leave so many frames behind."""
+        around = SMOOTH // 2
+        self._before = np.concatenate([self._before, self._power(frames)])[-around:]
+        self.audio = self.audio[frames * self._hop :]
+        self.start += frames
+
+    def _power(self, frames: int) -> np.ndarray:
+        """Return the power of the next ``frames``, or of all that are left, the last of which may be part of one."""
+        held = self.audio[: frames * self._hop].astype(np.float32)
+        frames = -(-len(held) // self._hop)
+        padded = np.pad(held, (0, frames * self._hop - len(held)))
+        return np.square(padded.reshape(frames, self._hop)).mean(axis=1)
 
 
 def _end(levels: np.ndarray, pauses: list[tuple[int, int]], window: int, margin: int) -> tuple[int, bool]:

@@ -1,4 +1,5 @@
-"""Translating recordings of any length: read, cut into segments that fit the model's window, translated in batches.
+"""Translating recordings of any length: cut into segments that fit the model's window while they are read, and
+translated in batches.
 
 A recording that cannot be read is told as such, in its place, and the others are translated.
 """
@@ -6,12 +7,13 @@ A recording that cannot be read is told as such, in its place, and the others ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from stc.data.audio import decode_audio
 from stc.data.manifest import Task
 from stc.data.silence import Segment, segments
+from stc.data.sound import open_sound
 from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
 from stc.errors import InputError
 from stc.models.weights import some
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stc.models.checkpoint import Translator
+
+Opener = Callable[[], AbstractContextManager[BinaryIO]]
 
 
 @dataclass(frozen=True)
@@ -51,82 +55,100 @@ class Translation:
     error: str | None = None
 
 
-@dataclass
-class _Read:
-    """A recording on its way: what is known so far, its segments, and their audio."""
+@dataclass(eq=False)
+class _Recording:
+    """A recording on its way: the segments found in it so far, and what became of each."""
 
-    result: Translation
+    name: str
     segments: list[Segment] = field(default_factory=list)
-    audio: list[np.ndarray] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    samples: int = 0
+    whole: bool = True
+    error: str | None = None
+
+    def read(self, open_: Opener, rate: int, longest: int) -> Iterator[np.ndarray]:
+        """Yield the audio of each segment as the recording is read."""
+        try:
+            with open_() as file, open_sound(file, self.name) as sound:
+                for segment, audio in segments(self._counted(sound.blocks(rate)), rate, longest):
+                    self.segments.append(segment)
+                    yield audio
+                self.whole = sound.whole
+        except InputError as error:
+            self.error = str(error)
+
+    def translation(self, rate: int) -> Translation:
+        if self.error is not None:
+            return Translation(self.name, error=self.error)
+        notes = [] if self.whole else ["is cut short: what is there is translated"]
+        if not self.segments:
+            notes.append("is silent: its translation is empty")
+        if forced := [f"{part.end / rate:.1f} s" for part in self.segments if part.forced]:
+            notes.append(f"has no pause to be cut in and is cut at {some(forced)}, perhaps inside a word")
+        pieces = tuple(
+            Piece(part.start / rate, part.end / rate, text)
+            for part, text in zip(self.segments, self.texts, strict=True)
+        )
+        return Translation(self.name, self.samples / rate, pieces, tuple(notes))
+
+    def _counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self.samples += len(block)
+            yield block
 
 
 def translate_recordings(
     translator: Translator,
     task: Task,
-    recordings: Iterable[tuple[str, Callable[[], bytes]]],
+    recordings: Iterable[tuple[str, Opener]],
     *,
     longest: float | None,
     batch_size: int,
     max_new_tokens: int,
     progress: ProgressFactory,
 ) -> Iterator[Translation]:
-    """Each recording's translation, in their order, a few batches at a time.
+    """Yield each recording's translation, in their order. Of their audio, about a batch of full windows is held at a
+    time, however long a recording is.
 
     Args:
-        recordings: their names, and what reads the content of an audio file; it may raise InputError.
+        recordings: their names, and what opens the audio file; it may raise InputError.
         longest: the most seconds of a segment; None is the model's window.
         progress: makes the bar of a few batches.
     """
     extractor = translator.processor.feature_extractor
     rate: int = extractor.sampling_rate
-    samples: int = extractor.n_samples if longest is None else min(extractor.n_samples, int(longest * rate))
-    waiting: list[_Read] = []
+    window: int = extractor.n_samples
+    samples = window if longest is None else min(window, int(longest * rate))
+    waiting: list[tuple[_Recording, np.ndarray]] = []
 
-    def translated() -> Iterator[Translation]:
-        ids = [read.result.name for read in waiting for _ in read.segments]
-        audio = [samples for read in waiting for samples in read.audio]
-        with progress("translating", total=len(ids), unit="segment") as bar:
-            texts = iter(
-                translate_audio(
-                    translator,
-                    task,
-                    ids,
-                    audio,
-                    batch_size=batch_size,
-                    max_new_tokens=max_new_tokens,
-                    progress=bar,
-                )
+    def translate_waiting() -> None:
+        with progress("translating", total=len(waiting), unit="segment") as bar:
+            texts = translate_audio(
+                translator,
+                task,
+                [recording.name for recording, _ in waiting],
+                [audio for _, audio in waiting],
+                batch_size=batch_size,
+                max_new_tokens=max_new_tokens,
+                progress=bar,
             )
-        for read in waiting:
-            yield _with_texts(read, [next(texts) for _ in read.segments], rate)
+        for (recording, _), text in zip(waiting, texts, strict=True):
+            recording.texts.append(text)
+        waiting.clear()
 
-    for name, content in recordings:
-        waiting.append(_read(name, content, rate, samples))
-        if sum(len(read.segments) for read in waiting) >= batch_size * CHUNK_BATCHES:
-            yield from translated()
-            waiting.clear()
+    done: list[_Recording] = []  # read, in their order, and not all of them translated
+    held = 0
+    for name, open_ in recordings:
+        recording = _Recording(name)
+        for audio in recording.read(open_, rate, samples):
+            waiting.append((recording, audio))
+            held += len(audio)
+            if len(waiting) >= batch_size * CHUNK_BATCHES or held >= batch_size * window:
+                translate_waiting()
+                held = 0
+                yield from (one.translation(rate) for one in done)
+                done.clear()
+        done.append(recording)
     if waiting:
-        yield from translated()
-
-
-def _read(name: str, content: Callable[[], bytes], rate: int, longest: int) -> _Read:
-    try:
-        audio, whole = decode_audio(content(), name, rate)
-    except InputError as error:
-        return _Read(Translation(name, error=str(error)))
-    parts = segments(audio, rate, longest)
-    notes = [] if whole else ["is cut short: what is there is translated"]
-    if not parts:
-        notes.append("is silent: its translation is empty")
-    if forced := [f"{part.end / rate:.1f} s" for part in parts if part.forced]:
-        notes.append(f"has no pause to be cut in and is cut at {some(forced)}, perhaps inside a word")
-    result = Translation(name, seconds=len(audio) / rate, notes=tuple(notes))
-    return _Read(result, parts, [audio[part.start : part.end] for part in parts])
-
-
-def _with_texts(read: _Read, texts: list[str], rate: int) -> Translation:
-    pieces = tuple(
-        Piece(part.start / rate, part.end / rate, text) for part, text in zip(read.segments, texts, strict=True)
-    )
-    known = read.result
-    return Translation(known.name, known.seconds, pieces, known.notes, known.error)
+        translate_waiting()
+    yield from (one.translation(rate) for one in done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stc.overrides import composed, jobs
+from stc.overrides import composed
 from stc.planning.ahead import notes, refuse
 from stc.planning.jobs import Job, Row, device_of, lay_out
 from stc.planning.needs import free_memory, peak, to_write
@@ -21,10 +21,10 @@ def show(arguments: list[str]) -> int:
     Raises:
         ConfigError: with the faults of all jobs, and what would stop them later.
     """
-    jobs_to_be = composed(arguments)
-    plans = [plan for _, plan in jobs_to_be]
+    jobs = composed(arguments)
+    plans = [job.plan for job in jobs]
     refuse(plans)
-    found = lay_out(jobs_to_be, _titles(jobs(arguments)))
+    found = lay_out([(job.config, job.plan) for job in jobs], _titles([job.overrides for job in jobs]))
     for line in told(found):
         print(line)
     print(_counted(found))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from stc.corpus.speech import EngineName, check_engines
-from stc.errors import InputError
+from stc.errors import Fault, InputError, misfit
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Synthesize(Stage):
         try:
             check_engines(self.engines, self.part)
         except InputError as error:
-            raise ValueError(str(error)) from None
+            raise misfit(Fault("engines", self.engines, str(error), others=(("part", self.part),))) from None
         return self
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

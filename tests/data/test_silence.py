@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from stc.data.silence import MARGIN, Segment, segments
+from stc.data import silence
+from stc.data.silence import MARGIN, Segment
 
 RATE = 16_000
 WINDOW = 8 * RATE
+
+
+def segments(audio: np.ndarray, rate: int, longest: int) -> list[Segment]:
+    return [part for part, _ in silence.segments([audio], rate, longest)]
 
 
 def bursts(seconds: float, noise: float, seed: int = 0) -> tuple[np.ndarray, list[tuple[float, float]]]:
@@ -93,3 +99,26 @@ def test_silent_recording_has_no_segment(seconds: int) -> None:
 
 def test_recording_too_short_for_a_word_has_no_segment() -> None:
     assert segments(np.full(RATE // 20, 0.5, dtype=np.float32), RATE, WINDOW) == []
+
+
+def test_recording_that_comes_in_blocks_is_cut_as_the_whole_is() -> None:
+    audio, _ = bursts(60, 0.001)
+    random = np.random.default_rng(1)
+    blocks = np.split(audio, np.sort(random.integers(0, len(audio), 40)))
+    found = list(silence.segments(iter(blocks), RATE, WINDOW))
+    assert [part for part, _ in found] == segments(audio, RATE, WINDOW)
+    for part, samples in found:
+        np.testing.assert_array_equal(samples, audio[part.start : part.end])
+
+
+def test_no_more_of_a_recording_is_read_than_the_next_segment_needs() -> None:
+    read = 0
+
+    def blocks() -> Iterator[np.ndarray]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield np.full(RATE, 0.1, dtype=np.float32)
+
+    next(silence.segments(blocks(), RATE, WINDOW))
+    assert read < 12

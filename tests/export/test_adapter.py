@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from stc.errors import InputError, ModelError
 from stc.export import export
 from stc.stage import Kind
-from stc.store import Store
+from stc.store import Store, identity_of
 
 Made = Callable[[str], Path]
 
@@ -95,13 +95,14 @@ def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
 ) -> None:
     store = Store(Path(shutil.copytree(made("prune").parent.parent, tmp_path / "store")))
     spec = {"stage": "adapt", "version": 1, "config": RECIPE, "inputs": {"model": made("prune").name}}
-    with store.publish(Kind.ADAPTER, "0123") as (folder, record):
+    identity = identity_of(spec)
+    with store.publish(Kind.ADAPTER, identity) as (folder, record):
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
         config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": None}
         (folder / "adapter_config.json").write_text(json.dumps(config))
-        record.update(identity="0123", spec=spec, facts={}, versions={}, commit=None)
+        record.update(spec=spec, facts={}, versions={}, commit=None)
     exported = export(
-        store.path(Kind.ADAPTER, "0123"), tmp_path / "out", base_model="someone/pruned", data=tiny_manifest
+        store.path(Kind.ADAPTER, identity), tmp_path / "out", base_model="someone/pruned", data=tiny_manifest
     )
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "2. Pruned: 1 of 6 decoder layers removed" in card

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import Task
+from stc.data.manifest import Speech, Task, file_sha256
 from stc.errors import InputError
 from stc.stage import Context
 from stc.stages.manifest import Columns, Manifest
@@ -84,16 +87,34 @@ def test_limit_keeps_the_first_rows(read: Callable[..., Rows]) -> None:
         ({"audio": "../outside.wav"}, r"line 2: .*outside\.wav lies outside .*data"),
         ({"audio": "audio"}, r"line 2: .*audio cannot be read"),
         ({"audio": "x" * 300}, r"line 2: .*cannot be read"),
-        ({"audio": 5}, r"line 2: no text under 'audio'"),
+        ({"audio": "gone/gone.wav"}, r"line 2: .*gone\.wav is missing"),
+        ({"audio": 5}, r"line 2: audio is 5: a text is needed"),
+        ({"de": None}, r"line 2: de is null: a text is needed$"),
+        ({"de": float("nan")}, r"line 2: de is NaN: a text is needed"),
+        ({"de": True}, r"line 2: de is true: a text is needed"),
+        ({"en": None}, r"line 2: en is null: a text is needed"),
         ({"de": ""}, r"line 2: the text under 'de' is empty"),
         ({"de": " \n"}, r"line 2: the text under 'de' is empty"),
-        ({"de": "\ud800"}, r"line 2: under 'de' is no text"),
+        ({"de": "\ud800"}, r"line 2 is not JSON"),
+        ({"de": "a\0"}, r"line 2: under 'de' is no text"),
+        ({"id": True}, r"line 2: id is true"),
+        ({"id": float("nan")}, r"line 2: id is NaN"),
         ({"id": "same"}, r"line 2: id 'same' is that of line 1, too"),
         ({"id": "./same"}, r"line 2: id './same' is the file of another line"),
         ({"id": "../../escaped"}, r"line 2: id '../../escaped' names a file outside"),
         ({"id": "n" * 300}, r"line 2: id 'n+'… is too long"),
         ({"sha256": "0" * 64}, r"line 2: .*1\.wav is not the file the line describes"),
-        ({"duration": -1}, r"line 2: duration"),
+        ({"sha256": "abc"}, r"line 2: sha256 is \"abc\": 64 hexadecimal digits"),
+        ({"sha256": 5}, r"line 2: sha256 is 5: 64 hexadecimal digits"),
+        ({"duration": -1}, r"line 2: duration is -1"),
+        ({"duration": 0}, r"line 2: duration is 0"),
+        ({"duration": True}, r"line 2: duration is true"),
+        ({"duration": float("nan")}, r"line 2: duration is NaN"),
+        ({"duration": 0.3}, r"line 2: duration is 0\.3 s, and .*1\.wav lasts 0\.50 s"),
+        ({"duration": 500}, r"line 2: duration is 500 s, and .*1\.wav lasts 0\.50 s"),
+        ({"offset": -1}, r"line 2: offset is -1"),
+        ({"offset": 0.5}, r"line 2: the segment from 0\.5 s to 0\.5 s is not in .*1\.wav, which lasts 0\.50 s"),
+        ({"offset": 0.2, "duration": 0.5}, r"line 2: the segment from 0\.2 s to 0\.7 s is not in"),
         ({"duration": float("inf")}, r"line 2: duration"),
     ],
 )
@@ -111,8 +132,10 @@ def test_line_at_fault_is_named(read: Callable[..., Rows], data: Path, changes: 
         (b"\n\n", r"test\.jsonl has no rows"),
         (json.dumps(line(0), ensure_ascii=False).replace("Satz", "Sätze").encode("latin-1"), r"is not UTF-8"),
         (json.dumps(line(0)).encode("utf-16"), r"is not UTF-8"),
-        (b"audio,en,de\n", r"line 1: not JSON"),
-        (b"[1, 2]\n", r"line 1: a JSON object is needed"),
+        (b"audio,en,de\n", r"line 1 is not JSON"),
+        (b"[1, 2]\n", r"line 1: must be an object"),
+        (b"[" * 100_000 + b"]" * 100_000, r"line 1 is not JSON"),
+        (b'{"duration": ' + b"9" * 5000 + b"}", r"line 1 is not JSON"),
         (json.dumps({"audio": "audio/0.wav", "en": "a", "dee": "b"}).encode(), r"'de'; keys: .*did you mean 'dee'"),
     ],
 )
@@ -123,7 +146,7 @@ def test_file_at_fault_is_named(read: Callable[..., Rows], content: bytes, messa
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("empty", "cannot be read as audio"), ("text", "cannot be read as audio"), ("short", "is cut short"),
+    [("empty", "is empty"), ("text", "cannot be decoded as audio"), ("short", "is cut short"),
      ("no samples", "holds no audio")],
 )  # fmt: skip
 def test_audio_at_fault_is_named(read: Callable[..., Rows], data: Path, name: str, message: str) -> None:
@@ -135,6 +158,109 @@ def test_audio_at_fault_is_named(read: Callable[..., Rows], data: Path, name: st
         file.write_bytes({"empty": b"", "text": b"no audio at all", "short": whole[: len(whole) // 2]}[name])
     with pytest.raises(InputError, match=rf"line 2: .*1\.wav {message}"):
         read([line(0), line(1)])
+
+
+@pytest.mark.parametrize("key", ["id", "sha256", "duration", "offset"])
+def test_null_is_as_if_the_key_were_not_there(read: Callable[..., Rows], key: str) -> None:
+    [row] = read([line(0, **{key: None})]).rows
+    assert (row.id, row.duration) == ("test-000001", 0.5)
+
+
+def test_digest_is_compared_whatever_its_case(read: Callable[..., Rows], data: Path) -> None:
+    digest = file_sha256(data / "audio/0.wav")
+    [row] = read([line(0, sha256=digest.upper())]).rows
+    assert row.sha256 == digest
+
+
+@pytest.mark.parametrize(("stated", "used"), [(0.498, 0.498), (0.55, 0.5)])
+def test_duration_that_is_rounded_is_the_file_s(read: Callable[..., Rows], stated: float, used: float) -> None:
+    assert read([line(0, duration=stated)]).rows[0].duration == used
+
+
+def test_padding_of_mp3_is_no_fault_of_the_duration(read: Callable[..., Rows], data: Path) -> None:
+    soundfile.write(data / "audio/a.mp3", np.zeros(16_000), 16_000)
+    [row] = read([line(0, audio="audio/a.mp3", duration=1.2)]).rows
+    assert row.duration == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("form", ["wav", "flac", "ogg", "mp3"])
+def test_line_with_an_offset_is_that_part_of_its_file(read: Callable[..., Rows], data: Path, form: str) -> None:
+    random = np.random.default_rng(0)
+    soundfile.write(data / f"audio/talk.{form}", 0.05 * random.standard_normal((32_000, 2)), 16_000)
+    whole = read_audio(data / f"audio/talk.{form}", 16_000)
+    manifest = read([line(0, audio=f"audio/talk.{form}", offset=0.75, duration=0.5)])
+    [row], [path] = manifest.rows, manifest.audio_paths()
+    assert row.duration == 0.5
+    np.testing.assert_allclose(read_audio(path, 16_000, row.sha256), whole[12_000:20_000], atol=1e-6)
+
+
+def test_segment_without_a_duration_goes_to_the_end(read: Callable[..., Rows]) -> None:
+    assert read([line(0, offset=0.375)]).rows[0].duration == 0.125
+
+
+def test_segment_that_is_the_whole_is_the_file_itself(read: Callable[..., Rows], data: Path) -> None:
+    [row] = read([line(0, offset=0.0, duration=0.5)]).rows
+    assert row.sha256 == file_sha256(data / "audio/0.wav")
+
+
+def identity(data: Path, ctx: Context, *lines: dict[str, Any]) -> Any:
+    (data / "some.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    columns = Columns(audio="audio", source="en", target="de")
+    return Manifest(path=data, split="some", columns=columns, task=TASK).surroundings(ctx)
+
+
+def test_identity_is_of_lines_and_audio_and_of_the_segments_cut(data: Path, ctx: Context) -> None:
+    def of_line(**changes: Any) -> dict[str, str]:
+        content = file_sha256(data / "audio/0.wav") + json.dumps(line(0, **changes), sort_keys=True)
+        return {"content": hashlib.sha256(content.encode()).hexdigest()}
+
+    assert identity(data, ctx, line(0, offset=0, duration=0.5)) == of_line(offset=0, duration=0.5)
+    assert identity(data, ctx, line(0, offset=0, duration=0.25)) != of_line(offset=0, duration=0.25)
+
+
+def test_wrong_duration_is_told_before_a_result_made_of_it_could_be_found(data: Path, ctx: Context) -> None:
+    with pytest.raises(InputError, match=r"line 1: duration is 0\.25 s"):
+        identity(data, ctx, line(0, duration=0.25, sha256=file_sha256(data / "audio/0.wav")))
+
+
+def test_lengths_are_known_whether_or_not_a_line_states_them(data: Path, ctx: Context) -> None:
+    identity(data, ctx, line(0), line(1, duration=0.5), line(2, offset=0.25, duration=0.125))
+    stage = Manifest(path=data, split="some", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
+    assert stage.foresee({}) == Speech(utterances=3, seconds=1.125, longest=0.5)
+
+
+def test_link_that_leads_outside_is_followed_where_that_is_allowed(read: Callable[..., Rows], data: Path) -> None:
+    soundfile.write(data.parent / "outside.wav", np.zeros(8000), 16000)
+    (data / "audio/link.wav").symlink_to(data.parent / "outside.wav")
+    with pytest.raises(InputError, match=r"outside\.wav lies outside .*data\.allow_links=true"):
+        read([line(0, audio="audio/link.wav")])
+    (data.parent / "out").rename(data.parent / "out-refused")
+    [row] = read([line(0, audio="audio/link.wav")], allow_links=True).rows
+    assert row.sha256 == file_sha256(data.parent / "outside.wav")
+
+
+def test_allowed_links_allow_no_path_that_leaves_the_folder(read: Callable[..., Rows], data: Path) -> None:
+    soundfile.write(data.parent / "outside.wav", np.zeros(8000), 16000)
+    with pytest.raises(InputError, match=r"outside\.wav lies outside"):
+        read([line(0, audio="../outside.wav")], allow_links=True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to itself"])
+def test_audio_that_is_no_file_is_refused_and_not_waited_for(read: Callable[..., Rows], data: Path, kind: str) -> None:
+    odd = data / "audio/odd.wav"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to({"device": "/dev/zero", "link to itself": "odd.wav"}[kind])
+    with pytest.raises(InputError, match=r"line 1: .* cannot be read"):
+        read([line(0, audio="audio/odd.wav")], allow_links=True)
+
+
+def test_manifest_that_is_a_pipe_is_refused_and_not_waited_for(data: Path, ctx: Context) -> None:
+    os.mkfifo(data / "pipe.jsonl")
+    stage = Manifest(path=data, split="pipe", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
+    with pytest.raises(InputError, match=r"pipe\.jsonl is a pipe"):
+        stage.surroundings(ctx)
 
 
 def test_two_lines_of_one_id_leave_the_audio_as_it_was(read: Callable[..., Rows], data: Path) -> None:
