@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stc.data.manifest import Manifest, place_file
+from stc.data.manifest import Content, Manifest, place_file
 from stc.errors import InputError
 
 ROW = {"id": "a", "audio": "audio/a.wav", "sha256": "0", "duration": 1.0, "source": "A.", "target": "B."}
