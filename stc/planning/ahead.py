@@ -37,8 +37,8 @@ def refuse(plans: Sequence[Plan]) -> None:
     """Stop before anything is computed or tracked.
 
     Raises:
-        ConfigError: the data of a job are not there or cannot be read, an utterance is longer than the model hears, or
-            the model is one that stc does not handle.
+        ConfigError: the data of a job are not there, an utterance is longer than the model hears, or the model is one
+            that stc does not handle.
     """
     if found := faults(plans):
         raise ConfigError(found)
@@ -71,8 +71,11 @@ def _faults(plan: Plan, read: dict[str, Lengths]) -> Iterator[Fault]:
                 key = repr(node.stage or node.source)
                 lengths[name] = read[key] = read[key] if key in read else list(_lengths(node))
         except (InputError, ModelError) as error:
-            if isinstance(node.stage, Manifest) and not node.stage.path.is_dir():
-                absent.add(setting)
+            if isinstance(node.stage, Manifest):
+                if node.stage.file.exists():
+                    continue  # of a line the job tells, which stops no other one
+                if not node.stage.path.is_dir():
+                    absent.add(setting)
             yield Fault(*setting, str(error))
     for name, window in _windows(pipeline).items():
         long = [f"{where} ({seconds:.2f} s)" for where, seconds in lengths.get(name, []) if seconds > window]
