@@ -37,7 +37,9 @@ from stc.store.place import unfit
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
 
-_INTERPOLATION = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
+_INTERPOLATION = re.compile(
+    r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,\w+)?\}"
+)  # of a key, or of one that may be missing
 
 
 class _Group(BaseModel):

@@ -1,8 +1,8 @@
 """What would stop a run late, or change it, and can be told before it starts.
 
 Data that are not there, utterances longer than the model hears, warm-ups that their training is too short for, a model
-of which nothing is known. Only the lines of the data are read, the headers of audio files, and the model's config.
-Imports neither torch nor transformers.
+of which nothing is known, speech engines that are not installed. Only the lines of the data are read, the headers of
+audio files, and the model's config. Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stc.corpus.engines import lacking
 from stc.data.manifest import Manifest as Folder
 from stc.data.manifest import Speech
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
@@ -20,6 +21,7 @@ from stc.pipeline import Hub, Node, Pipeline
 from stc.planning.room import given, hub_layout
 from stc.stage import Kind
 from stc.stages.manifest import Manifest
+from stc.stages.synthesize import Synthesize
 from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ def refuse(plans: Sequence[Plan]) -> None:
     """Stop before anything is computed or tracked.
 
     Raises:
-        ConfigError: the data of a job are not there or cannot be read, an utterance is longer than the model hears, or
-            the model is one that stc does not handle.
+        ConfigError: the data of a job are not there, an utterance is longer than the model hears, or the model is one
+            that stc does not handle.
     """
     if found := faults(plans):
         raise ConfigError(found)
@@ -69,8 +71,11 @@ def _faults(plan: Plan, read: dict[str, Lengths]) -> Iterator[Fault]:
                 key = repr(node.stage or node.source)
                 lengths[name] = read[key] = read[key] if key in read else list(_lengths(node))
         except (InputError, ModelError) as error:
-            if isinstance(node.stage, Manifest) and not node.stage.path.is_dir():
-                absent.add(setting)
+            if isinstance(node.stage, Manifest):
+                if node.stage.file.exists():
+                    continue  # of a line the job tells, which stops no other one
+                if not node.stage.path.is_dir():
+                    absent.add(setting)
             yield Fault(*setting, str(error))
     for name, window in _windows(pipeline).items():
         long = [f"{where} ({seconds:.2f} s)" for where, seconds in lengths.get(name, []) if seconds > window]
@@ -158,6 +163,9 @@ def _notes(pipeline: Pipeline) -> Iterator[str]:
                 f"{node.source.id} is not on this machine: its family and size are not known before it is fetched; "
                 f"stc handles {', '.join(FAMILIES)}"
             )
+        if isinstance(node.stage, Synthesize):
+            spoken_by = [one for one, weight in node.stage.engines.items() if weight > 0]
+            yield from (f"{name}, unless it is in the store: {why}" for one in spoken_by if (why := lacking(one)))
         train = node.inputs.get("train")
         if isinstance(node.stage, Recipe) and isinstance(train, str) and isinstance(will_be[train], Speech):
             steps = node.stage.epochs * math.ceil(will_be[train].utterances / node.stage.batch_size)

@@ -61,6 +61,7 @@ class Synthesize(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.corpus.build import requests, speak
+        from stc.corpus.engines import require
         from stc.data.manifest import Manifest, Utterance
         from stc.languages import language
 
@@ -72,6 +73,7 @@ class Synthesize(Stage):
         if reused is not None:
             rows = self._translate(Manifest.load(reused.path), wanted, out_dir)
         else:
+            require(self.engines)
             with ctx.progress(f"speaking {self.part}", total=self.sentences, unit="utterance") as bar:
                 spoken = speak(
                     wanted,

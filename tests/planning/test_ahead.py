@@ -124,6 +124,16 @@ def test_model_of_the_hub_that_nothing_is_known_of_is_told_and_one_of_another_fa
     assert "'whisper' is not handled" in fault.allowed
 
 
+def test_speech_engine_that_is_not_installed_is_told(
+    planned: Plan, data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    speaking = ["experiments=talks_best", "prune.ratio=0.3333", f"model.path={tiny_model}", f"data.path={data}"]
+    told = [note for note in notes([of(monkeypatch, *speaking)]) if note.startswith("spoken")]
+    assert any("espeakng-loader" in note for note in told)
+    assert not [note for note in notes([planned]) if "engine" in note]
+
+
 def test_published_model_hears_half_a_minute(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "cached", lambda hub: None)
     split(data, "test", 30.0, 30.2)
