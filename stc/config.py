@@ -223,7 +223,7 @@ def plan(composed: DictConfig) -> Plan:
         try:
             refuse_unready(metric, config.lang.code)
         except InputError as error:
-            faults.append(Fault("lang.code", config.lang.code, str(error)))
+            faults.append(Fault("lang.code", composed.lang.code, str(error)))
     misplaced = config.prune.misplaced()
     faults += misplaced
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
