@@ -360,7 +360,7 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
             try:
                 refuse_unready(metric, lang.code)
             except InputError as error:
-                faults.append(Fault("lang.code", lang.code, str(error)))
+                faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
     if prune is None:
         return {}, faults
     misplaced = prune.misplaced()

@@ -16,7 +16,8 @@ def enough(sentences: int) -> bool:
 def caution(sentences: int) -> str:
     """Return what a reader has to know of intervals and p-values on so many sentences; empty where that is nothing."""
     if not enough(sentences):
-        return f"No intervals and no p-values: {sentences} test sentences are too few, {FEWEST_SENTENCES} are needed."
+        few = "1 test sentence is" if sentences == 1 else f"{sentences} test sentences are"
+        return f"No intervals and no p-values: {few} too few, {FEWEST_SENTENCES} are needed."
     if sentences < FEW_SENTENCES:
         return (
             f"Warning: with {sentences} test sentences, fewer than {FEW_SENTENCES}, intervals and p-values are rough."

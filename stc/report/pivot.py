@@ -274,10 +274,8 @@ def _written(row: Row, value: str) -> str:
     deviation = row.get(f"{value}_deviation")
     if deviation is not None:
         return f"{shown_figure} ± {VALUES[value].show(deviation)}"
-    if value == "retention":
-        return (
-            f"{shown_figure} (reference)"
-            if row["is_reference"]
-            else f"{shown_figure} ({interval(row['retention_ci'])})"
-        )
-    return shown_figure
+    if value != "retention":
+        return shown_figure
+    if row["is_reference"]:
+        return f"{shown_figure} (reference)"
+    return f"{shown_figure} ({interval(row['retention_ci'])})" if row["retention_ci"] else shown_figure
