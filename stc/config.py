@@ -7,7 +7,7 @@ they are filled from. Imports neither torch nor transformers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -132,7 +132,7 @@ class Metrics(_Group):
     @model_validator(mode="after")
     def _scored(self) -> Self:
         if self.retention not in self.names:
-            allowed = f"must have {self.retention}, which retention is measured by, or metrics.retention be one of them"
+            allowed = f"retention={self.retention} is not among names: {', '.join(self.names)}"
             raise misfit(Fault("names", self.names, allowed, others=(("retention", self.retention),)))
         return self
 
@@ -239,7 +239,7 @@ def plan(composed: DictConfig) -> Plan:
         raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
     groups, faults = _resolved(composed)
     config, more = _config(groups, list(stages))
-    faults += more
+    faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
     counted, more = _between_groups(groups, pruned)
     faults += more
@@ -248,8 +248,8 @@ def plan(composed: DictConfig) -> Plan:
     for name, entry in [*stages.items()]:
         if not isinstance(entry, DictConfig):
             faults.append(Fault(f"stages.{name!s}", stages.pop(name), "must be a mapping: stage, inputs, settings"))
-    named = [_at_source(fault, written) for fault in faults]
-    at_fault = {fault.key.partition(".")[0] for fault in [*faults, *named]} - {"stages"}
+    at_fault = {fault.key.partition(".")[0] for fault in faults} - {"stages"}
+    named = _at_sources(faults, written, at_fault)
     if pruned and not counted:
         at_fault.add("prune")  # what is filled in there is missing
     composed.stages = stages
@@ -262,8 +262,8 @@ def plan(composed: DictConfig) -> Plan:
             pipeline = Pipeline(graph, outputs)
         except ConfigError as error:
             unfit += error.faults
-    sources = [_at_source(fault, written) for fault in [*more, *unfit]]
-    named += [fault for fault in sources if fault.key.partition(".")[0] not in at_fault]  # else that has been told
+    at_fault |= {fault.key.partition(".")[0] for fault in named} - {"stages"}
+    named += _at_sources([*more, *unfit], written, at_fault)
     if named or config is None or pipeline is None:
         raise ConfigError(list({str(fault): fault for fault in named}.values()))
     force = [name for given in config.force for name in links(given, graph)]
@@ -288,10 +288,16 @@ def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str
     return values, faults
 
 
-def _at_source(fault: Fault, written: Any) -> Fault:
-    """The fault with its keys as those that the values are taken from."""
-    others = tuple((_source(key, written), value) for key, value in fault.others)
-    return replace(fault, key=_source(fault.key, written), others=others)
+def _at_sources(faults: Sequence[Fault], written: Any, at_fault: Collection[str]) -> list[Fault]:
+    """The faults with their keys as those that the values are taken from; without those taken from a group that is
+    at fault itself, since that is told."""
+    found = []
+    for fault in faults:
+        key = _source(fault.key, written)
+        others = tuple((_source(other, written), value) for other, value in fault.others)
+        if key == fault.key or key.partition(".")[0] not in at_fault:
+            found.append(replace(fault, key=key, others=others))
+    return found
 
 
 def _source(key: str, written: Any) -> str:
@@ -363,10 +369,12 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
                 faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
     if prune is None:
         return {}, faults
-    misplaced = prune.misplaced()
-    if misplaced or not pruned or model is None:
-        return {}, faults + misplaced
-    of, unknown = _layers(model, prune.stacks)
+    for fault in prune.misplaced():
+        left_out = fault.value is None and groups["prune"].get(fault.key.partition(".")[2]) is not None
+        faults += [] if left_out else [fault]
+    if not pruned or model is None or not (prune.stacks if prune.method == "explicit" else prune.ratio):
+        return {}, faults
+    of, unknown = _layers(model, str(groups["model"]["path"]), prune.stacks)
     counted, uncounted = prune.counted(of) if not unknown else ({}, [])
     return counted, faults + unknown + uncounted
 
@@ -375,24 +383,33 @@ _Named = TypeVar("_Named", bound=BaseModel)
 
 
 def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named | None:
+    """A group without the settings that are at fault by themselves, as far as it can do without."""
+    values = groups.get(name, {})
     try:
-        return validated(group, groups[name])
-    except (ConfigError, KeyError):
+        return validated(group, values)
+    except ConfigError as error:
+        bad = {fault.key.partition(".")[0] for fault in error.faults}
+    try:
+        return validated(group, {key: value for key, value in dict(values or {}).items() if key not in bad})
+    except ConfigError:
         return None
 
 
-def _layers(model: Model, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
+def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
     """How many layers the stacks of a model have, by its folder or, of a model of the hub, by the config."""
     stated: dict[Stack, int | None] = {"decoder": model.decoder_layers, "encoder": model.encoder_layers}
     try:
-        folder = model_source(model.path, "model.path")
+        folder = model_source(path, "model.path")
         if not isinstance(folder, Hub):
             facts = read_config(folder)
             stated = {**architecture(facts["model_type"]).layers(facts)}
     except ConfigError as error:
         return {}, error.faults
     except ModelError as error:
-        return {}, [Fault("model.path", model.path, str(error))]
-    allowed = f"is needed of a model of the Hugging Face hub, and {model.path} is no folder here"
-    unknown = [Fault(f"model.{stack}_layers", None, allowed) for stack in stacks if stated[stack] is None]
+        return {}, [Fault("model.path", path, str(error))]
+    allowed = f"{path} is no folder here, and of a model of the Hugging Face hub it has to be said: model.{{}}=32"
+    unknown = [
+        Fault(key, None, allowed.format(key.partition(".")[2]), others=(("model.path", path),))
+        for key in (f"model.{stack}_layers" for stack in stacks if stated[stack] is None)
+    ]
     return {stack: stated[stack] or 0 for stack in stacks}, unknown

@@ -64,6 +64,8 @@ def written(value: object) -> str:
         return "{" + ", ".join(f"{key}: {written(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:g}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -132,6 +134,8 @@ def _faults(error: ValidationError, model: type[BaseModel], prefix: str, values:
     """pydantic's errors as faults: dotted key, value, what is allowed, and the nearest key for an unknown one."""
     found: dict[tuple[str, str], Fault] = {}
     for entry in error.errors():
+        if entry["type"] == "too_short" and len(entry["input"]) != entry["ctx"]["actual_length"]:
+            continue  # without the items that are at fault
         path = _set(entry["loc"], values)
         key, value = ".".join(path), entry["input"]
         if entry["type"] == "misfit":

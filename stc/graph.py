@@ -53,7 +53,7 @@ def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]
                 chains[name] = _chain(name, entry)
         except ConfigError as error:
             faults += error.faults
-            chains[name] = Chain(name, (1,), not entry.get("from"))
+            chains[name] = Chain(name, (1,), entry.get("from") is None)
     for name, entry in filled.items():
         try:
             cls = _class(name, entry, entries)
@@ -121,7 +121,7 @@ def _chain(name: str, entry: Entry) -> Chain:
     for key, value in (("chain", length), ("every", every)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError([Fault(f"stages.{name}.{key}", value, "must be a number of links, at least 1")])
-    return Chain(name, (*range(every, length, every), length), not entry.get("from"))
+    return Chain(name, (*range(every, length, every), length), entry.get("from") is None)
 
 
 def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage] | None:
@@ -131,7 +131,7 @@ def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage]
         ConfigError: it is neither, or there is no such stage.
     """
     if "stage" not in entry:
-        if entry.get("from") and _kind(entry, None):
+        if entry.get("from") is not None and _kind(entry, None):
             return None
         known = [other for other, one in entries.items() if other != name and ("stage" in one or "like" in one)]
         key, value = _first_leaf(f"stages.{name}", entry)
@@ -160,7 +160,7 @@ def _first_leaf(key: str, value: Any) -> tuple[str, Any]:
 
 def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[str, Chain]) -> list[Node]:
     """An entry as the folder that stands in for it, as one node, or as a chain of them."""
-    if entry.get("from") or cls is None:
+    if entry.get("from") is not None or cls is None:
         kind = _kind(entry, cls)
         assert kind is not None  # else it has no class
         return [

@@ -193,6 +193,8 @@ def _name(override: Override) -> str:
 def _wrong_form(override: Override, members: Sequence[str] | None, sweep: bool) -> Fault | None:
     """A fault where several values are given and one is needed."""
     value, text, name = override.value(), _value(override), _name(override)
+    if override.is_interval_sweep():
+        return Fault(name, text, "single values are run: a,b,c or range(START,STOP,STEP)")
     several = override.is_sweep_override() and not sweep
     lists = value if isinstance(value, list) else [*getattr(value, "list", ())]
     listed = bool(members) and (isinstance(value, list) or any(isinstance(one, list) for one in lists))
@@ -338,4 +340,4 @@ def _refused(error: Exception, overrides: Sequence[str]) -> Fault:
         key, _, value = override.lstrip("+~").partition("=")
         if override.lstrip("+") in said or f"'{key}'" in said or f"'{key}/" in said:
             return Fault(key, value, said)
-    return Fault(" ".join(overrides), "", said)
+    return Fault(" ".join(override.lstrip("+") for override in overrides), "", said)

@@ -37,8 +37,8 @@ class Hub:
             return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
         except (HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise InputError(
-                f"{self.id}: no such folder is here, so it was taken as an id of the Hugging Face hub. It is not in "
-                "this machine's cache, and the hub does not give it: "
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
+                "does not give it: "
                 f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
             ) from error
 

@@ -135,9 +135,7 @@ def quantizer(settings: Mapping[str, Any]) -> Quantizer:
     known = methods()
     method = settings.get("method")
     if method not in known:
-        raise ConfigError(
-            [Fault("quant.method", method, f"must be one of {', '.join(known)}{nearest(str(method), known)}")]
-        )
+        raise ConfigError([Fault("quant.method", method, f"one of {', '.join(known)}{nearest(str(method), known)}")])
     return validated(_class_of(method), settings, "quant")
 
 

@@ -36,7 +36,7 @@ class Stack(BaseModel):
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.width % (2 * self.heads):
-            allowed = f"must be a multiple of twice the heads, {self.heads}"
+            allowed = f"the width, {self.width}, must be a multiple of twice the heads, {self.heads}"
             raise misfit(Fault("width", self.width, allowed, others=(("heads", self.heads),)))
         return self
 
