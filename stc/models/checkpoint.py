@@ -65,6 +65,7 @@ def load(
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
+    computing = getattr(torch, dtype)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
@@ -78,7 +79,7 @@ def load(
             model, info = family.model_class().from_pretrained(
                 folder,
                 config=config,
-                dtype=getattr(torch, dtype),
+                dtype=computing,
                 attn_implementation=attention,
                 device_map={"": device},
                 use_safetensors=True,
@@ -94,11 +95,11 @@ def load(
             raise ModelError("\n".join([f"{folder} cannot be loaded: {error}", *said])) from error
     _refuse_incomplete(folder, info)
     if stored_by is not None:
-        _cast_plain_weights(model, getattr(torch, dtype))
+        _cast_plain_weights(model, computing)
     for name in family.fixed_weights():
         model.get_parameter(name).requires_grad_(False)
     if found.adapter is not None:
-        _adapt(model, found.adapter, getattr(torch, dtype))
+        _adapt(model, found.adapter, computing)
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
