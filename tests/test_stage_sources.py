@@ -1,8 +1,9 @@
-"""A stage whose source changed gives other results (then its VERSION says so) or the same (then that is stated).
+"""A source that changed gives other results (then a VERSION says so) or the same (then that is stated).
 
     python tests/test_stage_sources.py --same-results
 
-states, for every stage at its present VERSION, that the source as it is now gives the same results as before.
+states, for every stage, model family and quantizer at its present VERSION, that the source as it is now gives the same
+results as before. The lock has one digest of each: what was compared before is in the history of the file.
 """
 
 from __future__ import annotations
@@ -11,16 +12,33 @@ import ast
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from stc.models import FAMILIES, architecture
+from stc.quantization import methods, quantizer
 from stc.stages import stage_class, stage_names
 
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"
 # They say how a stage is called and how faults are worded; neither reaches a result.
-WITHOUT_RESULTS = {"stc", "stc.errors", "stc.stage", "stc.machine"}
+WITHOUT_RESULTS = {"stc", "stc.errors", "stc.reading", "stc.stage", "stc.machine"}
+# Packages whose modules are loaded by name and have a VERSION of their own.
+BY_NAME = {"stc.stages", "stc.models", "stc.quantization"}
+
+
+def versions() -> dict[str, tuple[str, int]]:
+    """What has a VERSION → the module of it, and the VERSION."""
+    return {
+        **{f"stage {name}": (f"stc.stages.{name}", stage_class(name).VERSION) for name in stage_names()},
+        **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in FAMILIES},
+        **{
+            f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
+        },
+    }
 
 
 def _file(module: str) -> Path | None:
@@ -28,53 +46,88 @@ def _file(module: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def _imports(file: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+class _Computed(ast.NodeTransformer):
+    """Leaves of a module what is computed: no docstrings, and nothing that only a type checker reads."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        checked = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if checked else self.generic_visit(node)
+
+
+@cache
+def _computed(module: str) -> ast.AST:
+    file = _file(module)
+    assert file is not None
+    return _Computed().visit(ast.parse(file.read_text("utf-8")))  # type: ignore[no-any-return]
+
+
+def _named(tree: ast.AST) -> Iterator[str]:
+    """Whatever names a module: imports, and texts, by which a module is run or loaded."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.startswith("stc.") and _file(name)}
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("stc."):
+            yield node.value
 
 
-def digest(stage: str) -> str:
-    """Of the stage's module and every module of stc it reaches, without comment lines and blank lines."""
-    modules = {f"stc.stages.{stage}"}
+def _loaded_by_name(tree: ast.AST) -> Iterator[str]:
+    """The package of each ``import_module(f"stc.package.{name}")``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_module":
+            start = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else None
+            if isinstance(start, ast.Constant) and isinstance(start.value, str):
+                yield start.value.rstrip(".")
+
+
+def digest(start: str) -> str:
+    """Of what is computed in a module and every module of stc it reaches."""
+    modules = {start}
     queue = list(modules)
     while queue:
-        file = _file(queue.pop())
-        assert file is not None
-        new = _imports(file) - modules - WITHOUT_RESULTS
+        named = {name for name in _named(_computed(queue.pop())) if name.startswith("stc.") and _file(name)}
+        new = named - modules - WITHOUT_RESULTS
         modules |= new
         queue += new
     sha = hashlib.sha256()
     for module in sorted(modules):
-        file = _file(module)
-        assert file is not None
-        lines = (line.rstrip() for line in file.read_text("utf-8").splitlines())
-        sha.update("\n".join(line for line in lines if line and not line.lstrip().startswith("#")).encode())
+        sha.update(f"{module}\n{ast.dump(_computed(module))}\n".encode())
     return sha.hexdigest()[:16]
 
 
-@pytest.mark.parametrize("stage", stage_names())
-def test_a_changed_source_raises_the_version_or_is_known_to_give_the_same_results(stage: str) -> None:
-    version = str(stage_class(stage).VERSION)
-    known = json.loads(LOCK.read_text()).get(stage, {})
-    assert digest(stage) in known.get(version, []), (
-        f"the source that {stage!r} rests on changed: raise its VERSION if results change; "
+def current() -> dict[str, dict[str, int | str]]:
+    return {name: {"version": version, "digest": digest(module)} for name, (module, version) in versions().items()}
+
+
+@pytest.mark.parametrize("name", versions())
+def test_a_changed_source_raises_the_version_or_is_known_to_give_the_same_results(name: str) -> None:
+    module, version = versions()[name]
+    assert json.loads(LOCK.read_text()).get(name) == {"version": version, "digest": digest(module)}, (
+        f"the source that {name} rests on changed: raise its VERSION if results change; "
         "then, or if they do not, run: python tests/test_stage_sources.py --same-results"
     )
 
 
-def _same_results() -> None:
-    lock = json.loads(LOCK.read_text()) if LOCK.exists() else {}
-    for stage in stage_names():
-        known = lock.setdefault(stage, {}).setdefault(str(stage_class(stage).VERSION), [])
-        if digest(stage) not in known:
-            known.append(digest(stage))
-    LOCK.write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
+def test_whatever_is_loaded_by_name_has_a_version_of_its_own() -> None:
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in (ROOT / "stc").rglob("*.py")]
+    found = {package for module in modules for package in _loaded_by_name(_computed(module.removesuffix(".__init__")))}
+    assert found == BY_NAME
+
+
+def test_comments_docstrings_and_layout_are_no_change_and_code_is() -> None:
+    def seen(source: str) -> str:
+        return ast.dump(_Computed().visit(ast.parse(source)))
+
+    plain = seen("def one(a: int) -> int:\n    return a + 1\n")
+    assert plain == seen(
+        '"""Says."""\n\n\ndef one(\n    a: int,\n) -> int:\n    """More."""\n    # why\n    return (a + 1)\n'
+    )
+    assert plain != seen("def one(a: int) -> int:\n    return a + 2\n")
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--same-results"]:
-    _same_results()
+    LOCK.write_text(json.dumps(current(), indent=1, sort_keys=True) + "\n")

@@ -69,6 +69,7 @@ def load(
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
     processor = load_processor(folder, family)
     stated = Stated.of(folder)
+    computing = getattr(torch, dtype)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
@@ -82,7 +83,7 @@ def load(
             model, info = family.model_class().from_pretrained(
                 folder,
                 config=config,
-                dtype=getattr(torch, dtype),
+                dtype=computing,
                 attn_implementation=attention,
                 device_map={"": device},
                 use_safetensors=True,
@@ -99,11 +100,11 @@ def load(
     _refuse_incomplete(folder, info)
     _decode_greedily(model, folder, stated)
     if stored_by is not None:
-        _cast_plain_weights(model, getattr(torch, dtype))
+        _cast_plain_weights(model, computing)
     for name in family.fixed_weights():
         model.get_parameter(name).requires_grad_(False)
     if found.adapter is not None:
-        _adapt(model, found.adapter, getattr(torch, dtype))
+        _adapt(model, found.adapter, computing)
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
