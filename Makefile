@@ -1,16 +1,16 @@
 # make demo   compress the shipped model, from audio to a table        make ui     look at the runs in MLflow
 # make test   run the tests                                            make lint   ruff and mypy
-# make setup  install only                                             make test-all   also those that take long
+# make setup  install only                                             make test-all   test and test-long
 #
-# The last kills workers over and over, and starts a SLURM of its own on this machine; Debian's packages munge,
-# slurmctld, slurmd and slurm-client have it.
+# make test-long runs the tests that take long: it kills workers over and over, and starts a SLURM of its own on this
+# machine; Debian's packages munge, slurmctld, slurmd and slurm-client have it.
 # TORCH=…     the torch to install where there is none: a version (2.13.0) or anything pip takes.
 PYTHON ?= python3
 TORCH ?= 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all lint ui
+.PHONY: setup demo test test-long test-all lint ui
 
 setup: $(VENV)/.ready
 
@@ -36,9 +36,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: test
+test-long: setup
 	$(BIN)/python -m pytest -m crash tests/test_crash.py
 	$(BIN)/python -m pytest -m slurm tests/cluster
+
+test-all: test
+	$(MAKE) test-long
 
 lint: setup
 	$(BIN)/ruff check stc tests benchmarks

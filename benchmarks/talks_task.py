@@ -19,6 +19,7 @@ from typing import Any
 
 from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
+from stc.decoding.translating import read_lines
 from stc.languages import language
 from stc.metrics.significance import retention
 from stc.metrics.text import METRICS, score, statistics
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def read(file: Path) -> list[Row]:
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in read_lines(file)]
 
 
 def hypotheses(system: Mapping[str, Any]) -> list[str]:

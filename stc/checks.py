@@ -10,8 +10,6 @@ import platform
 import shutil
 import sqlite3
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +20,7 @@ from typing import Literal
 from stc.errors import StcError
 from stc.machine import resolve_device
 from stc.report import size
+from stc.tracking.destination import health
 
 Status = Literal["OK", "WARN", "FAIL"]
 
@@ -262,13 +261,10 @@ def _database_fault(file: Path) -> str | None:
 
 
 def _server_fault(uri: str) -> str | None:
-    try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS):
-            return None
-    except urllib.error.HTTPError as error:
-        return f"something answers that is no MLflow server (/health gives {error.code})"
-    except (OSError, ValueError) as error:
-        return f"no answer ({first_line(getattr(error, 'reason', error))})"
+    answer = health(uri)
+    if isinstance(answer, str):
+        return f"no answer ({first_line(answer)})"
+    return None if answer == 200 else f"something answers that is no MLflow server (/health gives {answer})"
 
 
 def _folder_fault(uri: str) -> str | None:

@@ -6,31 +6,40 @@ they are filled from. Imports neither torch nor transformers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stc.console import progress
 from stc.data.filters import Filters
 from stc.decoding.methods import Decoding
-from stc.errors import ConfigError, Fault, InputError, ModelError, nearest, validation_faults
-from stc.graph import links, nodes
+from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, nearest, validated
+from stc.fields import EachOnce, Seed
+from stc.graph import laid_out, links
+from stc.language_tags import LanguageTag
 from stc.machine import DECODE_BATCH
-from stc.metrics.text import MetricName
+from stc.metrics.text import MetricName, refuse_unready
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
-from stc.pipeline import Pipeline
+from stc.paths import Folder, at_home
+from stc.pipeline import Hub, Pipeline, model_source
 from stc.pruning import Prune
 from stc.quantization import quantizer
 from stc.stage import Context, OrAuto
-from stc.stages.manifest import Columns
+from stc.stages.manifest import Columns, OnOverlap
+from stc.store.place import unfit
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
+
+_INTERPOLATION = re.compile(
+    r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,\w+)?\}"
+)  # of a key, or of one that may be missing
 
 
 class _Group(BaseModel):
@@ -38,10 +47,12 @@ class _Group(BaseModel):
 
 
 class Model(_Group):
-    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only."""
+    """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only. ``data`` is
+    the folder of the data that it is compressed on where no other are named."""
 
     name: str
-    path: str
+    path: Annotated[str, AfterValidator(at_home)]
+    data: Folder | None = None
     decoder_layers: int | None = Field(default=None, ge=3)
     encoder_layers: int | None = Field(default=None, ge=3)
     dtype: Literal["float32", "bfloat16"]
@@ -56,20 +67,35 @@ class Splits(_Group):
     test: str
 
 
-class Data(_Group):
-    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each; ``allow_links``
-    follows links that lead to audio outside of the folder."""
+def _named(path: Any) -> Any:
+    if path is None:
+        raise ValueError(
+            "this model has no data of its own: data.path=FOLDER names those to train and test on; data=talks takes "
+            "the small synthetic corpus that ships"
+        )
+    return path
 
-    name: str
-    path: Path
+
+class Data(_Group):
+    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each. Without a name
+    the data are called as their folder.
+
+    Attributes:
+        allow_links: whether links are followed that lead to audio outside of the folder.
+        on_overlap: what becomes of an utterance of ``train`` that is in another split as well.
+    """
+
+    name: str | None = None
+    path: Annotated[Folder, BeforeValidator(_named)]
     splits: Splits
     columns: Columns
     limit: int | None = Field(default=None, ge=1)
+    on_overlap: OnOverlap = "refuse"
     allow_links: bool = False
 
 
 class Lang(_Group):
-    code: str
+    code: LanguageTag
     name: str
     metric: MetricName
 
@@ -90,15 +116,13 @@ class Distill(_Group):
     @model_validator(mode="after")
     def _one_temperature(self) -> Self:
         if self.logits and self.tokens and self.tokens.temperature != self.temperature:
-            raise ValueError(
-                f"tokens.temperature={self.tokens.temperature:g}: the logits are computed at "
-                f"temperature={self.temperature:g}, which sets both"
-            )
+            allowed = f"the logits are computed at temperature={self.temperature:g}, which sets both"
+            raise misfit(Fault("tokens.temperature", self.tokens.temperature, allowed))
         return self
 
 
 class Metrics(_Group):
-    names: tuple[MetricName, ...] = Field(min_length=1)
+    names: Annotated[tuple[MetricName, ...], Field(min_length=1), EachOnce]
     retention: MetricName
     resamples: int = Field(ge=100, le=100_000)
     confidence: float = Field(gt=0.5, lt=1)
@@ -108,7 +132,8 @@ class Metrics(_Group):
     @model_validator(mode="after")
     def _scored(self) -> Self:
         if self.retention not in self.names:
-            raise ValueError(f"retention={self.retention} is not among names: {', '.join(self.names)}")
+            allowed = f"retention={self.retention} is not among names: {', '.join(self.names)}"
+            raise misfit(Fault("names", self.names, allowed, others=(("retention", self.retention),)))
         return self
 
 
@@ -145,22 +170,19 @@ class Resources(_Group):
         )
 
 
+def _fit_for_a_store(folder: Path) -> Path:
+    if why := unfit(folder):
+        raise ValueError(why)
+    return folder
+
+
 class StoreGroup(_Group):
-    dir: Path
+    dir: Annotated[Folder, AfterValidator(_fit_for_a_store)]
 
 
 class PipelineGroup(_Group):
     name: str
-    outputs: tuple[str, ...] = Field(min_length=1)
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-def _each_once(seeds: Any) -> Any:
-    if not isinstance(seeds, list | tuple) or len(set(map(str, seeds))) < len(seeds):
-        raise ValueError("must be a list of numbers, each once: seeds=[1,2,3]")
-    return seeds
+    outputs: Annotated[tuple[str, ...], Field(min_length=1), EachOnce]
 
 
 class Config(_Group):
@@ -183,10 +205,10 @@ class Config(_Group):
     tracking: Tracking
     pipeline: PipelineGroup
     stages: Mapping[str, Mapping[str, Any]]
-    force: tuple[str, ...] = ()
+    force: Annotated[tuple[str, ...], EachOnce] = ()
     fail_fast: bool = False
     seed: Seed
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_each_once)] = ()
+    seeds: Annotated[tuple[Seed, ...], EachOnce] = ()
 
 
 @dataclass(frozen=True)
@@ -211,75 +233,183 @@ def plan(composed: DictConfig) -> Plan:
     """
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
+    written = OmegaConf.to_container(composed, resolve=False)
     stages = composed.pop("stages", {})
     if not isinstance(stages, DictConfig):
-        raise ConfigError([Fault("stages", stages, "a mapping from name to stage is needed")])
-    groups = _resolved(composed)
-    config, faults = _groups(groups, list(stages))
-    faults += [
-        Fault(f"stages.{name!s}", entry, "a mapping (stage, inputs, settings) is needed")
-        for name, entry in stages.items()
-        if not isinstance(entry, DictConfig)
-    ]
-    if config is None:
-        raise ConfigError(faults)
-    if config.distill.filters.length_ratio is not None:
-        try:
-            config.distill.filters.length_range(config.lang.code)
-        except InputError as error:
-            faults.append(Fault("distill.filters.length_ratio", composed.distill.filters.length_ratio, str(error)))
-    misplaced = config.prune.misplaced()
-    faults += misplaced
+        raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
+    groups, faults = _resolved(composed)
+    config, more = _config(groups, list(stages))
+    faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
-    if pruned and not misplaced:
-        counted, count_faults = _counted(config)
-        faults += count_faults
+    counted, more = _between_groups(groups, pruned)
+    faults += more
+    if counted:
         composed.prune.update(counted)
-        config = config.model_copy(update={"prune": config.prune.model_copy(update={"ratio": counted.get("ratio")})})
-    if faults:
-        raise ConfigError(faults)
+    for name, entry in [*stages.items()]:
+        if not isinstance(entry, DictConfig):
+            faults.append(Fault(f"stages.{name!s}", stages.pop(name), "must be a mapping: stage, inputs, settings"))
+    at_fault = {fault.key.partition(".")[0] for fault in faults} - {"stages"}
+    named = _at_sources(faults, written, at_fault)
+    if pruned and not counted:
+        at_fault.add("prune")  # what is filled in there is missing
     composed.stages = stages
-    values = _resolved(composed)
-    graph = nodes(values["stages"])
+    resolved, more = _resolved(composed, ["stages"])
+    graph, unfit = laid_out(resolved.get("stages", {}))
+    outputs = [(links(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
+    pipeline: Pipeline | None = None
+    if "stages" in resolved and all(links(name, graph) for name in resolved["stages"]):
+        try:
+            pipeline = Pipeline(graph, outputs)
+        except ConfigError as error:
+            unfit += error.faults
+    at_fault |= {fault.key.partition(".")[0] for fault in named} - {"stages"}
+    named += _at_sources([*more, *unfit], written, at_fault)
+    if named or config is None or pipeline is None:
+        raise ConfigError(list({str(fault): fault for fault in named}.values()))
     force = [name for given in config.force for name in links(given, graph)]
-    config = config.model_copy(update={"force": tuple(force)})
-    outputs = [(links(name, graph) or [name])[-1] for name in config.pipeline.outputs]  # of a chain, the last link
-    return Plan(config, values, Pipeline(graph, outputs))
+    ratio = counted.get("ratio", config.prune.ratio)
+    config = config.model_copy(
+        update={"force": tuple(force), "prune": config.prune.model_copy(update={"ratio": ratio})}
+    )
+    return Plan(config, _resolved(composed)[0], pipeline)
 
 
-def _resolved(composed: DictConfig) -> dict[str, Any]:
-    try:
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError([Fault(error.full_key or "config", "", str(error.msg).split("\n")[0])]) from None
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
-def _groups(values: Mapping[str, Any], stages: list[str]) -> tuple[Config | None, list[Fault]]:
+def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str, Any], list[Fault]]:
+    """The groups as plain values, those left out that refer to something which is not there; and that as faults."""
+    values: dict[str, Any] = {}
     faults: list[Fault] = []
+    for name in names or map(str, composed):
+        try:
+            value = OmegaConf.select(composed, name, throw_on_missing=True)
+            is_group = OmegaConf.is_config(value)
+            values[name] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_group else value
+        except OmegaConfBaseException as error:
+            faults.append(Fault(error.full_key or name, "", str(error.msg).split("\n")[0]))
+    return values, faults
+
+
+def _at_sources(faults: Sequence[Fault], written: Any, at_fault: Collection[str]) -> list[Fault]:
+    """The faults with their keys as those that the values are taken from; without those taken from a group that is
+    at fault itself, since that is told."""
+    found = []
+    for fault in faults:
+        key = _source(fault.key, written)
+        others = tuple((_source(other, written), value) for other, value in fault.others)
+        if key == fault.key or key.partition(".")[0] not in at_fault:
+            found.append(replace(fault, key=key, others=others))
+    return found
+
+
+def _source(key: str, written: Any) -> str:
+    """The key that the value under a key is taken from: by an interpolation that is the whole of it, by the
+    ``settings`` of a stage, or by what the stage is ``like``."""
+    parts = key.split(".")
+    node = written
+    for depth, part in enumerate(parts):
+        if not isinstance(node, Mapping):
+            return key
+        further = parts[depth:]
+        if part in node:
+            node, further = node[part], parts[depth + 1 :]
+        elif depth == 2 and parts[0] == "stages" and "like" in node:
+            node = f"${{stages.{node['like']}}}"
+        elif depth == 2 and parts[0] == "stages" and "settings" in node:
+            node = node["settings"]
+        else:
+            return key
+        if isinstance(node, str) and (other := _INTERPOLATION.fullmatch(node)):
+            return _source(".".join([other[1], *further]), written)
+    return key
+
+
+def _outputs(groups: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        quantizer(values.get("quant") or {})
-    except ConfigError as error:
-        faults += error.faults
-    force = values.get("force")
+        return validated(PipelineGroup, groups.get("pipeline") or {}).outputs
+    except ConfigError:
+        return ()
+
+
+def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None, list[Fault]]:
+    """The groups, each by itself."""
+    faults: list[Fault] = []
+    if isinstance(quant := groups.get("quant"), Mapping):
+        try:
+            quantizer(quant)
+        except ConfigError as error:
+            faults += error.faults
+    force = groups.get("force")
     for name in map(str, force if isinstance(force, list) else []):
         if name.split(".")[0] not in stages:
             faults.append(Fault("force", name, f"stages are {', '.join(stages)}{nearest(name, stages)}"))
     try:
-        return Config.model_validate({**values, "stages": {}}), faults
-    except ValidationError as error:
-        return None, validation_faults(error, Config, "") + faults
+        return validated(Config, {**groups, "stages": {}}), faults
+    except ConfigError as error:
+        return None, error.faults + faults
 
 
-def _counted(config: Config) -> tuple[dict[str, Any], list[Fault]]:
-    """What the group prune comes to for the layers of the model."""
-    folder = Path(config.model.path)
-    of: dict[Stack, int | None] = {"decoder": config.model.decoder_layers, "encoder": config.model.encoder_layers}
+def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, Any], list[Fault]]:
+    """What pruning comes to for the layers of the model, where the run prunes; and what groups that are sound by
+    themselves are at fault in together."""
+    faults: list[Fault] = []
+    distill, lang = _sound(Distill, groups, "distill"), _sound(Lang, groups, "lang")
+    if distill and lang and distill.filters.length_ratio is not None:
+        try:
+            distill.filters.length_range(lang.code)
+        except InputError as error:
+            others = (("lang.code", lang.code),)
+            faults.append(Fault("distill.filters.length_ratio", dict(distill.filters.length_ratio), str(error), others))
+    prune, model = _sound(Prune, groups, "prune"), _sound(Model, groups, "model")
+    if lang:
+        metrics = _sound(Metrics, groups, "metrics")
+        names = [*(metrics.names if metrics else ()), *([prune.metric] if prune and prune.metric else [])]
+        for metric in dict.fromkeys(names):
+            try:
+                refuse_unready(metric, lang.code)
+            except InputError as error:
+                faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
+    if prune is None:
+        return {}, faults
+    for fault in prune.misplaced():
+        left_out = fault.value is None and groups["prune"].get(fault.key.partition(".")[2]) is not None
+        faults += [] if left_out else [fault]
+    if not pruned or model is None or not (prune.stacks if prune.method == "explicit" else prune.ratio):
+        return {}, faults
+    of, unknown = _layers(model, str(groups["model"]["path"]), prune.stacks)
+    counted, uncounted = prune.counted(of) if not unknown else ({}, [])
+    return counted, faults + unknown + uncounted
+
+
+_Named = TypeVar("_Named", bound=BaseModel)
+
+
+def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named | None:
+    """A group without the settings that are at fault by themselves, as far as it can do without."""
+    values = groups.get(name, {})
     try:
-        if folder.is_dir() or any(of[stack] is None for stack in config.prune.stacks):
+        return validated(group, values)
+    except ConfigError as error:
+        bad = {fault.key.partition(".")[0] for fault in error.faults}
+    try:
+        return validated(group, {key: value for key, value in dict(values or {}).items() if key not in bad})
+    except ConfigError:
+        return None
+
+
+def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
+    """How many layers the stacks of a model have, by its folder or, of a model of the hub, by the config."""
+    stated: dict[Stack, int | None] = {"decoder": model.decoder_layers, "encoder": model.encoder_layers}
+    try:
+        folder = model_source(path, "model.path")
+        if not isinstance(folder, Hub):
             facts = read_config(folder)
-            of = {**architecture(facts["model_type"]).layers(facts)}
+            stated = {**architecture(facts["model_type"]).layers(facts)}
+    except ConfigError as error:
+        return {}, error.faults
     except ModelError as error:
-        return {}, [Fault("model.path", config.model.path, str(error))]
-    return config.prune.counted({stack: of[stack] or 0 for stack in config.prune.stacks})
+        return {}, [Fault("model.path", path, str(error))]
+    allowed = f"{path} is no folder here, and of a model of the Hugging Face hub it has to be said: model.{{}}=32"
+    unknown = [
+        Fault(key, None, allowed.format(key.partition(".")[2]), others=(("model.path", path),))
+        for key in (f"model.{stack}_layers" for stack in stacks if stated[stack] is None)
+    ]
+    return {stack: stated[stack] or 0 for stack in stacks}, unknown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -12,6 +13,10 @@ from functools import partial
 from typing import Any, Literal
 
 from stc.errors import StcError
+from stc.machine import DECODE_BATCH
+
+PROGRESS = logging.getLogger("stc.progress")
+"""Hears now and then how far long work is: in a job's log, and on standard error where no bar is shown."""
 
 
 def progress(title: str, total: int, unit: str = "it") -> Any:
@@ -29,8 +34,43 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def quiet() -> None:
-    """Libraries report through stc or not at all: their bars and notices hide what a user looks for."""
+class _Said(logging.Handler):
+    """Puts a line on standard error where that is no terminal, and so shows no progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not sys.stderr.isatty():
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def follow() -> None:
+    """Have standard error show what :data:`PROGRESS` hears, where it is no terminal."""
+    if not PROGRESS.handlers:
+        PROGRESS.addHandler(_Said())
+
+
+def take_any_text() -> None:
+    """Have standard output and error take whatever they are given, in UTF-8, whatever the locale is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not so where somebody has put something else in its place
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+SPINS = 10_000
+"""How often a thread of OpenMP looks for work before it sleeps, unless the user has said otherwise.
+
+The default, 300,000 and more, makes a thread whose neighbour is not scheduled use up the core that the neighbour waits
+for. Sleeping at once costs time on a quiet machine. benchmarks/busy_machine.py measures all three.
+"""
+
+
+def prepare_libraries() -> None:
+    """Set what libraries read from the environment when they are imported; call it before torch is.
+
+    They report through stc or not at all: their bars and notices hide what a user looks for. OpenMP's threads wait for
+    one another without keeping a core busy for long: GNU's count turns, Intel's and LLVM's milliseconds.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ |= {"GOMP_SPINCOUNT": str(SPINS), "KMP_BLOCKTIME": "1"}
     for name in ("TRANSFORMERS_VERBOSITY", "DATASETS_VERBOSITY"):
         os.environ.setdefault(name, "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -43,8 +83,8 @@ def quiet() -> None:
 
 def command(run: Callable[[], int]) -> int:
     """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
-    quiet()
-    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    prepare_libraries()
+    take_any_text()
     try:
         code = run()
         sys.stdout.flush()
@@ -79,7 +119,9 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("float32", "bfloat16"), help="precision; default: bfloat16 on a GPU, float32 on the CPU"
     )
     group.add_argument(
-        "--batch-size", type=whole_number, help="utterances at a time; default: 256 on a GPU, 32 on the CPU"
+        "--batch-size",
+        type=whole_number,
+        help=f"utterances at a time; default: {DECODE_BATCH['cuda']} on a GPU, {DECODE_BATCH['cpu']} on the CPU",
     )
     group.add_argument(
         "--max-new-tokens",

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from stc.errors import InputError
+from stc.reading import parse_json
 from stc.stage import Context
 
 Curves = Mapping[str, list[list[float]]]
 """Name of a metric → its points [step, value], by step."""
 
+_Entry = dict[str, int | float]  # a line of the journal: ``step``, and what was logged at it
 _JOURNAL = "curves.jsonl"  # in scratch, so that a stage that goes on after a crash keeps what came before
 
 
@@ -37,10 +40,10 @@ def read_journal(scratch: Path) -> Curves:
     points: dict[str, dict[float, float]] = {}
     for line in lines:
         try:
-            entry = json.loads(line)
-        except ValueError:  # torn, or the empty one before the first
+            entry = parse_json(line, str(journal), _Entry)
+            step = entry.pop("step")
+        except (InputError, KeyError):  # torn, or the empty one before the first
             continue
-        step = entry.pop("step")
         for key, value in entry.items():
             if math.isfinite(value):
                 points.setdefault(key, {})[step] = value

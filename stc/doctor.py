@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stc import checks
+from stc import checks, overrides
 from stc.checks import Check, first_line
 from stc.console import command
 from stc.errors import ConfigError, StcError
 from stc.overrides import checked
-from stc.paths import CONF, ROOT
+from stc.paths import ROOT
 from stc.report import size
 from stc.stage import Kind
 
@@ -35,8 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check; 0, or 1 where a run would fail."""
     parser = argparse.ArgumentParser(prog="python -m stc.doctor", description=_DESCRIPTION)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as python -m stc.run takes them")
-    options = parser.parse_args(arguments)
-    return command(lambda: _examine(options.settings))
+    parser.add_argument(
+        "--config-dir", metavar="FOLDER", help="more members of the groups, as python -m stc.run takes it"
+    )
+    return command(lambda: _asked(parser.parse_args(arguments)))
+
+
+def _asked(options: argparse.Namespace) -> int:
+    more = [f"--config-dir={options.config_dir}"] if options.config_dir else []
+    return _examine([*more, *options.settings])
 
 
 def _examine(settings: Sequence[str]) -> int:
@@ -61,7 +68,7 @@ def _examine(settings: Sequence[str]) -> int:
     if composed:
         config = composed[0][1].config
         show("model", partial(_model, config))
-        show("data", partial(_data, config))
+        show("data", partial(_data, composed[0][1]))
         show("store", partial(checks.store, config.store.dir, _to_write(composed)))
         if config.tracking.enabled:
             show("mlflow", partial(checks.tracking, config.tracking.uri))
@@ -74,16 +81,9 @@ def _examine(settings: Sequence[str]) -> int:
 
 def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) -> Iterator[Check]:
     """The settings, composed and validated as a run does; what they come to goes into ``composed``."""
-    from hydra import compose, initialize_config_dir
-
-    from stc.config import plan
-
     os.environ["STC_ROOT"] = str(ROOT)
     try:
-        passed = checked(list(settings))
-        with initialize_config_dir(str(CONF), version_base=None):
-            config = compose("config", passed)
-            composed.append((config, plan(config)))
+        composed += [(job.config, job.plan) for job in overrides.composed(checked(settings))]
     except ConfigError as error:
         for fault in error.faults:
             yield Check("FAIL", "config", str(fault))
@@ -92,20 +92,28 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 
 
 def _model(config: Config) -> Iterator[Check]:
-    """The base model's files, by their headers."""
-    from stc.metrics.size import bytes_on_disk
-    from stc.models.weights import stored_tensors
+    """The base model's files, by their headers, and the prompt that its chat template makes."""
+    from stc.languages import language
+    from stc.models.folder import ModelFolder
+    from stc.models.prompts import load_processor
 
     folder = Path(config.model.path)
     if not folder.is_dir():
         yield Check("WARN", "model", f"{folder} is no folder here: a hub id, which is fetched when it is first needed")
         return
     try:
-        tensors = stored_tensors(folder)
+        model = ModelFolder.of(folder)
     except StcError as error:
         yield Check("FAIL", "model", str(error))
         return
-    yield Check("OK", "model", f"{folder}: {len(tensors)} tensors, {size(bytes_on_disk(folder))}")
+    yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {size(model.weight_bytes)}")
+    try:
+        processor = load_processor(folder, model.family)
+        prompt = model.family.prompt(processor, language(config.lang.code).task, folder)
+    except StcError as error:
+        yield Check("FAIL", "prompt", str(error))
+        return
+    yield Check("OK", "prompt", f"{len(prompt)} characters, with a place for the audio")
 
 
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
@@ -121,17 +129,19 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
     return None if any(row.will_be is None for row in models) else to_write(jobs)
 
 
-def _data(config: Config) -> Iterator[Check]:
-    """The first utterance of every split."""
-    from stc.languages import language
+def _data(plan: Plan) -> Iterator[Check]:
+    """The first utterance of every split, and what of the data would stop the run later."""
+    from stc.data.manifest import Task
+    from stc.planning import ahead
     from stc.stages.manifest import Manifest
 
+    config = plan.config
     for split in config.data.splits.model_dump().values():
         first = Manifest(
             path=config.data.path,
             split=split,
             columns=config.data.columns,
-            task=language(config.lang.code).task,
+            task=Task(target_lang=config.lang.code, target_name=config.lang.name),
             limit=1,
             allow_links=config.data.allow_links,
         )
@@ -141,6 +151,10 @@ def _data(config: Config) -> Iterator[Check]:
             yield Check("FAIL", "data", str(error))
             return
     yield Check("OK", "data", f"{config.data.path}: the first utterance of every split can be read")
+    for fault in ahead.faults([plan]):
+        yield Check("FAIL", "data", str(fault))
+    for note in ahead.notes([plan]):
+        yield Check("WARN", "run", note)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 
 class StcError(Exception):
@@ -24,14 +26,47 @@ class ModelError(StcError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a config: the key, the value found there and what would be right."""
+    """One thing wrong with a config: the key, the value found there and what would be right.
+
+    Attributes:
+        others: further settings that it is about, each with its value. Where one of those was set and the key was not,
+            :meth:`about` names that one.
+    """
 
     key: str
     value: object
     allowed: str
+    others: tuple[tuple[str, object], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value}: {self.allowed}"
+        return f"{self.key}={written(self.value)}: {self.allowed}"
+
+    def below(self, prefix: str) -> Fault:
+        """The same fault where its keys are those of the group ``prefix``."""
+        if not prefix:
+            return self
+        key = f"{prefix}.{self.key}" if self.key else prefix
+        return replace(self, key=key, others=tuple((f"{prefix}.{name}", value) for name, value in self.others))
+
+    def about(self, given: Collection[str]) -> Fault:
+        """The same fault, told of the setting that is among the keys ``given``, or below the longest of them."""
+
+        def set_by(name: str) -> int:
+            return max((len(key) for key in given if name == key or name.startswith(f"{key}.")), default=0)
+
+        key, value = max([(self.key, self.value), *self.others], key=lambda setting: set_by(setting[0]))
+        return replace(self, key=key, value=value, others=())
+
+
+def written(value: object) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {written(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:g}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class ConfigError(StcError):
@@ -48,23 +83,92 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def validation_faults(error: ValidationError, model: type[BaseModel], prefix: str) -> list[Fault]:
+def misfit(*faults: Fault) -> PydanticCustomError:
+    """What a validator raises whose model is at fault in these fields, named from the model."""
+    return PydanticCustomError("misfit", "{told}", {"told": "; ".join(map(str, faults)), "faults": faults})
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_MEANT = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text; a number or true is text in quotes",
+    "tuple_type": "must be a list: [a,b]",
+    "list_type": "must be a list: [a,b]",
+    "none_required": "must be null",
+    "model_type": "must be a mapping: {key: value}",
+    "dict_type": "must be a mapping: {key: value}",
+    "mapping_type": "must be a mapping: {key: value}",
+}
+"""What pydantic says otherwise, by its type of error."""
+
+
+def validated(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -> _Model:
+    """Return the model of plain values, each of the type that YAML gave it: text is no number, and true is none either.
+
+    Args:
+        prefix: the key that the values are below, for messages.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    try:
+        # Of pydantic's strict modes, that of JSON takes a list for a tuple and text for a path.
+        return model.model_validate_json(json.dumps(_whole(values)), strict=True)
+    except ValidationError as error:
+        raise ConfigError(_faults(error, model, prefix, values)) from None
+
+
+def _whole(value: Any) -> Any:
+    """The value with every number that is whole as an integer: 1e3 is a number of steps like any other."""
+    if isinstance(value, Mapping):
+        return {key: _whole(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+def _faults(error: ValidationError, model: type[BaseModel], prefix: str, values: Mapping[str, Any]) -> list[Fault]:
     """pydantic's errors as faults: dotted key, value, what is allowed, and the nearest key for an unknown one."""
-    faults = []
+    found: dict[tuple[str, str], Fault] = {}
     for entry in error.errors():
-        path = [str(part) for part in entry["loc"]]
-        key = ".".join([prefix, *path] if prefix else path)
-        if entry["type"] == "extra_forbidden":
+        if entry["type"] == "too_short" and len(entry["input"]) != entry["ctx"]["actual_length"]:
+            continue  # without the items that are at fault
+        path = _set(entry["loc"], values)
+        key, value = ".".join(path), entry["input"]
+        if entry["type"] == "misfit":
+            faults = [fault.below(key) for fault in entry["ctx"]["faults"]]
+        elif entry["type"] == "extra_forbidden":
             known = _fields(model, path[:-1])
-            faults.append(
-                Fault(key, entry["input"], f"no such key; keys here: {', '.join(known)}{nearest(path[-1], known)}")
-            )
+            faults = [Fault(key, value, f"no such key; keys here: {', '.join(known)}{nearest(path[-1], known)}")]
         elif entry["type"] == "missing":
-            faults.append(Fault(key, "(nothing)", "is needed"))
+            faults = [Fault(".".join([*path, str(entry["loc"][-1])]), "(nothing)", "is needed")]
         else:
             message = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            faults.append(Fault(key, entry["input"], message))
-    return faults
+            faults = [Fault(key, value, _MEANT.get(entry["type"], message))]
+        for fault in faults:
+            place = fault.key, str(fault.value)
+            if (other := found.get(place)) and fault.allowed != other.allowed:  # of a union, each member has one
+                fault = replace(fault, allowed=f"{other.allowed}, or {fault.allowed}")
+            found[place] = fault
+    return [fault.below(prefix) for fault in found.values()]
+
+
+def _set(loc: Sequence[int | str], values: Any) -> list[str]:
+    """The key that was set, of a place that pydantic names. Of a list that is the list's; what pydantic adds (the
+    members of a union) is no key."""
+    path: list[str] = []
+    for part in loc:
+        if isinstance(values, Mapping) and part in values:
+            path.append(str(part))
+            values = values[part]
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            values = values[part]
+        else:
+            break
+    return path
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -6,17 +6,20 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.console import add_compute_options, command, default_dtype, progress, say, whole_number
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
-from stc.languages import codes, language
+from stc.languages import codes, language, metric_of
 from stc.machine import DECODE_BATCH, resolve_device
-from stc.metrics.text import METRICS, MetricName
+from stc.metrics.text import METRICS, MetricName, refuse_unready
+from stc.natural import natural
 from stc.paths import CONF
+from stc.stage import Kind
+from stc.store.stored import stored
 
 if TYPE_CHECKING:
     from stc.metrics.records import Scores
@@ -41,18 +44,25 @@ class System:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score what the command line asks for; 0, 1 (a folder or the data is at fault) or 2 (the arguments)."""
+    return command(lambda: _asked(arguments))
+
+
+def _asked(arguments: Sequence[str] | None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     systems = [_system(argument) for argument in options.models]
     if fault := _fault(systems):
         parser.error(fault)
-    return command(lambda: _evaluate(systems, options))
+    return _evaluate(systems, options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.evaluate", description=_DESCRIPTION)
     parser.add_argument(
-        "models", nargs="+", metavar="[NAME=]FOLDER", help="model folders; the name is that of the row in the table"
+        "models",
+        nargs="+",
+        metavar="[NAME=]FOLDER",
+        help="model folders, or ids of results; the name is that of a row",
     )
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -60,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="MANIFEST",
-        help="a manifest folder of the store, or a JSON Lines file with audio paths relative to its folder",
+        help="a manifest folder of the store, or its id, or a JSON Lines file with audio paths relative to its folder",
     )
     data.add_argument("--lang", choices=codes(), help="target language; a JSON Lines file needs it")
     data.add_argument("--audio", default="audio", metavar="KEY", help="of the audio's path in a line (default: audio)")
@@ -99,20 +109,23 @@ def _fault(systems: Sequence[System]) -> str | None:
 
 def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     manifest = _manifest(options)
+    for name in SCORED:
+        refuse_unready(name, manifest.task.target_lang)
     device = resolve_device(options.device)
     if options.output is not None:
         for system in systems:
             _kept_in(options.output, system)
     sizes: dict[str, dict[str, Any]] = {}
-    for system in systems:  # what a folder lacks is told before the first is translated with
+    found: list[System] = []
+    for named in systems:  # what a folder lacks is told before the first is translated with
         try:
+            system = replace(named, folder=stored(named.folder, Kind.MODEL))
             sizes[system.name] = _size(system.folder)
+            found.append(system)
         except StcError as error:
-            say(f"{system.name}: {error}")
+            say(f"{named.name}: {error}")
     scores: dict[str, Scores] = {}
-    for system in systems:
-        if system.name not in sizes:
-            continue
+    for system in found:
         try:
             scores[system.name] = _scored(system, manifest, device, options)
         except StcError as error:
@@ -128,13 +141,13 @@ def _manifest(options: argparse.Namespace) -> Manifest:
     Raises:
         InputError: naming the file and line of what is wrong.
     """
-    data: Path = options.data
+    data = stored(options.data, Kind.MANIFEST)
     if not data.is_dir():
         return _json_lines(data, options)
-    if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"))):
+    if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural)):
         raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
     manifest = Manifest.load(data)
-    if options.lang not in (None, manifest.task.target_lang):
+    if options.lang is not None and language(options.lang).code != manifest.task.target_lang:
         raise InputError(f"--lang {options.lang}: the references of {data} are in {manifest.task.target_lang!r}")
     return Manifest(manifest.folder, manifest.task, manifest.rows[: options.limit])
 
@@ -213,14 +226,15 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
     from omegaconf import OmegaConf
 
     from stc.metrics.side_by_side import side_by_side
-    from stc.report import in_context, table
+    from stc.report import table
+    from stc.report.comparison import in_context
 
     lang = next(iter(scores.values())).target_lang
     settings = OmegaConf.load(_SETTINGS)
     compared, quality = side_by_side(
         scores,
         {name: size["layers"] + size["encoder_layers"] for name, size in sizes.items()},
-        metric=language(lang).metric if lang in codes() else "chrf_pp",
+        metric=metric_of(lang),
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=_SEED,

@@ -13,13 +13,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from stc.curves import Curves, journaled, read_journal
 from stc.errors import InputError
 from stc.machine import git_commit, versions
+from stc.models.folder import ModelFolder
 from stc.models.kept import put_away
 from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Artifact, Context, Inputs, Kind
@@ -174,7 +175,7 @@ class Evaluation:
             node = self._pipeline.nodes[name]
             if node.source is not None:
                 folder = node.source.fetch() if isinstance(node.source, Hub) else node.source
-                self.done[name] = Done(name, self._store.external(node.kind, folder), True, 0.0)
+                self.done[name] = Done(name, from_outside(self._store, node.kind, folder), True, 0.0)
             else:
                 try:
                     self.done[name] = self._find(node)
@@ -195,7 +196,7 @@ class Evaluation:
             if node.name in self._force:  # made by another, or by a run that died before it could say so
                 self._store.set_generation(first, generation)
             record = self._store.record(node.kind, identity) or {}
-            return Done(node.name, found, True, record["seconds"], record.get("curves", {}))
+            return Done(node.name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
         title = f"{node.name} ({node.stage_name} {identity[:8]})"
         holder = self._store.holder(identity)
         if holder is not None and holder.alive:
@@ -246,8 +247,6 @@ class Evaluation:
                 curves = read_journal(context.scratch)
                 record.update(
                     name=node.name,
-                    kind=node.kind.value,
-                    identity=identity,
                     spec=spec,
                     facts=facts,
                     curves=curves,
@@ -262,6 +261,21 @@ class Evaluation:
             raise _Blocked from elsewhere
         made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
         return Done(node.name, made, False, seconds, curves)
+
+
+def from_outside(store: Store, kind: Kind, folder: Path) -> Artifact:
+    """A folder from outside as an artifact, identified by the content of its files. What a model's files mean is also
+    up to its family and its quantizer, whose versions above 1 are part of the identity of all that is made with it.
+
+    Raises:
+        InputError: as :meth:`stc.store.Store.external`.
+        ModelError: a model's folder is damaged, or holds something else than a model.
+    """
+    versions = ModelFolder.of(folder).versions if kind is Kind.MODEL and folder.is_dir() else {}
+    found = store.external(kind, folder)
+    if not versions:
+        return found
+    return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))
 
 
 def _alike(pipeline: Pipeline, names: Iterable[str]) -> set[str]:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from stc.errors import ConfigError, Fault, nearest, validation_faults
-from stc.pipeline import Hub, Node
-from stc.stage import Kind
+from stc.errors import ConfigError, Fault, nearest, validated
+from stc.pipeline import Node, model_source
+from stc.stage import Kind, Stage
 from stc.stages import stage_class
 
 WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", "chain", "every", "kind")
@@ -32,31 +29,46 @@ def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:
     Raises:
         ConfigError: with every fault of every entry.
     """
+    found, faults = laid_out(entries)
+    if faults:
+        raise ConfigError(faults)
+    return found
+
+
+def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
+    """The same with every fault in place of an error. Of an entry at fault there are nodes as well, without a stage, as
+    far as it says what it gives, so that the others can be held to their inputs."""
     faults: list[Fault] = []
     filled: dict[str, Entry] = {}
+    chains: dict[str, Chain] = {}
+    found: dict[str, Node] = {}
     for name, entry in entries.items():
         try:
             filled[name] = _filled(name, entry, entries)
         except ConfigError as error:
             faults += error.faults
-    chains: dict[str, Chain] = {}
     for name, entry in filled.items():
         try:
             if "chain" in entry:
                 chains[name] = _chain(name, entry)
         except ConfigError as error:
             faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    found: dict[str, Node] = {}
+            chains[name] = Chain(name, (1,), entry.get("from") is None)
     for name, entry in filled.items():
         try:
-            found |= {node.name: node for node in _laid_out(name, entry, chains)}
+            cls = _class(name, entry, entries)
         except ConfigError as error:
             faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    return found
+            continue
+        try:
+            found |= {node.name: node for node in _laid_out(name, entry, cls, chains)}
+        except ConfigError as error:
+            faults += error.faults
+            if kind := _kind(entry, cls):
+                steps = len(chains[name].steps) if name in chains else 0
+                names = [f"{name}.{number}" for number in range(1, steps + 1)] or [name]
+                found |= {one: Node(one, kind, str(entry.get("stage", "from"))) for one in names}
+    return found, faults
 
 
 def links(given: str, graph: Mapping[str, Node]) -> list[str]:
@@ -109,32 +121,61 @@ def _chain(name: str, entry: Entry) -> Chain:
     for key, value in (("chain", length), ("every", every)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError([Fault(f"stages.{name}.{key}", value, "must be a number of links, at least 1")])
-    return Chain(name, (*range(every, length, every), length), not entry.get("from"))
+    return Chain(name, (*range(every, length, every), length), entry.get("from") is None)
 
 
-def _laid_out(name: str, entry: Entry, chains: Mapping[str, Chain]) -> list[Node]:
+def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage] | None:
+    """The stage of an entry; None for one that is a folder and its kind.
+
+    Raises:
+        ConfigError: it is neither, or there is no such stage.
+    """
+    if "stage" not in entry:
+        if entry.get("from") is not None and _kind(entry, None):
+            return None
+        known = [other for other, one in entries.items() if other != name and ("stage" in one or "like" in one)]
+        key, value = _first_leaf(f"stages.{name}", entry)
+        allowed = "a stage, or a folder (from) and its kind, is needed"
+        if "kind" not in entry:
+            allowed = f"there is no stage {name}{nearest(name, known)}; of a new one {allowed}"
+        raise ConfigError([Fault(key, value, allowed)])
+    try:
+        return stage_class(str(entry["stage"]))
+    except ConfigError as error:
+        raise ConfigError([fault.below(f"stages.{name}") for fault in error.faults]) from None
+
+
+def _kind(entry: Entry, cls: type[Stage] | None) -> Kind | None:
+    """What an entry gives, as far as it says so."""
+    given = entry.get("kind") if cls is None else cls.GIVES
+    return Kind(given) if given in list(Kind) else None
+
+
+def _first_leaf(key: str, value: Any) -> tuple[str, Any]:
+    while isinstance(value, Mapping) and value:
+        name, value = next(iter(value.items()))
+        key = f"{key}.{name}"
+    return key, value
+
+
+def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[str, Chain]) -> list[Node]:
     """An entry as the folder that stands in for it, as one node, or as a chain of them."""
-    cls = stage_class(str(entry["stage"])) if "stage" in entry else None
-    kind = entry.get("kind") if cls is None else cls.GIVES
-    if entry.get("from") and kind in list(Kind):
+    if entry.get("from") is not None or cls is None:
+        kind = _kind(entry, cls)
+        assert kind is not None  # else it has no class
         return [
             Node(
                 chains[name].last if name in chains else name,
-                Kind(kind),
+                kind,
                 str(entry.get("stage", "from")),
-                source=_source(str(entry["from"]), f"stages.{name}.from"),
+                source=model_source(str(entry["from"]), f"stages.{name}.from"),
             )
         ]
-    if cls is None:
-        raise ConfigError([Fault(f"stages.{name}", dict(entry), "a stage, or a folder (from) and its kind, is needed")])
     settings = entry.get("settings") or {}
     if not isinstance(settings, Mapping):
         raise ConfigError([Fault(f"stages.{name}.settings", settings, "a mapping from field to value is needed")])
     own = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
-    try:
-        stage = cls(**_over(settings, own))
-    except ValidationError as error:
-        raise ConfigError(validation_faults(error, cls, f"stages.{name}")) from None
+    stage = validated(cls, _over(settings, own), f"stages.{name}")
     wiring, then = entry.get("inputs") or {}, entry.get("then") or {}
     for key, value in (("inputs", wiring), ("then", then)):
         if not isinstance(value, Mapping):
@@ -195,12 +236,3 @@ def _ends(target: Any, chains: Mapping[str, Chain], step: int | None = None) -> 
     if (chain := chains.get(str(target))) is None:
         return str(target)
     return chain.last if step is None else chain.link(step)
-
-
-def _source(path: str, key: str) -> Path | Hub:
-    folder = Path(path)
-    if folder.is_dir():
-        return folder.resolve()
-    if path.count("/") != 1 or path.startswith((".", "/", "~")):
-        raise ConfigError([Fault(key, path, "no such folder")])
-    return Hub(path)

@@ -10,14 +10,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from stc.console import quiet
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from stc.console import follow, prepare_libraries
 
 log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 PLOTS_FOLDER = "plots"
+
+
+@with_config(ConfigDict(extra="allow"))
+class ResultSystem(TypedDict):
+    """A row of the table of a run, or of several with different seeds."""
+
+    name: str
+    bytes_on_disk: NotRequired[float]
+    retention: NotRequired[float | None]
+    model_dir: NotRequired[str]
+
+
+class ResultStage(TypedDict):
+    """A stage of a run."""
+
+    name: str
+    identity: str
+
+
+class ResultOfSeed(TypedDict):
+    """A run of several with different seeds: where its own result.json is."""
+
+    seed: int
+    result: str
+
+
+@with_config(ConfigDict(extra="allow"))
+class Result(TypedDict):
+    """The shape of result.json, as far as it is read again: ``runs`` and ``seeds`` are in that of several seeds, and
+    ``stages`` in that of one."""
+
+    systems: list[ResultSystem]
+    stages: NotRequired[list[ResultStage]]
+    seeds: NotRequired[list[int]]
+    runs: NotRequired[list[ResultOfSeed]]
 
 
 def run(
@@ -43,7 +81,8 @@ def run(
     """
     from stc.config import plan
 
-    quiet()
+    prepare_libraries()
+    follow()
     planned = plan(composed)
     shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
     if planned.config.seeds:
@@ -115,6 +154,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     """Execute a plan with one seed."""
     from stc.evaluation import Done, Evaluation
     from stc.machine import resolve_device
+    from stc.pipeline import Hub
     from stc.planning.room import refuse_full
     from stc.plots import plot_run
     from stc.stage import Context
@@ -124,6 +164,9 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     config = planned.config
     context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
     store = Store(config.store.dir)
+    for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.needed()):
+        if isinstance(node.source, Hub):
+            _say(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
     with track(
         config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags
     ) as tracked:

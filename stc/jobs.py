@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +12,22 @@ from stc.report import NONE, Column, marked, size, text
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the table: its folder below the sweep's, in what it differs from the others, and how it stands."""
+    """A job of the table: its folder below the sweep's, in what it differs from the others, how it stands, and the
+    systems of its own table."""
 
     folder: str
     differs: str
     outcome: Outcome | None  # None for one that was not begun
-    result: dict[str, Any]
+    systems: Sequence[Mapping[str, Any]]
 
     @property
     def finished(self) -> bool:
         return self.outcome is not None and self.outcome.state == "finished"
 
     @property
-    def main(self) -> dict[str, Any]:
+    def main(self) -> Mapping[str, Any]:
         """The system the job is about, the last of its table; empty where it made none."""
-        systems: list[dict[str, Any]] = self.result.get("systems") or [{}]
-        return systems[-1]
+        return self.systems[-1] if self.systems else {}
 
 
 def differing(overrides: Sequence[str], swept: Sequence[str]) -> str:
@@ -67,8 +67,13 @@ def assignments(overrides: Sequence[str], keys: Sequence[str]) -> dict[str, str]
 
 
 def assignment(override: str) -> tuple[str, str]:
-    """Key and value of an override."""
+    """Key and value of an override, the value without what only quotes it."""
     key, _, value = override.lstrip("+~").partition("=")
+    if value.startswith(("'", '"')):
+        from stc.values import parse
+
+        text = parse(override).value()
+        value = text if isinstance(text, str) else value
     return key, value
 
 

@@ -7,6 +7,7 @@ from typing import cast
 
 from stc.data.manifest import Task
 from stc.errors import InputError, nearest
+from stc.language_tags import WITHOUT_SPACES, lookup, normal, script
 from stc.metrics.text import MetricName
 from stc.paths import CONF
 
@@ -35,11 +36,23 @@ def language(code: str) -> Language:
     """The language of that code.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its file names no language.
     """
     from omegaconf import OmegaConf
 
     if code not in codes():
         raise InputError(f"language {code!r}: one of {', '.join(codes())}{nearest(code, codes())}")
-    stated = OmegaConf.load(FOLDER / f"{code}.yaml")
-    return Language(stated.code, stated.name, cast(MetricName, stated.metric))
+    file = FOLDER / f"{code}.yaml"
+    stated = OmegaConf.load(file)
+    try:
+        return Language(normal(stated.code), stated.name, cast(MetricName, stated.metric))
+    except ValueError as error:
+        raise InputError(f"{file}: code: {error}") from None
+
+
+def metric_of(tag: str) -> MetricName:
+    """Return the metric that retention is measured by in a language: as ``conf/lang`` says of it or of the nearest
+    wider one, else chrF++, without its words where the script does not tell them apart."""
+    if (known := lookup({code: code for code in codes()}, tag)) is not None:
+        return language(known).metric
+    return "chrf" if script(tag) in WITHOUT_SPACES else "chrf_pp"

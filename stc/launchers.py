@@ -1,4 +1,8 @@
-"""Settings of Hydra's own, what a sweep is launched by above all: checked before Hydra sees them."""
+"""Settings of Hydra's own, what a sweep is launched by above all: checked before Hydra sees them.
+
+Whether they are valid rests on no more than Hydra's packages. Whether this machine can launch by them is asked when
+the sweep starts.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 
 from stc.errors import Fault, nearest
 from stc.gpu import visible
@@ -29,34 +32,41 @@ def faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
     Args:
         sweeping: whether they are for a sweep; without one, Hydra takes no notice of a launcher.
     """
-    own = {one.key_or_group: one for one in overrides if one.key_or_group.startswith(("hydra/", "hydra."))}
+    own = _own(overrides)
     launcher = next((one for key, one in own.items() if key.replace(".", "/").startswith(_LAUNCHER)), None)
     if launcher is not None and not sweeping:
         return [_fault(launcher, "is for sweeps; -m makes a sweep, also of a single run")]
-    if _LAUNCHER in own and (lacking := _lacking(_value(own[_LAUNCHER]), _SIDE_BY_SIDE in own)):
-        return [_fault(own[_LAUNCHER], lacking)]
+    package = _PACKAGES.get(_value(own[_LAUNCHER])) if _LAUNCHER in own else None
+    if package and not _installed(package):  # Hydra has no settings of a launcher without it
+        return [_fault(own[_LAUNCHER], f"needs the package {package}: pip install {package}")]
     return _unknown(list(own.values())) if own else []
 
 
+def lacking(overrides: Sequence[Override]) -> list[Fault]:
+    """What the chosen launcher needs and does not find on this machine."""
+    own = _own(overrides)
+    launcher = _value(own[_LAUNCHER]) if _LAUNCHER in own else None
+    if launcher in ("slurm", "submitit_slurm") and not shutil.which("sbatch"):
+        wrong = "SLURM's commands (sbatch) are not on PATH; start the sweep on a machine that submits to SLURM"
+    elif launcher == "joblib" and _SIDE_BY_SIDE not in own and not visible():
+        wrong = f"runs a job on each GPU, and none is here; {_SIDE_BY_SIDE}=2 runs two side by side"
+    else:
+        return []
+    return [_fault(own[_LAUNCHER], wrong)]
+
+
 def completed(overrides: Sequence[Override]) -> list[str]:
-    """What is to be added to the arguments: as many jobs side by side as have GPUs, where nothing says how many."""
+    """What is to be added to the arguments: as many jobs side by side as have GPUs, where nothing says how many.
+    Without a GPU it is nothing, and :func:`lacking` says that the number is missing."""
     values = {one.key_or_group: _value(one) for one in overrides}
-    wanted = values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values
+    gpus = len(visible()) if values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values else 0
     processes = values.get("resources.processes", "1")
     each = max(1, int(processes)) if processes.isdigit() else 1  # of a job; over several numbers nobody sweeps
-    return [f"{_SIDE_BY_SIDE}={max(1, len(visible()) // each)}"] if wanted else []
+    return [f"{_SIDE_BY_SIDE}={max(1, gpus // each)}"] if gpus else []
 
 
-def _lacking(launcher: str, number_given: bool) -> str | None:
-    """What a launcher needs and does not find here."""
-    package = _PACKAGES.get(launcher)
-    if package and not _installed(package):
-        return f"needs the package {package}: pip install {package}"
-    if launcher in ("slurm", "submitit_slurm") and not shutil.which("sbatch"):
-        return "SLURM's commands (sbatch) are not on PATH; start the sweep on a machine that submits to SLURM"
-    if launcher == "joblib" and not number_given and not visible():
-        return f"runs a job on each GPU, and none is here; {_SIDE_BY_SIDE}=2 runs two side by side"
-    return None
+def _own(overrides: Sequence[Override]) -> dict[str, Override]:
+    return {one.key_or_group: one for one in overrides if one.key_or_group.startswith(("hydra/", "hydra."))}
 
 
 def _installed(package: str) -> bool:
@@ -91,15 +101,19 @@ def _unknown(own: Sequence[Override]) -> list[Fault]:
             return found
         groups = [one.input_line or "" for one in chosen]
         hydra = compose("config", groups, return_hydra_config=True).hydra
-        for one in assigned:
-            wrong = None if one.is_add() or one.is_delete() else _no_such(hydra, one.key_or_group)
+
+        def refused(those: Sequence[Override]) -> str | None:
             try:
-                if wrong is None:
-                    compose("config", [*groups, one.input_line or ""], return_hydra_config=True)
-            except HydraException as error:
-                wrong = str(error.__cause__ or error).splitlines()[0]
-            if wrong is not None:
-                found.append(_fault(one, wrong))
+                compose("config", [*groups, *(each.input_line or "" for each in those)], return_hydra_config=True)
+            except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
+                return str(error.__cause__ or error).splitlines()[0]
+            return None
+
+        told = {id(one): _no_such(hydra, one.key_or_group) for one in assigned if not (one.is_add() or one.is_delete())}
+        valid = [one for one in assigned if told.get(id(one)) is None]
+        if valid and refused(valid):  # composing takes a while: each by itself only where something is wrong
+            told |= {id(one): refused([one]) for one in valid}
+        found = [_fault(one, wrong) for one in assigned if (wrong := told.get(id(one))) is not None]
     return found
 
 

@@ -6,12 +6,15 @@ what became of a job is in a file, and not in what a function returns.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from stc.errors import InputError
 from stc.process import Process
+from stc.reading import read_json
 
 STATUS_FILE = "status.json"
 LOG_FILE = "job.log"
@@ -55,9 +58,6 @@ def outcomes(sweep: Path) -> dict[str, Outcome]:
     """How the jobs of a sweep stand, those that were begun, by the name of their folder below the sweep's."""
     found: dict[str, Outcome] = {}
     for file in sweep.rglob(STATUS_FILE):
-        try:
-            outcome = Outcome.model_validate_json(file.read_text(encoding="utf-8"))
-        except (OSError, ValidationError):
-            continue  # not one of ours
-        found[file.parent.relative_to(sweep).as_posix()] = outcome.known()
+        with suppress(OSError, InputError):  # not one of ours
+            found[file.parent.relative_to(sweep).as_posix()] = read_json(file, Outcome).known()
     return dict(sorted(found.items(), key=lambda one: [(len(part), part) for part in one[0].split("/")]))

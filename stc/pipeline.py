@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stc.errors import ConfigError, Fault, InputError, nearest
+from stc.paths import at_home
 from stc.stage import Kind, Stage
 
 Wiring = str | Mapping[str, str]
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 
 
@@ -33,7 +37,8 @@ class Hub:
             return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
         except (HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise InputError(
-                f"{self.id}: not in this machine's cache of the Hugging Face hub, and the hub does not give it: "
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
+                "does not give it: "
                 f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
             ) from error
 
@@ -46,6 +51,29 @@ class Hub:
             return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES, local_files_only=True))
         except LocalEntryNotFoundError:
             return None
+
+
+def model_source(given: str, key: str) -> Path | Hub:
+    """What a setting names that takes a folder or an id of the Hugging Face hub.
+
+    Args:
+        key: of the setting, for the message.
+
+    Raises:
+        ConfigError: there is no such folder, and it cannot be meant as an id of the hub.
+    """
+    folder = Path(at_home(given))
+    if given.strip() and os.path.isdir(folder):
+        return folder.resolve()
+    # A folder with the name of the owner makes it a path, mistyped.
+    if _HUB_ID.fullmatch(given) and not os.path.isdir(folder.parent):
+        return Hub(given)
+    if not given.strip():
+        raise ConfigError([Fault(key, given, "is empty; a folder or an id of the Hugging Face hub is needed")])
+    if os.path.exists(folder):
+        raise ConfigError([Fault(key, given, "is a file; a folder or an id of the Hugging Face hub is needed")])
+    near = nearest(str(folder), [str(one) for one in folder.parent.glob("*") if one.is_dir()])
+    raise ConfigError([Fault(key, given, f"no such folder{near}")])
 
 
 @dataclass(frozen=True)

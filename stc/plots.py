@@ -6,16 +6,19 @@ and viridis: both can be told apart by people who do not see all colours.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.curves import Curves
+from stc.errors import InputError
+from stc.metrics.sentences import caution, enough
 from stc.metrics.text import METRICS
+from stc.models.removal import RANKING_FILE, Ranking
+from stc.reading import read_json
 from stc.report import size
 from stc.stage import Kind
 
@@ -51,18 +54,19 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         folder: made if it is not there.
         title: said in every plot.
         systems: the rows of the comparison, none if the run has made none.
-        done: every node of the run. Rankings that are no longer in the store are left out.
+        done: every node of the run. Rankings that are no longer in the store, or damaged there, are left out.
 
     Returns:
         the files.
     """
     done = list(done)
     files: list[Path] = []
-    rounds: dict[str, list[dict[str, Any]]] = {}
+    rounds: dict[str, list[Ranking]] = {}
     for one in done:
-        ranking = one.artifact.path / "ranking.json"
-        if one.artifact.kind is Kind.RANKING and ranking.exists():
-            content = json.loads(ranking.read_text(encoding="utf-8"))
+        if one.artifact.kind is not Kind.RANKING:
+            continue
+        with suppress(FileNotFoundError, InputError):
+            content = read_json(one.artifact.path / RANKING_FILE, Ranking)
             if "candidates" in content:  # layers that were drawn or named were not compared
                 rounds.setdefault(one.name.split(".")[0], []).append(content)
     for name, rankings in rounds.items():
@@ -73,10 +77,20 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         files.append(plot_training(folder / "training.png", title, trained, dev))
     if systems:
         compared = systems[0]["compared"]
-        marks = [Mark(row["name"], row["bytes_on_disk"], row[compared["metric"]], *row["score_ci"]) for row in systems]
-        bars = f"{100 * compared['confidence']:g} % bootstrap interval"
-        files.append(plot_quality(folder / "quality.png", title, METRICS[compared["metric"]], marks, bars))
+        metric = compared["metric"]
+        marks = [
+            Mark(row["name"], row["bytes_on_disk"], row[metric], *(row["score_ci"] or (row[metric], row[metric])))
+            for row in systems
+        ]
+        bars = intervals_are(compared["confidence"], compared["sentences"])
+        files.append(plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars))
     return files
+
+
+def intervals_are(confidence: float, sentences: int) -> str:
+    """Return what bars that show intervals are, or why there are none, in words."""
+    bars = f"Bars: {100 * confidence:g} % bootstrap interval." if enough(sentences) else ""
+    return " ".join(filter(None, [bars, caution(sentences)]))
 
 
 def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], seeds: int) -> list[Path]:
@@ -93,7 +107,7 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     for row in systems:
         spread = row[f"{metric}_deviation"] or 0.0
         marks.append(Mark(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread))
-    bars = f"standard deviation over {seeds} seeds"
+    bars = f"Bars: standard deviation over {seeds} seeds."
     return [plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars)]
 
 
@@ -180,7 +194,7 @@ def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float])
 
 
 def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bars: str) -> Path:
-    """Quality against bytes on disk; ``bars`` says what the bars are."""
+    """Quality against bytes on disk; ``bars`` says what the bars are, or why there are none."""
     from matplotlib.ticker import FuncFormatter
     from matplotlib.transforms import ScaledTranslation
 
@@ -213,7 +227,7 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bar
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
         axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
         axes.set_ylabel(f"{metric} on the test split")
-        axes.set_title(f"Quality against size: {title}\nbars: {bars}")
+        axes.set_title(f"Quality against size: {title}\n{bars}")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return path
 

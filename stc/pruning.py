@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import Fault, nearest
+from stc.fields import Seed
 from stc.metrics.selection import SelectionMetric
 from stc.models.architecture import Stack
 from stc.models.removal import Layer, Scope, removable, stacks, unremovable
@@ -61,7 +62,7 @@ class Prune(BaseModel):
     screen: int | None = Field(default=None, ge=2)
     every: int | None = Field(default=None, ge=1)
     between: Recipe | None = None
-    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    seed: Seed | None = None
     layers: tuple[int, ...] = ()
     encoder_layers: tuple[int, ...] = ()
     layers_removed: None = None
@@ -100,9 +101,10 @@ class Prune(BaseModel):
         """A fault where a screen is asked for and there is none."""
         if self.search == "screened" and self.metric == "loss":
             allowed = "the loss is what a screen goes by: prune.search=exact, or one of bleu, chrf, chrf_pp"
-            return [Fault("prune.metric", self.metric, allowed)]
+            return [Fault("prune.metric", self.metric, allowed, others=(("prune.search", self.search),))]
         if self.search == "exact" and self.screen is not None:
-            return [Fault("prune.screen", self.screen, "prune.search=exact has no screen; prune.search=screened has")]
+            allowed = "prune.search=exact has no screen; prune.search=screened has"
+            return [Fault("prune.screen", self.screen, allowed, others=(("prune.search", self.search),))]
         return []
 
     def counted(self, of: Mapping[Stack, int]) -> tuple[dict[str, Any], list[Fault]]:

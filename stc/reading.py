@@ -7,6 +7,7 @@ fault. Nothing here imports a heavy library.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
     except (OSError, ValueError) as fault:
+        if getattr(fault, "errno", None) == errno.ESTALE:  # removed by another machine
+            raise FileNotFoundError(str(path)) from None
         raise error(f"{path} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -119,12 +122,28 @@ def parse_json(text: str | bytes, where: str, shape: type[T], *, error: type[Stc
     try:
         return cast(T, _adapter(cast(Any, shape)).validate_json(text))
     except ValidationError as fault:
-        first = fault.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise error(f"{where} is not JSON: {first['ctx']['error']}") from None
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].replace("Input should be", "must be")
-        raise error(f"{where}: {place + ': ' if place else ''}{message}") from None
+        raise error(_told(fault, where)) from None
+
+
+def shaped(value: Any, where: str, shape: type[T], *, error: type[StcError] = InputError) -> T:
+    """Return what is parsed already as ``shape``; raises as :func:`parse_json`."""
+    try:
+        return cast(T, _adapter(cast(Any, shape)).validate_python(value))
+    except ValidationError as fault:
+        raise error(_told(fault, where)) from None
+
+
+def _told(fault: ValidationError, where: str) -> str:
+    """The first fault, with the place, the value where it is short, and what is allowed."""
+    first = fault.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return f"{where} is not JSON: {first['ctx']['error']}"
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    found = first["input"]
+    if isinstance(found, bool | int | float | str | None) and len(repr(found)) <= 40:
+        message += f", not {found!r}"
+    return f"{where}: {place + ': ' if place else ''}{message}"
 
 
 @lru_cache(maxsize=64)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from stc.command_line import groups, parsed
+from stc.console import take_any_text
 from stc.errors import ConfigError, StcError
-from stc.overrides import asked_for_plan, checked, groups, sweeping, validate
+from stc.overrides import asked_for_plan, checked, launchable, sweeping, validate
 from stc.paths import CONF, ROOT
 from stc.signals import Killed, killable
 from stc.task import faulty
@@ -33,6 +35,9 @@ Keys one often sets:
   store.dir=FOLDER           where results are kept
   plan=true                  say what would be done, with sizes, and do nothing
 
+A path may have any letters; a comma in a sweep, and what else Hydra reads (quotes, brackets, a space at an end), goes
+in quotes of its own: data.path='"a, b"'. ~ is the home folder. --config-dir=FOLDER adds members to the groups.
+
 Examples:
   python -m stc.run prune.ratio=0.5 lang=zh
   python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh
@@ -46,18 +51,20 @@ Examples:
 def main() -> int:
     """Run what the command line asks for; 0, 1 (failed), 2 (the config is at fault) or 128 + signal."""
     os.environ["STC_ROOT"] = str(ROOT)
-    arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in groups().items())
-        print(_HELP.format(groups=listing), end="")
-        return 0
+    take_any_text()
     try:
-        planning, arguments = asked_for_plan(arguments)
+        given = parsed(sys.argv[1:])
+        if given.help:
+            listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in groups(given).items())
+            print(_HELP.format(groups=listing), end="")
+            return 0
+        planning, arguments = asked_for_plan(sys.argv[1:])
         passed = checked(arguments)
         if planning:
             return _plan(passed)
-        if not {"--cfg", "-c"} & set(arguments):
-            validate(passed)
+        if not (given.cfg or given.info or given.hydra_help or given.shell_completion):
+            passed = validate(passed)
+            launchable(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)
         return 2

@@ -6,14 +6,14 @@ raises in place of returning what the other jobs gave. How a job ended is read i
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from stc import slurm
-from stc.errors import StcError
-from stc.job import RESULT_FILE
+from stc.command_line import parsed, spelled
+from stc.errors import InputError, StcError
+from stc.job import RESULT_FILE, Result
 from stc.jobs import Job, differing, markdown, table
 from stc.outcome import LOG_FILE, Outcome, outcomes
 from stc.process import Process
+from stc.reading import read_json
 from stc.signals import Killed, killable
 from stc.tracking import Run, Tracking, begin, close_stale
 
@@ -52,7 +54,7 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, sweep: Path) -> Record:
-        return cls.model_validate_json((sweep / SWEEP_FILE).read_text(encoding="utf-8"))
+        return read_json(sweep / SWEEP_FILE, cls)
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ class Sweep:
 
     def _job(self, name: str, outcome: Outcome | None, overrides: Sequence[str]) -> Job:
         file = self.folder / name / RESULT_FILE
-        whole = outcome is not None and outcome.state == "finished" and file.exists()
-        result = json.loads(file.read_text(encoding="utf-8")) if whole else {}
-        return Job(name, differing(overrides, self.swept), outcome, result)
+        whole = outcome is not None and outcome.state == "finished"
+        systems: Sequence[Mapping[str, Any]] = []
+        with suppress(FileNotFoundError, InputError):  # the table has a dash for what a result does not say
+            systems = read_json(file, Result)["systems"] if whole else []
+        return Job(name, differing(overrides, self.swept), outcome, systems)
 
     def left(self) -> list[tuple[str, list[str]]]:
         """The jobs that a launcher which broke down has lost or never begun: folder and overrides."""
@@ -121,11 +125,12 @@ class Start(Callback):
     """What Hydra calls when a sweep starts, before its first job; for a single run it does nothing."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.core.global_hydra import GlobalHydra
 
         from stc.outcome import STATUS_FILE
         from stc.overrides import jobs
         from stc.store.files import write_atomically
+        from stc.values import parse
 
         global _current
         if _current is not None:
@@ -135,9 +140,8 @@ class Start(Callback):
         for former in [*folder.rglob(STATUS_FILE), folder / STOP_FILE]:
             former.unlink(missing_ok=True)
         given = list(config.hydra.overrides.task)
-        overrides = OverridesParser.create().parse_overrides(given)
-        swept = tuple(one.key_or_group for one in overrides if one.is_sweep_override())
-        asked = jobs(["-m", *given])
+        swept = tuple(one.key_or_group for one in map(parse, given) if one.is_sweep_override())
+        asked = jobs(["-m", *given], GlobalHydra.instance().config_loader())
         tracking = Tracking.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
         try:
             shown = begin(tracking, f"{' × '.join(swept)}: sweep of {len(asked)}", {"overrides": given, "jobs": asked})
@@ -200,15 +204,20 @@ def _attempt(start: Callable[[list[str]], None], arguments: list[str]) -> None:
 def _attempt_the_rest(sweep: Sweep, start: Callable[[list[str]], None], arguments: list[str]) -> None:
     """A launcher that loses one worker may take the others' jobs with it: each of these is run once more, one after
     the other, so that none can harm another. Of SLURM's none is: somebody may have cancelled it."""
+    from stc.values import quoted
+
     sweep.wait()
     left = sweep.left()
     if not left or slurm.submitted(sweep.folder):
         return
     print(f"stc: {len(left)} jobs were lost or not begun; each is tried once, by itself", file=sys.stderr)
-    own = [one for one in arguments if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")]
+    given = parsed(arguments)
+    own = [
+        one for one in given.overrides if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")
+    ]
     for folder, overrides in left:
-        place = [f"hydra.sweep.dir='{sweep.folder}'", f"hydra.sweep.subdir='{folder}'"]
-        _attempt(start, ["-m", *own, *overrides, *place])
+        place = [f"hydra.sweep.dir={quoted(str(sweep.folder))}", f"hydra.sweep.subdir={quoted(folder)}"]
+        _attempt(start, spelled(given, [*own, *overrides, *place]))
         sweep.wait()
         if folder not in outcomes(sweep.folder):
             return  # this launcher begins nothing; or fail_fast lets it not

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stc.console import take_any_text
 from stc.errors import ConfigError, StcError
 from stc.outcome import Outcome, outcomes
 from stc.process import Process
@@ -36,6 +37,7 @@ def execute(composed: Any) -> int:
     from stc.jobs import assignments, differing, further
     from stc.sweep import STOP_FILE, Record
 
+    take_any_text()  # a launcher may have started this process
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides = tuple(hydra.overrides.task)

@@ -17,8 +17,12 @@ from stc.console import add_compute_options, command, default_dtype, progress, s
 from stc.errors import InputError
 from stc.formats import FORMATS, SUFFIXES, written
 from stc.languages import codes, language
+from stc.lineage import primary, target_languages
 from stc.machine import DECODE_BATCH, resolve_device
 from stc.models import architecture, read_config
+from stc.natural import natural
+from stc.stage import Kind
+from stc.store.stored import stored
 
 if TYPE_CHECKING:
     from stc.decoding.recordings import Translation
@@ -63,18 +67,17 @@ class Source:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Translate what the command line asks for; 0, 1 (a recording or the model is at fault) or 2 (the arguments)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    return command(lambda: _translate(parser, options))
+    return command(lambda: _translate(parser, parser.parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.translate", description=_DESCRIPTION)
-    parser.add_argument("model", type=Path, metavar="FOLDER", help="a model folder: of the store, or anybody's")
+    parser.add_argument("model", type=Path, metavar="FOLDER", help="a model folder, anybody's, or the id of a result")
     parser.add_argument(
         "audio",
         nargs="+",
         metavar="AUDIO",
-        help="a file; a folder: its audio files, those of its subfolders too, sorted by path; "
+        help="a file; a folder: its audio files, those of its subfolders too, by path and number; "
         f"or {STANDARD_INPUT}: the content of a file, on standard input",
     )
     parser.add_argument("--lang", required=True, choices=codes(), help="the language to translate into")
@@ -103,6 +106,7 @@ def _seconds(text: str) -> float:
 
 
 def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    options.model = stored(options.model, Kind.MODEL)
     architecture(read_config(options.model)["model_type"])  # before torch is imported, which takes its time
     sources = _sources(options.audio)
     folder = _output_folder(options.output)
@@ -110,6 +114,9 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         parser.error(fault)
     if not any(source.path is None or source.path.exists() for source in sources):
         raise InputError(f"{sources[0].name} is missing" + (", and so are the others" if len(sources) > 1 else ""))
+    trained = target_languages(options.model)
+    if trained and primary(options.lang) not in map(primary, trained):
+        say(f"{options.model} was trained to translate into {', '.join(sorted(trained))}, not into {options.lang}")
     failed = 0
     with _sink(options.output, folder) as write:
         for source, translation in zip(sources, _translations(sources, options), strict=True):
@@ -136,7 +143,7 @@ def _sources(given: Sequence[str]) -> list[Source]:
         if argument == STANDARD_INPUT:
             sources.append(Source(argument, None, Path("stdin")))
         elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if _is_audio(file))
+            inside = sorted((file for file in path.rglob("*") if _is_audio(file)), key=natural)
             if not inside:
                 raise InputError(f"{path} has no audio files: none ends in {', '.join(AUDIO_SUFFIXES)}")
             sources += [Source(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]

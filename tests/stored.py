@@ -29,6 +29,16 @@ def filled(root: Path) -> Store:
     return store
 
 
+def spec_of(name: str, inputs: Mapping[str, Any] | None = None, width: int = 7) -> dict[str, Any]:
+    return {
+        "stage": name,
+        "version": 1,
+        "config": {"width": width},
+        "surroundings": {},
+        "inputs": dict(inputs or {}),
+    }
+
+
 def put(
     store: Store,
     kind: Kind,
@@ -39,11 +49,11 @@ def put(
     seconds: float = 1.0,
     facts: Mapping[str, Any] | None = None,
 ) -> str:
-    spec = {"stage": name, "version": 1, "config": {"width": 7}, "surroundings": {}, "inputs": dict(inputs)}
+    spec = spec_of(name, inputs)
     identity = identity_of(spec)
     with store.publish(kind, identity) as (folder, record):
         (folder / "file").write_bytes(os.urandom(size))
-        record.update(name=name, kind=kind.value, identity=identity, spec=spec, facts=dict(facts or {}), curves={},
+        record.update(name=name, spec=spec, facts=dict(facts or {}), curves={},
                       seconds=seconds, versions={"stc": "1"}, commit=["abc", False],
                       command=["/x/stc/run.py", "++lang=de"])  # fmt: skip
     return identity

@@ -10,7 +10,7 @@ import pytest
 
 import stc.evaluate
 import stc.translate
-from stc.overrides import checked, validate
+from stc.overrides import checked, composed
 from stc.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}
@@ -42,4 +42,4 @@ def test_documented_commands_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         for arguments in commands:
             parser.parse_args(arguments)
     for settings in documented("stc.doctor"):
-        validate(checked(settings))
+        composed(checked(settings))

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from stored import spec_of
 from test_end_to_end import command, data  # noqa: F401
 
 from stc.paths import ROOT
 from stc.stage import Kind
-from stc.store import Store
+from stc.store import Store, identity_of
 
+ONE, TWO, THREE = (identity_of(spec_of(name)) for name in ("one", "two", "three"))
 CRASH_TEST = ROOT / "benchmarks" / "crash_test.py"
 
 
@@ -46,10 +48,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def filled(root: Path) -> Path:
-    for identity in ("one", "two"):
+    for name, identity in (("one", ONE), ("two", TWO)):
         with Store(root).publish(Kind.MODEL, identity) as (folder, record):
-            (folder / "weights").write_text(f"weights of {identity}")
-            record.update(name=identity, kind="model", identity=identity, spec={}, facts={}, curves={})
+            (folder / "weights").write_text(f"weights of {name}")
+            record.update(name=name, spec=spec_of(name), facts={}, curves={})
     return root
 
 
@@ -59,7 +61,7 @@ def test_a_corrupted_artifact_is_found(store: Path, name: str, how: str) -> None
     from crash.checks import corrupted
 
     assert not corrupted(store)
-    file = store / "model" / "one" / name
+    file = store / "model" / ONE / name
     content = file.read_text()
     if how == "changed":
         file.write_text(content.replace("one", "two"))
@@ -69,7 +71,7 @@ def test_a_corrupted_artifact_is_found(store: Path, name: str, how: str) -> None
         file.unlink()
     else:
         (file.parent / f"{name}.more").write_text("")
-    assert list(corrupted(store)) == [("model", "one")]
+    assert list(corrupted(store)) == [("model", ONE)]
 
 
 def test_stores_that_differ_in_an_artifact_or_in_a_byte_are_told_apart(store: Path, tmp_path: Path) -> None:
@@ -77,12 +79,15 @@ def test_stores_that_differ_in_an_artifact_or_in_a_byte_are_told_apart(store: Pa
 
     other = filled(tmp_path / "other")
     assert not differing(store, other, but=())
-    with Store(other).publish(Kind.MODEL, "three"):
+    with Store(other).publish(Kind.MODEL, THREE):
         pass
-    record = json.loads((other / "model" / "two" / "stc.record.json").read_text())
+    record = json.loads((other / "model" / TWO / "stc.record.json").read_text())
     record["files"]["weights"]["sha256"] = "0"
-    (other / "model" / "two" / "stc.record.json").write_text(json.dumps(record))
-    assert differing(store, other, but=()) == ["model three is in one store only", "model two: files differs"]
+    (other / "model" / TWO / "stc.record.json").write_text(json.dumps(record))
+    assert differing(store, other, but=()) == [
+        f"model {THREE} is in one store only",
+        f"model {TWO}: files differs",
+    ]
 
 
 def test_what_was_kept_and_made_again_is_told(store: Path) -> None:

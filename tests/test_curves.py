@@ -36,6 +36,14 @@ def test_steps_that_a_crash_made_repeat_are_there_once(ctx: Context) -> None:
     assert read_journal(ctx.scratch) == {"loss": [[10, 2.0], [20, 1.1]]}
 
 
+@pytest.mark.parametrize("line", ["[1, 2]", '{"loss": 1.0}', '{"step": 20, "loss": "low"}', "\x00", "[" * 10_000])
+def test_line_that_no_stage_wrote_is_passed_over(line: str, ctx: Context) -> None:
+    journaled(ctx).log({"loss": 2.0}, step=10)
+    with (ctx.scratch / "curves.jsonl").open("a") as file:
+        file.write(f"\n{line}")
+    assert read_journal(ctx.scratch) == {"loss": [[10, 2.0]]}
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_value_that_cannot_be_drawn_is_left_out(value: float, ctx: Context) -> None:
     journaled(ctx).log({"loss": value, "rate": 1.0}, step=1)

@@ -33,11 +33,10 @@ def test_sound_machine_is_found_so_and_nothing_is_left_behind(
 
 
 def test_what_fails_is_a_line_each_and_code_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checks, "libraries", lambda: iter([]))
-    (tmp_path / "file").write_text("")
-    settings = [f"store.dir={tmp_path / 'file' / 'store'}", "tracking.uri=http://127.0.0.1:9", "data.splits.dev=valid"]
+    settings = ["store.dir=/proc/store", "tracking.uri=http://127.0.0.1:9", "data.splits.dev=valid"]
     assert main(settings) == 1
     out = capsys.readouterr().out
     failed = {line[6:].split("  ")[0].strip(): line for line in out.splitlines() if line.startswith("FAIL")}
@@ -48,12 +47,29 @@ def test_what_fails_is_a_line_each_and_code_1(
     assert "3 of" in out.splitlines()[-1]
 
 
+def test_folder_that_can_be_no_store_is_a_fault_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    (tmp_path / "letter").write_text("precious")
+    assert main([f"store.dir={tmp_path}", "prune.ratio=0.3"]) == 1
+    assert f"store.dir={tmp_path}" in capsys.readouterr().out
+
+
 def test_faults_of_the_config_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(checks, "libraries", lambda: iter([]))
     assert main(["prune.ratio=5", "lang=fr"]) == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
     assert any("prune.ratio=5" in line for line in failed)
     assert any("lang=fr" in line for line in failed)
+
+
+def test_language_that_a_run_takes_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    assert main(["lang.code=fr", "lang.name=French", "data.columns.target=text_de"]) == 0
+    assert "FAIL" not in capsys.readouterr().out
 
 
 def test_check_that_breaks_is_a_failure_and_the_others_go_on(

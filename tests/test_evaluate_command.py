@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,17 @@ def test_scores_are_those_of_the_translations(
     assert (content["metric"], rows[content["reference"]]["retention"]) == ("chrf_pp", 1.0)
 
 
+def test_variant_of_a_language_has_its_metric_and_its_tokenizer(
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_manifest, tmp_path / "data")
+    (tmp_path / "data" / "task.json").write_text('{"target_lang": "zh_Hant", "target_name": "Chinese"}')
+    assert main([str(tiny_model), "--data", str(tmp_path / "data"), "--limit", "1", "--json", *LIMITED]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["metric"], content["target_lang"]) == ("chrf", "zh-Hant")
+    assert "|tok:zh|" in content["signatures"]["bleu"]
+
+
 def test_strangers_folder_and_json_lines_of_other_keys_give_the_same(
     tiny_model: Path, stranger: Path, json_lines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,7 +99,7 @@ def test_table_has_a_row_a_folder_and_no_speed(
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert [line.split()[0] for line in lines[3:5]] == ["tiny", "packed"]
-    assert "of the 3 sentences" in said.out
+    assert "3 test sentences are too few" in said.out
     assert "real-time" not in said.out.lower()
     assert "stc: packed: BLEU" in said.err
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stc.errors import InputError
-from stc.languages import codes, language
+from stc.languages import codes, language, metric_of
 from stc.overrides import groups
 
 
@@ -19,3 +19,10 @@ def test_language_says_what_its_prompt_needs() -> None:
 def test_unknown_language_is_refused_with_those_known() -> None:
     with pytest.raises(InputError, match=r"language 'dee': one of .*did you mean 'de'"):
         language("dee")
+
+
+@pytest.mark.parametrize(
+    ("tag", "metric"), [("zh-TW", "chrf"), ("de-AT", "chrf_pp"), ("ja", "chrf"), ("th", "chrf"), ("fr", "chrf_pp")]
+)
+def test_language_that_is_not_in_the_group_has_a_metric_that_fits_how_it_is_written(tag: str, metric: str) -> None:
+    assert metric_of(tag) == metric

@@ -8,7 +8,7 @@ from hydra.core.plugins import Plugins
 
 from stc import launchers
 from stc.errors import ConfigError
-from stc.overrides import checked
+from stc.overrides import checked, launchable
 from stc.paths import CONF, ROOT
 
 SLURM = ["-m", "hydra/launcher=slurm"]
@@ -17,15 +17,17 @@ JOBLIB = ["-m", "hydra/launcher=joblib"]
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that submits to SLURM, and has three GPUs, as far as is asked here."""
+    """A machine without SLURM that has three GPUs, as far as is asked here."""
     monkeypatch.setenv("STC_ROOT", str(ROOT))
-    monkeypatch.setattr(launchers.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
     monkeypatch.setattr(launchers, "visible", lambda: ["0", "1", "2"])
 
 
-def faults(*arguments: str) -> list[str]:
+def faults(*arguments: str, starting: bool = False) -> list[str]:
     try:
-        checked(list(arguments))
+        passed = checked(list(arguments))
+        if starting:
+            launchable(passed)
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
@@ -79,21 +81,23 @@ def test_launcher_that_is_not_installed_is_told_with_the_command(
     assert "pip install hydra-" in fault
 
 
-def test_machine_without_slurm_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
-    (fault,) = faults(*SLURM)
+def test_machine_without_slurm_is_told_when_the_sweep_starts_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert faults(*SLURM) == []
+    (fault,) = faults(*SLURM, starting=True)
     assert "sbatch" in fault
+    monkeypatch.setattr(launchers.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert faults(*SLURM, starting=True) == []
 
 
 def test_as_many_jobs_run_side_by_side_as_there_are_gpus() -> None:
-    arguments = [*JOBLIB, "lang=de,zh", "--cfg", "job"]
-    assert checked(arguments) == [*JOBLIB, "lang=de,zh", "hydra.launcher.n_jobs=3", "--cfg", "job"]
+    assert checked([*JOBLIB, "lang=de,zh"]) == [*JOBLIB, "lang=de,zh", "hydra.launcher.n_jobs=3"]
     assert checked([*JOBLIB, "resources.processes=2"])[-1] == "hydra.launcher.n_jobs=1"  # for each, two of the GPUs
     assert checked([*JOBLIB, "hydra.launcher.n_jobs=5"]) == [*JOBLIB, "hydra.launcher.n_jobs=5"]
 
 
 def test_without_gpus_the_number_of_jobs_has_to_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchers, "visible", list)
-    (fault,) = faults(*JOBLIB)
+    assert checked(JOBLIB) == JOBLIB
+    (fault,) = faults(*JOBLIB, starting=True)
     assert "hydra.launcher.n_jobs=2" in fault
-    assert not faults(*JOBLIB, "hydra.launcher.n_jobs=2")
+    assert not faults(*JOBLIB, "hydra.launcher.n_jobs=2", starting=True)

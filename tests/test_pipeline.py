@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stc.errors import ConfigError, InputError
+from stc.errors import ConfigError, InputError, ModelError
 from stc.evaluation import Done, Evaluation
+from stc.models.qwen2_audio import Qwen2Audio
 from stc.pipeline import Hub, Node, Pipeline
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.store import Store
@@ -354,9 +355,10 @@ def test_stage_that_raises_publishes_nothing_and_keeps_what_was_made(evaluate: E
     assert RAN == []  # a is not made again
 
 
-def test_folder_that_stands_in_for_a_stage_is_used_instead_of_it(evaluate: Evaluate, tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
+def test_folder_that_stands_in_for_a_stage_is_used_instead_of_it(
+    evaluate: Evaluate, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "mine"))
     (folder / "text").write_text("mine")
     nodes = [*line()[:1], Node("b", Kind.MODEL, "follow", source=folder), *line()[2:]]
     done = evaluate(nodes, "c")
@@ -364,14 +366,15 @@ def test_folder_that_stands_in_for_a_stage_is_used_instead_of_it(evaluate: Evalu
 
 
 def test_model_of_the_hub_is_fetched_when_it_is_needed(
-    evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evaluate: Evaluate, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "text").write_text("fetched")
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "fetched"))
+    (folder / "text").write_text("fetched")
     asked: list[str] = []
 
     def fetch(hub: Hub) -> Path:
         asked.append(hub.id)
-        return tmp_path
+        return folder
 
     monkeypatch.setattr(Hub, "fetch", fetch)
     nodes = [Node("a", Kind.MODEL, "from", source=Hub("owner/name")), *line()[1:]]
@@ -379,12 +382,38 @@ def test_model_of_the_hub_is_fetched_when_it_is_needed(
     assert (asked, (done[-1].artifact.path / "text").read_text()) == (["owner/name"], "fetched b")
 
 
-def test_folder_that_stands_in_is_known_by_content_wherever_it_lies(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_folder_that_stands_in_is_known_by_content_wherever_it_lies(
+    evaluate: Evaluate, tiny_model: Path, tmp_path: Path
+) -> None:
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
+        shutil.copytree(tiny_model, tmp_path / name)
         (tmp_path / name / "text").write_text("mine")
         evaluate([Node("b", Kind.MODEL, "follow", source=tmp_path / name), line()[2]], "c")
     assert RAN == []
+
+
+def test_folder_that_is_no_whole_model_is_refused_before_anything_is_made(
+    evaluate: Evaluate, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "mine"))
+    (folder / "model.fp16.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model\.fp16\.safetensors"):
+        evaluate([Node("b", Kind.MODEL, "follow", source=folder), line()[2]], "c")
+    assert RAN == []
+
+
+def test_what_is_made_with_a_model_follows_its_family_s_version(
+    evaluate: Evaluate, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "mine"))
+    (folder / "text").write_text("mine")
+    nodes = [Node("a", Kind.MODEL, "from", source=folder), *line()[1:]]
+    found = []
+    for version in (1, 2, 3, 1):
+        monkeypatch.setattr(Qwen2Audio, "VERSION", version)
+        found.append([done.artifact.identity for done in evaluate(nodes, "c")])
+    assert found[0] == found[3]  # version 1 adds nothing
+    assert all(len({identities[place] for identities in found}) == 3 for place in range(3))
 
 
 def test_stage_is_told_apart_by_the_labels_of_its_inputs(evaluate: Evaluate) -> None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stored import spec_of
 
 from stc.errors import InputError, StcError
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store, identity_of
-from stc.store.records import RECORD_SUM, canonical
+from stc.store.place import MARKER
+from stc.store.records import RECORD_SUM, canonical, sealed
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "base"
-IDENTITY = identity_of({"what": "a test"})
+SPEC = spec_of("toy")
+IDENTITY = identity_of(SPEC)
 
 
 @pytest.fixture
@@ -26,12 +30,13 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def publish(store: Store, identity: str = IDENTITY, text: str = "weights") -> Path:
+def publish(store: Store, spec: dict[str, Any] = SPEC, text: str = "weights") -> Path:
+    identity = identity_of(spec)
     with store.publish(Kind.MODEL, identity) as (folder, record):
         (folder / "inner").mkdir()
         (folder / "inner" / "weights.bin").write_text(text)
         (folder / "config.json").write_text("{}")
-        record.update(facts={"layers": 4}, seconds=1.0, spec={"stage": "toy", "config": {"width": 1}})
+        record.update(facts={"layers": 4}, seconds=1.0, spec=spec)
     return store.path(Kind.MODEL, identity)
 
 
@@ -105,7 +110,7 @@ def test_artifact_whose_making_raises_is_absent(store: Store, error: type[BaseEx
     with pytest.raises(error):
         fail_half_way()
     assert store.get(Kind.MODEL, IDENTITY) == (None, "not in the store")
-    assert [file for file in store.root.rglob("*") if file.is_file()] == []
+    assert [file.name for file in store.root.rglob("*") if file.is_file()] == [MARKER]
 
 
 def test_scratch_survives_a_failed_making_and_goes_with_a_finished_one(store: Store) -> None:
@@ -118,7 +123,7 @@ def test_scratch_survives_a_failed_making_and_goes_with_a_finished_one(store: St
         fail_after_a_step()
     with store.publish(Kind.MODEL, IDENTITY) as (_, record):
         assert (store.scratch(IDENTITY) / "step").read_text() == "1"
-        record.update(facts={})
+        record.update(facts={}, spec=SPEC)
     assert not list(store.root.rglob("step"))
 
 
@@ -166,7 +171,7 @@ def test_artifact_whose_record_was_edited_is_set_aside_and_the_record_named(stor
 @pytest.mark.parametrize("facts", [{"order": (3, 1)}, {2: "b", 10: "a"}, {"loss": float("nan")}, {"text": "ü\u2028"}])
 def test_record_is_whole_whatever_its_facts_are(store: Store, facts: dict[Any, Any]) -> None:
     with store.publish(Kind.MODEL, IDENTITY) as (_, record):
-        record.update(facts=facts)
+        record.update(facts=facts, spec=SPEC)
     assert Store(store.root).get(Kind.MODEL, IDENTITY)[1] == ""
 
 
@@ -258,17 +263,170 @@ def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, t
 
 def test_missing_result_is_explained_by_the_field_that_differs(store: Store) -> None:
     publish(store)
-    why = store.why_missing(Kind.MODEL, {"stage": "toy", "config": {"width": 2}})
-    assert why == "differs from the nearest in config.width 1 → 2"
+    why = store.why_missing(Kind.MODEL, spec_of("toy", width=2))
+    assert why == "differs from the nearest in config.width 7 → 2"
 
 
 def test_damaged_record_explains_nothing(store: Store) -> None:
     (publish(store) / RECORD_FILE).write_text("{")
-    edit(publish(store, identity_of({"what": "another"})) / RECORD_FILE)
-    assert store.why_missing(Kind.MODEL, {"stage": "toy", "config": {"width": 2}}) == "first of its kind"
+    edit(publish(store, spec_of("another")) / RECORD_FILE)
+    assert store.why_missing(Kind.MODEL, spec_of("toy", width=2)) == "first of its kind"
 
 
 def test_generation_is_zero_until_set_and_survives_reopening(store: Store) -> None:
     assert store.generation(IDENTITY) == 0
     store.set_generation(IDENTITY, 2)
     assert Store(store.root).generation(IDENTITY) == 2
+
+
+def copied(target: Path, other: Path) -> None:
+    shutil.copytree(other, target)
+
+
+def linked(target: Path, other: Path) -> None:
+    target.symlink_to(other)
+
+
+@pytest.mark.parametrize("put", [copied, linked])
+def test_another_artifact_in_the_place_of_one_is_damage(store: Store, put: Callable[[Path, Path], None]) -> None:
+    folder, other = publish(store), publish(store, spec_of("another"))
+    shutil.rmtree(folder)
+    put(folder, other)
+    found, why = store.get(Kind.MODEL, IDENTITY)
+    assert (found, "of another result" in why) == (None, True)
+    assert not os.path.lexists(folder)
+    assert store.get(Kind.MODEL, other.name)[0] is not None
+
+
+def test_artifact_in_the_place_of_another_kind_is_damage(store: Store) -> None:
+    folder = publish(store)
+    shutil.copytree(folder, store.path(Kind.ADAPTER, IDENTITY))
+    assert store.get(Kind.ADAPTER, IDENTITY)[0] is None
+
+
+def test_record_whose_spec_is_not_that_of_its_identity_is_damage(store: Store) -> None:
+    folder = publish(store)
+    record = json.loads((folder / RECORD_FILE).read_text())
+    del record[RECORD_SUM]
+    record["spec"]["config"]["width"] = 8
+    (folder / RECORD_FILE).write_text(sealed(record))
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+def test_artifact_that_was_moved_to_another_disk_and_linked_is_used(store: Store, tmp_path: Path) -> None:
+    folder = publish(store)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[0] is not None
+    store.evict(Kind.MODEL, IDENTITY)
+    assert not os.path.lexists(folder)
+    assert (tmp_path / "elsewhere" / "inner" / "weights.bin").exists()
+
+
+@pytest.mark.parametrize("put", [lambda path: path.symlink_to("/nowhere"), lambda path: path.write_text("a file")])
+def test_what_is_no_folder_in_the_place_of_an_artifact_is_set_aside(store: Store, put: Callable[[Path], None]) -> None:
+    folder = publish(store)
+    shutil.rmtree(folder)
+    put(folder)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+    publish(store)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "inner/notes.txt", "linked"])
+def test_file_that_stc_did_not_write_is_named_and_left_where_it_is(store: Store, name: str, tmp_path: Path) -> None:
+    file = publish(store) / name
+    if name == "linked":
+        file.symlink_to(tmp_path)
+    else:
+        file.write_text("somebody's")
+    with pytest.raises(InputError, match=re.escape(str(file))):
+        store.get(Kind.MODEL, IDENTITY)
+    assert os.path.lexists(file)
+
+
+def test_file_of_a_desktop_or_a_file_system_in_an_artifact_does_not_matter(store: Store) -> None:
+    (publish(store) / ".nfs0000001").write_text("")
+    assert store.get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/nowhere", "weights.bin", "."])
+def test_link_in_the_place_of_a_file_is_never_followed_to_what_is_no_such_file(store: Store, target: str) -> None:
+    file = publish(store) / "inner" / "weights.bin"
+    file.unlink()
+    file.symlink_to(target)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+SHAPES: list[Any] = [
+    {"files": [], "facts": {}},
+    {"files": {}, "facts": None},
+    {"files": {"config.json": {}}, "facts": {}},
+    {"files": {"config.json": {"bytes": "many", "sha256": "0" * 64}}, "facts": {}},
+    {"files": {"config.json": {"bytes": 2, "sha256": 7}}, "facts": {}},
+    {"files": {}, "facts": {}, "spec": []},
+    {"files": {}, "facts": {}, "spec": {"stage": 1, "config": {}, "inputs": {}}},
+    {"files": {}, "facts": {}, "curves": {"loss": [1, 2]}},
+    {"files": {}, "facts": {}, "seconds": "long"},
+]
+
+
+@pytest.mark.parametrize("record", SHAPES, ids=str)
+def test_record_of_a_wrong_shape_is_damage_inside_and_refused_by_name_outside(
+    store: Store, record: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = publish(store)
+    (folder / RECORD_FILE).write_text(sealed({"kind": "model", "identity": IDENTITY, "spec": SPEC, **record}))
+    shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(InputError, match=f"copy is damaged: {RECORD_FILE}"):
+        store.external(Kind.MODEL, tmp_path / "copy")
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100_000, "\x00", '{"a": 1}'], ids=lambda text: text[:9])
+def test_record_that_is_no_record_is_damage(store: Store, text: str) -> None:
+    (publish(store) / RECORD_FILE).write_text(text)
+    assert store.get(Kind.MODEL, IDENTITY)[0] is None
+
+
+def test_folder_in_the_place_of_a_record_is_refused_by_name(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "one" / RECORD_FILE).mkdir(parents=True)
+    with pytest.raises(InputError, match=RECORD_FILE):
+        store.external(Kind.MODEL, tmp_path / "one")
+
+
+def test_external_folder_with_the_record_of_another_kind_or_name_is_refused(store: Store, tmp_path: Path) -> None:
+    folder, other = publish(store), publish(store, spec_of("another"))
+    with pytest.raises(InputError, match="that of a model"):
+        store.external(Kind.ADAPTER, folder)
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    with pytest.raises(InputError, match="of another result"):
+        store.external(Kind.MODEL, folder)
+    assert store.external(Kind.MODEL, other).facts == {"layers": 4}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", '{"a": 1}', '{"a": [1, 2]}', '{"a": ["x", "y", "z"]}', "[" * 10**5, "\udcff"]
+)
+def test_damaged_table_of_checksums_is_as_good_as_none(store: Store, text: str) -> None:
+    publish(store)
+    (store.root / "hashes.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[0] is not None
+    publish(store, spec_of("another"))
+    assert len(json.loads((store.root / "hashes.json").read_text())) >= 2
+
+
+def test_folder_in_the_place_of_the_table_of_checksums_stops_nothing(store: Store) -> None:
+    (store.root / "hashes.json").mkdir(parents=True)
+    (store.root / MARKER).touch()
+    publish(store)
+    assert Store(store.root).get(Kind.MODEL, IDENTITY)[0] is not None
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "[1]", "9" * 10_000], ids=lambda text: text[:5])
+def test_damaged_count_of_generations_is_named(store: Store, text: str) -> None:
+    store.set_generation(IDENTITY, 1)
+    (store.root / "generations" / IDENTITY).write_text(text)
+    with pytest.raises(InputError, match=f"generations/{IDENTITY}"):
+        store.generation(IDENTITY)

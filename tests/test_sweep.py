@@ -252,6 +252,14 @@ def test_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:
     assert (found.state, found.error, found.code) == ("killed", LOST, 1)
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"state": "finished"}', "\udcff", "[" * 100_000], ids=lambda text: text[:9]
+)
+def test_damaged_status_is_that_of_no_job(text: str, tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert outcomes(tmp_path) == {}
+
+
 def test_outcomes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     from stc.process import Process
 

@@ -107,6 +107,19 @@ def test_five_minutes_are_cut_in_pauses_and_every_segment_has_its_time(tiny_mode
         assert 2 * number + 1.5 <= end < 2 * number + 1.75
 
 
+def test_files_of_a_folder_come_by_their_numbers_and_another_language_is_said(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (10, 9, 1):
+        soundfile.write(tmp_path / f"sent_{number}.wav", np.zeros(1_600), 16_000)
+    monkeypatch.setattr("stc.translate.target_languages", lambda folder: {"zh"})
+    assert main([str(tiny_model), str(tmp_path), *LIMITED, "--format", "jsonl"]) == 0
+    said = capsys.readouterr()
+    names = [Path(json.loads(line)["audio"]).stem for line in said.out.splitlines()]
+    assert names == ["sent_1", "sent_9", "sent_10"]
+    assert "was trained to translate into zh, not into de" in said.err
+
+
 def _seconds(time: str) -> float:
     hours, minutes, seconds = time.replace(",", ".").split(":")
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)

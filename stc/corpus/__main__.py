@@ -6,14 +6,17 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from stc.console import command
 from stc.corpus.build import Spoken, requests, speak
 from stc.corpus.draw import PATTERNS
+from stc.corpus.engines import require
 from stc.corpus.grammar import Part
 from stc.corpus.speech import EngineName
 
@@ -59,12 +62,18 @@ def _row(spoken: Spoken) -> dict[str, object]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the data; 0, or 1 where that is not possible here."""
     parser = argparse.ArgumentParser(prog="python -m stc.corpus", description="Make the data shipped in assets/talks.")
     parser.add_argument("folder", type=Path, help="where to; its manifests and audio are replaced")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    options = parser.parse_args()
-    folder: Path = options.folder
+    options = parser.parse_args(arguments)
+    return command(lambda: _make(options.folder, options.workers))
+
+
+def _make(folder: Path, workers: int) -> int:
+    for split in SPLITS:
+        require(split.engines)  # before anything is replaced
     shutil.rmtree(folder / "audio", ignore_errors=True)
     for split in SPLITS:
         with tqdm(total=split.sentences, desc=split.part, unit="utterance") as bar:
@@ -74,12 +83,13 @@ def main() -> None:
                 folder,
                 audio_format="ogg",
                 max_seconds=MAX_SECONDS,
-                workers=options.workers,
+                workers=workers,
                 done=bar.update,
             )
         with (folder / f"{split.part}.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(_row(row), ensure_ascii=False) + "\n" for row in spoken)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,7 +13,7 @@ from typing import Literal
 
 from stc.corpus.effects import Effects, apply, draw_effects
 from stc.corpus.engines import engine
-from stc.corpus.grammar import Part, Sentence, sentences
+from stc.corpus.grammar import Part, Sentence, sentences, words_of
 from stc.corpus.speech import SAMPLE_RATE, EngineName, Voice, check_engines, draw_voice
 from stc.data.manifest import file_sha256
 
@@ -46,14 +46,21 @@ class Spoken:
     duration: float
 
 
-def requests(seed: int, part: Part, engines: Mapping[EngineName, float], noise: float) -> Iterator[Request]:
+def requests(
+    seed: int, part: Part, engines: Mapping[EngineName, float], noise: float, without: Collection[str] = ()
+) -> Iterator[Request]:
     """Without end; ids count from ``<part>-000001``. Engines speak by weight; a share ``noise`` is noisy.
+
+    The sentences in ``without`` are left out, each with its number.
 
     Raises:
         InputError: an engine does not speak the part.
     """
     check_engines(engines, part)
+    left_out = {words_of(english) for english in without}
     for number, sentence in enumerate(sentences(seed, part), start=1):
+        if words_of(sentence.en) in left_out:
+            continue
         # a generator of its own, so that an utterance does not depend on how many others are asked for
         rng = random.Random(f"{part}-{seed}-{number}")
         voice = draw_voice(rng, part, engines)

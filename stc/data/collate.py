@@ -66,7 +66,7 @@ class Collator:
     @classmethod
     def of(cls, translator: Translator, task: Task) -> Self:
         """A model's, for a task; the features are computed where the model is."""
-        prompt = translator.architecture.prompt(translator.processor, task)
+        prompt = translator.architecture.prompt(translator.processor, task, translator.folder)
         return cls(translator.processor, prompt, str(translator.model.device))
 
     def prompts(self, ids: Sequence[str], audio: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:

@@ -17,8 +17,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stc.data.manifest import Task, Utterance
 from stc.errors import InputError
+from stc.language_tags import HAN as HAN_SCRIPTS
+from stc.language_tags import LanguageTag, lookup, script
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_NEAR = 5  # langcodes' distance, up to which two tags are one language to py3langid (nb and no are)
 HAN_SHARE = 0.5  # of the letters of a Chinese text; names and abbreviations may be Latin
 
 _TOKEN = re.compile(rf"[{HAN}]|[^\W{HAN}]+")  # a word, or one Chinese character
@@ -30,7 +33,7 @@ Filter = Callable[[Utterance, str], bool]
 def _ordered(range_: tuple[float, float]) -> tuple[float, float]:
     low, high = range_
     if not 0 < low < high <= 100:
-        raise ValueError(f"must be a range [low, high] with 0 < low < high ≤ 100, not [{low:g}, {high:g}]")
+        raise ValueError("must be a range [low, high] with 0 < low < high ≤ 100")
     return range_
 
 
@@ -48,7 +51,7 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    length_ratio: Mapping[str, Annotated[tuple[float, float], AfterValidator(_ordered)]] | None = None
+    length_ratio: Mapping[LanguageTag, Annotated[tuple[float, float], AfterValidator(_ordered)]] | None = None
     repetition: float | None = Field(default=None, ge=0, lt=1)
     language: bool = False
     chrf: float | None = Field(default=None, gt=0, le=100)
@@ -71,19 +74,19 @@ class Filters(BaseModel):
         return found
 
     def length_range(self, lang: str) -> tuple[float, float]:
-        """The range for a language.
+        """Return the range for a language, or for the nearest wider one.
 
         Raises:
             InputError: there is none.
         """
         ranges = self.length_ratio or {}
-        if lang not in ranges:
+        if (found := lookup(ranges, lang)) is None:
             raise InputError(
                 f"distill.filters.length_ratio has ranges for {', '.join(ranges)}, and none for {lang}; "
                 f"distill.filters.length_ratio.{lang}=[LOW,HIGH] gives one, "
                 "distill.filters.length_ratio=null does without"
             )
-        return ranges[lang]
+        return found
 
 
 def _within(range_: tuple[float, float]) -> Filter:
@@ -103,17 +106,24 @@ def repetition(text: str) -> float:
 
 
 def _in_target_language(task: Task) -> Filter:
-    if task.target_lang == "zh":
+    if script(task.target_lang) in HAN_SCRIPTS:
         return lambda row, text: han_share(text) >= HAN_SHARE
+    from langcodes import closest_supported_match
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    labels = list(identifier.labels)
+    source, target = (
+        closest_supported_match(tag, labels, max_distance=_NEAR) for tag in (task.source_lang, task.target_lang)
+    )
+    if source is None or target is None:
+        unknown = task.source_lang if source is None else task.target_lang
+        raise InputError(
+            f"distill.filters.language: py3langid does not know {unknown}; distill.filters.language=false does without"
+        )
     # Between two languages a short sentence is decided well, which among a hundred it is not.
-    try:
-        identifier.set_languages([task.source_lang, task.target_lang])
-    except ValueError as error:
-        raise InputError(f"distill.filters.language: {error}; distill.filters.language=false does without") from None
-    return lambda row, text: not _has_letters(text) or identifier.classify(text)[0] == task.target_lang
+    identifier.set_languages([source, target])
+    return lambda row, text: not _has_letters(text) or identifier.classify(text)[0] == target
 
 
 def _has_letters(text: str) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
+from stc.language_tags import LanguageTag
 from stc.reading import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
@@ -30,12 +31,12 @@ ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
 
 
 class Task(BaseModel):
-    """A language pair: ISO 639-1 codes, and the target's English name as a prompt says it."""
+    """A language pair: language tags, and the target's English name as a prompt says it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source_lang: str = "en"
-    target_lang: str
+    source_lang: LanguageTag = "en"
+    target_lang: LanguageTag
     target_name: str
 
 
@@ -165,24 +166,30 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def shared_content(first: Manifest, second: Manifest) -> list[str]:
-    """Return what two splits have in common, by content: equal audio, segments of one recording that overlap, or equal
-    source text; ids of ``second``."""
-    heard: dict[str, list[Span]] = {}
-    for row in first.rows:
-        heard.setdefault(row.span.sha256, []).append(row.span)
-    audio = {row.sha256 for row in first.rows}
-    text = {_normal(row.source) for row in first.rows} - {""}  # without transcripts, no two share a sentence
-    return [
-        row.id
-        for row in second.rows
-        if row.sha256 in audio or _normal(row.source) in text or _overlaps(row.span, heard.get(row.span.sha256, []))
-    ]
+class Content:
+    """What utterances are known by whatever their ids are: the bytes of their audio, where these were cut from, and the
+    words of their source."""
+
+    def __init__(self, rows: Iterable[Utterance]) -> None:
+        self._audio: dict[str, Utterance] = {}
+        self._recording: dict[str, list[Utterance]] = {}
+        self._text: dict[str, Utterance] = {}
+        for row in rows:
+            self._audio.setdefault(row.sha256, row)
+            self._recording.setdefault(row.span.sha256, []).append(row)
+            if words := _normal(row.source):  # without transcripts, no two share a sentence
+                self._text.setdefault(words, row)
+
+    def match(self, row: Utterance) -> Utterance | None:
+        """Return the first of them that has the audio of ``row``, a part of its recording, or its words, whatever their
+        case and punctuation."""
+        cut = (other for other in self._recording.get(row.span.sha256, []) if _overlap(row.span, other.span))
+        return self._audio.get(row.sha256) or self._text.get(_normal(row.source)) or next(cut, None)
 
 
-def _overlaps(span: Span, others: Iterable[Span]) -> bool:
-    """Whether a span has more in common with one of the others than two that follow each other may by rounding."""
-    return any(min(span.end, other.end) - max(span.start, other.start) > ROUNDED for other in others)
+def _overlap(first: Span, second: Span) -> bool:
+    """Whether two spans have more in common than two that follow each other may by rounding."""
+    return min(first.end, second.end) - max(first.start, second.start) > ROUNDED
 
 
 def _normal(text: str) -> str:

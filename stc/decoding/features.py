@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from typing_extensions import TypedDict
 
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
@@ -27,13 +28,27 @@ from stc.errors import InputError
 from stc.memory import BatchSize
 from stc.models.architecture import Heard
 from stc.models.options import Compute
+from stc.reading import read_json
 from stc.stage import Artifact, Progress
+from stc.store.records import FileName
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 INDEX = "features.json"
 SHARD_BYTES = 1_000_000_000  # of one file, about: what is held in memory while writing
+
+
+class Place(TypedDict):
+    """Where the states of a recording are: a file of the folder."""
+
+    file: FileName
+
+
+class Index(TypedDict):
+    """The shape of features.json."""
+
+    recordings: dict[str, Place]
 
 
 @torch.inference_mode()
@@ -87,16 +102,16 @@ class Features:
     """The encoder states of some recordings, read from a folder as they are asked for.
 
     Raises:
-        InputError: the folder has no index.
+        InputError: the folder has no index, or a damaged one.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, Any] = {}  # mapped into memory as they are needed, and read from there
         try:
-            self._recordings = json.loads((folder / INDEX).read_text(encoding="utf-8"))["recordings"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{folder / INDEX} is missing or no index: not a folder of features") from None
+            self._recordings = read_json(folder / INDEX, Index)["recordings"]
+        except FileNotFoundError:
+            raise InputError(f"{folder / INDEX} is missing: not a folder of features") from None
 
     def require(self, manifest: Manifest) -> None:
         """Raise InputError for recordings of a manifest that are not here, before any work is done."""

@@ -1,8 +1,4 @@
-"""Beam search and sampling by transformers' ``generate``: slower than :mod:`stc.decoding.greedy`, for a teacher only.
-
-What ``generate`` isn't told it takes from the folder's generation_config, even beside a configuration it is given. So
-the model's own is replaced, and of the folder's only the tokens that end a turn are used.
-"""
+"""Beam search and sampling by transformers' ``generate``: for a teacher only; slower than greedy decoding."""
 
 from __future__ import annotations
 
@@ -11,9 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
-    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     TemperatureLogitsWarper,
@@ -21,9 +15,10 @@ from transformers import (
 )
 
 from stc.data.manifest import Manifest
+from stc.decoding.generated import continued
 from stc.decoding.greedy import DECODE_BATCH, by_length, encode
 from stc.decoding.methods import Decoding
-from stc.decoding.tokens import end_tokens, texts_of
+from stc.decoding.tokens import texts_of
 from stc.memory import BatchSize
 from stc.stage import Progress
 
@@ -48,20 +43,9 @@ def generate(
     In float32 they don't depend on ``batch_size``, which counts hypotheses: beams and samples share it.
 
     Args:
-        translator: its generation_config is replaced.
         progress: moved on as utterances are finished.
         features: as for :func:`stc.decoding.greedy.encode`.
     """
-    model = translator.model
-    ends = sorted(end_tokens(translator))
-    model.generation_config = GenerationConfig(
-        do_sample=False,  # what is drawn, _Draw draws
-        num_beams=decoding.beams or 1,
-        num_return_sequences=1,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=ends,
-        pad_token_id=ends[0],
-    )
     samples = decoding.samples or 1
     texts: list[list[str]] = [[] for _ in range(len(manifest))]
 
@@ -69,16 +53,15 @@ def generate(
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
         encoded = encode(translator, part, batch_size=len(rows), features=features)
         order = by_length(encoded)
-        prompts = encoded.rows(order)
-        places = [torch.ones(len(prompt), dtype=torch.int64, device=prompt.device) for prompt in prompts]
-        embeddings, mask = (pad_sequence(each, batch_first=True, padding_side="left") for each in (prompts, places))
-        drawn = [(part.rows[place].id, sample) for place in order for sample in range(samples)]
-        tokens = model.generate(
-            inputs_embeds=embeddings.repeat_interleave(samples, dim=0),
-            attention_mask=mask.repeat_interleave(samples, dim=0),
-            logits_processor=_drawing(decoding, drawn),
+        drawn = [(place, sample) for place in order for sample in range(samples)]
+        tokens = continued(
+            translator,
+            encoded.rows([place for place, _ in drawn]),
+            max_new_tokens,
+            beams=decoding.beams or 1,
+            changed=_drawing(decoding, [(part.rows[place].id, sample) for place, sample in drawn]),
         )
-        found = texts_of(translator, [_until(row, ends) for row in tokens.tolist()])
+        found = texts_of(translator, tokens)
         for place, start in zip(order, range(0, len(found), samples), strict=True):
             texts[rows[place]] = found[start : start + samples]
         if progress is not None:
@@ -88,11 +71,6 @@ def generate(
     together = max(1, batch_size // (samples * (decoding.beams or 1)))
     BatchSize(together, DECODE_BATCH).over(longest_first, translated)
     return texts
-
-
-def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:
-    """The tokens before the first that ends the turn."""
-    return tokens[: next((place for place, token in enumerate(tokens) if token in ends), len(tokens))]
 
 
 def _drawing(decoding: Decoding, drawn: Sequence[tuple[str, int]]) -> LogitsProcessorList:

@@ -1,9 +1,9 @@
 """Greedy translation of many utterances at once.
 
 The audio tower, the projector and the prompt don't depend on which decoder layers are kept, so their output is
-computed once (:func:`encode`) and can be decoded many times (:func:`decode`). The loop is our own because
-``generate`` takes what it isn't told from the folder's generation_config, and a repetition penalty or sampling
-found there would change results; of that file only the tokens that end a turn are used.
+computed once (:func:`encode`) and can be decoded many times (:func:`decode`). Of the folder's generation_config only
+the tokens that end a turn are used: a repetition penalty or sampling found there would change results. The loop is
+our own, unless the model is one that stc's engines do not compute; transformers' ``generate`` decodes that.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
-    continued = packed.continued if packed.suits(translator) else ragged.continued
+    continued = _engine(translator)
 
     def translated(indices: Sequence[int]) -> None:
         said = texts_of(translator, continued(translator, encoded.rows(indices), max_new_tokens))
@@ -169,6 +169,15 @@ def decode(
 
     BatchSize.of(batch_size, DECODE_BATCH).over(by_length(encoded), translated)
     return texts
+
+
+def _engine(translator: Translator) -> Callable[[Translator, Sequence[torch.Tensor], int], list[list[int]]]:
+    """What decodes a model, in the order of preference: on a GPU, on a CPU, and whatever neither computes."""
+    if translator.beyond_engines:
+        from stc.decoding import generated  # which imports all of transformers' generation
+
+        return generated.continued
+    return packed.continued if packed.suits(translator) else ragged.continued
 
 
 def translate(

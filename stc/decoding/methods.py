@@ -7,6 +7,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stc.errors import Fault, misfit
+from stc.fields import Seed
+
 _READ_BY: Mapping[str, tuple[str, ...]] = {
     "greedy": (),
     "beam": ("beams",),
@@ -37,7 +40,7 @@ class Decoding(BaseModel):
     temperature: float | None = Field(default=None, gt=0, le=10)
     top_p: float | None = Field(default=None, gt=0, le=1)
     samples: int | None = Field(default=None, ge=1, le=100)
-    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    seed: Seed | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -52,14 +55,18 @@ class Decoding(BaseModel):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         read = _READ_BY[self.method]
+        chosen = ("method", self.method)
+        faults = []
         for method, names in _READ_BY.items():
             for name in names:
-                if name in read and getattr(self, name) is None:
-                    raise ValueError(f"method={self.method} needs {name}")
-                if name not in read and getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name}={getattr(self, name)} is read by method={method} only, and the method is {self.method}"
-                    )
+                value = getattr(self, name)
+                if name in read and value is None:
+                    faults.append(Fault(*chosen, f"method {self.method} needs {name}", others=((name, None),)))
+                if name not in read and value is not None:
+                    allowed = f"is read by method {method} only, and the method is {self.method}"
+                    faults.append(Fault(name, value, allowed, others=(chosen,)))
+        if faults:
+            raise misfit(*faults)
         return self
 
 

@@ -6,6 +6,7 @@ the texts to standard output, a JSON list with a list for each model. The reques
 
     models          each a folder, and a folder with an adapter that peft puts on that model, or null
     conversation    what is said to the model about each utterance, for the folder's chat template
+    chat_template   the template of folders that have none, or null
     audio           files, one an utterance
     device, dtype, attention, max_new_tokens, threads
 """
@@ -18,7 +19,6 @@ import logging
 import math
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 
@@ -29,8 +29,7 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
 
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(request["threads"])
-    named = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))["architectures"][0]
-    model = getattr(transformers, named).from_pretrained(
+    model = transformers.AutoModelForMultimodalLM.from_pretrained(
         folder,
         dtype=getattr(torch, request["dtype"]),
         attn_implementation=request["attention"],
@@ -48,13 +47,13 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
     model.generation_config = transformers.GenerationConfig(
         do_sample=False, eos_token_id=sorted(ends), pad_token_id=min(ends), max_new_tokens=request["max_new_tokens"]
     )
-    if adapter is None and Path(folder, "adapter").is_dir():  # one that belongs to the model
-        adapter = str(Path(folder, "adapter"))
     if adapter is not None:
         import peft
 
         model = peft.PeftModel.from_pretrained(model, adapter)
-    prompt = processor.apply_chat_template(request["conversation"], tokenize=False, add_generation_prompt=True)
+    prompt = processor.apply_chat_template(
+        request["conversation"], request["chat_template"], tokenize=False, add_generation_prompt=True
+    )
     rate = processor.feature_extractor.sampling_rate
     texts = []
     for file in request["audio"]:

@@ -78,11 +78,18 @@ def translate_without_each(
     The texts are those of :func:`stc.decoding.greedy.decode` on that model. What the layers below a candidate make of
     the prompts is the same for every candidate above them, so it is computed once: on the way up, one layer at a
     time, their output and their keys and values are kept. A candidate's own work on the prompts starts at the layer
-    above it. Where memory runs out, smaller batches go on with what is left.
+    above it. Where memory runs out, smaller batches go on with what is left. Of a model that stc's engines do not
+    compute nothing is shared: each candidate is decoded by itself.
 
     Raises:
         StcError: memory does not suffice for one utterance.
     """
+    if translator.beyond_engines:
+        for layer in sorted(candidates):
+            with without_layers(translator, [*removed, layer]):
+                texts = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens)
+            yield layer, texts
+        return
     count = len(translator.architecture.decoder(translator.model).layers)
     kept = [layer for layer in range(count) if layer not in removed]
     left = _Left(by_length(encoded), {layer: [] for layer in sorted(candidates)})

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from stc.metrics.text import one_line
+
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
@@ -27,4 +29,4 @@ def texts_of(translator: Translator, tokens: list[list[int]]) -> list[str]:
     decoded = translator.processor.tokenizer.batch_decode(
         tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    return [" ".join(text.splitlines()).strip() for text in decoded]
+    return [one_line(text).strip() for text in decoded]

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.methods import GREEDY, Decoding
+from stc.metrics.text import one_line
 from stc.models.options import Compute
 from stc.stage import Context
 
@@ -71,11 +72,13 @@ class Translating(Compute):
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> None:
-    """Write one text a line; a newline inside a text becomes a space."""
+    """Write one text a line, each as :func:`stc.metrics.text.one_line` has it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(" ".join(text.split("\n")) + "\n" for text in texts)
+        file.writelines(one_line(text) + "\n" for text in texts)
 
 
 def read_lines(path: Path) -> list[str]:
-    """The texts that :func:`write_lines` wrote. Not ``splitlines``, to which U+2028 inside a text is a new line."""
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    """Return the texts of a file, one a line. Lines end in a newline, or as Windows has it, and in nothing else: a text
+    that others have written may hold a lone carriage return, or U+2028."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        return [line.removesuffix("\r") for line in file.read().removesuffix("\n").split("\n")]

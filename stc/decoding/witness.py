@@ -15,7 +15,9 @@ from stc.decoding import plain
 from stc.decoding.translating import Translating
 from stc.errors import StcError
 from stc.fresh import ask
-from stc.models import architecture, read_config
+from stc.models import read_config
+from stc.models.folder import ModelFolder
+from stc.models.prompts import template_file
 from stc.quantization import stored_with
 
 Witnessed = tuple[Path, Path | None]
@@ -44,9 +46,12 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
 
     gc.collect()
     torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
+    found = [(ModelFolder.of(folder), adapter) for folder, adapter in models]
+    first = found[0][0]
     request = {
-        "models": [(str(folder), None if adapter is None else str(adapter)) for folder, adapter in models],
-        "conversation": architecture(read_config(models[0][0])["model_type"]).conversation(manifest.task),
+        "models": [(str(one.path), (on := adapter or one.adapter) and str(on)) for one, adapter in found],
+        "conversation": first.family.conversation(manifest.task),
+        "chat_template": first.family.chat_template if template_file(first.path) is None else None,
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
         "dtype": stage.dtype,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from stc.errors import InputError
 from stc.export import adapter as adapters
 from stc.export import history, vllm
 from stc.export.card import CARD_FILE, Card
+from stc.export.finish import finish
 from stc.export.history import Example
 from stc.export.proof import Proof, prove
 from stc.export.source import Form, Source, find
 from stc.models import architecture, read_config
 from stc.models.adapters import merge_into
-from stc.stage import RECORD_FILE
+from stc.models.folder import ModelFolder, files_of_adapter
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ def export(
     try:
         proof, described = _write(source, building, example, merged, base_model, device)
         form: Form = "merged" if merged else source.form
-        config = read_config(described)
+        family = architecture(read_config(described)["model_type"])
         card = Card(
             name=name or out.resolve().name,
             form=form,
-            model_class=config["architectures"][0],
-            conversation=architecture(config["model_type"]).conversation(example.manifest.task),
+            model_class=family.model_class().__name__,
+            conversation=family.conversation(example.manifest.task),
             base_model=base_model or known.base_model or adapters.named_base(building),
             license_id=license_id,
             known=known,
@@ -126,20 +128,22 @@ def _write(
 ) -> tuple[Proof, Path]:
     """Write and prove the folder; its proof, and the folder whose config.json describes the model it is or is for."""
     if source.form != "adapter":
-        _copy(source.folder, out)
+        _copy(source.folder, ModelFolder.of(source.folder).files, out)
+        finish(out)
         return prove((out, None), (source.folder, None), example, device), out
     base = adapters.base_folder(source, base_model)
     if merged:
         merge_into(base, source.folder, out, device)
+        finish(out)
         return prove((out, None), (base, source.folder), example, device), out
-    _copy(source.folder, out)
+    _copy(source.folder, files_of_adapter(source.folder), out)
     adapters.set_base(out, base_model)
     return prove((base, out), (base, source.folder), example, device), base
 
 
-def _copy(folder: Path, out: Path) -> None:
-    """Copy the files of a folder, less its record and a card it may have: the record tells of this machine.
-
-    Not linked: an export is for editing, and what is in the store never changes.
-    """
-    shutil.copytree(folder, out, ignore=shutil.ignore_patterns(RECORD_FILE, CARD_FILE, ".*"))
+def _copy(folder: Path, files: Iterable[Path], out: Path) -> None:
+    """Copy files of a folder. Not linked: an export is for editing, and what is in the store never changes."""
+    for file in files:
+        target = out / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
-import warnings
 from pathlib import Path
 
-from stc.errors import StcError
+from stc.console import command
 
 _DESCRIPTION = """\
 Copy a finished model to a folder of its own, write a model card, and prove the folder: a fresh process that knows
@@ -19,7 +16,7 @@ transformers and not stc translates an utterance with it, and has to say what th
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.export", description=_DESCRIPTION)
-    parser.add_argument("result", type=Path, help="a run's folder (outputs/…), or a model or adapter folder")
+    parser.add_argument("result", type=Path, help="a run's folder (outputs/…), a model or adapter folder, or its id")
     parser.add_argument("out", type=Path, help="where to; a new or an empty folder")
     parser.add_argument("--system", help="which system of a run's table (default: the last, the compressed model)")
     parser.add_argument(
@@ -37,21 +34,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Export what the command line names; 0, or 1 where that failed."""
-    options = _parser().parse_args()
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    try:
-        _export(options)
-    except StcError as error:
-        print(f"stc: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command(lambda: _export(_parser().parse_args()))
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> int:
     from stc.export import export, push
     from stc.machine import resolve_device
 
@@ -76,6 +62,7 @@ def _export(options: argparse.Namespace) -> None:
     print(card.vllm_statement())
     if options.push_to_hub:
         print(f"uploaded: {push(exported, options.push_to_hub)}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from stc.export import vllm
+from stc.export.finish import OLDEST
 from stc.export.history import Example, Known
 from stc.export.source import Form
 from stc.export.telling import told
 from stc.export.usage import snippet
+from stc.metrics.sentences import caution, enough
 from stc.metrics.size import bytes_on_disk
 from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters
@@ -142,18 +144,23 @@ class Card:
             yield f"It is the best unpruned system of its table, by {METRICS[compared['metric']]}."
             return
         kept = f"It keeps {100 * row['retention']:.1f} % of the {METRICS[compared['metric']]}"
-        if row["retention_ci"] is not None:
+        if row["retention_ci"] is not None and enough(scores.sentences):
             low, high = (100 * bound for bound in row["retention_ci"])
-            kept += f" ({100 * compared['confidence']:g} % interval {low:.1f} to {high:.1f})"
-        yield (
-            f"{kept} of `{compared['reference']}`, the best unpruned system of its table, by "
-            f"{compared['resamples']:,} paired bootstrap resamples."
-        )
+            kept += (
+                f" ({100 * compared['confidence']:g} % interval {low:.1f} to {high:.1f}, by {compared['resamples']:,} "
+                "paired bootstrap resamples)"
+            )
+        yield f"{kept} of `{compared['reference']}`, the best unpruned system of its table."
+        if caution(scores.sentences):
+            yield caution(scores.sentences)
 
     def _use(self, folder: Path) -> Iterator[str]:
         yield "## Use"
         attached = attached_adapter(folder) is not None
-        needs = ["torch", "transformers", "accelerate", "soundfile", *NEEDS[self.form], *(["peft"] * attached)]
+        # An adapter is for layers by the names they have since transformers 5.
+        oldest = "5" if attached or self.form == "adapter" else OLDEST
+        transformers = f"transformers ({oldest} or later)"
+        needs = ["torch", transformers, "accelerate", "soundfile", *NEEDS[self.form], *(["peft"] * attached)]
         yield f"With {', '.join(needs)} installed, and `utterance.wav` a recording of one channel:"
         code = snippet(
             self.name,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from stc.data.manifest import Manifest
 from stc.decoding.translating import Translating
 from stc.errors import InputError
 from stc.export.source import Source
+from stc.lineage import records
 from stc.metrics.records import Measurement, Scores
-from stc.report import COMPARISON_FILE, in_context
+from stc.report.comparison import in_context, read_comparison
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store
+from stc.store.stored import stored
 
 # How an utterance is translated where no evaluation says how: in the precision of the folder.
 UNEVALUATED = Translating(dtype="bfloat16", max_new_tokens=64)
@@ -123,7 +125,7 @@ def example(known: Known, data: Path | None) -> Example:
     Raises:
         InputError: there is no such data, or it is no manifest folder.
     """
-    folder = data or next(iter(known.manifests), None)
+    folder = stored(data, Kind.MANIFEST) if data else next(iter(known.manifests), None)
     if folder is None:
         raise InputError(
             "no utterance is at hand to prove the export with: --data FOLDER (store/manifest/…) names some"
@@ -134,19 +136,17 @@ def example(known: Known, data: Path | None) -> Example:
 
 def _steps(store: Store, kind: Kind, identity: str) -> Iterator[Step]:
     """The stages behind a result, the last one first, as far as the store has their records."""
-    record = store.record(kind, identity)
-    while record is not None:
+    for record in records(store, kind, identity):
         inputs = record["spec"]["inputs"]
         trained = store.record(Kind.MANIFEST, inputs["train"]) if isinstance(inputs.get("train"), str) else None
         yield Step(record, trained or {})
-        record = store.record(Kind.MODEL, inputs["model"]) if "model" in inputs else None
 
 
 def _newest(store: Store, kind: Kind, key: str, identity: str) -> tuple[Path, dict[str, Any]] | None:
     """The latest artifact of a kind that was made from ``identity``: its folder and record."""
     made = [
         (folder, record)
-        for folder in (store.root / kind.value).glob("*")
+        for folder in (store.path(kind, one) for one in store.identities(kind))
         if (record := store.record(kind, folder.name)) and record["spec"]["inputs"].get(key) == identity
     ]
     return max(made, key=lambda one: (one[0] / RECORD_FILE).stat().st_mtime_ns, default=None)
@@ -155,7 +155,7 @@ def _newest(store: Store, kind: Kind, key: str, identity: str) -> tuple[Path, di
 def _compared(store: Store, identity: str) -> Mapping[str, Any] | None:
     """The row of a result in the latest table it stands in."""
     found: list[tuple[int, Mapping[str, Any]]] = []
-    for folder in (store.root / Kind.COMPARISON.value).glob("*"):
+    for folder in (store.path(Kind.COMPARISON, one) for one in store.identities(Kind.COMPARISON)):
         record = store.record(Kind.COMPARISON, folder.name) or {"spec": {"inputs": {}}}
         labels = [
             key.removeprefix("models.")
@@ -163,7 +163,6 @@ def _compared(store: Store, identity: str) -> Mapping[str, Any] | None:
             if key.startswith("models.") and made_from == identity
         ]
         if labels:
-            content = json.loads((folder / COMPARISON_FILE).read_text(encoding="utf-8"))
-            row = next(row for row in in_context(content) if row["name"] == labels[0])
-            found.append(((folder / RECORD_FILE).stat().st_mtime_ns, row))
+            rows = (row for row in in_context(read_comparison(folder)) if row["name"] in labels)
+            found += [((folder / RECORD_FILE).stat().st_mtime_ns, row) for row in islice(rows, 1)]
     return max(found, key=lambda one: one[0])[1] if found else None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from stc.errors import InputError, nearest
-from stc.job import RESULT_FILE
+from stc.job import RESULT_FILE, Result
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
+from stc.paths import ROOT
 from stc.quantization import stored_with
-from stc.stage import RECORD_FILE, Kind
+from stc.reading import read_json
+from stc.stage import Kind
 from stc.store import Store
+from stc.store.place import is_store
+from stc.store.records import is_identity
+from stc.store.stored import stored
 
 Form = Literal["merged", "quantized", "adapter"]
 """``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""
@@ -61,12 +66,13 @@ class Source:
 
 
 def find(path: Path, system: str | None) -> Source:
-    """The result a user means by ``path``: a model or adapter folder, or the folder of a run.
+    """The result a user means by ``path``: a model or adapter folder, its identity, or the folder of a run.
 
     Raises:
         InputError: there is none, or the run has no such system.
         ModelError: config.json is damaged, or quantized by a method stc does not know.
     """
+    path = stored(path, Kind.MODEL, Kind.ADAPTER)
     folder, run = path, {}
     if (path / RESULT_FILE).is_file():
         folder, run = _system(path, system), _composed(path)
@@ -83,7 +89,7 @@ def find(path: Path, system: str | None) -> Source:
             f"{RESULT_FILE} (a run) is needed"
         )
     kind = Kind.ADAPTER if form == "adapter" else Kind.MODEL
-    if not (folder / RECORD_FILE).is_file() or folder.parent.name != kind.value:
+    if not is_identity(folder.name) or folder.parent.name != kind.value or not is_store(folder.parent.parent):
         return Source(folder, form, None, run)
     store = Store(folder.parent.parent)
     return Source(_checked(store, kind, folder.name), form, store, run)
@@ -98,10 +104,10 @@ def _checked(store: Store, kind: Kind, identity: str) -> Path:
 
 def _system(path: Path, wanted: str | None) -> Path:
     try:
-        systems = json.loads((path / RESULT_FILE).read_text(encoding="utf-8"))["systems"]
-        folders = {str(row["name"]): Path(row["model_dir"]) for row in systems}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path / RESULT_FILE} is no result of a run: {error!r}") from None
+        systems = read_json(path / RESULT_FILE, Result)["systems"]
+        folders = {row["name"]: Path(row["model_dir"]) for row in systems}
+    except KeyError:
+        raise InputError(f"{path / RESULT_FILE} is of several seeds: name the folder of one, {path}/seed1") from None
     if not folders:
         raise InputError(f"the run in {path} compared no systems: name the folder of a model instead")
     if wanted is None:
@@ -122,9 +128,14 @@ def _composed(path: Path) -> dict[str, str]:
     config = OmegaConf.load(file)
     assert isinstance(config, DictConfig)
     found = {}
-    for key in ("model.name", "model.path", "data.name"):
+    os.environ.setdefault("STC_ROOT", str(ROOT))
+    for key in ("model.name", "model.path", "data.name", "data.path"):
         try:
             found[key] = str(OmegaConf.select(config, key, throw_on_missing=True))
         except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
             continue
+    if found.get("data.name") == str(None):
+        del found["data.name"]
+        if "data.path" in found:
+            found["data.name"] = Path(found["data.path"]).resolve().name
     return found

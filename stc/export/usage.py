@@ -33,7 +33,7 @@ model = PeftModel.from_pretrained(model, name)
 processor = AutoProcessor.from_pretrained(base)
 """
 
-# The model's generation config may ask for sampling and penalties, which are not what was evaluated.
+# The generation config of an adapter's base may ask for sampling and penalties, which are not what was evaluated.
 TRANSLATE = """
 conversation = {conversation}
 prompt = processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)

@@ -6,14 +6,19 @@ docs/export.md says what was read where.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import PositiveInt
+from typing_extensions import TypedDict
+
 from stc.export.source import Form
 from stc.models import read_config
-from stc.models.weights import attached_adapter, some, stored_tensors
+from stc.models.folder import ModelFolder
+from stc.models.weights import attached_adapter, some
+from stc.reading import read_json, shaped
 
 VERSION = "0.33.0"
 PLUGIN = "vllm-bnb-plugin 0.0.3"
@@ -80,19 +85,29 @@ def _other_weights(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
     wanted = {*PROJECTOR, *DECODER, *(f"language_model.model.layers.{n}.{name}" for n in layers for name in LAYER)}
     if not (text.get("tie_word_embeddings") or config.get("tie_word_embeddings")):
         wanted.add(HEAD)
-    found = {name for name in stored_tensors(folder) if not name.startswith(ENCODER)}
+    found = {name for name in ModelFolder.of(folder).tensors if not name.startswith(ENCODER)}
     if missing := sorted(wanted - found):
         yield f"weights that vLLM looks for are not there: {some(missing)}"
     if surplus := sorted(found - wanted):
         yield f"weights are there that vLLM has no place for: {some(surplus)}"
 
 
+class _Window(TypedDict):
+    """What decides the window of a feature extractor: seconds, samples a second, samples a frame."""
+
+    chunk_length: PositiveInt
+    sampling_rate: PositiveInt
+    hop_length: PositiveInt
+
+
 def _window(folder: Path) -> int | None:
     """Frames of the feature extractor's window; None where the folder says none."""
     for name in ("processor_config.json", "preprocessor_config.json"):
-        if (folder / name).is_file():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            extractor = found.get("feature_extractor", found)
-            if "chunk_length" in extractor:  # from which the extractor computes the rest anew when it is loaded
-                return int(extractor["chunk_length"] * extractor["sampling_rate"] // extractor["hop_length"])
+        with suppress(FileNotFoundError):
+            found = read_json(folder / name, dict[str, Any])
+            extractor = shaped(found.get("feature_extractor", found), str(folder / name), dict[str, Any])
+            if "chunk_length" not in extractor:
+                continue
+            window = shaped(extractor, str(folder / name), _Window)  # when loaded, the rest is computed anew from it
+            return window["chunk_length"] * window["sampling_rate"] // window["hop_length"]
     return None

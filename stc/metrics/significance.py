@@ -24,6 +24,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from stc.errors import InputError
+from stc.metrics.sentences import enough
 from stc.metrics.text import from_statistics
 
 _BLOCK = 256  # resamples drawn together: bounds the memory at _BLOCK × sentences
@@ -53,8 +54,8 @@ class Retention:
 
     Attributes:
         value: the ratio on the whole corpus; None where the reference system scores zero.
-        interval: its confidence interval (low, high); None where the reference system scores zero on any of the
-            resamples, which happens with very few sentences or a very bad reference system.
+        interval: its confidence interval (low, high); None for too few sentences, and where the reference system
+            scores zero on any of the resamples.
     """
 
     value: float | None
@@ -64,6 +65,8 @@ class Retention:
 @dataclass(frozen=True)
 class Difference:
     """Score of a system minus the score of another, in points of [0, 100].
+
+    For too few sentences there is a value and nothing else.
 
     Attributes:
         value: on the whole corpus.
@@ -75,9 +78,9 @@ class Difference:
     """
 
     value: float
-    interval: tuple[float, float]
-    p_bootstrap: float
-    p_randomization: float
+    interval: tuple[float, float] | None
+    p_bootstrap: float | None
+    p_randomization: float | None
 
 
 def retention(
@@ -95,14 +98,18 @@ def retention(
     ours, theirs = _paired(metric, system, reference_system)
     whole, reference = _corpus_score(metric, ours), _corpus_score(metric, theirs)
     value = whole / reference if reference > 0 else None
+    if not enough(len(ours)):
+        return Retention(value, None)
     resampled, references = (_bootstrapped(metric, one, resampling) for one in (ours, theirs))
     if not (references > 0).all():
         return Retention(value, None)
     return Retention(value, _percentiles(resampled / references, resampling["confidence"]))
 
 
-def interval(metric: str, system: Statistics, **resampling: Unpack[Resampling]) -> tuple[float, float]:
-    """The bootstrap percentile interval of one system's corpus score."""
+def interval(metric: str, system: Statistics, **resampling: Unpack[Resampling]) -> tuple[float, float] | None:
+    """Return the bootstrap percentile interval of one system's corpus score, None for too few sentences."""
+    if not enough(len(system)):
+        return None
     return _percentiles(_bootstrapped(metric, np.asarray(system, dtype=np.int64), resampling), resampling["confidence"])
 
 
@@ -114,6 +121,8 @@ def difference(metric: str, system: Statistics, other: Statistics, **resampling:
     """
     ours, theirs = _paired(metric, system, other)
     value = _corpus_score(metric, ours) - _corpus_score(metric, theirs)
+    if not enough(len(ours)):
+        return Difference(value, None, None, None)
     resampled, others = (_bootstrapped(metric, one, resampling) for one in (ours, theirs))
     differences = resampled - others
     return Difference(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.errors import ModelError
-from stc.models import architecture, read_config
-from stc.models.counting import count_parameters
-from stc.models.weights import attached_adapter
+from stc.models.counting import counted
+from stc.models.folder import ModelFolder
 
 
 @dataclass(frozen=True)
@@ -27,27 +25,21 @@ def size_of(folder: Path) -> Size:
     Raises:
         ModelError: the folder is no model, or a damaged one.
     """
-    config = read_config(folder)
-    family = architecture(config["model_type"])
-    counts = count_parameters(folder)
+    model = ModelFolder.of(folder)
+    counts = counted(model)
     return Size(
-        decoder_layers=family.decoder_layers(config),
-        encoder_layers=family.encoder_layers(config),
+        decoder_layers=model.family.decoder_layers(model.config),
+        encoder_layers=model.family.encoder_layers(model.config),
         parameters=counts.parameters,
         packed_elements=counts.packed_elements,
-        bytes_on_disk=bytes_on_disk(folder),
+        bytes_on_disk=model.weight_bytes,
     )
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """Bytes of a model's weights: its safetensors files together, its adapter's among them.
+    """Bytes of a model's weights: the safetensors files that are loaded together, its adapter's among them.
 
     Raises:
-        ModelError: when there is none.
+        ModelError: the folder is no model, or a damaged one.
     """
-    files = list(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"{folder} has no *.safetensors file")
-    if adapter := attached_adapter(folder):
-        files += adapter.glob("*.safetensors")
-    return sum(file.stat().st_size for file in files)
+    return ModelFolder.of(folder).weight_bytes

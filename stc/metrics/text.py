@@ -7,10 +7,12 @@ sacreBLEU's own; here they are only added up and handed back to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stc.errors import InputError, nearest
+from stc.language_tags import HAN, script
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric
@@ -19,15 +21,33 @@ MetricName = Literal["bleu", "chrf", "chrf_pp"]
 METRICS: dict[str, str] = {"bleu": "BLEU", "chrf": "chrF", "chrf_pp": "chrF++"}  # name in a config → in print
 
 
-def _metric(name: str, target_lang: str) -> SacreMetric:
-    """sacreBLEU's metric of that name. BLEU is tokenized as sacreBLEU does by default for the language."""
+_LINE_END = re.compile("\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # all that str.splitlines knows
+
+_PLAIN = "13a"
+_TOKENIZERS = {  # by script: sacreBLEU knows three languages, and those by one spelling each
+    **dict.fromkeys(HAN, "zh"),
+    **dict.fromkeys(("Jpan", "Hira", "Kana"), "ja-mecab"),
+    **dict.fromkeys(("Kore", "Hang"), "ko-mecab"),
+}
+_EXTRAS = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}  # tokenizer → what has to be installed for it
+
+
+def _tokenizer(target_lang: str) -> str:
+    return _TOKENIZERS.get(script(target_lang), _PLAIN)
+
+
+def _metric(name: str, tokenizer: str) -> SacreMetric:
+    """Return sacreBLEU's metric of that name, BLEU with that tokenizer."""
     from sacrebleu.metrics import BLEU, CHRF
 
     if name == "bleu":
         try:
-            return BLEU(trg_lang=target_lang)
-        except RuntimeError as error:  # a tokenizer that needs a package of its own (Japanese, Korean)
-            raise InputError(f"metric bleu for target_lang {target_lang!r}: {error}") from None
+            return BLEU(tokenize=tokenizer)
+        except RuntimeError:
+            package = _EXTRAS[tokenizer]
+            raise InputError(
+                f"metric bleu needs the package {package} for this language: pip install '{package}'"
+            ) from None
     if name == "chrf":
         return CHRF()
     if name == "chrf_pp":
@@ -35,24 +55,44 @@ def _metric(name: str, target_lang: str) -> SacreMetric:
     raise InputError(f"metric {name!r} is unknown: one of {', '.join(METRICS)}{nearest(name, METRICS)}")
 
 
+def one_line(text: str) -> str:
+    """Return a text with a space in place of whatever some program takes for the end of a line.
+
+    Texts are scored and written so: who scores the files again, a text a line, gets the same.
+    """
+    return _LINE_END.sub(" ", text)
+
+
+def refuse_unready(metric: str, target_lang: str) -> None:
+    """Refuse a metric that needs a package which is not installed.
+
+    Raises:
+        InputError: naming the package.
+    """
+    if metric == "bleu" and (tokenizer := _tokenizer(target_lang)) in _EXTRAS:
+        _metric(metric, tokenizer)
+
+
 def statistics(metric: str, hypotheses: Sequence[str], references: Sequence[str], target_lang: str) -> list[list[int]]:
     """The counts a corpus score is made of, one row a sentence: (sentences, counts), 10 for BLEU, 18 or 24 for
     chrF and chrF++.
 
     Raises:
-        InputError: for an unknown metric, an empty corpus, or unequal numbers of hypotheses and references.
+        InputError: for an unknown metric, one that needs a package, an empty corpus, or unequal numbers of hypotheses
+            and references.
     """
-    scorer = _metric(metric, target_lang)
+    scorer = _metric(metric, _tokenizer(target_lang))
     if len(hypotheses) != len(references):
         raise InputError(f"{metric}: {len(hypotheses)} hypotheses for {len(references)} references")
     if not references:
         raise InputError(f"{metric}: there are no sentences to score")
-    return [[int(count) for count in row] for row in scorer._extract_corpus_statistics(hypotheses, [references])]
+    texts, expected = (list(map(one_line, several)) for several in (hypotheses, references))
+    return [[int(count) for count in row] for row in scorer._extract_corpus_statistics(texts, [expected])]
 
 
 def from_statistics(metric: str, totals: Any) -> list[float]:
     """Scores in [0, 100] from counts already added up over sentences: (corpora, counts) → (corpora,)."""
-    scorer = _metric(metric, "")  # the language decides how text is tokenized, which has happened
+    scorer = _metric(metric, _PLAIN)  # the text has been tokenized already
     return [float(scorer._compute_score_from_stats(row).score) for row in totals]
 
 
@@ -68,6 +108,6 @@ def score(metric: str, hypotheses: Sequence[str], references: Sequence[str], tar
 
 def signature(metric: str, target_lang: str) -> str:
     """sacreBLEU's signature: everything needed to compute the same score again."""
-    scorer = _metric(metric, target_lang)
+    scorer = _metric(metric, _tokenizer(target_lang))
     scorer.corpus_score(["a"], [["a"]])  # a signature exists once the number of references is known
     return str(scorer.get_signature())

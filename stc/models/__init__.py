@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from stc.errors import ModelError, nearest
 from stc.models.architecture import Architecture
+from stc.reading import read_json, shaped
 
 FAMILIES = tuple(
     sorted(file.stem for file in Path(__file__).parent.glob("*.py") if "\nARCHITECTURE" in file.read_text("utf-8"))
@@ -30,20 +32,29 @@ def architecture(model_type: str) -> Architecture:
     return found
 
 
+class _Stated(BaseModel):
+    """What every config.json has to say, whatever the family."""
+
+    model_type: str
+    quantization_config: dict[str, Any] | None = None
+    transformers_weights: None = None  # would have transformers load a file of another name
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """The parsed config.json of a model folder.
+    """Return the parsed config.json of a model folder, which its family understands.
 
     Raises:
-        ModelError: the folder or the file is missing, is not JSON, or says no ``model_type``.
+        ModelError: the folder or the file is missing, is not JSON, is of a family stc does not handle, or says what
+            no model of the family can be.
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        config = read_json(path, dict[str, Any], error=ModelError)
+    except FileNotFoundError:
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}: a model is a Hugging Face folder") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+    if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path} says no model_type: one of {', '.join(FAMILIES)} is needed")
+    shaped(config, str(path), _Stated, error=ModelError)
+    architecture(config["model_type"]).check(config, str(path))
     return config

@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.errors import ModelError
-from stc.models.weights import ADAPTER_CONFIG, adapter_tensors, some
+from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, some
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 BASE = "base_model_name_or_path"  # what an adapter's config says it is for
+WRAPPED = "base_model.model."  # before the name of a weight, in an adapter
+BASE_LAYER = ".base_layer."  # in the name of a weight that an adapter goes on
 
 
 def put_on(model: Any, adapter: Path) -> Any:
     """The ``peft`` wrapper of a model with a trained adapter.
 
+    With an adapter on embedding or head, peft saves the weight that the adapter goes on, and would put it in place of
+    the model's.
+
     Raises:
-        ModelError: the adapter is damaged, or is for other layers than the model has; peft itself passes over weights
-            that have no place.
+        ModelError: the adapter is damaged, is for other layers than the model has, or brings a weight of its base that
+            is not the model's; peft itself passes over weights that have no place.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
-    trained = adapter_tensors(adapter)
+    tensors = adapter_tensors(adapter)
+    carried = {name for name in tensors if BASE_LAYER in name}
+    if foreign := sorted(_foreign(model, adapter, carried)):
+        raise ModelError(f"{adapter} does not fit its base: {some(foreign)} is another weight than the base has")
     try:
         wrapped = PeftModel.from_pretrained(model, str(adapter))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{adapter} does not fit its base: {error}") from error
-    if other := sorted(set(trained) ^ set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))):
+    places = set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))
+    if other := sorted((set(tensors) - carried) ^ places):
         raise ModelError(f"{adapter} does not fit its base: {some(other)} is in one and not in the other")
     return wrapped
+
+
+def _foreign(model: Any, adapter: Path, carried: Iterable[str]) -> Iterator[str]:
+    """The weights of its base that an adapter carries and that are others than the model's."""
+    import torch
+    from safetensors import safe_open
+
+    own = model.state_dict()
+    with safe_open(adapter / ADAPTER_WEIGHTS, "pt") as file:
+        for name in carried:
+            base = own.get(name.removeprefix(WRAPPED).replace(BASE_LAYER, "."))
+            tensor = file.get_tensor(name)
+            if base is None or not torch.equal(tensor.float(), base.float().cpu()):
+                yield name
 
 
 def merge(translator: Translator, adapter: Path) -> None:

@@ -6,10 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stc.data.manifest import Task
 from stc.errors import ModelError
+from stc.models.prompts import render, template_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,11 +85,38 @@ class Extent:
 class Architecture(ABC):
     """The facts of one model family. Stateless, and importable without torch."""
 
+    VERSION: ClassVar[int] = 1
+    """Raised when the same files give other results, by another prompt for instance. Above 1 it is part of the identity
+    of every model of the family, and so of whatever is made with one."""
+
     model_type: ClassVar[str]
     """As in config.json."""
 
     encoder_pooling: ClassVar[int]
     """How many positions of the encoder's layers become one of its output."""
+
+    chat_template: ClassVar[str]
+    """How a conversation is written where a folder has no template of its own."""
+
+    @abstractmethod
+    def check(self, config: Mapping[str, Any], where: str) -> None:
+        """Refuse a parsed config.json that no model of the family can have: counts out of bounds, fields of another
+        type, parts that do not fit each other.
+
+        Args:
+            where: what is to be called in the message.
+
+        Raises:
+            ModelError: naming the field.
+        """
+
+    @abstractmethod
+    def beyond_engines(self, config: Mapping[str, Any]) -> str:
+        """What of a parsed config.json :meth:`attention_inputs`, :meth:`layer_output`, :meth:`rotation` and full causal
+        attention do not compute, in words; empty where they compute all of it.
+
+        The engines of stc's own that decode and train by these ask here. What they do not compute, transformers does.
+        """
 
     @abstractmethod
     def decoder_layers(self, config: Mapping[str, Any]) -> int:
@@ -182,16 +211,28 @@ class Architecture(ABC):
             InputError: the source language is one the prompt has no name for.
         """
 
-    def prompt(self, processor: Any, task: Task) -> str:
+    def prompt(self, processor: Any, task: Task, folder: Path | None = None) -> str:
         """The chat-formatted prompt for one utterance, up to where the translation starts.
 
+        Args:
+            folder: where the processor comes from, for messages.
+
         Raises:
-            ModelError: the processor has no chat template.
+            ModelError: the chat template fails, or leaves out the audio's place or the request.
             InputError: the source language is one the prompt has no name for.
         """
-        if not getattr(processor, "chat_template", None):
-            raise ModelError("the processor has no chat template: an instruction-tuned model's folder has one")
-        text: str = processor.apply_chat_template(self.conversation(task), tokenize=False, add_generation_prompt=True)
+        file = None if folder is None else template_file(folder)
+        where = "the chat template" if file is None else str(file)
+        conversation = self.conversation(task)
+        text = render(processor, conversation, where)
+        if (places := text.count(processor.audio_token)) != 1:
+            raise ModelError(
+                f"{where} makes a prompt with {places or 'no'} place{'s' * (places > 1)} for the audio: one "
+                f"{processor.audio_token} is needed"
+            )
+        pieces = [piece for turn in conversation if isinstance(turn["content"], list) for piece in turn["content"]]
+        if missing := [piece["text"] for piece in pieces if piece.get("text", "") not in text]:
+            raise ModelError(f"{where} makes a prompt without the request {missing[0]!r}")
         return text
 
     @abstractmethod

@@ -13,10 +13,14 @@ from typing import Any
 import torch
 
 from stc.errors import ModelError
-from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.weights import SHARD_BYTES, adapter_tensors, attached_adapter, some, stored_tensors
+from stc.models.folder import ModelFolder
+from stc.models.generation import GENERATION_FILE, Stated
+from stc.models.prompts import load_processor
+from stc.models.weights import SHARD_BYTES, some
 from stc.quantization import Quantizer, stored_with
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,6 +31,12 @@ class Translator:
     processor: Any
     architecture: Architecture
     folder: Path
+
+    @property
+    def beyond_engines(self) -> str:
+        """What of the model as it is at present stc's own engines do not compute; see
+        :meth:`stc.models.architecture.Architecture.beyond_engines`."""
+        return self.architecture.beyond_engines(self.model.config.to_dict())
 
 
 def load(
@@ -46,21 +56,19 @@ def load(
         ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
             surplus or of another shape than the config says; all by name.
     """
-    from transformers import AutoConfig, AutoProcessor
+    from transformers import AutoConfig
 
-    config_json = read_config(folder)
-    family = architecture(config_json["model_type"])
-    stored_by = stored_with(config_json)
-    tensors = stored_tensors(folder)
+    found = ModelFolder.of(folder)
+    family, stored_by = found.family, found.quantizer
     if stored_by is not None and quantize is not None:
         raise ModelError(f"{folder} is quantized already: {quantize.method} is for a folder that is not")
-    if stored_by is not None and (missing := stored_by.missing_state(tensors)):
-        raise ModelError(f"{folder} lacks {some(missing)}")
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
+    processor = load_processor(folder, family)
+    stated = Stated.of(folder)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
     settings: dict[str, Any] = {}
@@ -84,25 +92,25 @@ def load(
                 output_loading_info=True,
                 **settings,
             )
-        except RuntimeError as error:
-            if not said:
-                raise
-            raise ModelError(f"{folder} cannot be loaded: {error}\n" + "\n".join(said)) from error
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of many kinds, as above
+            raise ModelError("\n".join([f"{folder} cannot be loaded: {error}", *said])) from error
     _refuse_incomplete(folder, info)
+    _decode_greedily(model, folder, stated)
     if stored_by is not None:
         _cast_plain_weights(model, getattr(torch, dtype))
     for name in family.fixed_weights():
         model.get_parameter(name).requires_grad_(False)
-    if adapter := attached_adapter(folder):
-        _adapt(model, adapter, getattr(torch, dtype))
+    if found.adapter is not None:
+        _adapt(model, found.adapter, getattr(torch, dtype))
     method = stored_by or quantize
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} has no usable processor: {error}") from error
-    return Translator(model.eval(), processor, family, folder)
+    translator = Translator(model.eval(), processor, family, folder)
+    if beyond := translator.beyond_engines:
+        LOG.warning("%s has %s: transformers' generate decodes, which is slower", folder, beyond)
+    return translator
 
 
 def save(translator: Translator, folder: Path) -> None:
@@ -127,6 +135,20 @@ def save(translator: Translator, folder: Path) -> None:
     _set_stored_dtype(folder / "config.json")
 
 
+def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
+    """Give a model the tokens its folder states, or else those of its config, and leave out what else is stated.
+
+    transformers takes a file with fields that it refuses to save.
+    """
+    from transformers import GenerationConfig
+
+    if stated is None:
+        stated = Stated.model_validate(model.generation_config.to_dict())
+    elif left_out := stated.left_out:
+        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, some(left_out))
+    model.generation_config = GenerationConfig(**stated.greedy)
+
+
 def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:
     """The modules that are not packed: those of every part the quantizer does not pack."""
     with torch.device("meta"):
@@ -142,11 +164,12 @@ def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
     Raises:
         ModelError: it is for layers the model has not, or lacks weights for some.
     """
-    adapter_tensors(adapter)  # names what is missing or damaged
     with _quiet():
         try:
             info = model.load_adapter(str(adapter))
-        except (ValueError, RuntimeError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # peft raises many kinds for a config that has no meaning to it
             raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
     if missing := sorted(info.missing_keys):
         raise ModelError(f"{adapter} lacks {some(missing)}")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.models import read_config
-from stc.models.weights import adapter_tensors, attached_adapter, stored_tensors
-from stc.quantization import stored_with
+from stc.models.folder import ModelFolder
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,19 @@ class Counts:
 
 
 def count_parameters(folder: Path) -> Counts:
-    """Count a model folder, with the adapter that belongs to it. Tied weights are stored, and counted, once;
-    quantization state is not counted.
+    """Count a model folder, as :func:`counted`.
 
     Raises:
-        ModelError: as for :func:`stc.models.read_config` and :func:`stc.models.weights.stored_tensors`.
+        ModelError: the folder is no model, or a damaged one.
     """
-    method = stored_with(read_config(folder))
-    tensors = stored_tensors(folder)
-    adapter = attached_adapter(folder)
-    adapted = 0 if adapter is None else sum(tensor.elements for tensor in adapter_tensors(adapter).values())
+    return counted(ModelFolder.of(folder))
+
+
+def counted(model: ModelFolder) -> Counts:
+    """Count a model, with the adapter that belongs to it. Tied weights are stored, and counted, once; quantization
+    state is not counted."""
+    method, tensors = model.quantizer, model.tensors
+    adapted = sum(tensor.elements for tensor in model.adapted.values())
     if method is None:
         elements = sum(tensor.elements for tensor in tensors.values()) + adapted
         return Counts(elements, elements)

@@ -12,14 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.metrics.size import bytes_on_disk
-from stc.models import architecture, read_config
+from stc.models import architecture
 from stc.models.architecture import Architecture, Extent, Part, Stack, Weight
-from stc.models.counting import Counts, count_parameters
+from stc.models.counting import Counts, counted
+from stc.models.folder import ModelFolder
 from stc.models.removal import Removal, by_stack
 from stc.models.weights import ADAPTER_WEIGHTS, SHARD_BYTES, Tensor, adapter_tensors, file_bytes
-from stc.quantization import stored_with
-from stc.stage import RECORD_FILE
 
 if TYPE_CHECKING:
     from stc.quantization import Quantizer
@@ -117,6 +115,11 @@ class Layout:
     def extent(self) -> Extent:
         return self.family.extent(self.config)
 
+    @property
+    def window_seconds(self) -> float:
+        """The longest utterance it hears."""
+        return self.extent.window / POSITIONS_A_SECOND
+
     @classmethod
     def of_folder(cls, folder: Path) -> Layout:
         """A model that is there.
@@ -124,17 +127,16 @@ class Layout:
         Raises:
             ModelError: the folder is no model, or a damaged one.
         """
-        config = read_config(folder)
-        family = architecture(config["model_type"])
-        others = (file for file in folder.iterdir() if file.is_file() and file.suffix != ".safetensors")
+        model = ModelFolder.of(folder)
+        weights = model.weight_bytes
         return cls(
-            family,
-            config,
-            family.layers(config),
-            count_parameters(folder),
-            bytes_on_disk(folder),
-            sum(file.stat().st_size for file in others if file.name != RECORD_FILE),
-            quantized=stored_with(config) is not None,
+            model.family,
+            model.config,
+            model.family.layers(model.config),
+            counted(model),
+            weights,
+            sum(file.stat().st_size for file in model.files) - weights,
+            quantized=model.quantizer is not None,
         )
 
     @classmethod

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import Task
 from stc.errors import InputError, ModelError, nearest
 from stc.models.architecture import Architecture, Extent, Heard, Part, Stack, Weight
+from stc.reading import shaped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,21 +22,126 @@ if TYPE_CHECKING:
 SYSTEM = "You are a professional translator."
 SOURCE_NAMES = {"en": "English"}
 
-# What transformers assumes where a config.json leaves it out, as the published one does.
-DEFAULT_DECODER_LAYERS = 32
-DEFAULT_ENCODER_LAYERS = 32
+Width = Annotated[int, Field(strict=True, ge=1, le=2**20)]
+Layers = Annotated[int, Field(strict=True, ge=1, le=1000)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-# The rest of what a config.json may leave out, by section.
-DEFAULTS: dict[str, dict[str, int]] = {
-    "audio_config": {"d_model": 1280, "encoder_ffn_dim": 5120, "num_mel_bins": 128, "max_source_positions": 1500},
-    "text_config": {
-        "hidden_size": 4096,
-        "intermediate_size": 22016,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "vocab_size": 151936,
-    },
-}
+# Fields that have other decoders attend otherwise. transformers' Qwen2 passes over them.
+OTHER_ATTENTION = (
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "dual_chunk_attention_config",
+    "attention_chunk_size",
+    "qk_norm",
+    "use_qk_norm",
+)
+
+
+class _Encoder(BaseModel):
+    """The encoder's section of a config.json, with what transformers assumes where it is left out."""
+
+    model_type: Literal["qwen2_audio_encoder"] = "qwen2_audio_encoder"
+    d_model: Width = 1280
+    encoder_layers: Layers = 32
+    encoder_attention_heads: Width = 20
+    encoder_ffn_dim: Width = 5120
+    num_mel_bins: Width = 128
+    max_source_positions: Width = 1500
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.d_model % self.encoder_attention_heads:
+            raise ValueError(f"d_model={self.d_model} is no multiple of {self.encoder_attention_heads} heads")
+        return self
+
+
+class _Decoder(BaseModel):
+    """The decoder's section, likewise; fields that are not known here are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model_type: Literal["qwen2"] = "qwen2"
+    hidden_size: Width = 4096
+    intermediate_size: Width = 22016
+    num_hidden_layers: Layers = 32
+    num_attention_heads: Width = 32
+    num_key_value_heads: Width | None = 32
+    head_dim: Width | None = None
+    vocab_size: Annotated[int, Field(strict=True, ge=1, le=2**24)] = 151936
+    rms_norm_eps: Positive = 1e-6
+    use_sliding_window: Annotated[bool, Field(strict=True)] = False
+    sliding_window: Width | None = 4096
+    layer_types: list[Literal["full_attention", "sliding_attention"]] | None = None
+    max_window_layers: Annotated[int, Field(strict=True, ge=0)] = 28
+    rope_parameters: dict[str, Any] | None = None
+    rope_scaling: dict[str, Any] | None = None  # as transformers 4 spells it
+    rope_theta: Positive | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.head_dim is None and self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size={self.hidden_size} is no multiple of {self.num_attention_heads} heads")
+        if self.num_attention_heads % self.key_heads:
+            raise ValueError(f"num_attention_heads={self.num_attention_heads} is no multiple of {self.key_heads}")
+        if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
+            raise ValueError(f"{len(self.layer_types)} layer_types for num_hidden_layers={self.num_hidden_layers}")
+        if "sliding_attention" in (self.layer_types or []) and not (self.use_sliding_window and self.sliding_window):
+            raise ValueError("layer_types has sliding_attention, and use_sliding_window is not set")
+        return self
+
+    @property
+    def head(self) -> int:
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def key_heads(self) -> int:
+        return self.num_key_value_heads or self.num_attention_heads
+
+    @property
+    def slides(self) -> bool:
+        """Whether a layer attends to a window only."""
+        if self.layer_types is not None:
+            return "sliding_attention" in self.layer_types
+        return self.use_sliding_window and bool(self.sliding_window) and self.max_window_layers < self.num_hidden_layers
+
+    @property
+    def rope_type(self) -> str:
+        rope = {**(self.rope_scaling or {}), **(self.rope_parameters or {})}
+        return str(rope.get("rope_type") or rope.get("type") or "default")
+
+
+class _Config(BaseModel):
+    """What the family says in a config.json."""
+
+    architectures: list[Literal["Qwen2AudioForConditionalGeneration"]] | None = None
+    audio_config: _Encoder = _Encoder()
+    text_config: _Decoder = _Decoder()
+    audio_token_index: Annotated[int, Field(strict=True, ge=0)] = 151646
+
+
+# As the published models were trained: a numbered line for each audio. transformers has the same for folders that have
+# no template of their own, which it means to drop.
+CHAT_TEMPLATE = (
+    "{%- set audio = namespace(count=0) -%}"
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{%- if message['content'] is string -%}"
+    "{{ message['content'] }}"
+    "{%- else -%}"
+    "{%- for piece in message['content'] -%}"
+    "{%- if piece['type'] == 'audio' -%}"
+    "{%- set audio.count = audio.count + 1 -%}"
+    "{{ 'Audio ' ~ audio.count ~ ': <|audio_bos|><|AUDIO|><|audio_eos|>\n' }}"
+    "{%- else -%}"
+    "{{ piece['text'] }}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- endif -%}"
+    "{{ '<|im_end|>\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"
+)
+
 PUBLISHED = "Qwen/Qwen2-Audio-7B-Instruct"
 
 # Frames after an utterance's last that the two convolutions still see: silence, which is not zero in log-mel.
@@ -51,25 +159,36 @@ STORED_PREFIXES = {
 class Qwen2Audio(Architecture):
     model_type = "qwen2_audio"
     encoder_pooling = 2
+    chat_template = CHAT_TEMPLATE
+
+    def check(self, config: Mapping[str, Any], where: str) -> None:
+        _read(config, where)
+
+    def beyond_engines(self, config: Mapping[str, Any]) -> str:
+        text = _read(config).text_config
+        found = ["layers of sliding_attention"] if text.slides else []
+        if text.rope_type != "default":
+            found.append(f"rope_type {text.rope_type!r}")
+        found += [name for name in OTHER_ATTENTION if (text.model_extra or {}).get(name)]
+        return ", ".join(found)
 
     def decoder_layers(self, config: Mapping[str, Any]) -> int:
-        return int((config.get("text_config") or {}).get("num_hidden_layers", DEFAULT_DECODER_LAYERS))
+        return _read(config).text_config.num_hidden_layers
 
     def encoder_layers(self, config: Mapping[str, Any]) -> int:
-        return int((config.get("audio_config") or {}).get("encoder_layers", DEFAULT_ENCODER_LAYERS))
+        return _read(config).audio_config.encoder_layers
 
     def weights(self, config: Mapping[str, Any], layers: Mapping[Stack, int]) -> list[Weight]:
         audio, text = _sections(config)
         return [
             *_encoder_weights(audio, layers["encoder"]),
-            *_linear("model.multi_modal_projector.linear", audio["d_model"], text["hidden_size"], "projector"),
+            *_linear("model.multi_modal_projector.linear", audio.d_model, text.hidden_size, "projector"),
             *_decoder_weights(text, layers["decoder"]),
         ]
 
     def extent(self, config: Mapping[str, Any]) -> Extent:
         audio, text = _sections(config)
-        cached = 2 * _head(text) * text["num_key_value_heads"]
-        return Extent(audio["max_source_positions"], cached, text["vocab_size"], audio["d_model"])
+        return Extent(audio.max_source_positions, 2 * text.head * text.key_heads, text.vocab_size, audio.d_model)
 
     def published(self, hub_id: str) -> Mapping[str, Any] | None:
         return {"model_type": self.model_type, **published_config()} if hub_id == PUBLISHED else None
@@ -140,9 +259,11 @@ class Qwen2Audio(Architecture):
             allowed = ", ".join(SOURCE_NAMES)
             raise InputError(f"source_lang={task.source_lang}: {allowed}{nearest(task.source_lang, SOURCE_NAMES)}")
         instruction = f"Translate the {SOURCE_NAMES[task.source_lang]} speech into {task.target_name}:"
+        # Templates of transformers up to 4.52 look for the key audio_url, later ones at the type.
+        audio = {"type": "audio", "audio_url": "utterance.wav"}
         return [
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": instruction}]},
+            {"role": "user", "content": [audio, {"type": "text", "text": instruction}]},
         ]
 
     def model_class(self) -> type[Any]:
@@ -196,14 +317,20 @@ class Qwen2Audio(Architecture):
             weight.copy_(sinusoids(*weight.shape))
 
 
-def _sections(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Those of the encoder and of the decoder, with what is left out filled in."""
-    audio, text = ({**known, **(config.get(section) or {})} for section, known in DEFAULTS.items())
-    return audio, text
+def _read(config: Mapping[str, Any], where: str = "config.json") -> _Config:
+    """A parsed config.json with what is left out, or null, filled in.
+
+    Raises:
+        ModelError: a field is not what it can be.
+    """
+    stated = {name: value for name, value in config.items() if value is not None}
+    return shaped(stated, where, _Config, error=ModelError)
 
 
-def _head(text: Mapping[str, Any]) -> int:
-    return int(text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"])
+def _sections(config: Mapping[str, Any]) -> tuple[_Encoder, _Decoder]:
+    """Those of the encoder and of the decoder."""
+    found = _read(config)
+    return found.audio_config, found.text_config
 
 
 def _linear(name: str, inputs: int, outputs: int, part: Part, *, bias: bool = True) -> list[Weight]:
@@ -215,18 +342,18 @@ def _norm(name: str, width: int, part: Part, *, bias: bool) -> list[Weight]:
     return [Weight(f"{name}.{kind}", (width,), part) for kind in ("weight", *(["bias"] if bias else []))]
 
 
-def _encoder_weights(audio: Mapping[str, Any], layers: int) -> list[Weight]:
+def _encoder_weights(audio: _Encoder, layers: int) -> list[Weight]:
     part: Part = "encoder"
-    tower, width = "model.audio_tower", audio["d_model"]
+    tower, width = "model.audio_tower", audio.d_model
     found = [
         weight
-        for conv, inputs in (("conv1", audio["num_mel_bins"]), ("conv2", width))
+        for conv, inputs in (("conv1", audio.num_mel_bins), ("conv2", width))
         for weight in (
             Weight(f"{tower}.{conv}.weight", (width, inputs, 3), part),
             Weight(f"{tower}.{conv}.bias", (width,), part),
         )
     ]
-    found.append(Weight(f"{tower}.embed_positions.weight", (audio["max_source_positions"], width), part))
+    found.append(Weight(f"{tower}.embed_positions.weight", (audio.max_source_positions, width), part))
     for index in range(layers):
         layer = f"{tower}.layers.{index}"
         found += [
@@ -235,18 +362,18 @@ def _encoder_weights(audio: Mapping[str, Any], layers: int) -> list[Weight]:
             *_linear(f"{layer}.self_attn.q_proj", width, width, part),
             *_linear(f"{layer}.self_attn.out_proj", width, width, part),
             *_norm(f"{layer}.self_attn_layer_norm", width, part, bias=True),
-            *_linear(f"{layer}.fc1", width, audio["encoder_ffn_dim"], part),
-            *_linear(f"{layer}.fc2", audio["encoder_ffn_dim"], width, part),
+            *_linear(f"{layer}.fc1", width, audio.encoder_ffn_dim, part),
+            *_linear(f"{layer}.fc2", audio.encoder_ffn_dim, width, part),
             *_norm(f"{layer}.final_layer_norm", width, part, bias=True),
         ]
     return [*found, *_norm(f"{tower}.layer_norm", width, part, bias=True)]
 
 
-def _decoder_weights(text: Mapping[str, Any], layers: int) -> list[Weight]:
+def _decoder_weights(text: _Decoder, layers: int) -> list[Weight]:
     part: Part = "decoder"
-    model, width, ffn = "model.language_model", text["hidden_size"], text["intermediate_size"]
-    queries, keys = _head(text) * text["num_attention_heads"], _head(text) * text["num_key_value_heads"]
-    found = [Weight(f"{model}.embed_tokens.weight", (text["vocab_size"], width), "embedding")]
+    model, width, ffn = "model.language_model", text.hidden_size, text.intermediate_size
+    queries, keys = text.head * text.num_attention_heads, text.head * text.key_heads
+    found = [Weight(f"{model}.embed_tokens.weight", (text.vocab_size, width), "embedding")]
     for index in range(layers):
         attention, mlp = f"{model}.layers.{index}.self_attn", f"{model}.layers.{index}.mlp"
         found += [
@@ -262,7 +389,7 @@ def _decoder_weights(text: Mapping[str, Any], layers: int) -> list[Weight]:
         ]
     found += _norm(f"{model}.norm", width, part, bias=False)
     # Whatever a config says of it, transformers ties no head of this family to its embedding.
-    return [*found, *_linear("lm_head", width, text["vocab_size"], "head", bias=False)]
+    return [*found, *_linear("lm_head", width, text.vocab_size, "head", bias=False)]
 
 
 @contextmanager

@@ -9,14 +9,40 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from stc.errors import InputError
 from stc.models.architecture import Stack, ends
 
 RANKING_FILE = "ranking.json"
+
+
+@with_config(ConfigDict(extra="allow"))
+class Candidate(TypedDict):
+    """A layer, or the block of ``layers`` that begins at ``first``, and what was found for it."""
+
+    stack: Stack
+    layer: NotRequired[int]
+    first: NotRequired[int]
+    layers: NotRequired[int]
+    score: NotRequired[float | None]
+    influence: NotRequired[float]
+    distance: NotRequired[float]
+
+
+@with_config(ConfigDict(extra="allow"))
+class Ranking(TypedDict):
+    """The shape of ranking.json; ``candidates`` are there where layers were compared."""
+
+    order: list[int]
+    encoder_order: NotRequired[list[int]]
+    metric: NotRequired[str]
+    candidates: NotRequired[Annotated[list[Candidate], Field(min_length=1)]]
+
+
 Scope = Literal["decoder", "encoder", "both"]
 Layer = tuple[Stack, int]
 

@@ -1,4 +1,4 @@
-"""The tensors of a model folder as its safetensors headers describe them, read without loading a weight.
+"""The tensors of safetensors files as their headers describe them, read without loading a weight.
 
 The format: eight bytes with the header's length (little-endian), the header (JSON: name → dtype, shape and byte
 range), the tensors' bytes.
@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from safetensors import SafetensorError, safe_open
 
 from stc.errors import ModelError
+from stc.reading import open_regular, read_json
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
 WIDTHS = {"U8": 1, "I8": 1, "BF16": 2, "F32": 4}
 """Bytes an element of what model folders of ours hold, by dtype; safetensors writes wider ones first."""
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
+MOST_RANK = 2**16  # of an adapter: far above any that is of use
 
 
 @dataclass(frozen=True)
@@ -54,45 +57,67 @@ class Stored(Tensor):
             return file.read(self.end - self.start)
 
 
-def stored_tensors(folder: Path) -> dict[str, Stored]:
-    """Every tensor of a model folder, by name.
+def tensors_of(file: Path) -> dict[str, Stored]:
+    """Return every tensor of a safetensors file, by name.
 
     Raises:
-        ModelError: the folder has no safetensors weights, a shard is missing, a file's length is not what its
-            header promises, or the index lists a tensor that its shard has not.
+        FileNotFoundError: nothing is there.
+        ModelError: it is no whole safetensors file.
     """
-    if (folder / INDEX).is_file():
-        listed = _weight_map(folder / INDEX)
-        files = sorted({folder / shard for shard in listed.values()})
-        if missing := [file.name for file in files if not file.is_file()]:
-            raise ModelError(f"{folder} lacks {some(missing)}, which {INDEX} lists")
-    elif (folder / SINGLE).is_file():
-        listed, files = {}, [folder / SINGLE]
-    else:
-        pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
-        hint = f" ({some(pickled)} is pickled, which is never loaded)" if pickled else ""
-        raise ModelError(f"{folder} has neither {SINGLE} nor {INDEX}{hint}")
-    tensors = {name: stored for file in files for name, stored in _header(file).items()}
-    if absent := sorted(name for name, shard in listed.items() if name not in tensors):
-        raise ModelError(f"{folder}: {some(absent)} is listed in {INDEX} and in none of its files")
-    return tensors
+    with open_regular(file, error=ModelError) as opened:
+        try:
+            with safe_open(file, framework="np"):  # compares header, dtypes, shapes, offsets and the file's length
+                pass
+        except SafetensorError as fault:
+            why = str(fault).removeprefix("Error while deserializing header: ")
+            raise ModelError(f"{file} is cut short or damaged: {why}") from None
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        found[name] = Stored(entry["dtype"], tuple(entry["shape"]), file, start, end)
+    return found
 
 
 def attached_adapter(folder: Path) -> Path | None:
-    """The folder, inside a model's, of the low-rank adapter that belongs to the model; None where there is none."""
+    """Return the folder, inside a model's, of the low-rank adapter that belongs to the model; None where there is none.
+
+    Raises:
+        ModelError: it is a link, behind which files could change without the model's identity.
+    """
     adapter = folder / "adapter"
+    if adapter.is_symlink():
+        raise ModelError(f"{adapter} is a link: an adapter that belongs to a model lies inside its folder")
     return adapter if adapter.is_dir() else None
 
 
+class _AdapterConfig(BaseModel):
+    peft_type: Literal["LORA"]
+    r: int = Field(strict=True, ge=1, le=MOST_RANK)
+
+
 def adapter_tensors(adapter: Path) -> dict[str, Stored]:
-    """Every tensor of an adapter's folder, by name.
+    """Return every tensor of an adapter's folder, by name.
 
     Raises:
-        ModelError: a file is missing or damaged.
+        ModelError: a file is missing or damaged, is of another method, or there are further weights.
     """
     if missing := [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (adapter / name).is_file()]:
         raise ModelError(f"{adapter} lacks {some(missing)}")
-    return _header(adapter / ADAPTER_WEIGHTS)
+    refuse_others(adapter, {ADAPTER_WEIGHTS})
+    read_json(adapter / ADAPTER_CONFIG, _AdapterConfig, error=ModelError)
+    return tensors_of(adapter / ADAPTER_WEIGHTS)
+
+
+def refuse_others(folder: Path, known: Collection[str]) -> None:
+    """Raise ModelError for weights in a folder beside those that are loaded: which are the model is then not clear."""
+    if others := sorted({file.name for file in folder.glob("*.safetensors")} - set(known)):
+        raise ModelError(
+            f"{folder} has {some(others)} beside {some(sorted(known))}, which alone would be loaded: "
+            "move what does not belong to the model elsewhere"
+        )
 
 
 def file_bytes(tensors: Mapping[str, Tensor]) -> int:
@@ -113,43 +138,6 @@ def file_bytes(tensors: Mapping[str, Tensor]) -> int:
         }
     length = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
     return 8 + -(-length // 8) * 8 + end
-
-
-def _weight_map(path: Path) -> dict[str, str]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is not a weight index: {error!r}") from None
-
-
-def _header(path: Path) -> dict[str, Stored]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
-        if 8 + length > size:
-            raise ModelError(f"{path} is cut short: {size:,} bytes do not even hold its header")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise ModelError(f"{path} is not a safetensors file: {error}") from None
-    begin = 8 + length
-    tensors = {
-        name: Stored(
-            entry["dtype"],
-            tuple(entry["shape"]),
-            path,
-            begin + entry["data_offsets"][0],
-            begin + entry["data_offsets"][1],
-        )
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
-    promised = max((tensor.end for tensor in tensors.values()), default=begin)
-    if size != promised:
-        what = "cut short" if size < promised else "too long"
-        raise ModelError(f"{path} is {what}: {size:,} bytes where its header promises {promised:,}")
-    return tensors
 
 
 def some(names: Iterable[str], shown: int = 5) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from stc.console import quiet
+from stc.console import prepare_libraries
 from stc.errors import StcError
 from stc.gpu import visible
 from stc.parallel.line import Line, Said, inputs_of
@@ -24,7 +24,7 @@ def main(address: str) -> int:
     line = Line(address)
     line.tell(rank=rank, pid=os.getpid())
     asked = line.request()
-    quiet()
+    prepare_libraries()
     logger = logging.getLogger("stc")
     logger.addHandler(Said(line))
     logger.setLevel(logging.INFO)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stc.overrides import composed, jobs
+from stc.overrides import composed
+from stc.planning.ahead import notes, refuse
 from stc.planning.jobs import Job, Row, device_of, lay_out
 from stc.planning.needs import free_memory, peak, to_write
 from stc.planning.outlook import State
@@ -18,12 +19,17 @@ def show(arguments: list[str]) -> int:
     """Print the plan of every job; 0, or 1 where it does not fit the machine.
 
     Raises:
-        ConfigError: with the faults of all jobs.
+        ConfigError: with the faults of all jobs, and what would stop them later.
     """
-    found = lay_out(composed(arguments), _titles(jobs(arguments)))
+    jobs = composed(arguments)
+    plans = [job.plan for job in jobs]
+    refuse(plans)
+    found = lay_out([(job.config, job.plan) for job in jobs], _titles([job.overrides for job in jobs]))
     for line in told(found):
         print(line)
     print(_counted(found))
+    for note in notes(plans):
+        print(f"note: {note}")
     if fetched := {row.step.identity: disk(row.will_be) for job in found for row in job.rows if _fetched(row)}:
         known = all(fetched.values())
         print(f"download: {size(sum(fetched.values())) if known else 'how much is not known'}, into the hub's cache")

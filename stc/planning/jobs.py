@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.machine import resolve_device
-from stc.models import FAMILIES, architecture
-from stc.models.layout import Layout
 from stc.pipeline import Hub
 from stc.planning.outlook import Outlook, State, Step, Surroundings
-from stc.planning.room import known
+from stc.planning.room import hub_layout, known
 from stc.stage import Context
 from stc.store import Store
 
@@ -117,5 +115,4 @@ def _foreseen(step: Step, inputs: Mapping[str, Any]) -> Any:
     if step.node.stage is not None:
         return step.node.stage.foresee(inputs)
     assert isinstance(step.node.source, Hub)
-    published = (architecture(family).published(step.node.source.id) for family in FAMILIES)
-    return next((Layout.of_config(config) for config in published if config is not None), None)
+    return hub_layout(step.node.source)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import ModelError
-from stc.evaluation import Done, Evaluation
-from stc.models.weights import stored_tensors
+from stc.evaluation import Done, Evaluation, from_outside
+from stc.models.folder import ModelFolder
 from stc.pipeline import Hub, Node, Pipeline
-from stc.stage import Artifact, Context
+from stc.stage import RECORD_FILE, Artifact, Context
 from stc.store import ABSENT, Store, identity_of
 from stc.store.records import read_record
 
@@ -107,9 +107,9 @@ class Outlook(Evaluation):
             return Step(node, State.FETCH, identity_of({"hub": node.source.id}), after=node.name)
         assert folder is not None
         if self._store.root.exists():
-            artifact = self._store.external(node.kind, folder)
+            artifact = from_outside(self._store, node.kind, folder)
         else:  # nothing can be found there, so that 17 GB need not be read to ask
-            record, _ = read_record(folder)
+            record, _ = read_record(folder / RECORD_FILE)
             artifact = Artifact(
                 node.kind, folder, identity_of({"folder": str(folder)}), (record or {}).get("facts", {})
             )
@@ -158,7 +158,7 @@ class Outlook(Evaluation):
 
 def _complete(folder: Path) -> bool:
     try:
-        stored_tensors(folder)
+        ModelFolder.of(folder)
     except ModelError:
         return False
     return True

@@ -8,11 +8,13 @@ from typing import Any
 
 from stc.data.manifest import Manifest, Speech
 from stc.errors import StcError
+from stc.models import FAMILIES, architecture, read_config
 from stc.models.layout import Adapters, Layout, Removals, States
-from stc.pipeline import Node
+from stc.pipeline import Hub, Node
 from stc.report import size
 from stc.stage import Artifact, Inputs, Kind
 from stc.store import Store
+from stc.store.records import read_record
 
 
 def known(artifact: Artifact) -> Any:
@@ -28,6 +30,25 @@ def known(artifact: Artifact) -> Any:
     if artifact.kind is Kind.MANIFEST:
         return Speech.of([row.duration for row in Manifest.load(artifact.path).rows])
     return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
+
+
+def given(kind: Kind, folder: Path) -> Any:
+    """The same of a folder that stands in for a stage."""
+    record, _ = read_record(folder)
+    return known(Artifact(kind, folder, "", (record or {}).get("facts", {})))
+
+
+def hub_layout(hub: Hub) -> Layout | None:
+    """A model of the hub, by its config where that is on this machine or known without asking; else None.
+
+    Raises:
+        ModelError: it is of a family that stc does not handle.
+    """
+    folder = hub.cached()
+    if folder is not None and (folder / "config.json").is_file():
+        return Layout.of_config(read_config(folder))
+    published = (architecture(family).published(hub.id) for family in FAMILIES)
+    return next((Layout.of_config(config) for config in published if config is not None), None)
 
 
 def disk(will_be: Any) -> int:

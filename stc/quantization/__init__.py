@@ -12,9 +12,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from stc.errors import ConfigError, Fault, ModelError, nearest, validation_faults
+from stc.errors import ConfigError, Fault, ModelError, misfit, nearest, validated
 
 if TYPE_CHECKING:
     from stc.models.weights import Stored, Tensor
@@ -47,17 +47,24 @@ class Quantizer(BaseModel, ABC):
     @classmethod
     def _by_one_method(cls, parts: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         method = info.data.get("method", cls.model_fields["method"].default)
+        faults = []
         for part, stored in parts.items():
             if part not in PACKABLE:
-                raise ValueError(f"no such part {part!r}; parts are {', '.join(PACKABLE)}{nearest(part, PACKABLE)}")
-            if stored not in (method, PLAIN):
-                raise ValueError(
-                    f"{part} must be {method} or {PLAIN}: methods cannot be mixed, since a model's config.json names "
-                    "one and transformers applies it to all it packs"
+                faults.append(
+                    Fault(part, stored, f"no such part; parts are {', '.join(PACKABLE)}{nearest(part, PACKABLE)}")
                 )
+            elif stored not in (method, PLAIN):
+                allowed = (
+                    f"must be {method} or {PLAIN}: methods cannot be mixed, since a model's config.json names one and "
+                    "transformers applies it to all it packs"
+                )
+                faults.append(Fault(part, stored, allowed))
         chosen = {part: parts.get(part, method) for part in PACKABLE}
-        if method not in chosen.values():
-            raise ValueError(f"at least one part must be {method}")
+        if not faults and method not in chosen.values():
+            others = tuple(parts.items())
+            faults.append(Fault("", parts, f"at least one part must be {method}", others=others))
+        if faults:
+            raise misfit(*faults)
         return chosen
 
     @property
@@ -129,10 +136,7 @@ def quantizer(settings: Mapping[str, Any]) -> Quantizer:
     method = settings.get("method")
     if method not in known:
         raise ConfigError([Fault("quant.method", method, f"one of {', '.join(known)}{nearest(str(method), known)}")])
-    try:
-        return _class_of(method).model_validate(dict(settings))
-    except ValidationError as error:
-        raise ConfigError(validation_faults(error, _class_of(method), "quant")) from None
+    return validated(_class_of(method), settings, "quant")
 
 
 def stored_with(config: Mapping[str, Any]) -> type[Quantizer] | None:

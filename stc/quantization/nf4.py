@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import BaseModel, Field
+
+from stc.errors import ModelError
 from stc.quantization import Quantizer
+from stc.reading import parse_json
 
 if TYPE_CHECKING:
     from stc.models.weights import Stored, Tensor
@@ -21,7 +25,16 @@ SCALES = (".absmax", ".quant_map")
 NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
 BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, scales that share one
 CODES, NESTED_CODES = 16, 256  # entries of the code books
+MOST_BYTES = 100_000  # of a record
 OFFSET = 0.01234567891806364  # as long as the mean of a layer's scales is in a record, on average
+
+
+class _State(BaseModel):
+    """What a packed weight's record has to say here."""
+
+    quant_type: Literal["nf4"]
+    shape: list[Annotated[int, Field(strict=True, ge=1)]]
+    nested_blocksize: int | None = None
 
 
 class NF4(Quantizer):
@@ -87,7 +100,7 @@ class NF4(Quantizer):
     @classmethod
     def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
         record = tensors.get(name + RECORD)
-        return tensors[name].elements if record is None else math.prod(json.loads(record.read())["shape"])
+        return tensors[name].elements if record is None else math.prod(_state(name, record).shape)
 
     @classmethod
     def missing_state(cls, tensors: Mapping[str, Stored]) -> list[str]:
@@ -96,8 +109,13 @@ class NF4(Quantizer):
             if tensor.dtype != "U8" or cls.is_state(name):
                 continue
             needed = [RECORD, *SCALES]
-            if (record := tensors.get(name + RECORD)) and "nested_blocksize" in json.loads(record.read()):
-                needed += NESTED_SCALES
+            if record := tensors.get(name + RECORD):
+                state = _state(name, record)
+                if (math.prod(state.shape) + 1) // 2 != tensor.elements:
+                    raise ModelError(
+                        f"{record.file}: {name} has {tensor.elements:,} bytes, and its record the shape {state.shape}"
+                    )
+                needed += NESTED_SCALES if state.nested_blocksize else ()
             missing += [name + suffix for suffix in needed if name + suffix not in tensors]
         return missing
 
@@ -112,6 +130,18 @@ class NF4(Quantizer):
         for module in model.modules():
             if isinstance(module, bitsandbytes.nn.Linear4bit):
                 module.support_avx512bf16_for_cpu = False
+
+
+def _state(name: str, record: Stored) -> _State:
+    """What the record of a packed weight says.
+
+    Raises:
+        ModelError: it is none.
+    """
+    where = f"{record.file}: {name + RECORD}"
+    if record.dtype != "U8" or record.elements > MOST_BYTES:
+        raise ModelError(f"{where} is {record.dtype} of {record.elements:,} elements: a short text in U8 is needed")
+    return parse_json(record.read(), where, _State, error=ModelError)
 
 
 QUANTIZER = NF4

@@ -6,20 +6,21 @@ in the modules beside this one, and ``python -m stc.report`` is its command.
 
 from __future__ import annotations
 
-import json
+import textwrap
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
+from stc.metrics.sentences import caution, enough
 from stc.metrics.text import METRICS
+from stc.report.comparison import in_context, read_comparison
 from stc.stage import Artifact
 
-COMPARISON_FILE = "comparison.json"
 NONE = "–"
+_NOTE_WIDTH = 112
 
 
 def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
@@ -30,9 +31,9 @@ def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) 
         inputs: the artifacts it was made from, by input name (``scores``, ``models``) and label.
 
     Raises:
-        InputError: when comparison.json is missing, or ``inputs`` lacks one of its systems.
+        InputError: when comparison.json is missing or damaged, or ``inputs`` lacks one of its systems.
     """
-    rows = in_context(_read(comparison.path / COMPARISON_FILE))
+    rows = in_context(read_comparison(comparison.path))
     for row in rows:
         for kind in ("models", "scores"):
             if row["name"] not in inputs.get(kind, {}):
@@ -40,20 +41,6 @@ def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) 
         row["model_dir"] = str(inputs["models"][row["name"]].path)
         row["hypotheses"] = str(inputs["scores"][row["name"]].path / HYPOTHESES_FILE)
     return rows
-
-
-def in_context(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The systems of a comparison.json, each with the rest of that file under ``compared``."""
-    compared = {key: value for key, value in content.items() if key != "systems"}
-    return [{**system, "compared": compared} for system in content["systems"]]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
-    return content
 
 
 Row = Mapping[str, Any]
@@ -130,7 +117,7 @@ _TESTS = (
     SYSTEM,
     Column(("", "against"), lambda row: row["against"], left=True),
     Column(("", "difference"), lambda row: signed(row["value"])),
-    Column(("", "interval"), lambda row: " to ".join(map(signed, row["interval"]))),
+    Column(("", "interval"), lambda row: " to ".join(map(signed, row["interval"])) if row["interval"] else NONE),
     Column(("p, approximate", "randomization"), lambda row: p_value(row["p_randomization"])),
     Column(("p, paired", "bootstrap"), lambda row: p_value(row["p_bootstrap"])),
 )
@@ -200,8 +187,10 @@ def signed(points: float) -> str:
     return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "−")
 
 
-def p_value(p: float) -> str:
-    """A probability in three decimals: ``0.042``, ``<0.001``."""
+def p_value(p: float | None) -> str:
+    """A probability in three decimals: ``0.042``, ``<0.001``, and a dash for none."""
+    if p is None:
+        return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -210,22 +199,29 @@ def _notes(systems: Sequence[Row]) -> list[str]:
         return []
     compared = systems[0]["compared"]
     devices = dict.fromkeys(system["device"] for system in systems if "device" in system)
-    lines = [
-        f"Retention: {METRICS[compared['metric']]} relative to {compared['reference']}, the best unpruned system; "
-        f"{100 * compared['confidence']:g} % interval of",
-        f"{compared['resamples']:,} paired bootstrap resamples of the {compared['sentences']:,} sentences."
-        + (" Real-time factor: seconds of" if devices else ""),
-    ]
-    if devices:
-        lines.append(
-            f"computing per second of audio. It and peak memory: on {' and '.join(devices)}, one utterance at a time."
+    said = f"Retention: {METRICS[compared['metric']]} relative to {compared['reference']}, the best unpruned system"
+    if enough(compared["sentences"]):
+        said += (
+            f"; {100 * compared['confidence']:g} % interval of {compared['resamples']:,} paired bootstrap resamples of "
+            f"the {compared['sentences']:,} sentences"
         )
+    said += "."
+    if devices:
+        said += (
+            f" Real-time factor: seconds of computing per second of audio. It and peak memory: on "
+            f"{' and '.join(devices)}, one utterance at a time."
+        )
+    lines = textwrap.wrap(said, _NOTE_WIDTH)
+    if caution(compared["sentences"]):
+        lines.append(caution(compared["sentences"]))
     if any(system["name"] == compared["reference"] and system["retention"] is None for system in systems):
         lines.append(f"There is no retention here: {compared['reference']} scores 0.")
     return lines
 
 
 def _test_notes(compared: Row) -> list[str]:
+    if not enough(compared["sentences"]):
+        return [f"Difference: {METRICS[compared['metric']]} of the system minus that of the other."]
     return [
         f"Difference: {METRICS[compared['metric']]} of the system minus that of the other, with its "
         f"{100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",

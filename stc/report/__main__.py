@@ -18,11 +18,15 @@ _FORMS = ("terminal", "markdown", "csv", "latex")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report on what the command line asks for; 0, 1 (a folder or the store is at fault) or 2 (the arguments)."""
+    return command(lambda: _report(_options(arguments)))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.pivot and len(options.pivot) not in (2, 3):
         parser.error(f"--pivot takes ROWS COLUMNS [VALUE], not {' '.join(options.pivot)}")
-    return command(lambda: _report(options))
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -75,7 +75,7 @@ def plot_ratio(path: Path, title: str, group: Group) -> Path:
         low, high = min(value - below for value, below, _ in reach), max(value + above for value, _, above in reach)
         margin = 0.05 * (max(high, 100) - low) or 1.0
         panels[0].set_ylim(low - margin, max(high, 100) + margin)
-        figure.suptitle(f"{title}\n100 %: {group.reference_name}; bars: {bars_are(group)}", fontsize=11)
+        figure.suptitle(f"{title}\n100 %: {group.reference_name}. {bars_are(group)}", fontsize=11)
         if look.firsts != [""]:
             figure.legend(handles=look.colours(), loc="outside right upper", frameon=False, fontsize=8)
     return path
@@ -114,7 +114,7 @@ def plot_pivot(path: Path, title: str, pivot: Pivot) -> Path:
         axes.set_yticks(range(len(pivot.rows)), pivot.rows)
         axes.set_ylim(len(pivot.rows) - 0.5, -0.5)
         axes.set_xlabel(f"retention in % of {group.reference_name}" if key == "retention" else VALUES[key].title)
-        bars = f"\nbars: {bars_are(group)}" if barred else ""
+        bars = f"\n{bars_are(group)}" if barred else ""
         axes.set_title(f"{pivot.system}: {title}{bars}", fontsize=11)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return path

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
-from stc.job import RESULT_FILE
+from stc.job import RESULT_FILE, Result
 from stc.jobs import assignment
-from stc.report.results import Reader, Run, read_json
+from stc.reading import read_json
+from stc.report.results import Reader, Run
 
 SWEEPS = Path("multirun")
 DEFAULT = "default"
@@ -154,14 +155,16 @@ def _job(asked: _Asked, settings: Mapping[str, Any], reader: Reader) -> Job:
     file = asked.folder / RESULT_FILE
     if not file.exists():
         return Job(asked.folder, settings, fault=f"has no {RESULT_FILE}: it failed, was ended, or is still running")
-    result = read_json(file)
-    if "runs" in result:
-        files = {one["seed"]: asked.folder / one["result"] for one in result["runs"]}
-        if gone := [path for path in files.values() if not path.exists()]:
-            return Job(asked.folder, settings, fault=f"lacks {', '.join(map(str, gone))}")
-        results = {seed: read_json(path) for seed, path in files.items()}
-    else:
+    try:
+        result = read_json(file, Result)
         results = {0: result}
+        if "runs" in result:
+            files = {one["seed"]: asked.folder / one["result"] for one in result["runs"]}
+            if gone := [path for path in files.values() if not path.exists()]:
+                return Job(asked.folder, settings, fault=f"lacks {', '.join(map(str, gone))}")
+            results = {seed: read_json(path, Result) for seed, path in files.items()}
+    except InputError as damaged:
+        return Job(asked.folder, settings, fault=str(damaged))
     if not all(one["systems"] for one in results.values()):
         return Job(asked.folder, settings, fault="compares no systems: there is no comparison among its outputs")
     reader.open(asked.store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stc.plots import COLOURS, MARKERS
+from stc.plots import COLOURS, MARKERS, intervals_are
 from stc.report.sweep import Group, Line, shown
 
 CONTROL = "#7F7F7F"
@@ -78,7 +78,7 @@ def spread(line: Line, key: str, scale: float = 1.0) -> tuple[float, float]:
 
 
 def bars_are(group: Group) -> str:
-    """What the bars are, in words."""
+    """Return what the bars are, or why there are none, in words."""
     if len(group.seeds) > 1:
-        return f"standard deviation over {len(group.seeds)} seeds"
-    return f"{100 * group.resampling['confidence']:g} % bootstrap interval"
+        return f"Bars: standard deviation over {len(group.seeds)} seeds."
+    return intervals_are(group.resampling["confidence"], group.sentences)

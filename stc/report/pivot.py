@@ -8,6 +8,7 @@ from typing import Any
 
 from stc.errors import InputError, nearest
 from stc.jobs import short_names
+from stc.metrics.sentences import caution, enough
 from stc.metrics.significance import Difference, difference
 from stc.metrics.text import METRICS
 from stc.report import NONE, Column, Row, interval, p_value, percent, quantity, signed, size
@@ -83,10 +84,7 @@ class Pivot:
                     f"{self.title}: {METRICS[self.group.metric]} less that of {self.rows[0]}",
                     [self._labels(), *(self._column(label, self._difference) for label in self.columns)],
                     [{"name": label} for label in self.rows[1:]],
-                    [
-                        f"Difference to {self.rows[0]} in the same column, and p by approximate randomization; "
-                        "not corrected for the number of comparisons."
-                    ],
+                    [self._differences_are()],
                 )
             )
         return found
@@ -108,10 +106,19 @@ class Pivot:
 
     def _difference(self, place: Place) -> str:
         found = self.differences.get(place)
-        return NONE if found is None else f"{signed(found.value)} (p {p_value(found.p_randomization)})"
+        if found is None:
+            return NONE
+        p = "" if found.p_randomization is None else f" (p {p_value(found.p_randomization)})"
+        return f"{signed(found.value)}{p}"
+
+    def _differences_are(self) -> str:
+        said = f"Difference to {self.rows[0]} in the same column"
+        if not enough(self.group.sentences):
+            return f"{said}. {caution(self.group.sentences)}"
+        return f"{said}, and p by approximate randomization; not corrected for the number of comparisons."
 
     def _bold(self) -> str:
-        if not _testable(self.group, self.value):
+        if not _testable(self.group, self.value) or not enough(self.group.sentences):
             return "Bold: the best of a column."
         return f"Bold: the best of a column, and what approximate randomization does not tell from it (p ≥ {ALPHA:g})."
 
@@ -126,9 +133,12 @@ def retention_notes(group: Group) -> list[str]:
             f"{said}, with the same seed.",
             f"Mean ± standard deviation of the sample over {len(group.seeds)} seeds ({seeds}).",
         ]
+    if not enough(group.sentences):
+        return [f"{said}.", caution(group.sentences)]
     return [
         f"{said}; {100 * group.resampling['confidence']:g} % interval of {group.resampling['resamples']:,} paired "
-        f"bootstrap resamples of the {group.sentences:,} sentences."
+        f"bootstrap resamples of the {group.sentences:,} sentences.",
+        *filter(None, [caution(group.sentences)]),
     ]
 
 
@@ -231,7 +241,7 @@ def _best(group: Group, value: str, cells: Mapping[Place, Line], column: str) ->
 
 def _alike(group: Group, value: str, cells: Mapping[Place, Line], one: Place, other: Place) -> bool:
     found = _tested(group, value, cells[one], cells[other])
-    return found is not None and found.p_randomization >= ALPHA
+    return found is not None and found.p_randomization is not None and found.p_randomization >= ALPHA
 
 
 def _differences(group: Group, value: str, cells: Mapping[Place, Line], first: str) -> dict[Place, Difference]:
@@ -264,10 +274,8 @@ def _written(row: Row, value: str) -> str:
     deviation = row.get(f"{value}_deviation")
     if deviation is not None:
         return f"{shown_figure} ± {VALUES[value].show(deviation)}"
-    if value == "retention":
-        return (
-            f"{shown_figure} (reference)"
-            if row["is_reference"]
-            else f"{shown_figure} ({interval(row['retention_ci'])})"
-        )
-    return shown_figure
+    if value != "retention":
+        return shown_figure
+    if row["is_reference"]:
+        return f"{shown_figure} (reference)"
+    return f"{shown_figure} ({interval(row['retention_ci'])})" if row["retention_ci"] else shown_figure

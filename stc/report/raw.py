@@ -79,8 +79,8 @@ def cells_csv(pivots: Sequence[Pivot]) -> str:
                 cell |= {
                     "against": pivot.rows[0],
                     "difference_points": found.value,
-                    "difference_low_points": found.interval[0],
-                    "difference_high_points": found.interval[1],
+                    "difference_low_points": found.interval and found.interval[0],
+                    "difference_high_points": found.interval and found.interval[1],
                     "p_randomization": found.p_randomization,
                     "p_bootstrap": found.p_bootstrap,
                 }

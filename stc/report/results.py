@@ -5,15 +5,18 @@ A result.json is read for the identities of the stages and for nothing else; eve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
+from stc.job import Result
 from stc.metrics.records import Measurement, Scores
-from stc.report import COMPARISON_FILE, Row, in_context
+from stc.models.removal import RANKING_FILE, Ranking
+from stc.reading import read_json
+from stc.report import Row
+from stc.report.comparison import in_context, read_comparison
 from stc.stage import Artifact, Kind
 from stc.store import Store
 
@@ -49,18 +52,6 @@ class Run:
     searches: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """
-    Raises:
-        InputError: it is no JSON.
-    """
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        raise InputError(f"{file} is not JSON: it was not written to its end, or was changed") from None
-    return content
-
-
 @dataclass
 class Reader:
     """Reads results from stores, each once.
@@ -74,21 +65,21 @@ class Reader:
     _measured: dict[tuple[Path, str], Measurement] = field(default_factory=dict)
     _scored: dict[tuple[Path, str], tuple[str, Scores | None]] = field(default_factory=dict)
 
-    def run(self, result: Mapping[str, Any], seed: int, root: Path) -> Run:
+    def run(self, result: Result, seed: int, root: Path) -> Run:
         """What a result.json points to.
 
         Raises:
             InputError: its comparison, or what that was made from, is not in the store or is no such record.
         """
         store = self.open(root)
-        stages = [(str(one["name"]), str(one["identity"])) for one in result["stages"]]
+        stages = [(one["name"], one["identity"]) for one in result.get("stages", [])]
         for _, identity in stages:
             record = store.record(Kind.COMPARISON, identity)
             if record is not None:
                 comparison = _artifact(store, Kind.COMPARISON, identity)
-                rows = in_context(read_json(comparison.path / COMPARISON_FILE))
+                rows = in_context(read_comparison(comparison.path))
                 return Run(seed, self._systems(store, rows, record["spec"]["inputs"]), _searches(store, stages))
-        last, identity = stages[-1]
+        last, identity = stages[-1] if stages else ("none", "was made")
         raise InputError(f"the comparison ({last} {identity}) is not in {store.root}; the same command makes it again")
 
     def open(self, root: Path) -> Store:
@@ -142,9 +133,9 @@ def _searches(store: Store, stages: Sequence[tuple[str, str]]) -> dict[str, list
     """By the name of the stage, the rankings in which layers were compared, as far as the store still has them."""
     searches: dict[str, list[Mapping[str, Any]]] = {}
     for name, identity in stages:
-        file = store.path(Kind.RANKING, identity) / "ranking.json"
+        file = store.path(Kind.RANKING, identity) / RANKING_FILE
         if file.exists():
-            content = read_json(file)
+            content = read_json(file, Ranking)
             if "candidates" in content:  # layers that were drawn or named were not compared
                 searches.setdefault(name.split(".")[0], []).append(content)
     return searches

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import model_validator
 
 from stc.data.manifest import Manifest
+from stc.errors import Fault, misfit
 from stc.models.layout import Adapters
 from stc.stage import Context, Inputs, Kind
 from stc.training.tuning import Tuning
@@ -26,7 +27,7 @@ class Adapt(Tuning):
     @model_validator(mode="after")
     def _with_adapters(self) -> Self:
         if self.method == "full":
-            raise ValueError("method full has no adapters; lora or qlora, or the stage finetune")
+            raise misfit(Fault("method", self.method, "has no adapters; lora or qlora, or the stage finetune"))
         return self
 
     def foresee(self, inputs: Mapping[str, Any]) -> Adapters | None:

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError, nearest
+from stc.fields import Seed
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.metrics.side_by_side import side_by_side
 from stc.metrics.text import MetricName
-from stc.report import COMPARISON_FILE, in_context, markdown, table
+from stc.report import markdown, table
+from stc.report.comparison import COMPARISON_FILE, in_context
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 
@@ -23,7 +25,7 @@ class Compare(Stage):
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "scores": Takes(Kind.SCORES, many=True),
         "measurements": Takes(Kind.MEASUREMENT, many=True),
@@ -34,7 +36,7 @@ class Compare(Stage):
     metric: MetricName
     resamples: int = Field(ge=1)
     confidence: float = Field(gt=0, lt=1)
-    seed: int = Field(ge=0)
+    seed: Seed
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         _same_labels(inputs)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, starmap
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stc.data.manifest import Manifest, shared_content
+from stc.data.manifest import Content, Manifest, Utterance
 from stc.errors import InputError
 from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+LISTED = 5  # utterances named of two splits
+LONGEST = 60  # characters shown of a text
 
 
 class Disjoint(Stage):
@@ -25,13 +28,30 @@ class Disjoint(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifests = {label: Manifest.load(artifact.path) for label, artifact in inputs["splits"].items()}
-        for first, second in combinations(manifests, 2):
-            shared = shared_content(manifests[first], manifests[second])
-            if shared:
-                raise InputError(
-                    f"splits {first!r} and {second!r} share {len(shared)} utterances by audio or text: in {second!r}, "
-                    f"{', '.join(shared[:5])}{' …' if len(shared) > 5 else ''}; take them out of one of the two"
-                )
+        contents = {label: Content(manifest.rows) for label, manifest in manifests.items()}
+        shared = {
+            (first, second): [
+                (other, row) for row in manifests[second].rows if (other := contents[first].match(row)) is not None
+            ]
+            for first, second in combinations(manifests, 2)
+        }
+        if found := {splits: pairs for splits, pairs in shared.items() if pairs}:
+            trained = all("train" in splits for splits in found)
+            raise InputError(
+                f"splits share utterances, by audio or text: {'; '.join(starmap(_told, found.items()))}; take them out "
+                f"of one of the two{', or leave them out of train: data.on_overlap=drop' if trained else ''}"
+            )
         sizes = {label: len(manifest) for label, manifest in manifests.items()}
         (out_dir / "disjoint.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
         return sizes
+
+
+def _told(splits: tuple[str, str], pairs: list[tuple[Utterance, Utterance]]) -> str:
+    """What two splits have in common: the rows of both, and what they say."""
+    rows = [" is ".join(f"{row.id} {_short(row.source)}" for row in pair) for pair in pairs[:LISTED]]
+    more = f" and {len(pairs) - LISTED} more" if len(pairs) > LISTED else ""
+    return f"{len(pairs)} of {splits[1]!r} in {splits[0]!r} ({', '.join(rows)}{more})"
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")

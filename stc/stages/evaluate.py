@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.translating import Translating, write_lines
+from stc.fields import EachOnce
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
-from stc.metrics.text import MetricName
+from stc.metrics.text import MetricName, refuse_unready
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 
@@ -34,11 +35,13 @@ class Evaluate(Translating, Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SCORES
 
-    metrics: list[MetricName] = Field(min_length=1)
+    metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
     witnessed: int = Field(ge=0, le=10_000)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
+        for name in self.metrics:
+            refuse_unready(name, manifest.task.target_lang)
         hypotheses = self.translations(self.loaded(inputs["model"].path, ctx), manifest, ctx)
         witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, manifest.task.target_lang)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
-from stc.errors import InputError
+from stc.errors import Fault, InputError, misfit
 from stc.metrics.selection import SelectionMetric, described, goodness
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.parallel.stage import Shared
+from stc.reading import parse_json
 from stc.stage import Context, Inputs, Kind, Takes
 
 
@@ -57,7 +60,8 @@ class Importance(Compute, Shared):
     @model_validator(mode="after")
     def _screens_by_something_else(self) -> Self:
         if self.screen is not None and self.metric == "loss":
-            raise ValueError(f"screen={self.screen}: a screen goes by the loss, so that of metric loss there is none")
+            allowed = "a screen goes by the loss, so that of metric loss there is none"
+            raise misfit(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
         return self
 
     def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -172,10 +176,23 @@ class Importance(Compute, Shared):
             yield stack, place, score(work["metric"], texts, manifest.targets, manifest.task.target_lang)
 
 
+class _Scored(TypedDict):
+    """A line of the journal of a round: what a candidate scored."""
+
+    stack: Stack
+    layer: int
+    score: float
+
+
 def _recover(journal: Path) -> dict[Layer, float]:
     """Scores of an interrupted round. Its last line may be torn; it is cut off, so that appending is safe."""
     if not journal.exists():
         return {}
     whole = [line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     os.truncate(journal, sum(map(len, whole)))  # not written anew: a crash in between would lose them all
-    return {(entry["stack"], entry["layer"]): entry["score"] for entry in map(json.loads, whole)}
+    scores: dict[Layer, float] = {}
+    for line in whole:
+        with suppress(InputError):  # what is no score is found out once more
+            entry = parse_json(line, str(journal), _Scored)
+            scores[entry["stack"], entry["layer"]] = entry["score"]
+    return scores

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from stc.data.lines import Columns as Columns
 from stc.data.lines import Line, read, told
+from stc.data.manifest import Content, Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.errors import InputError, nearest
+from stc.language_tags import HAN, script
+from stc.paths import Folder
 from stc.stage import Context, Inputs, Kind, Stage, Takes
+
+log = logging.getLogger(__name__)
+
+OnOverlap = Literal["refuse", "drop"]
 
 
 class Manifest(Stage):
@@ -31,19 +38,28 @@ class Manifest(Stage):
     Attributes:
         limit: only the first so many utterances.
         allow_links: whether a link in ``path`` may lead to audio outside of it.
+        on_overlap: what becomes of an utterance that has the audio or the text of one in a split of the input
+            ``without``: with ``drop`` it is left out, which is said and counted (the fact ``dropped``); with ``refuse``
+            that input is not read, and the stage ``disjoint`` is who refuses.
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, Takes]] = {"without": Takes(Kind.MANIFEST, many=True, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
-    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path", "allow_links"})
+    # Whether overlaps are dropped shows in the inputs.
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path", "allow_links", "on_overlap"})
 
-    path: Path
+    path: Folder
     split: str
     columns: Columns
     task: Task
     limit: int | None = Field(default=None, ge=1)
     allow_links: bool = False
+    on_overlap: OnOverlap = "refuse"
+
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        if self.on_overlap == "refuse":
+            yield "without"
 
     @property
     def file(self) -> Path:
@@ -58,7 +74,11 @@ class Manifest(Stage):
                 start, end, whole = line.span()
                 if not whole:  # a line without says the same as it did before there were segments
                     digest.update(f"{start} {end}".encode())
-        return {"content": digest.hexdigest()}
+        found = {"content": digest.hexdigest()}
+        written = script(self.task.target_lang)
+        if written in (*HAN, "Jpan", "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+            found["script"] = written  # results from before scores went by the script, as of zh-TW, are not found
+        return found
 
     def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
         """Known where the audio of every line can be looked at."""
@@ -82,14 +102,26 @@ class Manifest(Stage):
                 yield line.number, end - start
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        others = {label: Content(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
         rows: list[Utterance] = []
+        dropped: list[str] = []
         for line in self._lines():
             try:
-                rows.append(_placed(line, out_dir))
+                row = _placed(line, out_dir)
             except FileExistsError:
                 raise InputError(f"{line.where}: id {line.id!r} is the file of another line") from None
+            if having := [label for label, split in others.items() if split.match(row) is not None]:
+                (out_dir / row.audio).unlink()
+                dropped.append(f"line {line.number} {row.source!r} ({', '.join(having)})")
+            else:
+                rows.append(row)
+        if dropped:
+            log.warning("%s: %d utterances are left out: %s", self.file, len(dropped), "; ".join(dropped))
+        if not rows:
+            raise InputError(f"{self.file}: every utterance is in {', '.join(others)} as well")
         Rows(out_dir, self.task, rows).save()
-        return {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+        facts = {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+        return facts | ({"dropped": len(dropped)} if others else {})
 
     def in_place(self) -> Rows:
         """Return the utterances with their audio where it is: what :meth:`run` makes a folder of. Segments are cut into

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,8 +12,9 @@ from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
+from stc.reading import read_json
 from stc.stage import Context, Inputs, Kind, Stage, Takes
-from stc.stages.similarity import SIMILARITY_FILE
+from stc.stages.similarity import SIMILARITY_FILE, OfStack
 
 
 class OneShot(Stage):
@@ -45,21 +45,26 @@ class OneShot(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         folder = inputs["similarity"].path
-        found = json.loads((folder / SIMILARITY_FILE).read_text(encoding="utf-8"))
+        try:
+            found = read_json(folder / SIMILARITY_FILE, dict[Stack, OfStack])
+        except FileNotFoundError:
+            raise InputError(f"{folder / SIMILARITY_FILE} is missing") from None
+        if missing := [stack for stack in stacks(self.scope) if stack not in found]:
+            raise InputError(f"{folder / SIMILARITY_FILE} says nothing of the {missing[0]}")
         of = {stack: len(found[stack]["influence"]) for stack in stacks(self.scope)}
         if self.layers > len(removable(of)):
             raise InputError(f"layers={self.layers}: of {of}, {len(removable(of))} layers can be removed")
         order, how = self._lowest(found, of) if self.method == "block_influence" else self._blocks(found, of)
         return Removal(of, tuple(order)).save(out_dir, {"method": self.method, **how})
 
-    def _lowest(self, found: Mapping[str, Any], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+    def _lowest(self, found: Mapping[Stack, OfStack], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
         influence: dict[Layer, float] = {(stack, at): found[stack]["influence"][at] for stack, at in removable(of)}
         candidates = [
             {"stack": stack, "layer": layer, "influence": value} for (stack, layer), value in influence.items()
         ]
         return sorted(influence, key=lambda layer: influence[layer])[: self.layers], {"candidates": candidates}
 
-    def _blocks(self, found: Mapping[str, Any], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+    def _blocks(self, found: Mapping[Stack, OfStack], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
         order: list[Layer] = []
         candidates: list[dict[str, Any]] = []
         for stack, layers in share_out(self.layers, of).items():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import Manifest
+from stc.errors import Fault, misfit
+from stc.models import architecture
 from stc.models.layout import Layout
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.training.recipe import Optimisation, Spelling
@@ -17,6 +19,7 @@ from stc.training.recipe import Optimisation, Spelling
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
+FAMILY = "qwen2_audio"  # of the models that are made here
 POSITIONS_A_SECOND = 50  # of the encoder, before pooling
 
 
@@ -33,7 +36,8 @@ class Stack(BaseModel):
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.width % (2 * self.heads):
-            raise ValueError(f"width={self.width} is not a multiple of twice heads={self.heads}")
+            allowed = f"the width, {self.width}, must be a multiple of twice the heads, {self.heads}"
+            raise misfit(Fault("width", self.width, allowed, others=(("heads", self.heads),)))
         return self
 
 
@@ -64,11 +68,15 @@ class Pretrain(Optimisation, Stage):
     spelling: Spelling
     max_new_tokens: int = Field(ge=1, le=1024)
 
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        version = architecture(FAMILY).VERSION
+        return {"family_version": version} if version > 1 else {}
+
     def foresee(self, inputs: Mapping[str, Any]) -> Layout:
         """The vocabulary may come out smaller, where the texts do not give as many merges."""
         config = self._config()
         config["text_config"]["vocab_size"] = self.vocab_size
-        return replace(Layout.of_config({"model_type": "qwen2_audio", **config}), largest=True)
+        return replace(Layout.of_config({"model_type": FAMILY, **config}), largest=True)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.greedy import translate

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import SerializeAsAny, field_validator
 
-from stc.errors import ConfigError
+from stc.errors import ConfigError, Fault, misfit
 from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.quantization import Quantizer, quantizer
@@ -33,11 +34,12 @@ class Quantize(Compute, Stage):
         if isinstance(value, Quantizer):
             return value
         if not isinstance(value, Mapping):
-            raise ValueError("a mapping with a method and its settings is needed")
+            raise misfit(Fault("", value, "must be a mapping with a method and its settings"))
         try:
             return quantizer(value)
         except ConfigError as error:
-            raise ValueError(str(error)) from None
+            named = [replace(fault, key=fault.key.partition(".")[2]) for fault in error.faults]  # below quant, as here
+            raise misfit(*named) from None
 
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION}

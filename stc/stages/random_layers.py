@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError
+from stc.fields import Seed
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Removal, removable
 from stc.stage import Context, Inputs, Kind, Stage, Takes
@@ -23,7 +24,7 @@ class RandomLayers(Counts, Stage):
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     layers: int = Field(ge=1)
-    seed: int = Field(ge=0, lt=2**32)
+    seed: Seed
 
     def foresee(self, inputs: Mapping[str, Any]) -> Removals:
         return Removals.of_facts(self._removal().facts())

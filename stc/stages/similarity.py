@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import TypedDict
+
 from stc.data.manifest import Manifest
 from stc.models.architecture import Stack
 from stc.models.options import Compute
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 SIMILARITY_FILE = "similarity.json"
+
+
+class OfStack(TypedDict):
+    """How much the layers of a stack change what passes: ``influence`` by layer, ``angular`` by first layer of a block
+    and its length less one."""
+
+    influence: list[float]
+    angular: list[list[float]]
 
 
 class Similarity(Compute, Stage):

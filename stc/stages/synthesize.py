@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from stc.corpus.speech import EngineName, check_engines
-from stc.errors import InputError
+from stc.errors import Fault, InputError, misfit
 from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ class Synthesize(Stage):
     """Sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
 
     With the input ``audio``, the manifest of the same part in another language, its recordings are used again.
+    The sentences of the manifest ``without`` are left out: another seed draws other sentences of the same part, but
+    some of them come again.
 
     Attributes:
         part: the grammar's part; parts share no sentence.
@@ -34,7 +36,10 @@ class Synthesize(Stage):
     """
 
     VERSION: ClassVar[int] = 4
-    TAKES: ClassVar[Mapping[str, Takes]] = {"audio": Takes(Kind.MANIFEST, optional=True)}
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "audio": Takes(Kind.MANIFEST, optional=True),
+        "without": Takes(Kind.MANIFEST, optional=True),
+    }
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
     part: Literal["base", "train", "dev", "selection", "test"]
@@ -51,20 +56,24 @@ class Synthesize(Stage):
         try:
             check_engines(self.engines, self.part)
         except InputError as error:
-            raise ValueError(str(error)) from None
+            raise misfit(Fault("engines", self.engines, str(error), others=(("part", self.part),))) from None
         return self
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.corpus.build import requests, speak
+        from stc.corpus.engines import require
         from stc.data.manifest import Manifest, Utterance
         from stc.languages import language
 
-        wanted = requests(self.seed, self.part, self.engines, self.noise)
+        known: Artifact | None = inputs.get("without")
+        without = [row.source for row in Manifest.load(known.path).rows] if known is not None else []
+        wanted = requests(self.seed, self.part, self.engines, self.noise, without)
         task = language(self.target_lang).task
         reused: Artifact | None = inputs.get("audio")
         if reused is not None:
             rows = self._translate(Manifest.load(reused.path), wanted, out_dir)
         else:
+            require(self.engines)
             with ctx.progress(f"speaking {self.part}", total=self.sentences, unit="utterance") as bar:
                 spoken = speak(
                     wanted,

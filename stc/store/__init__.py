@@ -1,5 +1,6 @@
 """Artifacts by identity. Knows nothing of stages.
 
+    <store>/stc.store                 the marker, by which a store is known as one
     <store>/<kind>/<identity>/        a finished artifact and its record, stc.record.json
     <store>/.building/…               being written under a lease (leases.py); renamed into place when whole
     <store>/.scratch/<identity>/      what a stage keeps for itself across a crash, while none is at work on it
@@ -12,26 +13,30 @@
 Invariants: an artifact is whole or absent; whoever reads one has had its checksums compared; a damaged one is
 never used. Any number of processes may work on a store, on one machine or on several: an artifact is put in its
 place, a damaged one set aside, and one evicted, by the holder of its lease only. Nothing is ever put in the place of
-another. An evicted artifact is absent; its record stays.
+another. An evicted artifact is absent; its record stays. What has a name that stc gives nothing is left alone.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import NonNegativeInt
+
 from stc.errors import InputError, StcError
+from stc.reading import read_json
 from stc.stage import RECORD_FILE, Artifact, Kind
-from stc.store.files import Hashes, disk_full, files_of, mismatch, settle, sync, write_atomically
+from stc.store.files import Hashes, discard, disk_full, files_of, foreign, mismatch, settle, sync, write_atomically
 from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
-from stc.store.records import identity_of, leaves, read_record, read_record_file, sealed, short
+from stc.store.place import HASHES_FILE, kept, mark, unfit
+from stc.store.records import identity_of, is_identity, leaves, read_record, record_of, sealed, short
 
 __all__ = ["Elsewhere", "Holder", "Store", "identity_of"]
 
@@ -44,11 +49,16 @@ class Store:
 
     Args:
         lease_seconds: after how long without a heartbeat the maker of an artifact is taken for dead.
+
+    Raises:
+        InputError: the folder can be no store (:func:`stc.store.place.unfit`).
     """
 
     def __init__(self, root: Path, lease_seconds: float = SECONDS) -> None:
-        self.root = root.resolve()
-        self._hashes = Hashes(self.root / "hashes.json")
+        self.root = Path(os.path.realpath(root))
+        if fault := unfit(self.root):
+            raise InputError(f"{root} {fault} (store.dir, --store)")
+        self._hashes = Hashes(self.root / HASHES_FILE)
         self._leases = Leases(self.root, lease_seconds)
         self._held: dict[str, Lease] = {}
 
@@ -58,15 +68,19 @@ class Store:
     def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
         """The record of an artifact, evicted or not, or None where there is none or it is damaged."""
         folder = self.path(kind, identity)
-        record, _ = read_record(folder)
-        return record if record is not None or folder.exists() else self._evicted(kind, identity)
+        record, _ = record_of(folder / RECORD_FILE, kind, identity)
+        return record if record is not None or os.path.lexists(folder) else self._evicted(kind, identity)
+
+    def identities(self, kind: Kind) -> list[str]:
+        """Those of the artifacts that are in their places, whole or damaged."""
+        return kept(self.root / kind.value)
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
         found, why = self.look(kind, identity)
         if found is not None:
             self._leases.clear(identity)
-        if found is not None or not self.path(kind, identity).exists():
+        if found is not None or not os.path.lexists(self.path(kind, identity)):
             return found, why
         try:
             aside = self.set_aside(kind, identity, lambda folder: self.look(kind, identity)[1])
@@ -84,12 +98,13 @@ class Store:
             Elsewhere: another process is at it.
         """
         folder = self.path(kind, identity)
-        with self._leases.claim(identity):
-            if not folder.exists() or not fault(folder):
+        with self._claim(identity):
+            if not os.path.lexists(folder) or not fault(folder):
                 return None
             aside = self.root / ".damaged" / f"{identity}.{time.time_ns()}"
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
+            with self._writing():
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(aside)
             return aside
 
     def evict(self, kind: Kind, identity: str) -> None:
@@ -102,16 +117,17 @@ class Store:
         """
         folder = self.path(kind, identity)
         going = self.root / ".going" / f"{identity}.{secrets.token_hex(8)}"
-        with self._leases.claim(identity):
-            record, fault = read_record(folder)
+        with self._claim(identity):
+            record, fault = record_of(folder / RECORD_FILE, kind, identity)
             if record is None:
                 raise StcError(f"{folder} cannot be evicted: {fault}")
-            kept = self._evicted_file(kind, identity)
-            for parent in (kept.parent, going.parent):
-                parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
-            folder.rename(going)
-        shutil.rmtree(going, ignore_errors=True)
+            remembered = self._evicted_file(kind, identity)
+            with self._writing():
+                for parent in (remembered.parent, going.parent):
+                    parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(remembered, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
+                folder.rename(going)
+        discard(going)
 
     def tidy(self, identity: str, *, scratch: bool) -> None:
         """Remove what makers that died have left of an artifact, and with ``scratch`` also what the next would go on
@@ -120,20 +136,27 @@ class Store:
         Raises:
             Elsewhere: its maker is alive.
         """
-        with self._leases.claim(identity) as lease:
+        with self._claim(identity) as lease:
             lease.published = scratch
 
     def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
-        """A checked artifact, or None and why; a damaged one is left where it is."""
+        """A checked artifact, or None and why; a damaged one is left where it is.
+
+        Raises:
+            InputError: a file of it may not be read, or there is one that its record does not list: what would be
+                loaded is not what was written, and what somebody else put there is not stc's to move.
+        """
         folder = self.path(kind, identity)
-        if not folder.exists():
+        if not os.path.lexists(folder):
             evicted = self._evicted(kind, identity)
-            return None, f"evicted on {evicted['evicted']}" if evicted else ABSENT
-        record, fault = read_record(folder)
+            return None, f"evicted on {evicted.get('evicted', '?')}" if evicted else ABSENT
+        record, fault = record_of(folder / RECORD_FILE, kind, identity)
         if record is not None:
             fault = self._fault(folder, record["files"])
         if record is None or fault:
             return None, f"damaged: {fault}"
+        if other := foreign(folder, record["files"]):
+            raise InputError(f"{folder / other} was not written by stc: move it out of the store")
         return Artifact(kind, folder, identity, record["facts"]), ""
 
     def holder(self, identity: str) -> Holder | None:
@@ -149,24 +172,32 @@ class Store:
         """A folder from outside as an artifact, identified by the content of its files.
 
         Raises:
-            InputError: it is not a folder, or it carries a record that is damaged or that a file differs from.
+            InputError: it is not a folder, or it carries a record that is damaged, that a file differs from, or that is
+                of another result than the folder's name says or of another kind.
         """
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder (a {kind.value} is expected there)")
-        digests = {name: self._hashes.sha256(folder / name) for name in files_of(folder)}
         facts: dict[str, Any] = {}
-        if (folder / RECORD_FILE).exists():
-            record, fault = read_record(folder)
+        if os.path.lexists(folder / RECORD_FILE):
+            record, fault = read_record(folder / RECORD_FILE)
             if record is not None:
-                fault = self._fault(folder, record["files"])
+                fault = _misnamed(folder, kind, record) or self._fault(folder, record["files"])
                 facts = record["facts"]
             if fault:
                 raise InputError(f"{folder} is damaged: {fault}")
-        self._hashes.save()
+        digests = {name: self.sha256(folder / name) for name in files_of(folder)}
+        self._save_hashes()
         return Artifact(kind, folder, identity_of({"external": kind.value, "files": digests}), facts)
 
     def sha256(self, file: Path) -> str:
-        return self._hashes.sha256(file)
+        """
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            return self._hashes.sha256(file)
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror}") from None
 
     def scratch(self, identity: str) -> Path:
         """The scratch folder of an artifact, within its :meth:`publish`: it belongs to the lease."""
@@ -178,15 +209,15 @@ class Store:
     def publish(self, kind: Kind, identity: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yields an empty folder to fill and a record to complete; at the end both appear under ``identity``.
 
-        Nothing appears if the block raises or the process dies. The record needs ``facts``; ``files`` is added,
-        and the record's own checksum.
+        Nothing appears if the block raises or the process dies. The record needs ``facts``, and ``spec``, which
+        ``identity`` is the identity of; ``kind``, ``identity``, ``files`` and the record's own checksum are added.
 
         Raises:
             Elsewhere: another process is making the artifact, has made it, or has taken the lease over meanwhile.
-            StcError: the disk is full.
+            StcError: the disk is full, or cannot be written to.
         """
-        with self._leases.claim(identity) as lease:
-            if self.path(kind, identity).exists():
+        with self._claim(identity) as lease:
+            if os.path.lexists(self.path(kind, identity)):
                 lease.published = True
                 raise Elsewhere(f"{identity} has been made by another process")
             self._held[identity] = lease
@@ -194,9 +225,11 @@ class Store:
             try:
                 lease.artifact.mkdir(parents=True)
                 yield lease.artifact, record
-                self._seal(lease.artifact, record)
-                self._place(lease, self.path(kind, identity))
-                self._evicted_file(kind, identity).unlink(missing_ok=True)
+                record.update(kind=kind.value, identity=identity)
+                with self._writing():
+                    self._seal(lease.artifact, record)
+                    self._place(lease, self.path(kind, identity))
+                    self._evicted_file(kind, identity).unlink(missing_ok=True)
                 self._remember(self.path(kind, identity), record["files"])
             except Exception as error:
                 if isinstance(error, Elsewhere):
@@ -241,29 +274,64 @@ class Store:
     def _remember(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         for name, entry in files.items():
             self._hashes.remember(folder / name, entry["sha256"])
-        self._hashes.save()
+        self._save_hashes()
+
+    def _save_hashes(self) -> None:
+        if self._hashes.unsaved:
+            with suppress(OSError):  # a store that can only be read: the files are read again next time
+                mark(self.root)
+                self._hashes.save()
+
+    def _claim(self, identity: str) -> Lease:
+        with self._writing():
+            mark(self.root)
+            return self._leases.claim(identity)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """
+        Raises:
+            StcError: the store cannot be written to, for another reason than that the disk is full.
+        """
+        try:
+            yield
+        except OSError as error:
+            if disk_full(error):
+                raise
+            where = error.filename or self.root
+            raise StcError(
+                f"the store (store.dir={self.root}) cannot be written to: {where}: {error.strerror}"
+            ) from error
 
     def generation(self, identity: str) -> int:
-        """How often the result known as ``identity`` was made anew by force."""
+        """How often the result known as ``identity`` was made anew by force.
+
+        Raises:
+            InputError: what says so is damaged. Which result is the one asked for is then not known.
+        """
         try:
-            return int((self.root / "generations" / identity).read_text())
+            return read_json(self.root / "generations" / identity, NonNegativeInt)
         except FileNotFoundError:
             return 0
+        except InputError as error:
+            raise InputError(f"{error}; without this file the result counts as never made anew") from None
 
     def set_generation(self, identity: str, generation: int) -> None:
         """Count it as made anew so often; a process that is late does not take back what another has counted."""
         if generation <= self.generation(identity):
             return
         file = self.root / "generations" / identity
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, str(generation))
+        with self._writing():
+            mark(self.root)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, str(generation))
 
     def why_missing(self, kind: Kind, spec: Mapping[str, Any]) -> str:
         """In what the nearest artifact of the same stage differs from ``spec``, field by field."""
         wanted = leaves(spec)
         best: list[str] | None = None
-        for file in sorted((self.root / kind.value).glob(f"*/{RECORD_FILE}")):
-            record, _ = read_record(file.parent)
+        for identity in self.identities(kind):
+            record, _ = record_of(self.path(kind, identity) / RECORD_FILE, kind, identity)
             found = leaves(record["spec"]) if record else {}
             if found.get("stage") != wanted.get("stage"):
                 continue
@@ -282,8 +350,20 @@ class Store:
         return self.root / "evicted" / kind.value / f"{identity}.json"
 
     def _evicted(self, kind: Kind, identity: str) -> dict[str, Any] | None:
-        return read_record_file(self._evicted_file(kind, identity))[0]
+        return record_of(self._evicted_file(kind, identity), kind, identity)[0]
 
     def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
         faults = (mismatch(folder / name, name, entry, self._hashes.sha256) for name, entry in files.items())
-        return next(filter(None, faults), "")
+        try:
+            return next(filter(None, faults), "")
+        except OSError as error:
+            raise InputError(f"{error.filename or folder} cannot be read: {error.strerror}") from None
+
+
+def _misnamed(folder: Path, kind: Kind, record: Mapping[str, Any]) -> str:
+    """What a folder from outside is said to be, and its record says it is not; empty where there is no such thing."""
+    if record.get("kind", kind) != kind:
+        return f"its record is that of a {record['kind']}; expected there: {kind.value}"
+    if is_identity(folder.name) and record.get("identity", folder.name) != folder.name:
+        return f"its record is that of another result ({record['identity']})"
+    return ""

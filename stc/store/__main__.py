@@ -11,8 +11,9 @@ from pathlib import Path
 from stc.console import command
 from stc.errors import StcError
 from stc.stage import Kind
-from stc.store import Elsewhere, Store
+from stc.store import Store
 from stc.store.inventory import Inventory
+from stc.store.place import is_store
 
 _DESCRIPTION = "Look into a store: what is there, what made it, what was made of it; and make room in it."
 _GC = """\
@@ -27,8 +28,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 1 where something is damaged, does not fit or is not there."""
-    options = _parser().parse_args(arguments)
-    return command(lambda: _run(options))
+    return command(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if not options.store.is_dir():
         raise StcError(f"{options.store} is no folder: --store FOLDER says where the store is")
+    if not is_store(options.store):
+        raise StcError(f"{options.store} is no store of stc: --store FOLDER says where the store is")
     inventory = Inventory(Store(options.store))
     if options.command == "verify":
         return _verify(inventory)
@@ -73,19 +75,22 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _verify(inventory: Inventory) -> int:
-    from stc.store.verify import damaged, fault
+    from stc.store.verify import damaged, fault, mixed
 
     found = 0
     for entry, why in damaged(inventory):
         try:
             aside = inventory.store.set_aside(entry.kind, entry.identity, fault)
-        except Elsewhere as elsewhere:
+        except StcError as error:  # another process is at it, or the store can only be read
             found += 1
-            print(f"{entry.label}: {why}; left where it is, since {elsewhere}")
+            print(f"{entry.label}: {why}; left where it is, since {error}")
             continue
         if aside is not None:  # else it has been evicted, or made anew, since it was read
             found += 1
             print(f"{entry.label}: {why}; set aside as {aside}")
+    for entry, file in mixed(inventory):
+        found += 1
+        print(f"{entry.label}: {file} was not written by stc; left where it is: move it out of the store")
     whole = sum(not entry.evicted for entry in inventory.entries) - found
     print(f"{whole} results are what was written, {found} damaged")
     return int(found > 0)

@@ -8,9 +8,7 @@ that needs the files makes them anew. Scores, measurements, rankings, translatio
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -20,10 +18,14 @@ from functools import partial
 from pathlib import Path
 
 from stc.errors import InputError, StcError, nearest
-from stc.job import RESULT_FILE
+from stc.job import RESULT_FILE, Result
+from stc.reading import read_json
 from stc.stage import Kind
 from stc.store import Elsewhere, Store
+from stc.store.files import discard
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
+from stc.store.place import kept
+from stc.store.records import is_identity
 
 EVICTED = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
 """Kinds whose files may go."""
@@ -76,7 +78,7 @@ def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Col
     store = inventory.store
     making = store.makers()
     entries = [entry for entry in inventory.entries if not entry.evicted]
-    kept = {entry.identity for item in keep for entry in _named(inventory, item)}.union(making)
+    wanted = {entry.identity for item in keep for entry in _named(inventory, item)}.union(making)
     disk = Disk(entry.folder for entry in entries)
     leftovers = list(_leftovers(store, making))
     staying = [one for one in leftovers if one.remove is None]
@@ -87,7 +89,7 @@ def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Col
     for entry in candidates:
         if limit is not None and disk.bytes + stays <= limit:
             break
-        if entry.identity not in kept:
+        if entry.identity not in wanted:
             evictions.append(Eviction(entry, disk.without(entry.folder)))
     going = [one for one in leftovers if one.remove is not None]
     return Collected(going, staying, evictions, before, disk.bytes + stays)
@@ -138,7 +140,8 @@ def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
             group = 2 if entry.identity in scored else 1
         return group, entry.seconds / max(entry.bytes, 1)
 
-    return sorted((entry for entry in entries if entry.kind in EVICTED and entry.record is not None), key=rank)
+    ours = (entry for entry in entries if entry.record is not None and not entry.folder.is_symlink())
+    return sorted((entry for entry in ours if entry.kind in EVICTED), key=rank)
 
 
 def _named(inventory: Inventory, item: str) -> Iterator[Entry]:
@@ -149,7 +152,7 @@ def _named(inventory: Inventory, item: str) -> Iterator[Entry]:
         results = sorted(folder.rglob(RESULT_FILE))
         if not results:
             raise InputError(f"--keep {item}: no run's folder, there is no {RESULT_FILE} in it")
-        used = {stage["identity"] for file in results for stage in _stages(file)}
+        used = {stage["identity"] for file in results for stage in read_json(file, Result).get("stages", [])}
         yield from (entry for entry in inventory.entries if entry.identity in used)
     elif len(item) >= 4 and set(item) <= set("0123456789abcdef"):
         yield inventory.find(item)
@@ -159,24 +162,18 @@ def _named(inventory: Inventory, item: str) -> Iterator[Entry]:
         raise InputError(f"--keep {item}: {allowed} is needed{nearest(item, kinds)}")
 
 
-def _stages(file: Path) -> list[dict[str, str]]:
-    try:
-        return list(json.loads(file.read_text(encoding="utf-8")).get("stages", []))
-    except ValueError as error:
-        raise InputError(f"{file} is no result of a run: {error}") from None
-
-
 def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
     """What is there besides results and what is being made."""
     for name, what in ((".damaged", "damaged"), (".going", "half deleted")):
-        for folder in sorted((store.root / name).glob("*")):
-            yield Leftover(what, folder.name, _size([folder]), partial(shutil.rmtree, folder, ignore_errors=True))
+        for folder in sorted((store.root / name).glob("*.*")):
+            if is_identity(folder.name.partition(".")[0]):
+                yield Leftover(what, folder.name, _size([folder]), partial(discard, folder))
     begun, parked = store.root / ".building", store.root / ".scratch"
-    identities = {folder.name.partition(".")[0] for folder in (*begun.glob("*"), *parked.glob("*"))}
-    for identity in sorted(identities.difference(making)):
+    names = {folder.name.partition(".")[0] for folder in begun.glob("*.*")}.union(kept(parked))
+    for identity in sorted(filter(is_identity, names.difference(making))):
         folders = list(begun.glob(f"{identity}.*"))
         scratch = [one for one in (*begun.glob(f"{identity}.*/*/scratch"), parked / identity) if one.is_dir()]
-        kept = _size(scratch)
+        resumable = _size(scratch)
         if folders:
             written = _size(folders) - sum(_size([one]) for one in scratch if one != parked / identity)
             yield Leftover(_KILLED, identity, written, partial(store.tidy, identity, scratch=False))
@@ -184,11 +181,11 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
             remove = partial(store.tidy, identity, scratch=True)
             days = (time.time() - max(map(_touched, scratch))) / DAY
             if any((store.root / kind.value / identity).exists() for kind in Kind):
-                yield Leftover("scratch of a finished result", identity, kept, remove)
+                yield Leftover("scratch of a finished result", identity, resumable, remove)
             elif days > STALE_DAYS:
-                yield Leftover(f"scratch nobody has gone on with for {STALE_DAYS} days", identity, kept, remove)
+                yield Leftover(f"scratch nobody has gone on with for {STALE_DAYS} days", identity, resumable, remove)
             else:
-                yield Leftover(f"scratch written to {24 * days:.0f} h ago", identity, kept, None)
+                yield Leftover(f"scratch written to {24 * days:.0f} h ago", identity, resumable, None)
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:

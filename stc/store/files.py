@@ -5,13 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
-from collections.abc import Callable, Mapping
+import shutil
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import file_sha256
+from stc.errors import InputError
+from stc.reading import read_json
 from stc.stage import RECORD_FILE
+
+Known = dict[str, tuple[int, int, str]]
+"""Path → size, time of change in nanoseconds, and sha256 of a file: the shape of hashes.json."""
 
 
 def disk_full(error: BaseException) -> bool:
@@ -29,69 +38,105 @@ class Hashes:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._added: dict[str, list[Any]] = {}
-        self._read: list[int] | None = None
-        self._known: dict[str, list[Any]] = {}
+        self._added: Known = {}
+        self._read: tuple[int, int] | None = None
+        self._known: Known = {}
         self._refresh()
 
     def sha256(self, path: Path) -> str:
         stamp = _stamp(path)
-        if self._known.get(str(path), [])[:2] != stamp:
+        if self._known.get(str(path), ())[:2] != stamp:
             self._refresh()
-        if self._known.get(str(path), [])[:2] != stamp:
+        if self._known.get(str(path), ())[:2] != stamp:
             self._add(path, stamp, file_sha256(path))  # as it was before: one that changes meanwhile is read again
-        digest: str = self._known[str(path)][2]
-        return digest
+        return self._known[str(path)][2]
 
     def remember(self, path: Path, digest: str) -> None:
         self._add(path, _stamp(path), digest)
 
-    def save(self) -> None:
-        if self._added:
-            self._refresh()
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, json.dumps(self._known))
-            self._added = {}
+    @property
+    def unsaved(self) -> bool:
+        """Whether anything was found out that the file does not have."""
+        return bool(self._added)
 
-    def _add(self, path: Path, stamp: list[int], digest: str) -> None:
-        self._known[str(path)] = self._added[str(path)] = [*stamp, digest]
+    def save(self) -> None:
+        self._refresh()
+        write_atomically(self._file, json.dumps(self._known))
+        self._added = {}
+
+    def _add(self, path: Path, stamp: tuple[int, int], digest: str) -> None:
+        self._known[str(path)] = self._added[str(path)] = (*stamp, digest)
 
     def _refresh(self) -> None:
-        """Read the file, if it has changed since it was read."""
-        try:
+        """Read the file, if it has changed since it was read. One that is damaged is as good as none."""
+        with suppress(OSError, InputError):
             stamp = _stamp(self._file)
             if stamp != self._read:
-                self._known = {**json.loads(self._file.read_text()), **self._added}
                 self._read = stamp
-        except (FileNotFoundError, ValueError):
-            return
+                self._known = {**read_json(self._file, Known), **self._added}
 
 
-def _stamp(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def files_of(folder: Path) -> list[str]:
-    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    return sorted(name for name in names if name != RECORD_FILE)
+    """The files of an artifact's folder, its record left out."""
+    return sorted(name for name in _names(folder) if (folder / name).is_file() and name != RECORD_FILE)
+
+
+def foreign(folder: Path, listed: Collection[str]) -> str:
+    """What is in an artifact's folder and not among the files its record lists; empty where there is nothing.
+
+    Names that begin with a dot are left to file systems and desktops; no file of an artifact has such a name.
+    """
+    others = [name for name in _names(folder) if name not in listed and name != RECORD_FILE]
+    found = (one for one in others if not re.search(r"(^|/)\.", one))
+    return next((one for one in found if not any(name.startswith(f"{one}/") for name in listed)), "")
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """What is in a folder and is no folder itself; a link to a folder is not gone into."""
+    for parent, folders, names in os.walk(folder):
+        inside = os.path.relpath(parent, folder)
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        yield from (name if inside == "." else f"{inside}/{name}" for name in (*names, *links))
+
+
+def discard(path: Path) -> None:
+    """Remove a folder with all that is in it; of a link the link, and not what it leads to."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def mismatch(file: Path, name: str, entry: Mapping[str, Any], sha256: Callable[[Path], str] = file_sha256) -> str:
     """In what a file differs from its entry in a record; empty where it does not. ``name`` is what it is called."""
     try:
-        if (size := file.stat().st_size) != entry["bytes"]:
-            return f"{name} has {size} bytes, {entry['bytes']} were written"
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return f"{name} is no file"
+        if found.st_size != entry["bytes"]:
+            return f"{name} has {found.st_size} bytes, {entry['bytes']} were written"
         return "" if sha256(file) == entry["sha256"] else f"{name} is not what was written (checksum)"
-    except FileNotFoundError:
-        return f"{name} is missing"
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return f"{name} is missing"
+        raise
 
 
 def write_atomically(file: Path, text: str) -> None:
     beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")  # a process id is not one of a kind on two machines
-    beside.write_text(text)
-    sync(beside)  # or after a power cut the file may be there and empty
-    beside.replace(file)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        sync(beside)  # or after a power cut the file may be there and empty
+        beside.replace(file)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def settle(file: Path) -> dict[str, Any]:
@@ -99,11 +144,11 @@ def settle(file: Path) -> dict[str, Any]:
 
     safetensors keeps what it writes to its owner, which in a store that several people share nobody else could use.
     """
-    stat = file.stat()
-    if stat.st_nlink == 1:  # else it is a sound that lies elsewhere as well, with permissions of its own
+    found = file.stat()
+    if found.st_nlink == 1:  # else it is a sound that lies elsewhere as well, with permissions of its own
         file.chmod(file.parent.stat().st_mode & 0o666)
     sync(file)
-    return {"bytes": stat.st_size, "sha256": file_sha256(file)}
+    return {"bytes": found.st_size, "sha256": file_sha256(file)}
 
 
 def sync(path: Path) -> None:

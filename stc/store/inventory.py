@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from stc.errors import InputError, nearest
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store
 from stc.store.files import files_of
-from stc.store.records import read_record, read_record_file
+from stc.store.place import is_store, kept
+from stc.store.records import record_of
 
 SHORT = 8  # digits of an identity that are shown
 
@@ -82,7 +84,7 @@ class Inventory:
         Raises:
             InputError: there is none, or more than one.
         """
-        found = [entry for entry in self.entries if entry.identity.startswith(given)]
+        found = [entry for entry in self.entries if entry.identity.startswith(_digits(given))]
         if len(found) == 1:
             return found[0]
         if found:
@@ -113,6 +115,47 @@ class Inventory:
         ]
 
 
+def find_model_folder(text: str, store: Path) -> Path | None:
+    """The folder of the model or adapter that a user means by the first digits of its identity, as they are printed.
+
+    Args:
+        text: the digits, alone or after the folder they are in: ``88b05f62``, ``store/model/88b05f62``. It is no path
+            of a folder that is there.
+        store: where to look for digits that stand alone.
+
+    Returns:
+        the folder; None where the text is no such digits, or there is no store.
+
+    Raises:
+        InputError: nothing that is there has an identity which begins so, or several have.
+    """
+    path, kinds = Path(text), [Kind.MODEL, Kind.ADAPTER]
+    digits = _digits(path.name)
+    if path.name != text:
+        kinds = [kind for kind in kinds if kind.value == path.parent.name]
+        store = path.parent.parent
+    if not kinds or not re.fullmatch("[0-9a-f]{4,20}", digits) or not store.is_dir() or not is_store(store):
+        return None
+    there = [store / kind.value / name for kind in kinds for name in kept(store / kind.value)]
+    found = [folder for folder in there if folder.name.startswith(digits)]
+    if len(found) > 1:
+        raise InputError(f"{text} is the beginning of {len(found)} identities: {', '.join(map(str, found[:5]))}")
+    if found:
+        return found[0]
+    gone = [name for kind in kinds for name in kept(store / "evicted" / kind.value, ".json") if name.startswith(digits)]
+    if gone:
+        raise InputError(
+            f"{text}: the files of {gone[0]} were given up for space; a run that needs them makes them anew"
+        )
+    near = nearest(digits, [folder.name[: len(digits)] for folder in there])
+    raise InputError(f"{text}: no model or adapter in {store} has an identity that begins so{near}")
+
+
+def _digits(given: str) -> str:
+    """The beginning of an identity, as a user has copied it."""
+    return given.lower().rstrip("…")
+
+
 def _ranks(entry: Entry, wanted: Mapping[str, Any]) -> bool:
     """Whether an artifact is one that is known by facts, a ranking, and has these."""
     if entry.kind is not Kind.RANKING or entry.record is None:
@@ -122,17 +165,20 @@ def _ranks(entry: Entry, wanted: Mapping[str, Any]) -> bool:
 
 def _entries(store: Store) -> Iterator[Entry]:
     for kind in Kind:
-        for folder in sorted((store.root / kind.value).glob("*")):
-            if folder.is_dir():
-                record, fault = read_record(folder)
-                file = folder / RECORD_FILE
-                made = (file if file.exists() else folder).stat().st_mtime
-                yield Entry(kind, folder.name, folder, record, fault, made)
-        for file in sorted((store.root / "evicted" / kind.value).glob("*.json")):
-            folder = store.path(kind, file.stem)
-            if not folder.exists():
-                record, fault = read_record_file(file)
-                yield Entry(kind, file.stem, folder, record, fault, file.stat().st_mtime)
+        there = store.identities(kind)
+        for identity in there:
+            folder = store.path(kind, identity)
+            yield _entry(kind, identity, folder, folder / RECORD_FILE)
+        evicted = store.root / "evicted" / kind.value
+        for identity in kept(evicted, ".json"):
+            if identity not in there:
+                yield _entry(kind, identity, store.path(kind, identity), evicted / f"{identity}.json")
+
+
+def _entry(kind: Kind, identity: str, folder: Path, file: Path) -> Entry:
+    record, fault = record_of(file, kind, identity)
+    made = next((one.lstat().st_mtime for one in (file, folder) if os.path.lexists(one)), 0.0)  # may go meanwhile
+    return Entry(kind, identity, folder, record, fault, made)
 
 
 class Disk:
@@ -171,6 +217,8 @@ class Disk:
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:
+    if folder.is_symlink():
+        return  # what it leads to stays where it is
     for name in [*files_of(folder), RECORD_FILE]:
         if (folder / name).is_file():
             yield (folder / name).stat()

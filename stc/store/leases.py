@@ -30,6 +30,7 @@ import errno
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import socket
@@ -40,9 +41,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from stc.errors import StcError
+from stc.reading import open_regular, parse_json
+from stc.store.files import discard
+from stc.store.records import is_identity
 
 SECONDS = 60.0
 """Without a heartbeat for so long a holder is taken for dead. File servers pause for some seconds, and to restart
@@ -51,6 +58,7 @@ they take longer than that; a take-over in error costs the work of the one who i
 _BEATS = 6  # in that time; also how many times at least one has to look before one finds a holder dead
 
 _LEASE_FILE = "lease.json"
+_LEASE_BYTES = 2**16
 _QUICKER = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT)  # of a rename: a rival was there first, or tidied up
 
 
@@ -65,6 +73,20 @@ class Holder:
     alive: bool
     here: bool = False
     beat: int = 0
+
+
+class _Content(TypedDict):
+    """What lease.json says."""
+
+    token: str
+    host: str
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    started: str | None
+    machine: list[str] | None
+
+
+class _Damaged(StcError):
+    """A lease.json is not what was written."""
 
 
 class Elsewhere(StcError):
@@ -122,7 +144,7 @@ class Lease:
                 if not self.held():
                     return
                 os.utime(self._folder / _LEASE_FILE)  # which a full disk allows
-            except OSError:
+            except (OSError, StcError):
                 continue  # if it lasts, the lease runs out
 
 
@@ -154,7 +176,9 @@ class Leases:
         first: dict[str | None, int] = {}
         while True:
             holders = {
-                identity: self.holder(identity) for identity in {name.partition(".")[0] for name in self._names()}
+                identity: self.holder(identity)
+                for identity in {name.partition(".")[0] for name in self._names()}
+                if is_identity(identity)
             }
             found = {identity: one for identity, one in holders.items() if one is not None and one.alive}
             if not found or any(
@@ -182,18 +206,19 @@ class Leases:
         """Remove what is left of a holder that died when it had published and not yet tidied up."""
         holder = self.holder(identity)
         if holder is not None and not holder.alive:
-            with suppress(Elsewhere), self.claim(identity) as lease:
+            with suppress(Elsewhere, OSError), self.claim(identity) as lease:  # a store may be read only
                 lease.published = True
         for gone in self._root.glob(f"{identity}.gone.*"):
-            shutil.rmtree(gone, ignore_errors=True)
+            discard(gone)
 
     def _place(self, identity: str, before: Holder | None) -> Lease | None:
         """A lease numbered after the one ``before``, or None if somebody else was quicker."""
         token = secrets.token_hex(8)
         number = before.number + 1 if before else 1
         fresh, folder = self._root / f"{identity}.new.{token}", self._root / f"{identity}.{number}"
+        self._root.mkdir(parents=True, exist_ok=True)
         try:
-            fresh.mkdir(parents=True)
+            fresh.mkdir()
             (fresh / _LEASE_FILE).write_text(json.dumps({"token": token, **_this_process()}), encoding="utf-8")
             fresh.rename(folder)
         except OSError as error:
@@ -211,8 +236,9 @@ class Leases:
         for kept in (*self._root.glob(f"{identity}.fenced.*/*/scratch"), self._scratch / identity):
             if not lease.scratch.exists():
                 _rename(kept, lease.scratch)
-        for left in self._root.glob(f"{identity}.*.*"):  # of those fenced now, and of processes that were killed
-            shutil.rmtree(left, ignore_errors=True)
+        for what in ("fenced", "new", "gone"):  # of those fenced now, and of processes that were killed
+            for left in self._root.glob(f"{identity}.{what}.*"):
+                discard(left)
         return lease
 
     def _still(self, identity: str, number: int, before: Holder | None) -> bool:
@@ -224,12 +250,12 @@ class Leases:
 
     def _numbers(self, identity: str) -> list[int]:
         ends = (name.removeprefix(f"{identity}.") for name in self._names() if name.startswith(f"{identity}."))
-        return [int(end) for end in ends if end.isdecimal()]
+        return [int(end) for end in ends if re.fullmatch("[0-9]{1,9}", end)]
 
     def _names(self) -> list[str]:
         try:
             return os.listdir(self._root)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _silent(self, token: str, beat: int) -> bool:
@@ -248,13 +274,18 @@ def _rename(source: Path, target: Path) -> None:
         source.rename(target)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], int] | None:
-    """Who holds the lease in a folder, and its heartbeat; None where there is none, or none that can be read."""
+def _read(folder: Path) -> tuple[_Content, int] | None:
+    """Who holds the lease in a folder, and its heartbeat; None where there is none, or what is there is damaged.
+
+    Raises:
+        StcError: it may not be read, so that nobody knows whether its holder is alive.
+    """
+    file = folder / _LEASE_FILE
     try:
-        # Opened and not only looked up: over NFS that asks the server.
-        with (folder / _LEASE_FILE).open(encoding="utf-8") as file:
-            return json.load(file), os.fstat(file.fileno()).st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        with open_regular(file, error=StcError) as opened:  # not only looked up: over NFS that asks the server
+            content = opened.read(_LEASE_BYTES)
+            return parse_json(content, str(file), _Content, error=_Damaged), os.fstat(opened.fileno()).st_mtime_ns
+    except (FileNotFoundError, _Damaged):
         return None
     except OSError as error:
         if error.errno == errno.ESTALE:  # removed by another machine
@@ -268,7 +299,7 @@ def _this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": pid, "started": stat and stat[1], "machine": _machine()}
 
 
-def _gone(who: dict[str, Any]) -> bool:
+def _gone(who: _Content) -> bool:
     """Whether a holder's process is certain to have ended: it was on this machine, and is not there."""
     if not _here(who):
         return False
@@ -282,7 +313,7 @@ def _gone(who: dict[str, Any]) -> bool:
     return stat is not None and (stat[0] in "ZX" or stat[1] != who["started"])
 
 
-def _here(who: dict[str, Any]) -> bool:
+def _here(who: _Content) -> bool:
     return who["machine"] is not None and bool(who["machine"] == _machine())
 
 

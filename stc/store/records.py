@@ -5,15 +5,70 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
-from stc.stage import RECORD_FILE
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
+from typing_extensions import TypedDict  # that of typing is one pydantic takes from Python 3.12 on
+
+from stc.errors import InputError
+from stc.reading import read_json, shaped
 
 RECORD_SUM = "record_sha256"
 """Key of a record's own checksum: of all its other keys."""
+
+
+def _inside(name: str) -> str:
+    if re.search(r"(^|/)\.{0,2}(/|$)", name):
+        raise ValueError("must be the name of a file in the folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
+"""The name of a file within a folder."""
+
+
+class FileEntry(TypedDict):
+    """What a record says of a file."""
+
+    bytes: NonNegativeInt
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+FileEntries = dict[FileName, FileEntry]
+"""Files of a folder by their names in it."""
+
+
+class Spec(TypedDict):
+    """What an identity is a hash of."""
+
+    stage: str
+    version: NotRequired[int]
+    config: dict[str, Any]
+    surroundings: NotRequired[dict[str, Any]]
+    inputs: dict[str, str | dict[str, Any]]
+    generation: NotRequired[int]
+
+
+class Record(TypedDict):
+    """The shape of a record. ``files`` and ``facts`` are in every one; those of a store have the identity, the kind and
+    the spec as well."""
+
+    files: FileEntries
+    facts: dict[str, Any]
+    kind: NotRequired[str]
+    identity: NotRequired[str]
+    spec: NotRequired[Spec]
+    name: NotRequired[str]
+    curves: NotRequired[dict[str, list[Annotated[list[float], Field(min_length=2, max_length=2)]]]]
+    seconds: NotRequired[NonNegativeFloat]
+    versions: NotRequired[dict[str, str]]
+    commit: NotRequired[tuple[str, bool] | None]
+    command: NotRequired[list[str]]
+    evicted: NotRequired[str]
 
 
 def canonical(value: Any) -> str:
@@ -42,23 +97,50 @@ def identity_of(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:20]
 
 
-def read_record(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """A folder's record, or None and what is wrong with it."""
-    return read_record_file(folder / RECORD_FILE)
+def is_identity(name: str) -> bool:
+    """Whether a name in a store is that of a result; every other was given by somebody else, and is left alone."""
+    return re.fullmatch("[0-9a-f]{20}", name) is not None
 
 
-def read_record_file(file: Path) -> tuple[dict[str, Any] | None, str]:
-    """The record in a file, or None and what is wrong with it."""
+def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:
+    """The record in a file, or None and what is wrong with it.
+
+    Raises:
+        InputError: it is there and may not be read, so that nobody knows what is wrong with it.
+    """
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(file, dict[str, Any])
+        if RECORD_SUM not in record:
+            return None, f"{file.name} is not a record: {RECORD_SUM} is missing"
+        if record.pop(RECORD_SUM) != record_sum(record):
+            return None, f"{file.name} is not what was written (checksum)"
+        shaped(record, str(file), Record)
     except FileNotFoundError:
         return None, f"{file.name} is missing"
-    except ValueError:  # no JSON, or not even text
-        return None, f"{file.name} is not JSON"
-    if not isinstance(record, dict) or not {"files", "facts", RECORD_SUM} <= record.keys():
-        return None, f"{file.name} is not a record: files, facts or {RECORD_SUM} are missing"
-    if record.pop(RECORD_SUM) != record_sum(record):
-        return None, f"{file.name} is not what was written (checksum)"
+    except InputError as error:
+        if not os.access(file, os.R_OK):
+            raise
+        return None, str(error).replace(str(file), file.name, 1)
+    return record, ""
+
+
+def record_of(file: Path, kind: str, identity: str) -> tuple[dict[str, Any] | None, str]:
+    """The record of a result of a store, or None and what is wrong with it; raises as :func:`read_record`.
+
+    That of another result is wrong, and so is one whose identity is not that of its own spec.
+    """
+    record, fault = read_record(file)
+    if record is None:
+        return None, fault
+    found = record.get("kind"), record.get("identity")
+    if found != (kind, identity):
+        return None, f"{file.name} is that of another result ({' '.join(map(str, found))})"
+    try:
+        known = identity_of(record["spec"])
+    except (KeyError, TypeError):
+        known = ""
+    if known != identity:
+        return None, f"{file.name} does not say what has this identity"
     return record, ""
 
 

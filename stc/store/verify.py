@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stc.console import progress
-from stc.store.files import mismatch
+from stc.stage import RECORD_FILE
+from stc.store.files import foreign, mismatch
 from stc.store.inventory import Entry, Inventory
-from stc.store.records import read_record
+from stc.store.records import record_of
 
 
 def damaged(inventory: Inventory) -> Iterator[tuple[Entry, str]]:
@@ -22,9 +23,16 @@ def damaged(inventory: Inventory) -> Iterator[tuple[Entry, str]]:
             bar.update(entry.bytes)
 
 
+def mixed(inventory: Inventory) -> Iterator[tuple[Entry, Path]]:
+    """The artifacts in whose folders something is that stc did not write, each with the first such thing."""
+    for entry in inventory.entries:
+        if entry.record is not None and (name := foreign(entry.folder, entry.record["files"])):
+            yield entry, entry.folder / name
+
+
 def fault(folder: Path) -> str:
     """What is wrong with an artifact's files, each of which is read; empty where nothing is."""
-    record, why = read_record(folder)
+    record, why = record_of(folder / RECORD_FILE, folder.parent.name, folder.name)
     if record is None:
         return why
     files = record["files"]

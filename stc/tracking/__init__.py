@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
 from stc.machine import git_commit, refuse_shared_database, versions
+from stc.paths import Folder
 from stc.process import Process
 from stc.signals import killable
 from stc.tracking.destination import Destination, client, reachable
@@ -50,7 +51,7 @@ class Tracking(BaseModel):
     enabled: bool = True
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "stc"
-    unsent: Path = Path("mlflow-unsent")
+    unsent: Folder = Path("mlflow-unsent")
 
 
 @contextmanager

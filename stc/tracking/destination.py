@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,22 @@ if TYPE_CHECKING:
 
 # MLflow's limits (mlflow.utils.validation); longer texts are cut here, so that no version of it refuses them.
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
-_ATTEMPTS = 3  # for what a server that is there does not take although nothing seems wrong with it
 _ANSWER_SECONDS = 3.0
 
 
 class Away(Exception):
-    """MLflow cannot be reached at present."""
+    """MLflow takes nothing at present: nobody answers, its database is locked, or it has a fault of its own."""
+
+
+class Locked(Away):
+    """Another process writes to the database, which may take long on a slow disk and passes by itself."""
+
+
+class Failing(Away):
+    """What was sent has met a fault of the server or of this machine; something else may be taken."""
+
+
+_NO_REFUSAL = (408, 429)  # statuses below 500 that say nothing against what was sent
 
 
 def client(uri: str) -> MlflowClient:
@@ -37,16 +48,22 @@ def client(uri: str) -> MlflowClient:
 
 
 def reachable(uri: str) -> bool:
-    """Whether a server answers at ``uri``; of what is no server that is taken for granted."""
+    """Return whether a server answers at ``uri``; of what is no server that is taken for granted."""
     if not uri.startswith(("http://", "https://")):
         return True
+    answer = health(uri)
+    return isinstance(answer, int) and answer < 500
+
+
+def health(uri: str) -> int | str:
+    """Return the status that a server's ``/health`` answers with, or why there is no answer."""
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS):
-            return True
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS) as answer:
+            return int(answer.status)
     except urllib.error.HTTPError as error:
-        return error.code < 500
-    except (OSError, ValueError):
-        return False
+        return error.code
+    except (OSError, ValueError, HTTPException) as error:
+        return str(getattr(error, "reason", error)) or type(error).__name__
 
 
 class Destination:
@@ -67,23 +84,22 @@ class Destination:
         """Send metrics, parameters and tags in one request, or a single thing of another kind.
 
         Returns:
-            why it was refused, None where it was taken.
+            why it was refused for what it is, None where it was taken.
 
         Raises:
-            Away: when nothing can be sent at present.
+            Away: it was not taken, and may be another time.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._deliver(items)
-                return None
-            except Exception as error:  # MLflow raises whatever its back end does
-                if not reachable(self.uri):
-                    raise Away(f"{self.uri} does not answer") from error
-                if "database is locked" in str(error):  # by another process, on a disk that is slow at present
-                    raise Away(f"{self.uri} is locked") from error
-                if _lasting(error) or attempt == _ATTEMPTS:
-                    return f"{items[0][0]}: {error}"
-                time.sleep(0.5 * attempt)
+        try:
+            self._deliver(items)
+        except Exception as error:  # MLflow raises whatever its back end does
+            if not reachable(self.uri):
+                raise Away(f"{self.uri} does not answer") from error
+            if "database is locked" in str(error):
+                raise Locked(f"{self.uri} is locked") from error
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if not _refusal(error):
+                raise Failing(f"{self.uri} fails: {said}") from error
+            return f"{items[0][0]}: {said}"
         return None
 
     def _deliver(self, items: Sequence[tuple[str, list[Any]]]) -> None:
@@ -111,10 +127,23 @@ class Destination:
         )
 
 
-def _lasting(error: Exception) -> bool:
-    """Whether asking again would give the same answer."""
-    from mlflow.exceptions import MlflowException
+def _refusal(error: Exception) -> bool:
+    """Return whether an error is about what was sent, and not about the server or this machine."""
+    status = _status(error)
+    if status is not None:
+        return status < 500 and status not in _NO_REFUSAL
+    return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
 
-    if isinstance(error, MlflowException):
-        return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429)
-    return isinstance(error, FileNotFoundError | LookupError | TypeError | ValueError)
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status of an error of MLflow's, None of any other."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError
+
+    if isinstance(error, HTTPError):
+        return error.response.status_code if error.response is not None else None
+    if not isinstance(error, MlflowException):
+        return None
+    # MLflow takes a status that it has no name for, as 413, for 500; its message has the right one.
+    named = re.search(r"failed with error code (\d{3})", str(error))
+    return int(named[1]) if named else int(error.get_http_status_code())

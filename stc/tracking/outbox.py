@@ -3,9 +3,10 @@
 - A server that is away is asked again, at longer and longer intervals. What waits for it is in a file meanwhile.
 - What it has not got when the run ends, after a last wait of some seconds, stays in that file. The next run with the
   same ``tracking.uri`` sends it before anything else (:func:`send_kept`).
-- A server that is there and refuses something is not asked for that again: a warning, once, and on to the next.
+- A server that is there and refuses something (status 4xx) is not asked for that again: a warning, once, and on to the
+  next. One that has a fault of its own (5xx, or 408 and 429, which ask for patience) is away as far as that goes.
 
-Things are sent in the order in which they came. Sending one twice changes nothing: MLflow takes a metric with the same
+Figures are sent in the order in which they came. Sending one twice changes nothing: MLflow takes a metric with the same
 step and time for the same.
 """
 
@@ -18,15 +19,22 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self, cast
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stc.errors import InputError
 from stc.process import Process
-from stc.tracking.destination import Away, Destination
+from stc.reading import parse_json, read_text
+from stc.tracking.destination import Away, Destination, Failing, Locked
 
 LOG = logging.getLogger("stc.tracking")
 
-Item = tuple[str, list[Any]]
+What = Literal["metric", "param", "tag", "log_text", "log_dict", "log_artifact", "log_table", "set_terminated"]
+Item = tuple[What, list[Any]]
 """A metric, a parameter, a tag, or a method of MLflow's client, and its arguments after the run's id."""
 
 _FLUSH_SECONDS = 2.0  # what is handed over can be seen in MLflow at most about this much later
@@ -48,7 +56,7 @@ class Outbox:
         self._guard = threading.RLock()  # of what waits, and of its file
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._moved = time.monotonic()
-        self._warned = False
+        self._warned = self._failing = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
@@ -59,35 +67,39 @@ class Outbox:
         """Send what waits; give up when nothing has been taken for some seconds, and keep the rest in the file."""
         self._moved = time.monotonic()
         self._closing.set()
-        patience = _LAST_WAIT if self.destination.uri.startswith("http") else _LAST_WAIT_HERE
-        while self._thread.is_alive() and time.monotonic() - self._moved < patience:
+        while self._thread.is_alive() and time.monotonic() - self._moved < self._patience():
             self._thread.join(0.1)
         self._given_up.set()
         with self._guard:
             self._gather()
-            if self._waiting:
-                keep(self._file, self.destination, self._waiting, owner=None)
+            if self._waiting and self._keep(owner=None):
                 LOG.warning(
-                    "MLflow at %s is away: what it has not got is kept in %s, and the next run that uses it sends it",
+                    "MLflow at %s is away or fails: what it has not got is kept in %s, and the next run that uses it "
+                    "sends it",
                     self.destination.uri,
                     self._file,
                 )
+
+    def _patience(self) -> float:
+        return _LAST_WAIT if self._failing or self.destination.uri.startswith("http") else _LAST_WAIT_HERE
 
     def _work(self) -> None:
         pause = 1.0
         while not self._given_up.is_set():
             self._closing.wait(_FLUSH_SECONDS)
+            closing = self._closing.is_set()  # asked first: whatever was handed over before the end is then gathered
             try:
                 self._send()
-                pause = 1.0
-                if self._closing.is_set() and not self._waiting:
+                pause, self._failing = 1.0, False
+                if closing:
                     return
             except Away as error:
+                self._failing = not isinstance(error, Locked)
                 self._warn(f"{error}; it is tried again")
                 with self._guard:
                     if self._given_up.is_set():
                         return
-                    keep(self._file, self.destination, self._waiting, owner=Process.this())
+                    self._keep(owner=Process.this())
                 if self._closing.is_set():
                     time.sleep(0.5)
                 else:
@@ -97,17 +109,22 @@ class Outbox:
     def _send(self) -> None:
         with self._guard:
             self._gather()
-        while self._waiting and not self._given_up.is_set():
-            taken = _together(self._waiting)
-            refused = self.destination.deliver(self._waiting[:taken])
+        for refused in _sent(self.destination, self._waiting, lambda: not self._given_up.is_set(), self._guard):
             if refused:
                 self._warn(refused)
-            with self._guard:
-                del self._waiting[:taken]
             self._moved = time.monotonic()
         with self._guard:
             if not self._waiting:
                 self._file.unlink(missing_ok=True)
+
+    def _keep(self, owner: Process | None) -> bool:
+        """Write down what waits; whether that could be done."""
+        try:
+            keep(self._file, self.destination, self._waiting, owner)
+        except OSError as error:
+            self._warn(f"what it has not got cannot be kept in {self._file}: {error.strerror}")
+            return False
+        return True
 
     def _gather(self) -> None:
         while not self._incoming.empty():
@@ -121,6 +138,36 @@ class Outbox:
                 what,
             )
         self._warned = True
+
+
+def _sent(
+    destination: Destination, items: list[Item], goes_on: Callable[[], bool], guard: AbstractContextManager[Any]
+) -> Iterator[str | None]:
+    """Send ``items`` as long as it ``goes_on``, and take out of the list, under the guard, what was taken or refused.
+
+    An artifact that meets a fault is passed over: a server whose files are away still takes figures, in their order.
+
+    Yields:
+        for each request why it was refused, None where it was taken.
+
+    Raises:
+        Away: some were not taken, and stay in the list.
+    """
+    at, passed_over = 0, None
+    while at < len(items) and goes_on():
+        count = _together(items[at:])
+        try:
+            refused = destination.deliver(items[at : at + count])
+        except Failing as error:
+            if not items[at][0].startswith("log_"):
+                raise
+            at, passed_over = at + 1, error
+            continue
+        with guard:
+            del items[at : at + count]
+        yield refused
+    if passed_over is not None:
+        raise passed_over
 
 
 def _together(items: list[Item]) -> int:
@@ -139,33 +186,100 @@ def keep(file: Path, destination: Destination, items: list[Item], owner: Process
 
     file.parent.mkdir(parents=True, exist_ok=True)
     head = {"destination": destination.written(), "owner": vars(owner) if owner else None}
-    write_atomically(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [head, *items]))
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [head, *items])
+    write_atomically(file, text.encode("utf-8", "replace").decode())  # halves of surrogate pairs are no text
 
 
 def send_kept(folder: Path, uri: str) -> None:
-    """Send what former runs have left for this server; one process at a time, and for a limited time."""
-    files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime) if folder.is_dir() else []
-    if not files:
-        return
-    until = time.monotonic() + _KEPT_SECONDS
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    """Send what former runs have left for this server; one process at a time, and for a limited time.
+
+    Nothing that is found there stops the run that asks: a file that cannot be read is set aside, and what cannot be
+    sent stays.
+    """
+    try:
+        files = sorted(folder.glob("*.jsonl"), key=lambda file: file.lstat().st_mtime)
+        if not files:
             return
-        for file in files:
-            head, *items = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-            owner = Process(**head["owner"]) if head["owner"] else None
-            if head["destination"]["uri"] != uri or (owner and owner.alive):
-                continue
-            destination = Destination(**head["destination"])
-            while items:
-                if time.monotonic() > until:
-                    keep(file, destination, items, owner=None)
-                    return
-                taken = _together(items)
-                refused = destination.deliver(items[:taken])
-                if refused:
-                    LOG.warning("MLflow run %s: %s", destination.run_id, refused)
-                del items[:taken]
-            file.unlink()
+        until = time.monotonic() + _KEPT_SECONDS
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for file in files:
+                if time.monotonic() < until:
+                    _send_file(file, uri, until)
+    except BlockingIOError:  # another process sends them
+        return
+    except OSError as error:
+        LOG.warning("MLflow: what former runs have left in %s cannot be sent: %s", folder, error)
+
+
+def _send_file(file: Path, uri: str, until: float) -> None:
+    try:
+        head, items = _read(file)
+    except FileNotFoundError:  # sent meanwhile, by the run that left it
+        return
+    except InputError as error:
+        aside = file.with_suffix(".damaged")
+        LOG.warning("MLflow: %s; what it holds is not sent, and it is set aside as %s", error, aside.name)
+        file.replace(aside)
+        return
+    if head.destination.uri != uri or (head.owner is not None and Process(**head.owner.model_dump()).alive):
+        return
+    destination = Destination(**head.destination.model_dump())
+    try:
+        for refused in _sent(destination, items, lambda: time.monotonic() < until, nullcontext()):
+            if refused:
+                LOG.warning("MLflow run %s: %s", destination.run_id, refused)
+    except Away as error:
+        LOG.warning("MLflow run %s: %s; what it has not got stays in %s", destination.run_id, error, file)
+    if items:
+        keep(file, destination, items, owner=None)
+    else:
+        file.unlink()
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Creation(_Shape):
+    experiment: str
+    arguments: dict[str, Any]
+
+
+class _Where(_Shape):
+    uri: str
+    run_id: str | None
+    creation: _Creation | None
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if self.run_id is None and self.creation is None:
+            raise ValueError("a run_id or how to make the run is needed")
+        return self
+
+
+class _Owner(_Shape):
+    host: str
+    pid: int = Field(ge=0, lt=2**31)
+    started: float
+
+
+class _Head(_Shape):
+    """The first line of a file of what waits."""
+
+    destination: _Where
+    owner: _Owner | None
+
+
+def _read(file: Path) -> tuple[_Head, list[Item]]:
+    """Read what :func:`keep` has written.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        InputError: it is no such file.
+    """
+    lines = read_text(file).removesuffix("\n").split("\n")
+    head = parse_json(lines[0], f"{file}, line 1", _Head)
+    return head, [
+        parse_json(line, f"{file}, line {number}", cast(Any, Item)) for number, line in enumerate(lines[1:], start=2)
+    ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.tracking.outbox import LOG, Outbox
+from stc.tracking.outbox import LOG, Outbox, What
 
 
 class Run:
@@ -67,7 +67,7 @@ class Run:
         if self._outbox:
             self._outbox.close()
 
-    def _put(self, what: str, *arguments: Any) -> None:
+    def _put(self, what: What, *arguments: Any) -> None:
         if self._outbox:
             self._outbox.put((what, list(arguments)))
 

@@ -26,11 +26,13 @@ from typing import Any, Self
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from typing_extensions import TypedDict
 
-from stc.errors import StcError
+from stc.errors import InputError, StcError
 from stc.parallel.team import current
+from stc.reading import read_json, shaped
 from stc.store.files import mismatch, settle, sync
-from stc.store.records import RECORD_SUM, leaves, record_sum, record_text
+from stc.store.records import RECORD_SUM, FileEntries, leaves, record_sum, record_text
 from stc.training.state import State, Stateful, Trained
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,14 @@ LAYOUT = 1  # raised when what is in them changes
 
 _INDEX = "checkpoint.json"
 _WRITING = ".writing."
+
+
+class _Index(TypedDict):
+    """The shape of checkpoint.json."""
+
+    of: dict[str, Any]
+    files: FileEntries
+    values: dict[str, dict[str, Any]]
 
 
 class Unusable(Exception):
@@ -253,12 +263,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
         Unusable: one is not what was written.
     """
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        whole = index.pop(RECORD_SUM) == record_sum(index)
-    except (OSError, ValueError, AttributeError, KeyError):
-        whole = False
-    if not whole:
-        raise Unusable(f"is damaged: {_INDEX} is missing or not what was written")
+        index = read_json(folder / _INDEX, dict[str, Any])
+        if index.pop(RECORD_SUM, None) != record_sum(index):
+            raise InputError(f"{_INDEX} is not what was written")
+        shaped(index, _INDEX, _Index)
+    except (OSError, InputError) as error:
+        raise Unusable(f"is damaged: {_INDEX} is missing or not what was written ({error})") from None
     with ThreadPoolExecutor() as pool:
         same = pool.map(lambda name: _same(folder / name, index["files"][name]), index["files"])
         for name, whole in zip(index["files"], same, strict=True):

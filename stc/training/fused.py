@@ -53,7 +53,8 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
             layer.forward = torch.compile(layer.forward, dynamic=True)
         with ExitStack() as inside:
             inside.enter_context(torch._dynamo.config.patch(recompile_limit=PROGRAMS))
-            if on_gpu and replay and plain:
+            # What is replayed gives all layers of a stack one mask.
+            if on_gpu and replay and plain and not translator.beyond_engines:
                 for stack, causal in stacks:
                     inside.enter_context(replayed(stack, causal=causal))
             yield

@@ -12,11 +12,13 @@ Several processes (:mod:`stc.parallel`) share every global batch, and take the s
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -25,7 +27,8 @@ import torch
 from torch import nn
 from transformers import get_scheduler
 
-from stc.errors import InputError, StcError
+from stc.console import PROGRESS
+from stc.errors import StcError
 from stc.memory import BatchSize
 from stc.parallel.team import current
 from stc.stage import Context
@@ -34,7 +37,10 @@ from stc.training.optimizers import make_optimizer
 from stc.training.recipe import Optimisation
 from stc.training.state import Losses, OfEach, Random, Stateful, Trained
 
+log = logging.getLogger(__name__)
+
 MICRO_BATCH = "resources.train_micro_batch"  # what the user sets
+TELL_EVERY = 60.0  # seconds between two lines for who sees no progress bar
 REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
 
 
@@ -80,21 +86,25 @@ def train(
             own random numbers need not be named, nor ``plan``, which has to be the same each time.
 
     Raises:
-        InputError: the warm-up is not shorter than the training, or the optimizer does not work on the device.
+        InputError: the optimizer does not work on the device.
         StcError: the loss is not finite, or the weights after the last step, or a gradient that the optimizer would
             pass over; naming the step and the last checkpoint.
     """
-    if settings.warmup_steps >= steps:
-        raise InputError(
-            f"warmup_steps={settings.warmup_steps}: the training has {steps} steps, so it would never reach its "
-            f"learning rate; 0 to {steps - 1} is allowed"
+    team = current()
+    warmup = settings.warmup(steps)
+    if warmup < settings.warmup_steps and team.first:
+        log.warning(
+            "warmup_steps=%d, and the training has %d steps: the warm-up is shortened to %d",
+            settings.warmup_steps,
+            steps,
+            warmup,
         )
     trained = list(parameters)
     optimizer = make_optimizer(trained, settings, ctx.device)
     scheduler = get_scheduler(
         "constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         optimizer,
-        num_warmup_steps=settings.warmup_steps,
+        num_warmup_steps=warmup,
         num_training_steps=steps,
     )
     losses = Losses(ctx.device)
@@ -106,10 +116,10 @@ def train(
         settings.model_dump(mode="json"),
     )
     micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
-    team = current()
     mean = math.nan
     done = begun = checkpoints.resume()
-    reported, since = time.perf_counter(), begun
+    started = reported = told = time.perf_counter()
+    since = begun
     with ctx.progress(title, total=steps, unit="step") as bar, checkpoints:
         bar.update(begun)
         for step, indices in zip(range(begun, steps), islice(plan, begun, None), strict=False):
@@ -152,6 +162,13 @@ def train(
                     step=done,
                 )
                 losses.each, reported, since = [], now, done
+                if now - told >= TELL_EVERY and team.first:
+                    told, pace = now, (done - begun) / (now - started)
+                    left = timedelta(seconds=round((steps - done) / pace))
+                    PROGRESS.info(
+                        f"{title}: step {done:,} of {steps:,}, loss {mean:.3f}, learning rate {rate:.2g}, "
+                        f"{pace:.2g} steps a second, {left} left"
+                    )
             if stopped:
                 break
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):  # no loss is left that would tell

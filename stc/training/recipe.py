@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stc.errors import Fault, misfit
+from stc.fields import EachOnce, Seed
 from stc.models.architecture import Part
 
 
@@ -14,7 +16,7 @@ class Optimisation(BaseModel):
 
     Attributes:
         batch_size: examples per optimizer step, however many forward passes that takes.
-        learning_rate: its peak, reached after ``warmup_steps``.
+        learning_rate: its peak, reached after ``warmup_steps``, or a tenth of the training where that is not longer.
         schedule: what the learning rate does after the warm-up; ``cosine`` and ``linear`` end at 0.
         weight_decay: decoupled (AdamW), on matrices only.
         beta2: decay of AdamW's second moment; its beta1 is 0.9.
@@ -40,7 +42,12 @@ class Optimisation(BaseModel):
     max_grad_norm: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
     precision: Literal["float32", "bfloat16-mixed", "bfloat16"]
-    seed: int = Field(ge=0, lt=2**32)
+    seed: Seed
+
+    def warmup(self, steps: int) -> int:
+        """Return how many steps the warm-up of a training of ``steps`` takes: one as long as the training would never
+        reach the learning rate."""
+        return self.warmup_steps if self.warmup_steps < steps else steps // 10
 
 
 class Lora(BaseModel):
@@ -87,7 +94,7 @@ class Recipe(Optimisation):
     """
 
     method: Literal["full", "lora", "qlora"]
-    parts: tuple[Part, ...] = Field(min_length=1)
+    parts: Annotated[tuple[Part, ...], Field(min_length=1), EachOnce]
     epochs: int = Field(ge=1, le=1000)
     augment: bool = False
     patience: int | None = Field(default=None, ge=1)
@@ -95,14 +102,23 @@ class Recipe(Optimisation):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        method, parts, lora = (
+            ("method", self.method),
+            ("parts", self.parts),
+            ("lora", self.lora and self.lora.model_dump()),
+        )
+        faults = []
         if self.method != "full" and self.lora is None:
-            raise ValueError(f"method {self.method} needs lora: {{r, alpha, rslora, dropout}}")
+            allowed = f"method {self.method} needs lora: {{r, alpha, rslora, dropout}}"
+            faults.append(Fault(*method, allowed, others=(lora,)))
         if self.method == "full" and self.lora is not None:
-            raise ValueError("method full takes no lora; leave it out or set method: lora or qlora")
+            allowed = "method full takes no lora; leave it out or set method: lora or qlora"
+            faults.append(Fault(*lora, allowed, others=(method,)))
         if self.method != "full" and "embedding" in self.parts:
-            raise ValueError(f"parts: embedding has no linear layer that method {self.method} could adapt")
-        if len(set(self.parts)) != len(self.parts):
-            raise ValueError(f"parts names one twice: {', '.join(self.parts)}")
+            allowed = f"embedding has no linear layer that method {self.method} could adapt"
+            faults.append(Fault(*parts, allowed, others=(method,)))
+        if faults:
+            raise misfit(*faults)
         return self
 
 

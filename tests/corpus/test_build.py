@@ -29,6 +29,13 @@ def test_the_first_requests_of_a_longer_run_are_the_same() -> None:
     assert some(300)[:40] == some(40)
 
 
+def test_sentences_left_out_do_not_come_and_the_others_stay_as_they_are() -> None:
+    every = some(40)
+    left_out = [every[0].sentence.en.upper(), every[7].sentence.en]
+    rest = list(islice(requests(4, "base", ENGINES, 0.5, without=left_out), 38))
+    assert rest == every[1:7] + every[8:]
+
+
 def test_weights_change_the_voices_and_not_the_sentences() -> None:
     other = list(islice(requests(4, "base", {"espeak": 0.1, "flite": 0.9}, 0.5), 40))
     assert [request.sentence for request in other] == [request.sentence for request in some(40)]

@@ -7,11 +7,13 @@ import ctypes.util
 import random
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from stc.corpus.__main__ import main
 from stc.corpus.engines import engine, resample
 from stc.corpus.speech import CASTS, SAMPLE_RATE, EngineName, Voice, draw_voice
 from stc.errors import InputError
@@ -118,6 +120,25 @@ def test_a_missing_engine_names_its_package(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf"{package} .*pip install 'stc\[corpus\]'"):
         engine(name)
+
+
+def test_an_engine_that_does_not_load_is_an_input_error(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+    def fails(*_: Any) -> Any:
+        raise OSError("libonnxruntime.so: cannot open shared object file")
+
+    monkeypatch.setattr("hibari.Hibari", fails)
+    with pytest.raises(InputError, match="'hibari' is installed and cannot be loaded: libonnxruntime"):
+        engine("hibari")
+
+
+def test_shipped_data_stay_where_an_engine_that_makes_them_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    (tmp_path / "audio").mkdir()
+    assert main([str(tmp_path)]) == 1
+    assert "pip install 'stc[corpus]'" in capsys.readouterr().err
+    assert (tmp_path / "audio").is_dir()
 
 
 def test_missing_flite_names_its_package(monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:

@@ -89,6 +89,18 @@ def test_nothing_the_base_model_was_trained_on_is_shipped_for_choosing_or_testin
     assert not any(words(sentence.en) in shipped for sentence in trained_on)
 
 
+def test_the_recipe_at_its_best_speaks_no_shipped_sentence_again() -> None:
+    spoken = OmegaConf.load(FOLDER.parents[1] / "experiments" / "talks_best.yaml").stages.spoken
+    assert spoken.inputs.without == "train"
+    assert spoken.seed != SEED
+    shipped = {split.part: [row["text_en"] for row in rows(split)] for split in SPLITS}
+    drawn = requests(spoken.seed, spoken.part, spoken.engines, spoken.noise, without=shipped["train"])
+    first = [words(request.sentence.en) for request in islice(drawn, 600)]
+    assert len(set(first)) == len(first)
+    for part, texts in shipped.items():
+        assert not {words(text) for text in texts} & set(first), part
+
+
 def test_test_voices_are_held_out_and_shares_are_as_the_splits_say() -> None:
     for split in SPLITS:
         shipped = rows(split)

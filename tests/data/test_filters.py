@@ -47,6 +47,13 @@ def test_language_without_a_range_of_lengths_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tag", "range_of"), [("zh-TW", "zh"), ("zh-TW", "cmn"), ("de-AT", "deu"), ("zh-Hant", "zh_Hant")]
+)
+def test_range_of_lengths_holds_for_every_spelling_and_variant(tag: str, range_of: str) -> None:
+    assert Filters(length_ratio={range_of: (0.1, 0.2)}).length_range(tag) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
     ("text", "share"),
     [
         ("ja ja ja ja", 2 / 3),
@@ -79,6 +86,11 @@ def test_repetition_above_the_limit_is_dropped() -> None:
         ("The red house 在河边 stands.", CHINESE, True),
         ("1958", CHINESE, False),
         ("1958", GERMAN, False),
+        ("紅房子在河邊。", Task(target_lang="zh-TW", target_name="Chinese"), False),
+        (SOURCE, Task(target_lang="yue", target_name="Cantonese"), True),
+        ("Das rote Haus steht am Fluss.", Task(target_lang="de-AT", target_name="German"), False),
+        ("Det røde huset ligger ved elva.", Task(target_lang="nb", target_name="Norwegian"), False),
+        (SOURCE, Task(target_lang="nb", target_name="Norwegian"), True),
     ],
 )
 def test_language_is_known(text: str, task: Task, dropped: bool) -> None:
@@ -87,9 +99,9 @@ def test_language_is_known(text: str, task: Task, dropped: bool) -> None:
 
 def test_language_that_the_identifier_does_not_know_is_told() -> None:
     with pytest.raises(
-        InputError, match=r"distill\.filters\.language: .*xx.*distill\.filters\.language=false does without"
+        InputError, match=r"distill\.filters\.language: .*tlh.*distill\.filters\.language=false does without"
     ):
-        dropped_by("?", Task(target_lang="xx", target_name="X"), language=True)
+        dropped_by("?", Task(target_lang="tlh", target_name="Klingon"), language=True)
 
 
 def test_share_of_chinese_is_of_letters() -> None:

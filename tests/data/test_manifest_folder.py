@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stc.data.manifest import Manifest, place_file, shared_content
+from stc.data.manifest import Content, Manifest, place_file
 from stc.errors import InputError
 
 ROW = {"id": "a", "audio": "audio/a.wav", "sha256": "0", "duration": 1.0, "source": "A.", "target": "B."}
@@ -60,11 +60,15 @@ def split(path: Path, *rows: dict[str, Any]) -> Manifest:
     return Manifest.load(folder(path, numbered))
 
 
+def shared(first: Manifest, second: Manifest) -> list[str]:
+    content = Content(first.rows)
+    return [row.id for row in second.rows if content.match(row) is not None]
+
+
 def test_missing_transcripts_are_no_shared_sentence(tmp_path: Path) -> None:
     first = split(tmp_path / "first", {"source": ""}, {"source": "A."})
-    assert shared_content(first, split(tmp_path / "second", {"source": ""}, {"source": " – "}, {"source": "a"})) == [
-        "2"
-    ]
+    second = split(tmp_path / "second", {"source": ""}, {"source": " – "}, {"source": "a"})
+    assert shared(first, second) == ["2"]
 
 
 def test_segments_of_one_recording_that_overlap_are_shared(tmp_path: Path) -> None:
@@ -73,7 +77,7 @@ def test_segments_of_one_recording_that_overlap_are_shared(tmp_path: Path) -> No
 
     first = split(tmp_path / "first", cut(10, 20), {"source": "", "sha256": "whole", "duration": 60.0})
     after, within, other = cut(20, 30), cut(12, 13), cut(10, 20, "another talk")
-    assert shared_content(first, split(tmp_path / "second", after, within, other, cut(1, 2, "whole"))) == ["1", "3"]
+    assert shared(first, split(tmp_path / "second", after, within, other, cut(1, 2, "whole"))) == ["1", "3"]
 
 
 def test_only_a_segment_says_what_it_was_cut_from(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_witness_gives_the_text_of_batched_decoding_whatever_penalties_the_folde
 def test_witness_imports_nothing_of_stc_even_for_a_quantized_model(quantized: Path, manifest: Manifest) -> None:
     request = {
         "models": [[str(quantized), None]], "conversation": ARCHITECTURE.conversation(manifest.task),
+        "chat_template": None,
         "audio": [str(path) for path in manifest.audio_paths()], "device": "cpu", "dtype": "float32",
         "attention": "sdpa", "max_new_tokens": 12, "threads": 1,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from stc.errors import InputError, ModelError
 from stc.export import export
 from stc.stage import Kind
-from stc.store import Store
+from stc.store import Store, identity_of
 
 Made = Callable[[str], Path]
 
@@ -95,13 +95,14 @@ def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
 ) -> None:
     store = Store(Path(shutil.copytree(made("prune").parent.parent, tmp_path / "store")))
     spec = {"stage": "adapt", "version": 1, "config": RECIPE, "inputs": {"model": made("prune").name}}
-    with store.publish(Kind.ADAPTER, "0123") as (folder, record):
+    identity = identity_of(spec)
+    with store.publish(Kind.ADAPTER, identity) as (folder, record):
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
         config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": None}
         (folder / "adapter_config.json").write_text(json.dumps(config))
-        record.update(identity="0123", spec=spec, facts={}, versions={}, commit=None)
+        record.update(spec=spec, facts={}, versions={}, commit=None)
     exported = export(
-        store.path(Kind.ADAPTER, "0123"), tmp_path / "out", base_model="someone/pruned", data=tiny_manifest
+        store.path(Kind.ADAPTER, identity), tmp_path / "out", base_model="someone/pruned", data=tiny_manifest
     )
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "2. Pruned: 1 of 6 decoder layers removed" in card
@@ -119,6 +120,61 @@ def test_adapter_that_does_not_fit_its_base_is_refused_by_name(
     save_file(weights, other / "adapter_model.safetensors")
     with pytest.raises(ModelError, match=surplus):
         export(other, tmp_path / "out", merged=True, data=tiny_manifest)
+
+
+def on_token_weights(base: Path, folder: Path, **settings: object) -> Path:
+    """An adapter as peft writes it that reaches embedding or head, whose weights peft saves with it."""
+    from peft import LoraConfig, get_peft_model
+
+    from stc.models.checkpoint import load
+
+    model = load(base, device="cpu", dtype="float32").model
+    wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, **settings))  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    for name, parameter in wrapped.named_parameters():
+        if parameter.requires_grad and "lora" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    with torch.no_grad():
+        wrapped.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"target_modules": ["q_proj", "embed_tokens"]}, "embed_tokens"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+        ({"target_modules": ["embed_tokens", "lm_head"]}, "lm_head"),
+    ],
+)
+def test_adapter_on_embedding_or_head_is_merged_as_peft_does(
+    tiny_model: Path, tmp_path: Path, settings: dict[str, object], changed: str
+) -> None:
+    from stc.models.adapters import put_on
+    from stc.models.checkpoint import load
+
+    adapter = on_token_weights(tiny_model, tmp_path / "adapter", **settings)
+    assert any("base_layer" in name for name in load_file(adapter / "adapter_model.safetensors"))
+    model = load(tiny_model, device="cpu", dtype="bfloat16").model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    merged = put_on(model, adapter).merge_and_unload(safe_merge=True).state_dict()
+    assert merged.keys() == before.keys()
+    assert any(changed in name for name in merged if not torch.equal(merged[name], before[name]))
+
+
+def test_adapter_that_brings_another_weight_than_its_base_has_is_refused_by_name(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from stc.models.adapters import merge
+    from stc.models.checkpoint import load
+
+    adapter = on_token_weights(tiny_model, tmp_path / "adapter", target_modules=["lm_head"])
+    file = adapter / "adapter_model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if "base_layer" in name)
+    save_file({**weights, name: weights[name] + 1}, file)
+    with pytest.raises(ModelError, match=name):
+        merge(load(tiny_model, device="cpu", dtype="float32"), adapter)
 
 
 def test_adapter_is_not_merged_into_a_quantized_base(

@@ -52,12 +52,12 @@ def test_value_is_the_ratio_of_the_corpus_scores() -> None:
 
 def test_sentences_are_paired() -> None:
     """A system compared with itself keeps exactly everything, whichever sentences are drawn."""
-    assert keep(stats(20, 0.3), stats(20, 0.3)) == Retention(1.0, (1.0, 1.0))
+    assert keep(stats(30, 0.3), stats(30, 0.3)) == Retention(1.0, (1.0, 1.0))
 
 
 def test_resampling_statistics_equals_scoring_the_resampled_text() -> None:
-    (ours, references), (theirs, _) = corpus(12, 0.4), corpus(12, 0.1)
-    times = np.random.default_rng(5).multinomial(12, np.full(12, 1 / 12), size=1)[0]
+    (ours, references), (theirs, _) = corpus(32, 0.4), corpus(32, 0.1)
+    times = np.random.default_rng(5).multinomial(32, np.full(32, 1 / 32), size=1)[0]
 
     def drawn(texts: list[str]) -> list[str]:
         return [text for text, count in zip(texts, times, strict=True) for _ in range(count)]
@@ -65,7 +65,7 @@ def test_resampling_statistics_equals_scoring_the_resampled_text() -> None:
     expected = score("chrf_pp", drawn(ours), drawn(references), "de") / score(
         "chrf_pp", drawn(theirs), drawn(references), "de"
     )
-    result = keep(stats(12, 0.4), stats(12, 0.1), resamples=1, seed=5)
+    result = keep(stats(32, 0.4), stats(32, 0.1), resamples=1, seed=5)
     assert bounds(result) == pytest.approx((expected, expected))
 
 
@@ -82,7 +82,7 @@ def test_higher_confidence_widens_the_interval() -> None:
 
 
 def test_more_sentences_narrow_the_interval() -> None:
-    low, high = bounds(keep(stats(20, 0.3), stats(20, 0.1)))
+    low, high = bounds(keep(stats(30, 0.3), stats(30, 0.1)))
     lower, higher = bounds(keep(stats(400, 0.3), stats(400, 0.1)))
     assert higher - lower < 0.5 * (high - low)
 
@@ -106,10 +106,18 @@ def test_reference_system_that_scores_zero_gives_no_retention() -> None:
 
 
 def test_zero_on_a_resample_gives_a_value_without_interval() -> None:
-    theirs = stats(2, 1.0)[:1] + stats(2, 0.0)[1:]  # drawing the first sentence twice scores zero
-    result = keep(stats(2, 0.0), theirs)
+    theirs = stats(30, 1.0)[:29] + stats(30, 0.0)[29:]  # not drawing the last sentence scores zero
+    result = keep(stats(30, 0.0), theirs)
     assert result.value is not None
     assert result.interval is None
+
+
+def test_fewer_than_thirty_sentences_have_figures_and_no_interval_and_no_p_value() -> None:
+    (ours, references), (theirs, _) = corpus(29, 0.5), corpus(29, 0.1)
+    one, other = (score("chrf_pp", texts, references, "de") for texts in (ours, theirs))
+    assert keep(stats(29, 0.5), stats(29, 0.1)) == Retention(pytest.approx(one / other), None)
+    assert differ(stats(29, 0.5), stats(29, 0.1)) == Difference(pytest.approx(one - other), None, None, None)
+    assert interval("chrf_pp", stats(29, 0.5), resamples=300, confidence=0.95, seed=0) is None
 
 
 def test_unpaired_statistics_are_refused() -> None:
@@ -147,6 +155,7 @@ def test_randomization_of_few_differing_sentences_is_what_counting_every_exchang
 def test_difference_is_that_of_the_corpus_scores_and_lies_in_its_interval() -> None:
     (ours, references), (theirs, _) = corpus(50, 0.3), corpus(50, 0.1)
     result = differ(stats(50, 0.3), stats(50, 0.1))
+    assert result.interval is not None
     low, high = result.interval
     assert result.value == pytest.approx(
         score("chrf_pp", ours, references, "de") - score("chrf_pp", theirs, references, "de")
@@ -163,6 +172,7 @@ def test_clear_difference_is_no_chance_and_no_difference_is_nothing_but_chance()
 def test_difference_the_other_way_round_has_the_other_sign_and_the_same_p_values() -> None:
     there, back = differ(stats(40, 0.3), stats(40, 0.25)), differ(stats(40, 0.25), stats(40, 0.3))
     assert there.value == -back.value
+    assert back.interval is not None
     assert there.interval == pytest.approx((-back.interval[1], -back.interval[0]))
     assert (there.p_bootstrap, there.p_randomization) == (back.p_bootstrap, back.p_randomization)
 
@@ -181,12 +191,14 @@ def test_equal_systems_are_found_different_as_seldom_as_the_p_value_says() -> No
         for pair in range(300)
     ]
     for p_values in ([one.p_randomization for one in tested], [one.p_bootstrap for one in tested]):
-        assert 0.05 < sum(p <= 0.1 for p in p_values) / 300 < 0.16
+        assert 0.05 < sum(p is not None and p <= 0.1 for p in p_values) / 300 < 0.16
 
 
 def test_interval_of_a_score_holds_the_score_and_narrows_with_more_sentences() -> None:
-    few, many = (interval("chrf_pp", stats(count, 0.3), resamples=300, confidence=0.95, seed=0) for count in (20, 400))
-    ours, references = corpus(20, 0.3)
+    few, many = (interval("chrf_pp", stats(count, 0.3), resamples=300, confidence=0.95, seed=0) for count in (30, 400))
+    assert few is not None
+    assert many is not None
+    ours, references = corpus(30, 0.3)
     assert few[0] < score("chrf_pp", ours, references, "de") < few[1]
     assert many[1] - many[0] < 0.5 * (few[1] - few[0])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import sacrebleu
 
 from stc.errors import InputError
-from stc.metrics.text import from_statistics, score, signature, statistics
+from stc.metrics.text import from_statistics, refuse_unready, score, signature, statistics
 
 GERMAN = (
     ["Das rote Haus steht am Fluss.", "Ein Hund läuft.", ""],
@@ -30,6 +32,24 @@ def test_chinese_bleu_is_tokenized_by_character() -> None:
     expected = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="zh").score
     assert score("bleu", hypotheses, references, "zh") == expected
     assert score("bleu", hypotheses, references, "de") != expected
+
+
+@pytest.mark.parametrize("tag", ["zh-TW", "zh-CN", "zh-Hans", "yue"])
+def test_bleu_of_every_language_in_chinese_characters_is_that_of_chinese(tag: str) -> None:
+    assert score("bleu", *CHINESE, tag) == score("bleu", *CHINESE, "zh") > 0
+    assert signature("bleu", tag) == signature("bleu", "zh")
+
+
+@pytest.mark.parametrize(("tag", "package"), [("ja", "sacrebleu[ja]"), ("ko-KR", "sacrebleu[ko]")])
+def test_bleu_that_needs_a_package_names_it_before_it_is_computed(
+    tag: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ja", "ko"):
+        monkeypatch.setattr(f"sacrebleu.tokenizers.tokenizer_{name}_mecab.MeCab", None)
+    with pytest.raises(InputError, match=rf"pip install '{re.escape(package)}'"):
+        refuse_unready("bleu", tag)
+    refuse_unready("chrf", tag)
+    refuse_unready("bleu", "ja-Latn")
 
 
 @pytest.mark.parametrize("metric", ["bleu", "chrf", "chrf_pp"])

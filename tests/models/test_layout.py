@@ -10,9 +10,9 @@ import pytest
 from stc.metrics.size import bytes_on_disk
 from stc.models import architecture, read_config
 from stc.models.counting import count_parameters
+from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters, Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED, published_config
-from stc.models.weights import stored_tensors
 from stc.quantization import quantizer
 from stc.stage import Artifact, Context, Kind
 from stc.stages.adapt import Adapt
@@ -54,7 +54,7 @@ def same(layout: Layout, folder: Path) -> None:
     if layout.exact:
         assert layout.weight_bytes == bytes_on_disk(folder)
     else:
-        packed = sum(tensor.dtype == "U8" for tensor in stored_tensors(folder).values()) // 3
+        packed = sum(tensor.dtype == "U8" for tensor in ModelFolder.of(folder).tensors.values()) // 3
         assert abs(layout.weight_bytes - bytes_on_disk(folder)) <= 8 * packed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -157,9 +158,10 @@ def test_model_of_the_hub_that_is_not_here_is_not_fetched(
     assert (found["base"].state, found["heal"].state, found["heal"].after) == (State.FETCH, State.RUN, "base")
 
 
-def test_folder_that_stands_in_is_given_by_its_content(store: Store, ctx: Context, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    folder.mkdir()
+def test_folder_that_stands_in_is_given_by_its_content(
+    store: Store, ctx: Context, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     (folder / "text").write_text("given")
     nodes = [Node("base", Kind.MODEL, "from", source=folder), node("heal", Follow(label="h"), model="base")]
     assert looked(nodes, store, ctx)["base"].state is State.GIVEN

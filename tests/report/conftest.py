@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from stc.decoding.translating import write_lines
 from stc.metrics.records import Measurement, Scores
 from stc.stage import Artifact, Context, Kind
 from stc.stages.compare import Compare
 from stc.store import Store, identity_of
 
-SENTENCES = 24
+SENTENCES = 100
 REFERENCES = {
     "de": [f"Das Haus Nummer {number} steht am Fluss, und der Hund läuft." for number in range(SENTENCES)],
     "zh": [f"第{number}号房子在河边，狗在跑。" for number in range(SENTENCES)],
@@ -38,12 +39,14 @@ class Sweep:
     Attributes:
         folder: of the sweep, beside the store.
         machine: what the next systems are measured on.
+        sentences: of the test set.
     """
 
     folder: Path
     ctx: Context
     jobs: int = 0
     machine: Mapping[str, object] = field(default_factory=dict)
+    sentences: int = SENTENCES
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +110,7 @@ class Sweep:
             decided_by = [settings["prune"]] * pruned
             if "healed" in name:
                 decided_by += [settings["finetune"], settings["distill"]]
-            hypotheses = translations(lang, faults, "".join(one[0] for one in decided_by))
+            hypotheses = translations(lang, faults, "".join(one[0] for one in decided_by))[: self.sentences]
             spec = {"name": name, "layers": layers, "by": decided_by, "texts": hypotheses}
             model = Artifact(Kind.MODEL, self.folder, identity_of(spec))
             packed = name.endswith("nf4")
@@ -127,9 +130,11 @@ class Sweep:
         (job / "result.json").write_text(json.dumps({"systems": rows, "stages": stages}))
 
     def _scores(self, model: Artifact, lang: str, hypotheses: list[str], test: str) -> Artifact:
+        references = REFERENCES[lang][: self.sentences]
+
         def write(folder: Path) -> dict[str, Any]:
-            Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, REFERENCES[lang], lang).save(folder)
-            (folder / "references.txt").write_text("\n".join(REFERENCES[lang]), encoding="utf-8")
+            Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, references, lang).save(folder)
+            write_lines(folder / "references.txt", references)
             return {}
 
         spec = {"stage": "evaluate", "inputs": {"model": model.identity, "data": identity_of({"test": test})}}
@@ -175,6 +180,7 @@ class Sweep:
         (job / "result.json").write_text(json.dumps({**result, "stages": [*stages, *result["stages"]]}))
 
     def _publish(self, kind: Kind, spec: Mapping[str, Any], write: Callable[[Path], Mapping[str, Any]]) -> Artifact:
+        spec = {"config": {}, "inputs": {}, **spec}
         identity = identity_of(spec)
         if self.store.record(kind, identity) is None:
             with self.store.publish(kind, identity) as (folder, record):

@@ -65,6 +65,13 @@ def test_run_without_a_comparison_is_said_to_be_one(sweep: Any) -> None:
     assert "compares no systems" in read([sweep.folder])[0].fault
 
 
+@pytest.mark.parametrize("text", ["[]", "{", '{"systems": 1}', '{"systems": [{}]}', '{"systems": [], "runs": [1]}'])
+def test_job_with_a_damaged_result_is_listed_with_the_file(sweep: Any, text: str) -> None:
+    job = sweep.add(WRONG)
+    (job / "result.json").write_text(text)
+    assert str(job / "result.json") in read([sweep.folder])[0].fault
+
+
 def test_comparison_that_is_not_in_the_store_is_named(sweep: Any) -> None:
     job = sweep.add(WRONG)
     identity = json.loads((job / "result.json").read_text())["stages"][0]["identity"]

@@ -107,8 +107,8 @@ def test_what_was_scored_on_other_data_is_never_in_the_same_table(sweep: Any) ->
     report = render(sweep.folder)
     one, two = report.groups
     assert one.test != two.test
-    assert f"## German, test set {one.test[:8]}, 24 test sentences" in report.markdown
-    assert f"## German, test set {two.test[:8]}, 24 test sentences" in report.markdown
+    assert f"## German, test set {one.test[:8]}, 100 test sentences" in report.markdown
+    assert f"## German, test set {two.test[:8]}, 100 test sentences" in report.markdown
 
 
 def test_seeds_are_compared_seed_by_seed_and_give_mean_and_deviation(sweep: Any) -> None:
@@ -178,7 +178,7 @@ def test_key_is_found_by_its_end() -> None:
 def test_table_shows_what_differs_and_what_it_refers_to(sweep: Any) -> None:
     add_two(sweep)
     lines = render(sweep.folder).terminal.splitlines()
-    assert lines[0] == "German, 24 test sentences"
+    assert lines[0] == "German, 100 test sentences"
     assert lines[3].split()[:3] == ["system", "finetune", "layers"]
     pruned = [line.split()[:3] for line in lines if line.startswith("pruned-nf4")]
     assert pruned == [["pruned-nf4", "full", "8"], ["pruned-nf4", "lora", "8"]]

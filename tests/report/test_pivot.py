@@ -69,7 +69,7 @@ def test_job_that_failed_leaves_its_cell_empty_and_is_listed(sweep: Any) -> None
 
 
 def test_bold_is_the_best_of_a_column_and_what_no_test_tells_from_it(sweep: Any) -> None:
-    """4 and 20 faults of 24 are told apart, 6 and 7 are not."""
+    """4 and 20 faults of 100 are told apart, 6 and 7 are not."""
     add_all(sweep)
     assert the_pivot(sweep).best == {("greedy", "full"), ("greedy", "lora"), ("random", "lora")}
     assert the_pivot(sweep, "prune", "finetune", "bleu").best == {("greedy", "full"), ("greedy", "lora")}

@@ -37,7 +37,7 @@ def test_help_and_tables_come_without_the_heavy_libraries(sweep: Any) -> None:
 
 @pytest.mark.parametrize(
     ("form", "start"),
-    [("terminal", "German, 24"), ("markdown", "# "), ("csv", "language,"), ("latex", "\\documentclass")],
+    [("terminal", "German, 100"), ("markdown", "# "), ("csv", "language,"), ("latex", "\\documentclass")],
 )
 def test_report_is_printed_in_the_form_asked_for(
     form: str, start: str, sweep: Any, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -108,6 +109,28 @@ def test_note_says_what_retention_is() -> None:
     note = " ".join(table(SYSTEMS).split("\n\n")[1].split())
     assert "Retention: chrF++ relative to teacher" in note
     assert "95 % interval of 1,000 paired bootstrap resamples of the 300 sentences" in note
+
+
+def few(sentences: int, **changes: Any) -> list[dict[str, Any]]:
+    compared = {**COMPARED, "sentences": sentences}
+    return [system("teacher", compared=compared), system("pruned", compared=compared, **changes)]
+
+
+@pytest.mark.parametrize("form", [table, markdown])
+def test_too_few_sentences_have_no_interval_and_no_p_value_and_the_table_says_why(form: Any) -> None:
+    test = {"against": "teacher", "value": -0.8, "interval": None, "p_bootstrap": None, "p_randomization": None}
+    text = form(few(12, retention_ci=None, tests=[test]))
+    assert "12 test sentences are too few" in text
+    assert "−0.8" in text
+    assert not re.search(r"\d–\d|bootstrap resamples|% interval", text)
+    (row,) = [line for line in text.splitlines() if "−0.8" in line]
+    assert row.count("–") == 3
+
+
+@pytest.mark.parametrize(("sentences", "warned"), [(30, True), (99, True), (100, False)])
+def test_fewer_than_a_hundred_sentences_carry_a_warning(sentences: int, warned: bool) -> None:
+    assert ("Warning" in table(few(sentences))) == warned
+    assert "% interval" in table(few(sentences))
 
 
 def test_reference_that_scores_zero_is_said() -> None:

@@ -16,7 +16,7 @@ from stc.report import systems
 from stc.stage import Artifact, Context, Kind
 from stc.stages.compare import Compare
 
-REFERENCES = [f"Das Haus Nummer {number} steht am Fluss, und der Hund läuft." for number in range(12)]
+REFERENCES = [f"Das Haus Nummer {number} steht am Fluss, und der Hund läuft." for number in range(30)]
 GOOD = REFERENCES
 FAIR = [line.replace("Haus", "Boot") for line in REFERENCES]
 BAD = [line.replace("Das Haus", "Ein Dach").replace("Fluss", "Weg") for line in REFERENCES]

@@ -233,5 +233,5 @@ def test_a_recording_that_is_not_among_them_is_named(
 
 
 def test_a_folder_without_an_index_is_none_of_features(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"features\.json is missing or no index"):
+    with pytest.raises(InputError, match=r"features\.json is missing"):
         Read(tmp_path)

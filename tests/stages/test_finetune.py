@@ -131,13 +131,6 @@ def test_a_quantized_model_is_refused(inputs: dict[str, Artifact], tmp_path: Pat
         run(SETTINGS, packed, tmp_path / "out", ctx)
 
 
-def test_a_warm_up_longer_than_the_training_is_refused(
-    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
-) -> None:
-    with pytest.raises(InputError, match="warmup_steps=400"):
-        run(SETTINGS | {"warmup_steps": 400}, inputs, tmp_path / "out", ctx)
-
-
 DISTILLED: dict[str, Any] = {"distillation": {"weight": 1.0, "reverse": 0.0, "temperature": 1.0, "hidden": 1.0}}
 UNSEEN: dict[str, Any] = {"distillation": DISTILLED["distillation"] | {"hidden": 0.0}}
 

@@ -142,17 +142,19 @@ def test_a_model_that_is_not_the_rankings_is_refused(inputs: dict[str, Artifact]
         run(inputs | {"previous": previous}, tmp_path / "out", ctx)
 
 
-def test_an_interrupted_round_keeps_its_scores_and_ignores_a_torn_line(
+def test_an_interrupted_round_keeps_its_scores_and_ignores_what_is_torn_or_none(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     undisturbed = candidates(run(inputs, tmp_path / "whole", ctx))
     scratch = tmp_path / "interrupted"
     scratch.mkdir()
     journal = scratch / "candidates.jsonl"
-    journal.write_text('{"stack": "decoder", "layer": 1, "score": 99.5}\n{"stack": "decoder", "layer": 2, "sco')
+    wrong = ["[]", '{"stack": "decoder", "layer": 2}', '{"stack": "decoder", "layer": 3, "score": "high"}']
+    lines = ['{"stack": "decoder", "layer": 1, "score": 99.5}', *wrong, '{"stack": "decoder", "layer": 2, "sco']
+    journal.write_text("\n".join(lines))
     resumed = run(inputs, tmp_path / "resumed", replace(ctx, scratch=scratch))
     assert candidates(resumed) == undisturbed | {1: 99.5}
-    assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()] == [1, 2, 3, 4]
+    assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()[4:]] == [2, 3, 4]
 
 
 def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not(

@@ -65,6 +65,13 @@ def test_a_second_language_shares_the_audio(german: Manifest, tmp_path: Path) ->
     assert all(path.is_file() for path in chinese.audio_paths())
 
 
+def test_sentences_of_another_manifest_are_left_out(german: Manifest, tmp_path: Path) -> None:
+    known = Artifact(Kind.MANIFEST, german.folder, "known")
+    other = make(stage(sentences=4), tmp_path / "other", {"without": known})
+    assert not {row.source for row in other.rows} & {row.source for row in german.rows}
+    assert {row.source for row in make(stage(sentences=4), tmp_path / "all").rows} & {r.source for r in german.rows}
+
+
 def test_audio_of_another_seed_is_refused(german: Manifest, tmp_path: Path) -> None:
     audio = Artifact(Kind.MANIFEST, german.folder, "german")
     with pytest.raises(InputError, match="is not of part=base, seed=6"):

@@ -44,7 +44,7 @@ def test_what_is_kept_stays_by_kind_identity_and_run(store: Store, tmp_path: Pat
     known = ids(store)
     run = tmp_path / "outputs" / "seed1"
     run.mkdir(parents=True)
-    (run / "result.json").write_text(json.dumps({"stages": [{"identity": known["cut"]}]}))
+    (run / "result.json").write_text(json.dumps({"systems": [], "stages": [{"name": "cut", "identity": known["cut"]}]}))
     assert evicted(store, "model", "manifest") == ["logits"]
     assert evicted(store, str(tmp_path / "outputs"), known["teacher"][:8]) == ["logits", "packed", "train"]
 
@@ -56,10 +56,17 @@ def test_thing_to_keep_that_is_nothing_is_refused(item: str, store: Store, tmp_p
         evicted(store, given)
 
 
+@pytest.mark.parametrize("text", ["[]", '{"systems": [], "stages": [1]}', '{"stages": 3}', "{"])
+def test_damaged_result_of_a_run_to_keep_is_named(text: str, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(InputError, match=r"result\.json"):
+        evicted(store, str(tmp_path))
+
+
 def test_collecting_without_a_limit_or_anything_to_keep_takes_left_overs_only(store: Store) -> None:
     identity = ids(store)["cut"]
     parked(store, identity, days=0)
-    (store.root / ".damaged" / "x.1").mkdir(parents=True)
+    (store.root / ".damaged" / f"{identity}.1").mkdir(parents=True)
     found = collect(Inventory(store), [], None)
     assert [leftover.what for leftover in found.leftovers] == ["damaged", "scratch of a finished result"]
     assert found.evictions == []

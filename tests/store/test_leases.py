@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
+from stored import spec_of
 
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Elsewhere, Store, files, identity_of, leases
 
-IDENTITY = identity_of({"what": "a test"})
+SPEC = spec_of("toy")
+IDENTITY = identity_of(SPEC)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def publish(store: Store, text: str = "weights", meanwhile: Callable[[], None] =
     with store.publish(Kind.MODEL, IDENTITY) as (folder, record):
         (folder / "weights.bin").write_text(text)
         meanwhile()
-        record.update(facts={})
+        record.update(facts={}, spec=SPEC)
     return store.path(Kind.MODEL, IDENTITY)
 
 
@@ -279,7 +281,17 @@ def test_process_id_that_was_given_out_again_is_not_the_holder(store: Store) -> 
     assert not looks(store, 1)
 
 
-@pytest.mark.parametrize("torn", ["", '{"token": "a", "ho'])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "",
+        '{"token": "a", "ho',
+        "[]",
+        '{"token": "a", "host": "h", "pid": -1, "started": null, "machine": null}',
+        '{"token": 7, "host": "h", "pid": 1, "started": null, "machine": null}',
+        '{"token": "a", "host": "h", "pid": 1, "started": null, "machine": "m"}',
+    ],
+)
 def test_lease_that_cannot_be_read_is_in_nobody_s_way(store: Store, torn: str) -> None:
     elsewhere(store).write_text(torn)
     publish(store)

@@ -19,6 +19,7 @@ from torch import nn
 
 from stc.errors import StcError
 from stc.stage import Context
+from stc.store.records import sealed
 from stc.training import checkpoints
 from stc.training.checkpoints import Checkpoints
 from stc.training.loop import train
@@ -198,6 +199,18 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_it_used(
     assert f"the checkpoint of step 17 is damaged: {name} is missing or not what was written" in caplog.text
     (aside,) = ctx.scratch.glob("checkpoints/unusable.*")
     assert str(aside) in caplog.text
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    "index", [{"of": {}}, {"of": {}, "files": [], "values": {}}, {"of": 1, "files": {}, "values": {}}]
+)
+def test_one_whose_index_has_another_shape_is_not_used(index: dict[str, Any], ctx: Context) -> None:
+    crash(17, ctx)
+    (kept(ctx)[-1] / "checkpoint.json").write_text(sealed(index))
+    steps: list[int] = []
+    Regression(steps.append).train(ctx)
+    assert steps[0] == 16
 
 
 @pytest.mark.usefixtures("always")

@@ -1,5 +1,6 @@
 """The loop: results that don't depend on the micro-batch, and a stop at a loss that is not finite."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -9,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from stc.errors import InputError, StcError
+from stc.errors import StcError
 from stc.stage import Context
+from stc.training import loop
 from stc.training.loop import accumulate, train
 from stc.training.recipe import Optimisation
 
@@ -102,9 +104,38 @@ def test_weights_that_the_last_step_makes_infinite_are_not_the_end_of_a_training
         problem.train(ctx, steps=12)
 
 
-def test_a_warm_up_as_long_as_the_training_is_refused(ctx: Context) -> None:
-    with pytest.raises(InputError, match="warmup_steps=5"):
-        Problem().train(ctx, steps=5, warmup_steps=5)
+def test_a_warm_up_as_long_as_the_training_is_shortened_to_a_tenth_of_it_and_that_is_said(
+    ctx: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    rates: list[float] = []
+    heard = replace(ctx, log=lambda metrics, step: rates.append(metrics["learning_rate"]))
+    Problem().train(heard, steps=20, warmup_steps=400, schedule="constant", learning_rate=0.05)
+    assert rates == [0.05, 0.05]  # after 10 and 20 steps; the warm-up takes 2
+    assert "warmup_steps=400" in caplog.text
+    assert "20 steps" in caplog.text
+
+
+def test_a_warm_up_that_is_shorter_than_the_training_is_as_it_was_told() -> None:
+    assert [SETTINGS.model_copy(update={"warmup_steps": 10}).warmup(steps) for steps in (12, 11, 10, 9)] == [
+        10,
+        10,
+        1,
+        0,
+    ]
+
+
+def test_a_training_says_now_and_then_how_far_it_is(
+    ctx: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "stc.progress")
+    Problem().train(ctx, steps=30)
+    assert caplog.messages == []  # it takes less than a minute
+    monkeypatch.setattr(loop, "TELL_EVERY", 0.0)
+    Problem().train(ctx, steps=30)
+    assert [message.partition(", loss ")[0].partition("step ")[2] for message in caplog.messages] == [
+        "10 of 30", "20 of 30", "30 of 30",
+    ]  # fmt: skip
+    assert all("steps a second" in message and " left" in message for message in caplog.messages)
 
 
 def test_the_schedule_warms_up_and_decays_to_nothing(ctx: Context) -> None:

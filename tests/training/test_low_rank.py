@@ -102,3 +102,22 @@ def test_the_layers_of_peft_are_back_afterwards(tiny_model: Path) -> None:
     with pytest.raises(KeyboardInterrupt), low_rank(wrapped):
         raise KeyboardInterrupt
     assert dict(wrapped.named_modules()) == before
+
+
+@pytest.mark.parametrize(("precision", "moved"), [("bfloat16-mixed", True), ("bfloat16", False)])
+def test_small_steps_move_adapters_over_4_bits_only_where_they_are_in_float32(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, precision: str, moved: bool
+) -> None:
+    base, recipe, wrapped = adapted(tiny_model, method="qlora", precision=precision)
+    parameters = adapter_parameters(wrapped)
+    assert {parameter.dtype for parameter in parameters} == {torch.float32 if moved else torch.bfloat16}
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.0)
+    step = step_of(base, recipe, wrapped, tiny_manifest, ctx)
+    with low_rank(wrapped):
+        for _ in range(3):
+            step()
+            optimizer.step()
+    pairs = [(old, new) for old, new in zip(before, parameters, strict=True) if bool(old.any())]  # the random factors
+    share = sum(int((old != new).sum()) for old, new in pairs) / sum(old.numel() for old, _ in pairs)
+    assert share > 0.95 if moved else share < 0.5

@@ -15,6 +15,7 @@ from recipes import Steps, lora
 from safetensors.torch import load_file
 
 from stc.curves import Curves, journaled, read_journal
+from stc.data.manifest import Manifest
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers
 from stc.stage import Artifact, Context, Kind, Progress, Stage
@@ -45,7 +46,7 @@ STAGES: dict[str, Stage] = {
     "lora": Finetune(**RECIPE | LORA),
     "qlora": Adapt(**RECIPE | LORA | {"method": "qlora"}),
     "augmented": Finetune(**RECIPE | LORA | {"augment": True}),
-    "patient": Finetune(**RECIPE | LORA | {"patience": 1, "learning_rate": 0.05}),
+    "patient": Finetune(**RECIPE | LORA | {"patience": 1, "learning_rate": 0.01}),
     "distilled": Finetune(**RECIPE | LORA | DISTILLED),
     "pretrain": Pretrain(**PRETRAIN | OPTIMISATION),
 }
@@ -58,20 +59,35 @@ class Crash(Exception):
 
 @pytest.fixture
 def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path: Path) -> dict[str, Any]:
-    """A model that lacks one of its teacher's layers."""
+    """A model that lacks one of its teacher's layers; ``unlike`` are other targets for the recordings of ``dev``, with
+    which whoever learns them does worse on ``dev`` from the first step on."""
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
+    whole = Manifest.load(tiny_manifest)
+    (tmp_path / "unlike").mkdir()
+    (tmp_path / "unlike" / "audio").symlink_to(tiny_manifest / "audio")
+    others = [row.model_copy(update={"target": "1 2 3 4 5 6 7 8"}) for row in whole.rows]
+    Manifest(tmp_path / "unlike", whole.task, others).save()
     translator = load(tiny_model, device="cpu", dtype="float32")
     drop_decoder_layers(translator, {2})
     save(translator, tmp_path / "pruned")
     pruned = Artifact(Kind.MODEL, tmp_path / "pruned", "pruned", {"layers_removed": [2]})
-    return {"model": pruned, "train": manifest, "dev": manifest, "teacher": Artifact(Kind.MODEL, tiny_model, "model")}
+    return {
+        "model": pruned,
+        "train": manifest,
+        "unlike": Artifact(Kind.MANIFEST, tmp_path / "unlike", "unlike"),
+        "dev": manifest,
+        "teacher": Artifact(Kind.MODEL, tiny_model, "model"),
+    }
 
 
 def taken(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(stage, Pretrain):
         return {"train": {"de": inputs["train"]}}
-    learns = isinstance(stage, Finetune) and stage.distillation is not None
-    return {name: one for name, one in inputs.items() if name != "teacher" or learns}
+    names = ["model", "dev"]
+    if isinstance(stage, Finetune) and stage.distillation is not None:
+        names.append("teacher")
+    patient = isinstance(stage, Finetune) and stage.patience is not None
+    return {name: inputs[name] for name in names} | {"train": inputs["unlike" if patient else "train"]}
 
 
 def run(

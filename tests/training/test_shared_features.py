@@ -22,6 +22,7 @@ from stc.stages.adapt import Adapt
 from stc.stages.features import Features
 from stc.stages.finetune import Finetune
 from stc.training import checkpoints
+from stc.training.translation import HeldOut
 from stc.training.tuning import Tuning
 
 ONLINE = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
@@ -102,13 +103,20 @@ def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_become
     passes.clear()
     facts, read = run(stage, {**inputs, "features": features, "dev_features": features}, "read", ctx)
     merged = isinstance(stage, Finetune) and stage.method == "lora"
-    assert passes == ([4, 4] if merged else [])  # the merged model's loss on dev is that of a model in bfloat16
+    assert passes == ([4, 4] if merged else [])  # for the merged model's loss on dev
     assert facts.keys() == heard_facts.keys()
-    for fact in facts.keys() & {"steps", "train_loss", "dev_loss", "dev_losses", "best_epoch"}:
+    compared = {"steps", "train_loss", "dev_loss", "dev_losses", "best_epoch"}
+    if merged:  # it computes in bfloat16, where one weight that was rounded otherwise moves the loss by a thousandth
+        compared.remove("dev_loss")
+        again = HeldOut(load(ctx.scratch / "read", device="cpu", dtype="bfloat16"), Manifest.load(train.path), ctx)
+        assert facts["dev_loss"] == pytest.approx(again.loss(), rel=1e-5)
+    for fact in facts.keys() & compared:
         assert facts[fact] == pytest.approx(heard_facts[fact], rel=1e-5), fact
     assert read.keys() == heard.keys()
-    for name in heard:  # saved in bfloat16, of which the last bit may be another
-        torch.testing.assert_close(read[name], heard[name], rtol=2**-7, atol=1e-5)
+    start = load_file(inputs["model"].path / "model.safetensors") if merged else {}
+    for name in heard:  # saved in bfloat16, of which the last bit may be another; so are the adapters that are merged
+        added = (heard[name].float() - start[name].float()).abs().max().item() if merged else 0.0
+        torch.testing.assert_close(read[name], heard[name], rtol=2**-7, atol=1e-5 + 2**-7 * added)
 
 
 def test_a_training_that_died_goes_on_to_the_same_weights_without_hearing_anything(

@@ -1,0 +1,192 @@
+"""What a model folder consists of: decided here, and asked by whatever loads, counts, exports or checks a model.
+
+transformers takes ``model.safetensors`` before an index, puts an ``adapter_config.json`` beside the weights on without
+a word, and follows an index out of the folder. A folder in which it would load something else than what is counted and
+identified is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from stc.errors import ModelError
+from stc.models import architecture, read_config
+from stc.models.architecture import Architecture
+from stc.models.weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Stored,
+    adapter_tensors,
+    attached_adapter,
+    refuse_others,
+    some,
+    tensors_of,
+)
+from stc.quantization import Quantizer, stored_with
+from stc.reading import read_json
+from stc.stage import RECORD_FILE
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+GENERATION = "generation_config.json"
+BESIDE = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*")
+"""What belongs to a model beside its weights: config, processor, tokenizer, templates, and its terms."""
+FLOATS = ("BF16", "F16", "F32", "F64")
+"""What weights that are not packed may be stored in; transformers would cast others without their scales."""
+PACKED = ("U8", "I8")
+PACKED_TOGETHER = 2  # weights in one stored element, at the most
+
+
+class _Index(BaseModel):
+    weight_map: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder that has all of its files, by their headers.
+
+    Attributes:
+        config: its config.json.
+        tensors: of the model itself, by name.
+        adapter: the folder of the low-rank adapter that belongs to the model, or None.
+        adapted: the adapter's tensors, by name; empty without one.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Stored]
+    adapter: Path | None
+    adapted: Mapping[str, Stored]
+
+    @classmethod
+    def of(cls, path: Path) -> ModelFolder:
+        """Return what a folder holds.
+
+        Raises:
+            ModelError: a file is missing or damaged, the weights are not those that config.json describes, or there
+                are others beside them.
+        """
+        if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
+            raise ModelError(f"{path} is an adapter and no model: merge it into its base, or name the base")
+        config = read_config(path)
+        if (path / ADAPTER_CONFIG).exists():
+            raise ModelError(
+                f"{path} has an adapter ({ADAPTER_CONFIG}) beside its weights, which transformers puts on them without "
+                "a word: remove it if it is merged into them, or else move it elsewhere"
+            )
+        tensors = _tensors(path)
+        if (path / GENERATION).exists():
+            read_json(path / GENERATION, dict[str, Any], error=ModelError)
+        adapter = attached_adapter(path)
+        found = cls(path, config, tensors, adapter, {} if adapter is None else adapter_tensors(adapter))
+        found._refuse_unlike_config()
+        return found
+
+    @property
+    def family(self) -> Architecture:
+        return architecture(self.config["model_type"])
+
+    @cached_property
+    def quantizer(self) -> type[Quantizer] | None:
+        """The method its weights are packed by."""
+        return stored_with(self.config)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Those of its family and of its quantizer that are above 1: what the folder means changed since."""
+        found = {"family": self.family.VERSION, "quantizer": self.quantizer.VERSION if self.quantizer else 1}
+        return {name: version for name, version in found.items() if version > 1}
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The safetensors files, the adapter's among them."""
+        return sorted({tensor.file for tensor in (*self.tensors.values(), *self.adapted.values())})
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the safetensors files together."""
+        return sum(file.stat().st_size for file in self.weight_files)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file of the model. Pickled weights, other checkpoints and code may lie in its folder as well."""
+        adapter = [self.adapter / ADAPTER_CONFIG] if self.adapter else []
+        return sorted({*_beside(self.path), *self.weight_files, *adapter})
+
+    def _refuse_unlike_config(self) -> None:
+        """Raise ModelError for weights of a type or a number that config.json does not describe.
+
+        transformers makes room for what the config describes before it misses a weight.
+        """
+        method = self.quantizer
+        types = FLOATS if method is None else (*FLOATS, *PACKED)
+        where = self.path / "config.json"
+        if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
+            raise ModelError(
+                f"{self.path} has {some(others)}: weights of type {', '.join(types)} are understood"
+                + (f", as {where.name} says nothing of quantization" if method is None else "")
+            )
+        if method is not None and (missing := method.missing_state(self.tensors)):
+            raise ModelError(f"{self.path} lacks {some(missing)}")
+        described = sum(one.elements for one in self.family.weights(self.config, self.family.layers(self.config)))
+        stored = sum(one.elements for one in self.tensors.values())
+        if described > PACKED_TOGETHER * stored:
+            raise ModelError(
+                f"{where} describes {described:,} parameters, and the weights beside it have {stored:,} elements"
+            )
+
+
+def files_of_adapter(adapter: Path) -> list[Path]:
+    """Return every file of an adapter's own folder; raises as :func:`stc.models.weights.adapter_tensors`."""
+    adapter_tensors(adapter)
+    return sorted({*_beside(adapter), adapter / ADAPTER_WEIGHTS})
+
+
+def _beside(folder: Path) -> set[Path]:
+    """The files of a folder that :data:`BESIDE` names, without stc's record, which tells of this machine."""
+    found = {file for pattern in BESIDE for file in folder.glob(pattern) if file.is_file()}
+    return {file for file in found if not file.name.startswith(".")} - {folder / RECORD_FILE}
+
+
+def _tensors(folder: Path) -> dict[str, Stored]:
+    """Return every tensor of a model folder, by name; raises as :meth:`ModelFolder.of`."""
+    if (folder / INDEX).exists():
+        return _sharded(folder)
+    try:
+        tensors = tensors_of(folder / SINGLE)
+    except FileNotFoundError:
+        pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+        hint = f" ({some(pickled)} is pickled, which is never loaded)" if pickled else ""
+        raise ModelError(f"{folder} has neither {SINGLE} nor {INDEX}{hint}") from None
+    refuse_others(folder, {SINGLE})
+    return tensors
+
+
+def _sharded(folder: Path) -> dict[str, Stored]:
+    if (folder / SINGLE).exists():
+        raise ModelError(
+            f"{folder} has both {SINGLE}, which transformers loads, and {INDEX}, which lists other files: "
+            "move those that are not the model elsewhere"
+        )
+    listed = read_json(folder / INDEX, _Index, error=ModelError).weight_map
+    shards = sorted(set(listed.values()))
+    if outside := [shard for shard in shards if Path(shard).name != shard or not shard.endswith(".safetensors")]:
+        raise ModelError(f"{folder / INDEX} lists {some(outside)}: a .safetensors file of the same folder is needed")
+    if missing := [shard for shard in shards if not (folder / shard).is_file()]:
+        raise ModelError(f"{folder} lacks {some(missing)}, which {INDEX} lists")
+    refuse_others(folder, shards)
+    tensors: dict[str, Stored] = {}
+    for shard in shards:
+        found = tensors_of(folder / shard)
+        if twice := sorted(tensors.keys() & found.keys()):
+            raise ModelError(f"{folder / shard} has {some(twice)}, which {tensors[twice[0]].file.name} has as well")
+        tensors |= found
+    if absent := sorted(listed.keys() - tensors.keys()):
+        raise ModelError(f"{folder}: {some(absent)} is listed in {INDEX} and in none of its files")
+    return tensors

@@ -1,0 +1,61 @@
+"""comparison.json: what is compared and how, and the systems. The stage ``compare`` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from stc.errors import InputError
+from stc.reading import read_json
+
+COMPARISON_FILE = "comparison.json"
+
+
+@with_config(ConfigDict(extra="allow"))
+class System(TypedDict):
+    """A system, as far as every table needs it."""
+
+    name: str
+    layers: int
+    params: int
+    packed_elements: int
+    bytes_on_disk: int
+    retention: float | None
+    retention_ci: NotRequired[tuple[float, float] | None]
+    score_ci: NotRequired[tuple[float, float] | None]
+    tests: list[dict[str, Any]]
+
+
+@with_config(ConfigDict(extra="allow"))
+class Comparison(TypedDict):
+    """The shape of comparison.json."""
+
+    metric: str
+    reference: str
+    resamples: int
+    confidence: float
+    seed: int
+    target_lang: str
+    sentences: int
+    systems: list[System]
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """
+    Raises:
+        InputError: the folder has none, or it is damaged.
+    """
+    try:
+        return read_json(folder / COMPARISON_FILE, Comparison)
+    except FileNotFoundError:
+        raise InputError(f"{folder / COMPARISON_FILE} is missing") from None
+
+
+def in_context(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The systems of a comparison.json, each with the rest of that file under ``compared``."""
+    compared = {key: value for key, value in content.items() if key != "systems"}
+    return [{**system, "compared": compared} for system in content["systems"]]
