@@ -37,9 +37,8 @@ from stc.store.place import unfit
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe, TokenDistillation
 
-_INTERPOLATION = re.compile(
-    r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,\w+)?\}"
-)  # of a key, or of one that may be missing
+# ${key}, or ${oc.select:key,default}; where the default is null, what is to be set is not that key but the one here.
+_INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,(?!null\b)\w+)?\}")
 
 
 class _Group(BaseModel):
