@@ -113,7 +113,8 @@ class Store:
 
         Raises:
             Elsewhere: another process is at it.
-            StcError: the artifact is not there, or its record is damaged.
+            StcError: the artifact is not there, its record is damaged, or something is in its folder that it does not
+                list.
         """
         folder = self.path(kind, identity)
         going = self.root / ".going" / f"{identity}.{secrets.token_hex(8)}"
@@ -121,6 +122,8 @@ class Store:
             record, fault = record_of(folder / RECORD_FILE, kind, identity)
             if record is None:
                 raise StcError(f"{folder} cannot be evicted: {fault}")
+            if other := foreign(folder, record["files"]):
+                raise StcError(f"{folder} cannot be evicted: {other} in it was not written by stc")
             remembered = self._evicted_file(kind, identity)
             with self._writing():
                 for parent in (remembered.parent, going.parent):

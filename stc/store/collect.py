@@ -22,7 +22,7 @@ from stc.job import RESULT_FILE, Result
 from stc.reading import read_json
 from stc.stage import Kind
 from stc.store import Elsewhere, Store
-from stc.store.files import discard
+from stc.store.files import discard, foreign
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
 from stc.store.place import kept
 from stc.store.records import is_identity
@@ -140,8 +140,14 @@ def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
             group = 2 if entry.identity in scored else 1
         return group, entry.seconds / max(entry.bytes, 1)
 
-    ours = (entry for entry in entries if entry.record is not None and not entry.folder.is_symlink())
-    return sorted((entry for entry in ours if entry.kind in EVICTED), key=rank)
+    return sorted((entry for entry in entries if entry.kind in EVICTED and _may_go(entry)), key=rank)
+
+
+def _may_go(entry: Entry) -> bool:
+    """Whether all that is in an artifact's folder is known to be stc's, and lies there and nowhere else."""
+    if entry.record is None or entry.folder.is_symlink():
+        return False
+    return not foreign(entry.folder, entry.record["files"])
 
 
 def _named(inventory: Inventory, item: str) -> Iterator[Entry]:

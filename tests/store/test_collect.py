@@ -229,6 +229,15 @@ def test_file_with_a_name_elsewhere_frees_nothing(store: Store, tmp_path: Path) 
     assert logits.bytes == (store.path(Kind.LOGITS, ids(store)["logits"]) / RECORD_FILE).stat().st_size
 
 
+def test_result_with_somebody_s_file_in_its_folder_is_not_evicted(store: Store) -> None:
+    folder = store.path(Kind.MODEL, ids(store)["cut"])
+    (folder / "model.gguf").write_text("somebody's")
+    assert evicted(store, limit=0) == ["logits", "teacher", "packed", "train"]
+    with pytest.raises(StcError, match=r"model\.gguf"):
+        store.evict(Kind.MODEL, folder.name)
+    assert (folder / "model.gguf").exists()
+
+
 def test_damaged_record_is_listed_and_is_not_evicted(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     folder = store.path(Kind.LOGITS, ids(store)["logits"])
     (folder / RECORD_FILE).write_text("{}")
