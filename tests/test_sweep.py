@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
+from held import held
 from mlflow import MlflowClient
 
 from stc.jobs import differing, further
@@ -24,16 +26,24 @@ LAUNCHER = Path(__file__).parent / "launcher"
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Data in ``good``, the same with an audio file missing in ``bad``, and a split that never answers in ``stuck``."""
-    for name in ("good", "bad", "stuck"):
+    """Data in ``good``, the same with an audio file missing in ``bad``, and other data in ``slow``."""
+    for name in ("good", "bad", "slow"):
         folder = tmp_path / name
         folder.mkdir()
         soundfile.write(folder / "a.wav", [0.1] * 8000, 16_000)
-        (folder / "train.jsonl").write_text('{"audio": "a.wav", "en": "one", "de": "eins"}\n')
+        text = "one" if name == "bad" else name
+        (folder / "train.jsonl").write_text(f'{{"audio": "a.wav", "en": "{text}", "de": "eins"}}\n')
     (tmp_path / "bad" / "a.wav").unlink()
-    (tmp_path / "stuck" / "train.jsonl").unlink()
-    os.mkfifo(tmp_path / "stuck" / "train.jsonl")
     return tmp_path
+
+
+@pytest.fixture
+def stuck(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The split in ``slow`` is being made by somebody else, as long as the test lasts."""
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+    arguments = [f"data.path={home}/slow", "data.columns={audio: audio, source: en, target: de}", "tracking=none"]
+    with held(home / "store", [*arguments, "pipeline.outputs=[train]"], "train"):
+        yield
 
 
 def start(
@@ -116,9 +126,9 @@ def test_sweep_that_finishes_ends_with_code_0_whatever_an_earlier_one_left(home:
     assert states(home) == {"0": "finished"}
 
 
-def test_killed_worker_takes_no_other_job_with_it(home: Path) -> None:
+def test_killed_worker_takes_no_other_job_with_it(home: Path, stuck: None) -> None:
     """The pool breaks with its worker; what it has lost is tried once more, and then given up."""
-    sweep = start(home, "stuck", "bad", "good", more=("hydra/launcher=pool",))
+    sweep = start(home, "slow", "bad", "good", more=("hydra/launcher=pool",))
     first = running(home, "0")
     os.kill(first, signal.SIGKILL)
     os.kill(running(home, "0", first), signal.SIGKILL)
@@ -129,8 +139,8 @@ def test_killed_worker_takes_no_other_job_with_it(home: Path) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "pool"])
-def test_signal_stops_the_whole_sweep(home: Path, launcher: str) -> None:
-    sweep = start(home, "stuck", "bad", more=(f"hydra/launcher={launcher}", "seed=1,2"))
+def test_signal_stops_the_whole_sweep(home: Path, stuck: None, launcher: str) -> None:
+    sweep = start(home, "slow", "bad", more=(f"hydra/launcher={launcher}", "seed=1,2"))
     worker = running(home, "0")
     sweep.send_signal(signal.SIGTERM)
     stdout, stderr = sweep.communicate(timeout=60)
@@ -181,10 +191,10 @@ def test_sweep_is_a_run_in_mlflow_with_one_below_it_for_every_job(home: Path, mi
     ]
 
 
-def test_stopped_sweep_is_killed_in_mlflow_and_so_is_the_job_that_ran(home: Path, migrated: Path) -> None:
+def test_stopped_sweep_is_killed_in_mlflow_and_so_is_the_job_that_ran(home: Path, stuck: None, migrated: Path) -> None:
     """The worker gets no chance to say so itself."""
     shutil.copyfile(migrated, home / "mlflow.db")
-    sweep = start(home, "stuck", "good", more=("hydra/launcher=pool",))
+    sweep = start(home, "slow", "good", more=("hydra/launcher=pool",))
     worker = running(home, "0")
     for _ in range(600):
         if sorted(status for _, status, _ in shown(home)) == ["FINISHED", "RUNNING", "RUNNING"]:

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import slurm as cluster
 import soundfile
+from held import Held, held
 
 from stc.paths import ROOT
+
+COLUMNS = "data.columns={audio: audio, source: en, target: de}"
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -28,22 +31,24 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Slurm]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Data in ``good``; with an audio file missing in ``bad``; with a split that is never read to its end in ``stuck``,
-    where reading ends in an instant once :func:`release` has been called."""
-    for name in ("good", "bad", "stuck"):
+    """Data in ``good``, with an audio file missing in ``bad``, and other data in ``slow``."""
+    for name in ("good", "bad", "slow"):
         folder = tmp_path / name
         folder.mkdir()
         for split in ("train", "dev"):
             soundfile.write(folder / f"{split}.wav", [0.1] * 8000, 16_000)
-            (folder / f"{split}.jsonl").write_text(f'{{"audio": "{split}.wav", "en": "{split}", "de": "{split}"}}\n')
+            (folder / f"{split}.jsonl").write_text(f'{{"audio": "{split}.wav", "en": "{name} {split}", "de": "x"}}\n')
     (tmp_path / "bad" / "train.wav").unlink()
-    (tmp_path / "stuck" / "dev.jsonl").rename(tmp_path / "dev.jsonl")
-    os.mkfifo(tmp_path / "stuck" / "dev.jsonl")
     return tmp_path
 
 
-def release(home: Path) -> None:
-    (home / "dev.jsonl").replace(home / "stuck" / "dev.jsonl")
+@pytest.fixture
+def slow_dev(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    """The dev split of ``slow``, whole or cut, is being made by somebody else until it is released."""
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+    arguments = [f"data.path={home}/slow", COLUMNS, "tracking=none", "pipeline.outputs=[train,dev]"]
+    with held(home / "store", ["-m", *arguments, "data.limit=null,1,2"], "dev") as leases:
+        yield leases
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def start(home: Path) -> Iterator[Start]:
 
     def begin(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         command = [
-            sys.executable, "-m", "stc.run", "-m", "data.columns={audio: audio, source: en, target: de}",
+            sys.executable, "-m", "stc.run", "-m", COLUMNS,
             f"store.dir={home}/store", f"hydra.sweep.dir={home}/sweep", "tracking=none", *arguments,
         ]  # fmt: skip
         where = {**(environment or os.environ), "PYTHONPATH": str(ROOT)}

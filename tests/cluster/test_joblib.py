@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from conftest import Start
+from held import Held
 from slurm import until
 
 from stc.outcome import outcomes
@@ -26,9 +27,9 @@ def test_jobs_side_by_side_make_what_they_share_once_and_one_that_fails_stops_no
     assert len(made) == len(set(made)) == 2
 
 
-def test_two_jobs_run_at_once_in_processes_of_their_own(start: Start, home: Path) -> None:
-    """Each waits for what it can get only while the other is there as well: both wait for one file."""
+def test_two_jobs_run_at_once_in_processes_of_their_own(start: Start, home: Path, slow_dev: Held) -> None:
+    """Each waits for what it can get only while the other is there as well: both wait for a split."""
     side_by_side = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    start(f"data.path={home}/stuck", "data.limit=1,2", "pipeline.outputs=[dev]", *side_by_side)
+    start(f"data.path={home}/slow", "data.limit=1,2", "pipeline.outputs=[dev]", *side_by_side)
     until(lambda: [one.state for one in outcomes(home / "sweep").values()] == ["running"] * 2, "two jobs", 60)
     assert len({outcome.process.pid for outcome in outcomes(home / "sweep").values()}) == 2

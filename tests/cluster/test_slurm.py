@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Start, release
+from conftest import Start
+from held import Held
 from slurm import Slurm, until
 
 from stc.outcome import outcomes
@@ -52,7 +53,7 @@ def ended(sweep: subprocess.Popen[str]) -> str:
 
 
 def stuck(home: Path, slurm: Slurm) -> str:
-    """The id of the one job of a sweep over ``stuck``, as soon as it has made one split and waits for the other."""
+    """The id of the one job of a sweep over ``slow``, as soon as it has made one split and waits for the other."""
     until(lambda: "running" in states(home).values() and list((home / "store" / "manifest").glob("*")), "a split", 120)
     (job,) = slurm.jobs()
     return job
@@ -114,12 +115,13 @@ INTERRUPTIONS = {
 
 @pytest.mark.parametrize("interruption", INTERRUPTIONS)
 def test_interrupted_job_begins_again_and_goes_on(
-    interruption: str, submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path
+    interruption: str, submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path, slow_dev: Held
 ) -> None:
     interrupt, arguments = INTERRUPTIONS[interruption]
+    others = {path.name for path in (home / "store" / ".building").iterdir()}
     database = f"sqlite:///{home}/mlflow.db"
     sweep = submit(
-        f"data.path={home}/stuck",
+        f"data.path={home}/slow",
         "pipeline.outputs=[train,dev]",
         "tracking=sqlite",
         f"tracking.uri={database}",
@@ -128,9 +130,9 @@ def test_interrupted_job_begins_again_and_goes_on(
     job = stuck(home, slurm)
     interrupt(slurm, job)
     until(lambda: states(home)["0"] == "queued", "the job's being queued again", 180)
-    assert not list((home / "store" / ".building").iterdir())
+    assert {path.name for path in (home / "store" / ".building").iterdir()} == others
     assert sweep.poll() is None
-    release(home)
+    slow_dev.release()
     stdout = ended(sweep)
     assert "1 of 1 jobs finished" in stdout
     assert {stage["name"]: stage["cached"] for stage in result(home)["stages"]} == {"train": True, "dev": False}
@@ -142,7 +144,6 @@ def test_interrupted_job_begins_again_and_goes_on(
 def test_training_that_was_interrupted_gives_what_an_undisturbed_one_gives(
     submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, start: Start, tiny_model: Path, home: Path
 ) -> None:
-    (home / "dev.jsonl").rename(home / "good" / "dev.jsonl")
     training = [
         f"data.path={home}/good", f"model.path={tiny_model}", "teacher.epochs=600", "teacher.warmup_steps=0",
         "pipeline.outputs=[teacher]",
@@ -165,11 +166,11 @@ def test_training_that_was_interrupted_gives_what_an_undisturbed_one_gives(
 
 
 def test_job_that_is_out_of_time_too_often_is_given_up(
-    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path
+    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path, slow_dev: Held
 ) -> None:
     """SLURM's signal before the time limit is sent by hand here; submitit takes so short a limit for reached."""
     limits = ["hydra.launcher.timeout_min=5", "hydra.launcher.max_num_timeout=0"]
-    sweep = submit(f"data.path={home}/stuck", "pipeline.outputs=[train,dev]", *limits)
+    sweep = submit(f"data.path={home}/slow", "pipeline.outputs=[train,dev]", *limits)
     slurm.ask("scancel", "--signal=USR2", stuck(home, slurm))
     stdout, _ = sweep.communicate(timeout=60 * MINUTES)
     assert sweep.returncode == 1
@@ -178,9 +179,9 @@ def test_job_that_is_out_of_time_too_often_is_given_up(
 
 
 def test_cancelled_job_is_over_and_stops_no_other(
-    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path
+    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path, slow_dev: Held
 ) -> None:
-    sweep = submit(f"data.path={home}/stuck,{home}/good", "pipeline.outputs=[train,dev]")
+    sweep = submit(f"data.path={home}/slow,{home}/good", "pipeline.outputs=[train,dev]")
     until(lambda: states(home) == {"0": "running", "1": "finished"}, "one job stuck, one finished", 60)
     slurm.ask("scancel", *slurm.jobs())
     sweep.communicate(timeout=60 * MINUTES)
@@ -189,9 +190,9 @@ def test_cancelled_job_is_over_and_stops_no_other(
 
 
 def test_signal_to_the_sweep_takes_its_jobs_out_of_slurm(
-    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path
+    submit: Callable[..., subprocess.Popen[str]], slurm: Slurm, home: Path, slow_dev: Held
 ) -> None:
-    sweep = submit(f"data.path={home}/stuck", "pipeline.outputs=[train,dev]", "seed=1,2,3")
+    sweep = submit(f"data.path={home}/slow", "pipeline.outputs=[train,dev]", "seed=1,2,3")
     until(lambda: Counter(slurm.jobs().values()) == {"RUNNING": 2, "PENDING": 1}, "three jobs", 60)
     until(lambda: list(states(home).values()) == ["running"] * 2, "two that have begun", 60)
     sweep.send_signal(signal.SIGINT)
