@@ -17,7 +17,8 @@ from stc.metrics.sentences import caution, enough
 from stc.metrics.size import bytes_on_disk
 from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters
-from stc.models.weights import adapter_tensors, attached_adapter
+from stc.models.layout import Adapters
+from stc.models.weights import attached_adapter
 
 CARD_FILE = "README.md"
 
@@ -108,14 +109,14 @@ class Card:
     def _size(self, folder: Path) -> Iterator[str]:
         yield "## Size"
         if self.form == "adapter":
-            elements = sum(tensor.elements for tensor in adapter_tensors(folder).values())
-            counts = Counts(elements, elements)
+            adapters = Adapters.of_folder(folder)
+            counts, weight_bytes = Counts(adapters.parameters, adapters.parameters), adapters.weight_bytes
         else:
-            counts = count_parameters(folder)
+            counts, weight_bytes = count_parameters(folder), bytes_on_disk(folder)
         rows = [
             ("parameters", f"{counts.parameters:,}"),
             ("packed elements", f"{counts.packed_elements:,}"),
-            ("bytes on disk", f"{bytes_on_disk(folder):,}"),
+            ("bytes on disk", f"{weight_bytes:,}"),
         ]
         if found := self.known.measurement:
             on = found.device if found.device != "cpu" else f"the CPU ({found.machine.get('cpu')})"

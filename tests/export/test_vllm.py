@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from stc.export import vllm
 from stc.export.vllm import refusals
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers
@@ -56,9 +57,16 @@ def test_shorter_window_is_refused(tiny_model: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda config: config.update(architectures=["Other"]), "architectures"),
+        (lambda config: config.update(architectures=None), "architectures"),
         (lambda config: config["text_config"].update(hidden_act="gelu"), "hidden_act"),
-        (lambda config: config["text_config"]["layer_types"].__setitem__(0, "sliding_attention"), "layer_types"),
+        (
+            lambda config: config["text_config"].update(
+                use_sliding_window=True,
+                sliding_window=8,
+                layer_types=["sliding_attention", *config["text_config"]["layer_types"][1:]],
+            ),
+            "layer_types",
+        ),
     ],
 )
 def test_config_vllm_has_no_code_for_is_refused_by_its_key(
@@ -90,6 +98,8 @@ def test_adapter_is_refused(tmp_path: Path) -> None:
     assert "SupportsLoRA" in reason
 
 
-def test_family_that_was_not_looked_at_is_neither_refused_nor_vouched_for(folder: Path) -> None:
-    edit(folder / "config.json", lambda config: config.update(model_type="voice"))
+def test_family_that_was_not_looked_at_is_neither_refused_nor_vouched_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm, "MODEL_TYPE", "voice")
     assert refusals(folder, "merged") is None

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from stc.errors import ModelError
 from stc.models import read_config
 from stc.models.checkpoint import Translator, load, save
+from stc.models.folder import ModelFolder
 from stc.models.qwen2_audio import published_config
 from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
 from stc.quantization.nf4 import NF4
@@ -111,6 +112,17 @@ def test_missing_quantization_state_is_named(packed: Path, tmp_path: Path, suffi
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=name):
         load(folder, device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("record", [b"[]", b"{", b'{"quant_type": "nf4", "shape": ["64"]}', b"[" * 10_000])
+def test_a_record_that_is_none_is_named(packed: Path, tmp_path: Path, record: bytes) -> None:
+    folder = Path(shutil.copytree(packed, tmp_path / "copy"))
+    weights = load_file(folder / "model.safetensors")
+    name = "language_model.model.layers.1.mlp.up_proj.weight.quant_state.bitsandbytes__nf4"
+    weights[name] = torch.tensor(list(record), dtype=torch.uint8)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=name):
+        ModelFolder.of(folder)
 
 
 def test_quantizing_twice_is_refused(packed: Path) -> None:
