@@ -99,8 +99,13 @@ class ModelFolder:
 
     @property
     def versions(self) -> dict[str, int]:
-        """Those of its family and of its quantizer that are above 1: what the folder means changed since."""
-        found = {"family": self.family.VERSION, "quantizer": self.quantizer.VERSION if self.quantizer else 1}
+        """Those of its family and of its quantizer that are above 1: what the folder means changed since. Of a model
+        that ``generate`` decodes, too: stc's own engines once decoded it as if it were another."""
+        found = {
+            "family": self.family.VERSION,
+            "quantizer": self.quantizer.VERSION if self.quantizer else 1,
+            "decoding": 2 if self.family.beyond_engines(self.config) else 1,
+        }
         return {name: version for name, version in found.items() if version > 1}
 
     @property

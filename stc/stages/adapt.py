@@ -27,7 +27,9 @@ class Adapt(Tuning):
     @model_validator(mode="after")
     def _with_adapters(self) -> Self:
         if self.method == "full":
-            raise misfit(Fault("method", self.method, "has no adapters; lora or qlora, or the stage finetune"))
+            raise misfit(
+                Fault("method", self.method, "method full has no adapters; lora or qlora, or the stage finetune")
+            )
         return self
 
     def foresee(self, inputs: Mapping[str, Any]) -> Adapters | None:

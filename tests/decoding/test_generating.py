@@ -113,10 +113,10 @@ def test_what_is_drawn_has_the_probability_it_should() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"method": "greedy", "beams": 4}, "beams=4 is read by method=beam only"),
-        ({"method": "beam", "beams": 4, "top_p": 0.9}, r"top_p=0\.9 is read by method=sample only"),
-        ({"method": "beam"}, "method=beam needs beams"),
-        ({"method": "sample"}, "method=sample needs seed"),
+        ({"method": "greedy", "beams": 4}, "beams=4: is read by method beam only"),
+        ({"method": "beam", "beams": 4, "top_p": 0.9}, r"top_p=0\.9: is read by method sample only"),
+        ({"method": "beam"}, "method beam needs beams"),
+        ({"method": "sample"}, "method sample needs seed"),
         ({"method": "beam", "beams": 1}, "greater than or equal to 2"),
         ({**SAMPLE, "temperature": 0}, "greater than 0"),
         ({**SAMPLE, "top_p": 1.1}, "less than or equal to 1"),
