@@ -91,6 +91,8 @@ def _written(node: object) -> str:
         return f"[{', '.join(map(_written, node))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 has empty pieces in formatted text
+        node = ast.JoinedStr([one for one in node.values if not (isinstance(one, ast.Constant) and one.value == "")])
     fields = (f"{name}={_written(value)}" for name, value in ast.iter_fields(node) if value is not None and value != [])
     return f"{type(node).__name__}({', '.join(fields)})"
 

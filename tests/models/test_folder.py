@@ -228,5 +228,7 @@ def test_a_config_of_far_more_than_the_weights_is_refused_before_room_is_made(fo
 
 def test_a_model_that_generate_decodes_has_another_identity_than_its_files_alone(folder: Path) -> None:
     assert ModelFolder.of(folder).versions == {}
-    edit_config(folder, text_config__use_sliding_window=True, text_config__max_window_layers=1)
+    layers = ["full_attention"] * 5 + ["sliding_attention"]
+    sliding = {"use_sliding_window": True, "sliding_window": 4, "layer_types": layers}
+    edit_config(folder, **{f"text_config__{name}": value for name, value in sliding.items()})
     assert ModelFolder.of(folder).versions
