@@ -86,7 +86,7 @@ class _Decoder(BaseModel):
         if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
             raise ValueError(f"{len(self.layer_types)} layer_types for num_hidden_layers={self.num_hidden_layers}")
         if "sliding_attention" in (self.layer_types or []) and not (self.use_sliding_window and self.sliding_window):
-            raise ValueError("layer_types has sliding_attention: use_sliding_window=true and a sliding_window are needed")
+            raise ValueError("layer_types has sliding_attention: use_sliding_window and sliding_window are needed")
         return self
 
     @property
