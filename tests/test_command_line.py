@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stc.command_line import groups, parsed
 from stc.config import Plan
 from stc.errors import ConfigError
 from stc.overrides import asked_for_plan, checked, composed, jobs, sweeping, validate
-from stc.paths import ROOT
+from stc.paths import CONF, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +169,11 @@ def test_folder_that_is_not_there_is_a_hub_id_unless_it_must_be_a_path(
     (own / "models" / "teacher").mkdir(parents=True)
     (fault,) = faults(f"{key}=models/techer", layers)
     assert "did you mean 'models/teacher'" in fault
+
+
+@pytest.mark.parametrize("member", ["disabled", "none", "stdout", "default"])
+def test_job_s_log_may_be_another_of_hydra_s(member: str) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        own = [f"hydra/job_logging={member}", "hydra.job.name=run", "hydra.runtime.output_dir=/nowhere"]
+        logging = compose("config", own, return_hydra_config=True).hydra.job_logging
+    assert all("class" in handler for handler in logging.get("handlers", {}).values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from stc.overrides import groups
 from stc.paths import ROOT
+from stc.run import main
 from stc.stages import stage_names
 
 WITHOUT_TORCH = """
@@ -82,3 +84,19 @@ def test_cfg_prints_what_was_asked_for(tmp_path: Path) -> None:
     answer = python("-m", "stc.run", "--cfg", "job", "lang=zh", "prune.ratio=0.25", cwd=tmp_path)
     assert "code: zh" in answer.stdout
     assert "ratio: 0.25" in answer.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["lang=größe"]])
+def test_output_is_whole_whatever_the_locale_s_encoding_is(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = [io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", narrow[0])
+    monkeypatch.setattr(sys, "stderr", narrow[1])
+    monkeypatch.setattr(sys, "argv", ["stc.run", *arguments])
+    main()
+    said = ""
+    for stream in narrow:
+        stream.flush()
+        said += stream.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+    assert ("…" if arguments == ["--help"] else "größe") in said
