@@ -38,7 +38,7 @@ from speed.watch import end_with, gibibytes, machine, table, write_json
 from torch import Tensor
 from training import BATCH, TARGET_TOKENS, Side, measured
 
-from stc.console import quiet
+from stc.console import prepare_libraries
 from stc.data.collate import IGNORED, Batch
 from stc.models import architecture
 from stc.models.architecture import Part
@@ -215,7 +215,7 @@ def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not given.tiny:
         parser.error("the published shape needs a GPU; --tiny runs on the CPU")
-    quiet()
+    prepare_libraries()
     fields = narrow_config() | {"audio_token_index": 511} if given.tiny else published_config()
     out = Path(os.environ.get("OUT", "."))
     about = machine()

@@ -27,7 +27,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from stc.config import Plan, plan
-from stc.console import quiet
+from stc.console import prepare_libraries
 from stc.data.manifest import Manifest
 from stc.decoding.losses import losses_without_each
 from stc.evaluation import Evaluation
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--override", nargs="*", default=[], help="other settings of the run")
     given = parser.parse_args()
     os.environ["STC_ROOT"] = str(ROOT)
-    quiet()
+    prepare_libraries()
     for lang in given.lang:
         compare([f"lang={lang}", f"prune.ratio={given.ratio}", *given.override], given.screen)
 

@@ -93,7 +93,7 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 
 def _model(config: Config) -> Iterator[Check]:
     """The base model's files, by their headers, and the prompt that its chat template makes."""
-    from stc.languages import language
+    from stc.data.manifest import Task
     from stc.models.folder import ModelFolder
     from stc.models.prompts import load_processor
 
@@ -109,7 +109,8 @@ def _model(config: Config) -> Iterator[Check]:
     yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {size(model.weight_bytes)}")
     try:
         processor = load_processor(folder, model.family)
-        prompt = model.family.prompt(processor, language(config.lang.code).task, folder)
+        task = Task(target_lang=config.lang.code, target_name=config.lang.name)
+        prompt = model.family.prompt(processor, task, folder)
     except StcError as error:
         yield Check("FAIL", "prompt", str(error))
         return

@@ -35,7 +35,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-MODEL = ["model=qwen2_audio_7b", "prune.ratio=0.25"]  # a model whose folder need not be there
+MODEL = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25"]  # a model whose folder need not be there
 
 
 def plan(*arguments: str) -> Plan:

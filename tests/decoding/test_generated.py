@@ -48,6 +48,7 @@ def by_transformers(folder: Path, manifest: Manifest) -> list[str]:
         "device": "cpu",
         "max_new_tokens": NEW_TOKENS,
         "conversation": conversation,
+        "chat_template": None,
         "audio": [str(path) for path in manifest.audio_paths()],
     }
     return plain.translations(str(folder), None, request)

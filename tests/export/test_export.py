@@ -156,7 +156,7 @@ def test_run_gives_its_last_system_and_the_names_of_base_and_data(
         ("{name: null, path: /home/me/my-data}", "my-data"),
         ("{name: null, path: '${oc.env:STC_ROOT}/assets/talks/'}", "talks"),
         ("{name: phrases, path: my-data}", "phrases"),
-        ("{name: null, path: ???}", None),
+        ("{name: null, path: '???'}", None),
     ],
 )
 def test_data_are_called_as_their_folder_unless_they_have_a_name(run_folder: Path, data: str, name: str | None) -> None:

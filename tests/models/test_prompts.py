@@ -146,6 +146,5 @@ def test_doctor_renders_a_prompt(
         monkeypatch.setattr(f"stc.checks.{check}", lambda *given: iter([]))
     (folder / "chat_template.jinja").write_text("{% if %}")
     assert doctor([f"model.path={folder}", "tracking=none"]) == 1
-    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
-    assert [line.split()[1] for line in failed] == ["prompt"]
-    assert str(folder / "chat_template.jinja") in failed[0]
+    told = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")}
+    assert str(folder / "chat_template.jinja") in told["prompt"]
