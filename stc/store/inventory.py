@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from stc.errors import InputError, nearest
 from stc.stage import RECORD_FILE, Kind
 from stc.store import Store
 from stc.store.files import files_of
-from stc.store.place import is_store, kept
+from stc.store.place import kept
 from stc.store.records import record_of
 
 SHORT = 8  # digits of an identity that are shown
@@ -84,7 +83,7 @@ class Inventory:
         Raises:
             InputError: there is none, or more than one.
         """
-        found = [entry for entry in self.entries if entry.identity.startswith(_digits(given))]
+        found = [entry for entry in self.entries if entry.identity.startswith(digits_of(given))]
         if len(found) == 1:
             return found[0]
         if found:
@@ -115,44 +114,8 @@ class Inventory:
         ]
 
 
-def find_model_folder(text: str, store: Path) -> Path | None:
-    """The folder of the model or adapter that a user means by the first digits of its identity, as they are printed.
-
-    Args:
-        text: the digits, alone or after the folder they are in: ``88b05f62``, ``store/model/88b05f62``. It is no path
-            of a folder that is there.
-        store: where to look for digits that stand alone.
-
-    Returns:
-        the folder; None where the text is no such digits, or there is no store.
-
-    Raises:
-        InputError: nothing that is there has an identity which begins so, or several have.
-    """
-    path, kinds = Path(text), [Kind.MODEL, Kind.ADAPTER]
-    digits = _digits(path.name)
-    if path.name != text:
-        kinds = [kind for kind in kinds if kind.value == path.parent.name]
-        store = path.parent.parent
-    if not kinds or not re.fullmatch("[0-9a-f]{4,20}", digits) or not store.is_dir() or not is_store(store):
-        return None
-    there = [store / kind.value / name for kind in kinds for name in kept(store / kind.value)]
-    found = [folder for folder in there if folder.name.startswith(digits)]
-    if len(found) > 1:
-        raise InputError(f"{text} is the beginning of {len(found)} identities: {', '.join(map(str, found[:5]))}")
-    if found:
-        return found[0]
-    gone = [name for kind in kinds for name in kept(store / "evicted" / kind.value, ".json") if name.startswith(digits)]
-    if gone:
-        raise InputError(
-            f"{text}: the files of {gone[0]} were given up for space; a run that needs them makes them anew"
-        )
-    near = nearest(digits, [folder.name[: len(digits)] for folder in there])
-    raise InputError(f"{text}: no model or adapter in {store} has an identity that begins so{near}")
-
-
-def _digits(given: str) -> str:
-    """The beginning of an identity, as a user has copied it."""
+def digits_of(given: str) -> str:
+    """Return the beginning of an identity, as a user has copied it, in the spelling of identities."""
     return given.lower().rstrip("…")
 
 

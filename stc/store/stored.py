@@ -8,7 +8,8 @@ from pathlib import Path
 from stc.errors import InputError
 from stc.stage import Kind
 from stc.store import Store
-from stc.store.inventory import Inventory
+from stc.store.inventory import Inventory, digits_of
+from stc.store.place import is_store
 
 HERE = Path("store")
 """The store of digits that stand alone."""
@@ -24,11 +25,11 @@ def stored(given: Path, *kinds: Kind) -> Path:
     Raises:
         InputError: no result begins with these digits, or several do, or it is of another kind or was evicted.
     """
-    if given.exists() or not _DIGITS.fullmatch(given.name):
+    if given.exists() or not _DIGITS.fullmatch(digits_of(given.name)):
         return given
     parent = given.parent
     root = parent.parent if parent.name in _KINDS else HERE if parent == Path() else parent
-    if not root.is_dir():
+    if not root.is_dir() or not is_store(root):
         return given
     entry = Inventory(Store(root)).find(given.name)
     if entry.kind not in kinds:

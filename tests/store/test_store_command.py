@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from stored import ids, ran
 
-from stc.errors import InputError
 from stc.paths import ROOT
 from stc.stage import Kind
 from stc.store import Store
 from stc.store.__main__ import _parser, _size, main
-from stc.store.inventory import Inventory, find_model_folder
+from stc.store.inventory import Inventory
 from stc.store.verify import fault
 
 
@@ -67,28 +66,6 @@ def test_origin_is_traced_through_facts_to_the_data_and_what_is_made_of_it_is_na
         "of it is made",
         f"  {known['packed']} model packed, as model",
     ]
-
-
-def test_model_is_found_by_the_digits_that_are_printed_wherever_they_stand(store: Store, tmp_path: Path) -> None:
-    identity = ids(store)["teacher"]
-    folder = store.path(Kind.MODEL, identity)
-    for text in (identity[:8], f"{identity[:8].upper()}…", str(folder)[:-12]):
-        assert find_model_folder(text, store.root) == folder
-    for text in ("Qwen/Qwen2-Audio-7B", "abc", "model/mine", str(tmp_path / "scores" / identity[:8])):
-        assert find_model_folder(text, store.root) is None
-    assert find_model_folder(identity[:8], tmp_path / "nowhere") is None
-
-
-def test_model_that_is_not_there_or_not_the_only_one_is_told(store: Store) -> None:
-    with pytest.raises(InputError, match="begins so"):
-        find_model_folder("0000", store.root)
-    known = ids(store)
-    store.evict(Kind.MODEL, known["cut"])
-    with pytest.raises(InputError, match="given up for space"):
-        find_model_folder(known["cut"][:8], store.root)
-    (store.root / "model" / f"{known['teacher'][:8]}{'0' * 12}").mkdir()
-    with pytest.raises(InputError, match="2 identities"):
-        find_model_folder(known["teacher"][:8], store.root)
 
 
 def test_file_that_stc_did_not_write_is_told_by_verify_and_stays(

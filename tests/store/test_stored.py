@@ -56,7 +56,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return made
 
 
-@pytest.mark.parametrize("given", [MODEL[:8], MODEL, f"store/{MODEL[:10]}", f"store/model/{MODEL[:8]}"])
+@pytest.mark.parametrize(
+    "given", [MODEL[:8], f"{MODEL[:8].upper()}…", MODEL, f"store/{MODEL[:10]}", f"store/model/{MODEL[:8]}"]
+)
 def test_first_digits_of_an_identity_name_its_folder(store: Store, given: str) -> None:
     assert stored(Path(given), Kind.MODEL) == store.path(Kind.MODEL, MODEL)
 
