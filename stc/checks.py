@@ -195,6 +195,7 @@ def audio_formats() -> Iterator[Check]:
         try:
             with tempfile.TemporaryFile() as content:
                 soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
+                content.flush()
                 samples, _ = decode_audio(content, name, 16_000)
         except (StcError, RuntimeError, ValueError) as error:
             broken.append((name, first_line(error)))

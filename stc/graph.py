@@ -36,8 +36,8 @@ def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:
 
 
 def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
-    """The same with every fault in place of an error. Of an entry at fault there are nodes as well, without a stage, as
-    far as it says what it gives, so that the others can be held to their inputs."""
+    """Return the nodes of all entries, and every fault in place of an error. Of an entry at fault there are nodes as
+    well, without a stage, as far as it says what it gives, so that the others can be held to their inputs."""
     faults: list[Fault] = []
     filled: dict[str, Entry] = {}
     chains: dict[str, Chain] = {}

@@ -14,9 +14,9 @@ from pydantic import AfterValidator
 
 Found = TypeVar("Found")
 
-HAN = frozenset({"Hans", "Hant", "Hani"})
+HAN_SCRIPTS = frozenset({"Hans", "Hant", "Hani"})
 """The scripts (ISO 15924) of Chinese characters alone."""
-WITHOUT_SPACES = HAN | {"Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
+WITHOUT_SPACES = HAN_SCRIPTS | {"Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
 """The scripts that put no space between words."""
 _NO_LANGUAGE = (None, "mul", "mis", "zxx")  # undetermined, several, uncoded, none
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.stage import RECORD_FILE, Kind
+from stc.stage import Kind
 from stc.store import Store
+from stc.store.place import is_store
+from stc.store.records import is_identity
 
 
 def records(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
@@ -23,9 +25,10 @@ def records(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]
 def target_languages(folder: Path) -> set[str]:
     """The languages that a model of a store was last trained to translate into; empty where that is not known."""
     folder = folder.resolve()
-    if folder.parent.name != Kind.MODEL.value or not (folder / RECORD_FILE).is_file():
+    place = folder.parent.parent
+    if folder.parent.name != Kind.MODEL.value or not is_identity(folder.name) or not is_store(place):
         return set()
-    store = Store(folder.parent.parent)
+    store = Store(place)
     for record in records(store, Kind.MODEL, folder.name):
         data = [identity for name, identity in record["spec"]["inputs"].items() if name.split(".")[0] == "train"]
         if data:
@@ -39,7 +42,7 @@ def primary(lang: str) -> str:
 
 
 def _languages(store: Store, identity: object) -> Iterator[str]:
-    """Of a manifest, by its record or by those of what it was made from."""
+    """Yield the languages of a manifest's references, by its record or by those of what it was made from."""
     record = store.record(Kind.MANIFEST, identity) if isinstance(identity, str) else None
     if record is None:
         return

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stc.command_line import groups, hydra_for, parsed, spelled
-from stc.errors import ConfigError, Fault, nearest
+from stc.errors import ConfigError, Fault, nearest, written
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -225,8 +225,8 @@ def _no_members(override: Override, members: Sequence[str]) -> list[Fault]:
 
 
 def _asks_for_a_sweep(given: Namespace) -> bool:
-    """By ``-m``; or by ``hydra.mode``, which a config may set as well. What only the composed config says of a command
-    without several values is found when it is composed."""
+    """Return whether a command asks for a sweep: by ``-m``, or by ``hydra.mode``, which a config may set as well. What
+    only the composed config says of a command without several values is found when it is composed."""
     from hydra.types import RunMode
 
     if given.multirun:
@@ -250,7 +250,7 @@ def _with_sweeper_params(overrides: Sequence[str]) -> list[str]:
     for argument in overrides:
         override = _understood(argument, True, [])
         key, _, below = (override.key_or_group if override else argument).partition(_SWEEPER_PARAMS)
-        value = override.value() if override else None
+        value = (_value(override) if override.is_sweep_override() else override.value()) if override else None
         if key == "" and below:
             params[below.lstrip(".")] = value
         elif key == "" and isinstance(value, dict):
@@ -261,8 +261,12 @@ def _with_sweeper_params(overrides: Sequence[str]) -> list[str]:
 
 
 def _joined(params: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    names = {override.lstrip("+").partition("=")[0] for override in overrides}
-    return [*(f"{key}={value}" for key, value in params.items() if key not in names), *overrides]
+    names = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    added = {key: value for key, value in params.items() if key.lstrip("+~") not in names}
+    return [
+        *(f"{key}={value if isinstance(value, str) else written(value)}" for key, value in added.items()),
+        *overrides,
+    ]
 
 
 def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Fault]]:
@@ -290,7 +294,7 @@ def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Faul
                 faults.setdefault(str(fault), fault)
                 continue
             try:
-                if job is wanted[0] and (written := _written_out(config.hydra, given)):
+                if job is wanted[0] and (spelled_out := _written_out(config.hydra, given)):
                     break
                 with open_dict(config):
                     del config["hydra"]
@@ -300,7 +304,7 @@ def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Faul
                 faults.update({str(fault): fault for fault in told})
         else:
             return list(arguments), found, list(faults.values())
-    return _composed(written)
+    return _composed(spelled_out)
 
 
 def _compose(job: Sequence[str], given: Namespace) -> DictConfig:

@@ -72,7 +72,10 @@ def test_sweep_of_a_config_is_written_out(own: Path) -> None:
     assert [job[0] for job in jobs(arguments)] == ["lang=de", "lang=fr"]
 
 
-@pytest.mark.parametrize("params", ['hydra.sweeper.params={lang: "de,zh"}', '+hydra.sweeper.params.lang="de,zh"'])
+@pytest.mark.parametrize(
+    "params",
+    ['hydra.sweeper.params={lang: "de,zh"}', '+hydra.sweeper.params.lang="de,zh"', "hydra.sweeper.params.lang=de,zh"],
+)
 def test_parameters_of_the_sweeper_are_judged_like_any_assignment(params: str) -> None:
     assert [job[0] for job in jobs(checked(["-m", params]))] == ["lang=de", "lang=zh"]
     assert jobs(checked(["-m", params, "lang=de"])) == [["lang=de"]]
@@ -177,3 +180,11 @@ def test_job_s_log_may_be_another_of_hydra_s(member: str) -> None:
         own = [f"hydra/job_logging={member}", "hydra.job.name=run", "hydra.runtime.output_dir=/nowhere"]
         logging = compose("config", own, return_hydra_config=True).hydra.job_logging
     assert all("class" in handler for handler in logging.get("handlers", {}).values())
+
+
+def test_a_prefix_in_the_sweeper_s_parameters_ends_in_a_sweep(tmp_path: Path) -> None:
+    experiment = tmp_path / "experiments" / "swept.yaml"
+    experiment.parent.mkdir()
+    experiment.write_text('# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {++seed: "1,2"}}}\n')
+    arguments = validate(checked([f"--config-dir={tmp_path}", "experiments=swept", *MODEL]))
+    assert [job[0] for job in jobs(arguments)] == ["++seed=1", "++seed=2"]

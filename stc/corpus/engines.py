@@ -63,7 +63,8 @@ def engine(name: EngineName) -> Engine:
 
 
 def lacking(name: EngineName) -> str | None:
-    """Return what an engine needs and does not find on this machine, found out without loading it; None if nothing."""
+    """Return what an engine needs and does not find on this machine, None if nothing. No engine is imported; flite's
+    library is opened."""
     if name == "flite":
         try:
             _Flite.load("flite")
@@ -81,7 +82,8 @@ def lacking(name: EngineName) -> str | None:
 
 
 def require(engines: Mapping[EngineName, float]) -> None:
-    """
+    """Refuse engines that are not on this machine.
+
     Raises:
         InputError: an engine that is to speak is not on this machine.
     """

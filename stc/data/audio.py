@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from stc.data.manifest import Manifest, Utterance
+from stc.data.manifest import LONGEST_UTTERANCE, Manifest, Utterance
 from stc.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 64  # files decoded ahead of whoever consumes them
 CHUNK = 500  # files a process reads at a time
-LONGEST_UTTERANCE = 3600  # seconds; an utterance is held whole, and no model hears as much
 
 
 def read_audio(path: Path, sampling_rate: int, sha256: str | None = None) -> np.ndarray:

@@ -17,8 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stc.data.manifest import Task, Utterance
 from stc.errors import InputError
-from stc.language_tags import HAN as HAN_SCRIPTS
-from stc.language_tags import LanguageTag, lookup, script
+from stc.language_tags import HAN_SCRIPTS, LanguageTag, lookup, script
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _NEAR = 5  # langcodes' distance, up to which two tags are one language to py3langid (nb and no are)

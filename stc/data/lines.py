@@ -16,12 +16,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stc.data.manifest import ROUNDED, file_sha256
+from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED, file_sha256
 from stc.errors import InputError, nearest
 from stc.reading import parse_json, read_lines
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
-LONGEST_SEGMENT = 3600.0  # seconds; no model hears as much
 AS_STATED = 0.005  # seconds; a stated duration that is rounded to hundredths is used, a rougher one is the file's
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -93,8 +92,8 @@ class Line:
                     f"the segment from {start:g} s to {end:g} s is not in {self.audio}, which lasts "
                     f"{seen.seconds:.2f} s"
                 )
-            if end - start > LONGEST_SEGMENT:
-                raise InputError(f"the segment lasts {end - start:g} s: at most {LONGEST_SEGMENT:g} s are cut")
+            if end - start > LONGEST_UTTERANCE:
+                raise InputError(f"the segment lasts {end - start:g} s: at most {LONGEST_UTTERANCE:g} s are cut")
             return start, min(end, seen.seconds), False
 
 
@@ -248,6 +247,7 @@ def _sha256(path: str, stamp: tuple[int, int]) -> str:
 
 @contextmanager
 def told(where: str) -> Iterator[None]:
+    """Name the file and line in what is raised inside."""
     try:
         yield
     except InputError as error:

@@ -28,6 +28,7 @@ from stc.reading import parse_json, read_json, read_lines
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"
 ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
+LONGEST_UTTERANCE = 3600  # seconds; an utterance is held whole, and no model hears as much
 
 
 class Task(BaseModel):
@@ -66,7 +67,7 @@ class Utterance(BaseModel):
 
     @property
     def span(self) -> Span:
-        """Of a recording, which is a file of its own or one that this was cut from."""
+        """The part of a recording that this is; the recording is its own file, or the one that it was cut from."""
         return self.cut_from or Span(sha256=self.sha256, start=0.0, end=self.duration)
 
 

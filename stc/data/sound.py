@@ -166,8 +166,8 @@ def open_sound(file: BinaryIO, name: str, *, seek: bool = False) -> Iterator[Sou
     if not os.fstat(descriptor).st_size:
         raise InputError(f"{name} is empty")
     with ExitStack() as closing:
-        whole = not cut_short(file)
-        place = unstated_size(file)
+        with _told(name):
+            whole, place = not cut_short(file), unstated_size(file)
         os.lseek(descriptor, 0, os.SEEK_SET)  # what libsndfile reads from, and not where the buffer stands
         kind = soundfile.SoundFile if seek else _Forward
         with _told(name):

@@ -12,7 +12,7 @@ from stc.errors import InputError, nearest
 from stc.job import RESULT_FILE, Result
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
-from stc.paths import ROOT
+from stc.paths import ROOT, at_home
 from stc.quantization import stored_with
 from stc.reading import read_json
 from stc.stage import Kind
@@ -131,9 +131,10 @@ def _composed(path: Path) -> dict[str, str]:
     os.environ.setdefault("STC_ROOT", str(ROOT))
     for key in ("model.name", "model.path", "data.name", "data.path"):
         try:
-            found[key] = str(OmegaConf.select(config, key, throw_on_missing=True))
+            value = str(OmegaConf.select(config, key, throw_on_missing=True))
         except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
             continue
+        found[key] = at_home(value) if key.endswith(".path") else value
     if found.get("data.name") == str(None):
         del found["data.name"]
         if "data.path" in found:

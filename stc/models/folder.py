@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
+from stc.models.generation import Stated
 from stc.models.weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -34,7 +35,6 @@ from stc.stage import RECORD_FILE
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-GENERATION = "generation_config.json"
 BESIDE = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*")
 """What belongs to a model beside its weights: config, processor, tokenizer, templates, and its terms."""
 FLOATS = ("BF16", "F16", "F32", "F64")
@@ -81,8 +81,7 @@ class ModelFolder:
                 "a word: remove it if it is merged into them, or else move it elsewhere"
             )
         tensors = _tensors(path)
-        if (path / GENERATION).exists():
-            read_json(path / GENERATION, dict[str, Any], error=ModelError)
+        Stated.of(path)
         adapter = attached_adapter(path)
         found = cls(path, config, tensors, adapter, {} if adapter is None else adapter_tensors(adapter))
         found._refuse_unlike_config()
@@ -99,8 +98,8 @@ class ModelFolder:
 
     @property
     def versions(self) -> dict[str, int]:
-        """Those of its family and of its quantizer that are above 1: what the folder means changed since. Of a model
-        that ``generate`` decodes, too: stc's own engines once decoded it as if it were another."""
+        """Return the versions above 1 of its family, its quantizer and its decoding. The last is 2 for a model that
+        ``generate`` decodes: results of stc's own engines on it are not its."""
         found = {
             "family": self.family.VERSION,
             "quantizer": self.quantizer.VERSION if self.quantizer else 1,

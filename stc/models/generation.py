@@ -31,7 +31,7 @@ class Stated(BaseModel):
 
     @classmethod
     def of(cls, folder: Path) -> Stated | None:
-        """That of a model folder; None where the folder has none.
+        """Return what a model folder states; None where it has no such file.
 
         Raises:
             ModelError: the file is damaged.

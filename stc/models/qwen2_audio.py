@@ -328,7 +328,7 @@ def _read(config: Mapping[str, Any], where: str = "config.json") -> _Config:
 
 
 def _sections(config: Mapping[str, Any]) -> tuple[_Encoder, _Decoder]:
-    """Those of the encoder and of the decoder."""
+    """Return the sections of the encoder and of the decoder."""
     found = _read(config)
     return found.audio_config, found.text_config
 

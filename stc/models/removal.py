@@ -73,9 +73,16 @@ class Removal:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Removal:
-        """The removal of a ranking, by the facts of its record. Only within a stack is the order that of removal."""
-        order = [(stack, layer) for stack in _STACKS for layer in facts[f"{_PREFIX[stack]}order"]]
-        return cls(facts["layers"], tuple(order))
+        """The removal of a ranking, by the facts of its record. Only within a stack is the order that of removal.
+
+        Raises:
+            InputError: the record is of something else.
+        """
+        try:
+            order = [(stack, layer) for stack in _STACKS for layer in facts[f"{_PREFIX[stack]}order"]]
+            return cls(facts["layers"], tuple(order))
+        except KeyError as error:
+            raise InputError(f"the record of a ranking does not say {error}") from None
 
     def facts(self) -> dict[str, Any]:
         """Per stack the layers in order of removal and sorted; ``encoder_`` stands before those of the encoder."""

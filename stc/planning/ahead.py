@@ -98,7 +98,7 @@ def _key(node: Node, plan: Plan) -> tuple[str, object]:
 
 
 def _lengths(node: Node) -> Iterator[tuple[str, float]]:
-    """Those of the utterances whose length is known.
+    """Yield where each utterance of known length is listed, and its seconds.
 
     Raises:
         InputError: the data are not there, or a line is malformed.

@@ -12,7 +12,7 @@ from stc.models import FAMILIES, architecture, read_config
 from stc.models.layout import Adapters, Layout, Removals, States
 from stc.pipeline import Hub, Node
 from stc.report import size
-from stc.stage import Artifact, Inputs, Kind
+from stc.stage import RECORD_FILE, Artifact, Inputs, Kind
 from stc.store import Store
 from stc.store.records import read_record
 
@@ -33,8 +33,10 @@ def known(artifact: Artifact) -> Any:
 
 
 def given(kind: Kind, folder: Path) -> Any:
-    """The same of a folder that stands in for a stage."""
-    record, _ = read_record(folder)
+    """Return what :func:`known` says of a folder that stands in for a stage; None for a ranking without a record."""
+    record, _ = read_record(folder / RECORD_FILE)
+    if record is None and kind is Kind.RANKING:
+        return None
     return known(Artifact(kind, folder, "", (record or {}).get("facts", {})))
 
 

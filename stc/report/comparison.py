@@ -45,7 +45,8 @@ class Comparison(TypedDict):
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """
+    """Return the comparison of a folder.
+
     Raises:
         InputError: the folder has none, or it is damaged.
     """

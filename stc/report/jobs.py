@@ -11,6 +11,8 @@ from typing import Any
 from stc.errors import InputError
 from stc.job import RESULT_FILE, Result
 from stc.jobs import assignment
+from stc.natural import natural
+from stc.paths import at_home
 from stc.reading import read_json
 from stc.report.results import Reader, Run
 
@@ -93,9 +95,7 @@ def _jobs(folder: Path) -> list[Path]:
             f"{folder} has no job in it: a run's folder has {RESULT_FILE} and .hydra/, a sweep's has one such folder a "
             "job"
         )
-    return sorted(
-        jobs, key=lambda job: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", job.name)]
-    )
+    return sorted(jobs, key=natural)
 
 
 def _planned(folder: Path) -> list[tuple[str, ...]]:
@@ -148,7 +148,7 @@ class _Asked:
 
     @property
     def store(self) -> Path:
-        return self._cwd / str(self._config.store.dir)
+        return self._cwd / at_home(str(self._config.store.dir))
 
 
 def _job(asked: _Asked, settings: Mapping[str, Any], reader: Reader) -> Job:

@@ -225,7 +225,7 @@ class _Figures:
     def of(self, systems: Sequence[Scored]) -> dict[str, Any]:
         kept = [self._retention(*pair) for pair in zip(systems, self.reference, strict=True)]
         rows = [{**one.row, **figures} for one, figures in zip(systems, kept, strict=True)]
-        if not enough(rows[0]["compared"]["sentences"]):  # comparisons of before that was decided have intervals
+        if not enough(rows[0]["compared"]["sentences"]):  # older comparisons in a store have intervals
             rows = [{**row, "score_ci": None} for row in rows]
         figures: dict[str, Any] = aggregate([[row] for row in rows])[0] if len(rows) > 1 else rows[0]
         is_reference = [one.scores for one in systems] == [one.scores for one in self.reference]

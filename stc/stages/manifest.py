@@ -19,13 +19,15 @@ from stc.data.lines import Line, read, told
 from stc.data.manifest import Content, Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.data.manifest import Manifest as Rows
 from stc.errors import InputError, nearest
-from stc.language_tags import HAN, script
+from stc.language_tags import HAN_SCRIPTS, script
 from stc.paths import Folder
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
 log = logging.getLogger(__name__)
 
 OnOverlap = Literal["refuse", "drop"]
+
+LISTED = 20  # utterances named of those that are left out
 
 
 class Manifest(Stage):
@@ -72,12 +74,12 @@ class Manifest(Stage):
             digest.update(json.dumps(line.content, sort_keys=True).encode())
             if line.duration is not None or line.offset is not None:
                 start, end, whole = line.span()
-                if not whole:  # a line without says the same as it did before there were segments
+                if not whole:  # a line of a whole file is known by its content alone
                     digest.update(f"{start} {end}".encode())
         found = {"content": digest.hexdigest()}
         written = script(self.task.target_lang)
-        if written in (*HAN, "Jpan", "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
-            found["script"] = written  # results from before scores went by the script, as of zh-TW, are not found
+        if written in (*HAN_SCRIPTS, "Jpan", "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+            found["script"] = written  # scores go by the script, which these tags name beside the language
         return found
 
     def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
@@ -116,7 +118,10 @@ class Manifest(Stage):
             else:
                 rows.append(row)
         if dropped:
-            log.warning("%s: %d utterances are left out: %s", self.file, len(dropped), "; ".join(dropped))
+            more = f" and {len(dropped) - LISTED} more" if len(dropped) > LISTED else ""
+            log.warning(
+                "%s: %d utterances are left out: %s%s", self.file, len(dropped), "; ".join(dropped[:LISTED]), more
+            )
         if not rows:
             raise InputError(f"{self.file}: every utterance is in {', '.join(others)} as well")
         Rows(out_dir, self.task, rows).save()

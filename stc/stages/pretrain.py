@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
 from stc.models import architecture
-from stc.models.layout import Layout
+from stc.models.layout import POSITIONS_A_SECOND, Layout
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 from stc.training.recipe import Optimisation, Spelling
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 FAMILY = "qwen2_audio"  # of the models that are made here
-POSITIONS_A_SECOND = 50  # of the encoder, before pooling
 
 
 class Stack(BaseModel):

@@ -38,8 +38,7 @@ class Quantize(Compute, Stage):
         try:
             return quantizer(value)
         except ConfigError as error:
-            named = [replace(fault, key=fault.key.partition(".")[2]) for fault in error.faults]  # below quant, as here
-            raise misfit(*named) from None
+            raise misfit(*map(_below, error.faults)) from None
 
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION}
@@ -66,3 +65,9 @@ class Quantize(Compute, Stage):
             "packed_elements": counts.packed_elements,
             "weight_bytes": bytes_on_disk(out_dir),
         }
+
+
+def _below(fault: Fault) -> Fault:
+    """The fault with its keys as they are below ``quant``."""
+    others = tuple((key.partition(".")[2], value) for key, value in fault.others)
+    return replace(fault, key=fault.key.partition(".")[2], others=others)

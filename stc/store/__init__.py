@@ -72,7 +72,7 @@ class Store:
         return record if record is not None or os.path.lexists(folder) else self._evicted(kind, identity)
 
     def identities(self, kind: Kind) -> list[str]:
-        """Those of the artifacts that are in their places, whole or damaged."""
+        """Return the identities of the artifacts that are in their places, whole or damaged."""
         return kept(self.root / kind.value)
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
@@ -193,7 +193,8 @@ class Store:
         return Artifact(kind, folder, identity_of({"external": kind.value, "files": digests}), facts)
 
     def sha256(self, file: Path) -> str:
-        """
+        """Return the digest of a file, which is read again only when it has changed.
+
         Raises:
             InputError: it cannot be read.
         """
@@ -292,7 +293,8 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """
+        """Inside, an error of writing is raised as one that names the store.
+
         Raises:
             StcError: the store cannot be written to, for another reason than that the disk is full.
         """

@@ -51,6 +51,8 @@ def unfit(folder: Path) -> str:
             return ""
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    except InputError as error:
+        return f"cannot be read: {error}"
     if folder == Path.cwd():
         return f"is the current folder: {wanted}"
     some = ", ".join(names[:3]) + " …" * (len(names) > 3)

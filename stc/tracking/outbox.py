@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from stc.errors import InputError
 from stc.process import Process
@@ -222,7 +222,7 @@ def _send_file(file: Path, uri: str, until: float) -> None:
         LOG.warning("MLflow: %s; what it holds is not sent, and it is set aside as %s", error, aside.name)
         file.replace(aside)
         return
-    if head.destination.uri != uri or (head.owner is not None and Process(**head.owner.model_dump()).alive):
+    if head.destination.uri != uri or (head.owner is not None and head.owner.alive):
         return
     destination = Destination(**head.destination.model_dump())
     try:
@@ -258,17 +258,11 @@ class _Where(_Shape):
         return self
 
 
-class _Owner(_Shape):
-    host: str
-    pid: int = Field(ge=0, lt=2**31)
-    started: float
-
-
 class _Head(_Shape):
     """The first line of a file of what waits."""
 
     destination: _Where
-    owner: _Owner | None
+    owner: Process | None
 
 
 def _read(file: Path) -> tuple[_Head, list[Item]]:

@@ -14,11 +14,14 @@ from hydra import compose, initialize_config_dir
 from stc.config import Plan
 from stc.config import plan as plan_of
 from stc.errors import ConfigError
+from stc.models.removal import Removal
 from stc.overrides import checked
 from stc.paths import CONF, ROOT
 from stc.pipeline import Hub
 from stc.planning.ahead import faults, notes, refuse
 from stc.run import main
+from stc.stage import RECORD_FILE
+from stc.store.records import sealed
 
 RATE = 16_000
 SPLITS = ("train", "dev", "selection", "test")
@@ -152,3 +155,17 @@ def test_run_of_data_that_are_not_there_ends_with_2_and_leaves_nothing_behind(
         assert main() == 2
         assert "data.path=/nope" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_ranking_that_stands_in_is_looked_at_with_its_record_or_without(
+    planned: Plan, tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    ranking = tmp_path / "ranking"
+    ranking.mkdir()
+    if recorded:
+        facts = Removal({"decoder": 6, "encoder": 2}, (("decoder", 3), ("decoder", 1))).facts()
+        (ranking / RECORD_FILE).write_text(sealed({"files": {}, "facts": facts}))
+    stands_in = f"stages.importance.from={ranking}"
+    run = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}", stands_in)
+    assert faults([run]) == []
