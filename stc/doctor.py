@@ -17,6 +17,7 @@ from stc.console import command
 from stc.errors import ConfigError, StcError
 from stc.overrides import checked
 from stc.paths import ROOT
+from stc.pipeline import Hub
 from stc.report import size
 from stc.stage import Kind
 
@@ -67,7 +68,7 @@ def _examine(settings: Sequence[str]) -> int:
     show("devices", partial(checks.devices, device))
     if composed:
         config = composed[0][1].config
-        show("model", partial(_model, config))
+        show("model", partial(_models, composed[0][1]))
         show("data", partial(_data, composed[0][1]))
         show("store", partial(checks.store, config.store.dir, _to_write(composed)))
         if config.tracking.enabled:
@@ -91,13 +92,20 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
     yield Check("OK", "config", " ".join(settings) or "the defaults")
 
 
-def _model(config: Config) -> Iterator[Check]:
-    """The base model's files, by their headers, and the prompt that its chat template makes."""
+def _models(plan: Plan) -> Iterator[Check]:
+    """The models that the run is given, and no other: the base, or what stands in for a stage."""
+    nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.needed())
+    given = [node.source for node in nodes if node.kind is Kind.MODEL and node.source is not None]
+    for source in dict.fromkeys(source.id if isinstance(source, Hub) else str(source) for source in given):
+        yield from _model(Path(source), plan.config)
+
+
+def _model(folder: Path, config: Config) -> Iterator[Check]:
+    """A model's files, by their headers, and the prompt that its chat template makes."""
     from stc.data.manifest import Task
     from stc.models.folder import ModelFolder
     from stc.models.prompts import load_processor
 
-    folder = Path(config.model.path)
     if not folder.is_dir():
         yield Check("WARN", "model", f"{folder} is no folder here: a hub id, which is fetched when it is first needed")
         return

@@ -155,6 +155,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     from stc.evaluation import Done, Evaluation
     from stc.machine import resolve_device
     from stc.pipeline import Hub
+    from stc.planning.ahead import small_corpus
     from stc.planning.room import refuse_full
     from stc.plots import plot_run
     from stc.stage import Context
@@ -164,6 +165,8 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     config = planned.config
     context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
     store = Store(config.store.dir)
+    for note in small_corpus(planned):
+        _say(note)
     for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.needed()):
         if isinstance(node.source, Hub):
             _say(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")

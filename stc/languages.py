@@ -10,6 +10,7 @@ from stc.errors import InputError, nearest
 from stc.language_tags import WITHOUT_SPACES, lookup, normal, script
 from stc.metrics.text import MetricName
 from stc.paths import CONF
+from stc.reading import read_yaml
 
 FOLDER = CONF / "lang"
 
@@ -38,12 +39,10 @@ def language(code: str) -> Language:
     Raises:
         InputError: there is none, or its file names no language.
     """
-    from omegaconf import OmegaConf
-
     if code not in codes():
         raise InputError(f"language {code!r}: one of {', '.join(codes())}{nearest(code, codes())}")
     file = FOLDER / f"{code}.yaml"
-    stated = OmegaConf.load(file)
+    stated = read_yaml(file)
     try:
         return Language(normal(stated.code), stated.name, cast(MetricName, stated.metric))
     except ValueError as error:

@@ -15,15 +15,21 @@ from contextlib import contextmanager
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from stc.errors import InputError, StcError
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 MEBIBYTE = 2**20
 JSON_BYTES = 256 * MEBIBYTE
 """The most bytes of one JSON file that are read. A record of 100,000 files has about 15 MiB."""
+
+YAML_BYTES = MEBIBYTE
+"""The most bytes of a YAML file; parsing takes a second for each."""
 
 LINE_BYTES = 16 * MEBIBYTE
 """The most bytes of one line of a file of lines."""
@@ -144,6 +150,28 @@ def _told(fault: ValidationError, where: str) -> str:
     if isinstance(found, bool | int | float | str | None) and len(repr(found)) <= 40:
         message += f", not {found!r}"
     return f"{where}: {place + ': ' if place else ''}{message}"
+
+
+def read_yaml(path: Path, *, error: type[StcError] = InputError) -> DictConfig:
+    """Return a YAML file of Hydra's or OmegaConf's as a config.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        StcError: of the class ``error``, as :func:`read_text`, or the content is not YAML or no mapping.
+    """
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    text = read_text(path, limit=YAML_BYTES, error=error)
+    try:
+        found = OmegaConf.create(text)
+    except (YAMLError, OmegaConfBaseException, RecursionError, ValueError) as fault:
+        why = " ".join(str(fault).split()) or type(fault).__name__
+        raise error(f"{path} is not YAML: {why[:200]}") from None
+    if not isinstance(found, DictConfig):
+        raise error(f"{path}: must be a mapping")
+    return found
 
 
 @lru_cache(maxsize=64)

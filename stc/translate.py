@@ -153,7 +153,7 @@ def _sources(given: Sequence[str]) -> list[Source]:
 
 
 def _is_audio(file: Path) -> bool:
-    return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and not file.is_dir()
 
 
 def _output_folder(output: str | None) -> Path | None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from stc.errors import InputError, ModelError
-from stc.reading import read_bytes, read_json, read_text
+from stc.reading import read_bytes, read_json, read_text, read_yaml
 
 
 class Shape(BaseModel):
@@ -62,3 +62,16 @@ def test_more_bytes_than_allowed_are_refused(tmp_path: Path) -> None:
 def test_what_is_not_there_is_left_to_the_caller(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "a.json", Shape)
+
+
+@pytest.mark.parametrize("content", ["a: [", "[]", "[" * 5_000, "a: b: c", "\x00"], ids=repr)
+def test_yaml_that_is_no_config_is_refused_with_the_file_s_name(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"a\.yaml"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_a_pipe_is_no_yaml_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(InputError, match="pipe"):
+        read_yaml(tmp_path / "a.yaml")

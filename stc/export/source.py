@@ -14,7 +14,7 @@ from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
 from stc.paths import ROOT, at_home
 from stc.quantization import stored_with
-from stc.reading import read_json
+from stc.reading import read_json, read_yaml
 from stc.stage import Kind
 from stc.store import Store
 from stc.store.place import is_store
@@ -119,14 +119,13 @@ def _system(path: Path, wanted: str | None) -> Path:
 
 def _composed(path: Path) -> dict[str, str]:
     """What the config of a run says of model and data, by dotted key; empty where it is gone."""
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     file = path / ".hydra" / "config.yaml"
     if not file.is_file():
         return {}
-    config = OmegaConf.load(file)
-    assert isinstance(config, DictConfig)
+    config = read_yaml(file)
     found = {}
     os.environ.setdefault("STC_ROOT", str(ROOT))
     for key in ("model.name", "model.path", "data.name", "data.path"):

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
 from stc.metrics.text import from_statistics, signature, statistics
+from stc.reading import read_json
 
 HYPOTHESES_FILE = "hypotheses.txt"
 REFERENCES_FILE = "references.txt"
@@ -32,12 +33,9 @@ class _Record(BaseModel):
         """
         path = folder / cls.FILE
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return read_json(path, cls)
         except FileNotFoundError:
             raise InputError(f"{path} is missing") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 class MetricScore(BaseModel):

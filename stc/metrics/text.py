@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stc.errors import InputError, nearest
-from stc.language_tags import HAN_SCRIPTS, script
+from stc.language_tags import HAN_SCRIPTS, WITHOUT_SPACES, script
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric
@@ -25,6 +25,7 @@ _LINE_END = re.compile("\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # all that s
 
 _PLAIN = "13a"
 _TOKENIZERS = {  # by script: sacreBLEU knows three languages, and those by one spelling each
+    **dict.fromkeys(WITHOUT_SPACES, "char"),
     **dict.fromkeys(HAN_SCRIPTS, "zh"),
     **dict.fromkeys(("Jpan", "Hira", "Kana"), "ja-mecab"),
     **dict.fromkeys(("Kore", "Hang"), "ko-mecab"),

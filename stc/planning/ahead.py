@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.corpus.engines import lacking
@@ -17,6 +18,7 @@ from stc.data.manifest import Speech
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.models import FAMILIES
 from stc.models.layout import Layout
+from stc.paths import ROOT
 from stc.pipeline import Hub, Node, Pipeline
 from stc.planning.room import given, hub_layout
 from stc.stage import Kind
@@ -26,6 +28,8 @@ from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from stc.config import Plan
+
+SHIPPED_CORPUS, SHIPPED_BASE = ROOT / "assets" / "talks", ROOT / "assets" / "base"
 
 LISTED = 20  # lines that are named of those with one fault
 
@@ -53,7 +57,17 @@ def faults(plans: Sequence[Plan]) -> list[Fault]:
 
 def notes(plans: Sequence[Plan]) -> list[str]:
     """What stops none of several jobs and is good to know before, each once."""
-    return list(dict.fromkeys(note for plan in plans for note in _notes(plan.pipeline)))
+    return list(dict.fromkeys(note for plan in plans for note in [*small_corpus(plan), *_notes(plan.pipeline)]))
+
+
+def small_corpus(plan: Plan) -> Iterator[str]:
+    """Yield a note where a model of one's own is to be trained on the corpus that ships."""
+    model, data = plan.config.model, plan.config.data
+    if Path(data.path).resolve() == SHIPPED_CORPUS.resolve() and Path(model.path).resolve() != SHIPPED_BASE.resolve():
+        yield (
+            f"{model.path} is trained and tested on {data.path}, the small synthetic corpus that ships; "
+            "data.path=FOLDER names data of your own"
+        )
 
 
 def _faults(plan: Plan, read: dict[str, Lengths]) -> Iterator[Fault]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from stc.errors import InputError
 from stc.job import RESULT_FILE, Result
 from stc.jobs import assignment
 from stc.natural import natural
 from stc.paths import at_home
-from stc.reading import read_json
+from stc.reading import read_json, read_yaml, shaped
 from stc.report.results import Reader, Run
 
 SWEEPS = Path("multirun")
@@ -108,12 +110,41 @@ def _planned(folder: Path) -> list[tuple[str, ...]]:
     file = folder / "multirun.yaml"
     if not file.exists():
         return []
-    asked = OmegaConf.to_container(OmegaConf.load(file))
-    assert isinstance(asked, dict)
+    asked = shaped(OmegaConf.to_container(read_yaml(file)), str(file), _Sweep)
     try:
-        return [tuple(job) for job in jobs(["-m", *asked["hydra"]["overrides"]["task"]])]
+        return [tuple(job) for job in jobs(["-m", *asked.hydra.overrides.task])]
     except HydraException:  # a sweep that only Hydra itself can expand: glob(…)
         return []
+
+
+class _Overrides(BaseModel):
+    task: list[str]
+
+
+class _SweepHydra(BaseModel):
+    overrides: _Overrides
+
+
+class _Sweep(BaseModel):
+    """What Hydra writes down of a sweep, as far as it is read here."""
+
+    hydra: _SweepHydra
+
+
+class _Runtime(BaseModel):
+    choices: dict[str, Any]
+    cwd: str
+
+
+class _JobHydra(BaseModel):
+    overrides: _Overrides
+    runtime: _Runtime
+
+
+class _JobSaid(BaseModel):
+    """The same of a job."""
+
+    hydra: _JobHydra
 
 
 class _Asked:
@@ -124,13 +155,14 @@ class _Asked:
 
         self.folder = folder
         try:
-            self._config: Any = OmegaConf.load(folder / ".hydra" / "config.yaml")
-            hydra: Any = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "hydra.yaml"))["hydra"]  # type: ignore[index, call-overload]
-            self.overrides: tuple[str, ...] = tuple(hydra["overrides"]["task"])
-            self._members: Mapping[str, Any] = hydra["runtime"]["choices"]
-            self._cwd = Path(hydra["runtime"]["cwd"])
+            self._config: Any = read_yaml(folder / ".hydra" / "config.yaml")
+            file = folder / ".hydra" / "hydra.yaml"
+            hydra = shaped(OmegaConf.to_container(read_yaml(file)), str(file), _JobSaid).hydra
         except FileNotFoundError as error:
-            raise InputError(f"{error.filename} is missing: {folder} does not say what it was asked for") from None
+            raise InputError(f"{error} is missing: {folder} does not say what it was asked for") from None
+        self.overrides = tuple(hydra.overrides.task)
+        self._members = hydra.runtime.choices
+        self._cwd = Path(hydra.runtime.cwd)
         keys = [assignment(one)[0] for one in self.overrides]
         self.keys = [key for key in keys if re.split(r"[./@]", key)[0] not in _NOT_SETTINGS]
 

@@ -19,7 +19,7 @@ from stc.data.lines import Line, read, told
 from stc.data.manifest import Content, Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.data.manifest import Manifest as Rows
 from stc.errors import InputError, nearest
-from stc.language_tags import HAN_SCRIPTS, script
+from stc.language_tags import WITHOUT_SPACES, script
 from stc.paths import Folder
 from stc.stage import Context, Inputs, Kind, Stage, Takes
 
@@ -78,7 +78,7 @@ class Manifest(Stage):
                     digest.update(f"{start} {end}".encode())
         found = {"content": digest.hexdigest()}
         written = script(self.task.target_lang)
-        if written in (*HAN_SCRIPTS, "Jpan", "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+        if written in (*WITHOUT_SPACES, "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
             found["script"] = written  # scores go by the script, which these tags name beside the language
         return found
 

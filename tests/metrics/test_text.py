@@ -80,3 +80,8 @@ def test_unequal_numbers_of_sentences_are_refused() -> None:
 def test_empty_corpus_is_refused() -> None:
     with pytest.raises(InputError, match="no sentences"):
         score("bleu", [], [], "de")
+
+
+@pytest.mark.parametrize("tag", ["th", "km", "my"])
+def test_bleu_of_a_script_without_spaces_counts_characters(tag: str) -> None:
+    assert score("bleu", ["กขคงจฉ"], ["กขคงจช"], tag) > 50

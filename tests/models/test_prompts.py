@@ -139,12 +139,13 @@ def test_damaged_template_in_json_is_refused(folder: Path, content: str) -> None
         prompt_of(folder)
 
 
-def test_doctor_renders_a_prompt(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("setting", ["model.path", "stages.teacher.from"])
+def test_doctor_renders_a_prompt_of_a_model_that_is_given(
+    folder: Path, setting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for check in ("libraries", "audio_formats", "devices"):
         monkeypatch.setattr(f"stc.checks.{check}", lambda *given: iter([]))
     (folder / "chat_template.jinja").write_text("{% if %}")
-    assert doctor([f"model.path={folder}", "tracking=none"]) == 1
+    assert doctor([f"{setting}={folder}", "tracking=none"]) == 1
     told = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")}
     assert str(folder / "chat_template.jinja") in told["prompt"]

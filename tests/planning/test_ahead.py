@@ -18,7 +18,7 @@ from stc.models.removal import Removal
 from stc.overrides import checked
 from stc.paths import CONF, ROOT
 from stc.pipeline import Hub
-from stc.planning.ahead import faults, notes, refuse
+from stc.planning.ahead import faults, notes, refuse, small_corpus
 from stc.run import main
 from stc.stage import RECORD_FILE
 from stc.store.records import sealed
@@ -169,3 +169,11 @@ def test_a_ranking_that_stands_in_is_looked_at_with_its_record_or_without(
     stands_in = f"stages.importance.from={ranking}"
     run = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}", stands_in)
     assert faults([run]) == []
+
+
+def test_a_model_of_one_s_own_on_the_shipped_corpus_is_told(
+    tiny_model: Path, planned: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (note,) = small_corpus(of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333"))
+    assert str(tiny_model) in note
+    assert list(small_corpus(planned)) == []
