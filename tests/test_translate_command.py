@@ -74,6 +74,19 @@ def test_whatever_cannot_be_read_stops_no_other_recording(
     assert f"{len(bad)} of {len(bad) + 2} recordings could not be translated" in said.err
 
 
+def test_a_folder_s_recordings_that_cannot_be_read_keep_their_lines(
+    tiny_model: Path, tiny_manifest: Path, expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio = Manifest.load(tiny_manifest).audio_paths()
+    for number, path in ((1, audio[0]), (10, audio[1])):
+        (tmp_path / f"{number}.wav").write_bytes(path.read_bytes())
+    (tmp_path / "2.wav").symlink_to("2.wav")
+    (tmp_path / "3.wav").symlink_to("gone.wav")
+    os.mkfifo(tmp_path / "4.wav")
+    assert main([str(tiny_model), str(tmp_path), *LIMITED]) == 1
+    assert capsys.readouterr().out == f"{expected[0]}\n\n\n\n{expected[1]}\n"
+
+
 def test_audio_comes_from_standard_input_of_a_process(
     tiny_model: Path, tiny_manifest: Path, expected: list[str]
 ) -> None:
