@@ -6,7 +6,7 @@ the texts to standard output, a JSON list with a list for each model. The reques
 
     models          each a folder, and a folder with an adapter that peft puts on that model, or null
     conversation    what is said to the model about each utterance, for the folder's chat template
-    chat_template   the template of folders that have none, or null
+    chat_template   the template of folders that have none; null or left out where they have one
     audio           files, one an utterance
     device, dtype, attention, max_new_tokens, threads
 """
@@ -52,7 +52,7 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
 
         model = peft.PeftModel.from_pretrained(model, adapter)
     prompt = processor.apply_chat_template(
-        request["conversation"], request["chat_template"], tokenize=False, add_generation_prompt=True
+        request["conversation"], request.get("chat_template"), tokenize=False, add_generation_prompt=True
     )
     rate = processor.feature_extractor.sampling_rate
     texts = []

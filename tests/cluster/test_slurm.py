@@ -148,7 +148,7 @@ def test_training_that_was_interrupted_gives_what_an_undisturbed_one_gives(
         f"data.path={home}/good", f"model.path={tiny_model}", "teacher.epochs=600", "teacher.warmup_steps=0",
         "pipeline.outputs=[teacher]",
     ]  # fmt: skip
-    ended(start(*training, f"store.dir={home}/undisturbed", f"hydra.sweep.dir={home}/undisturbed/sweep"))
+    ended(start(*training, f"store.dir={home}/undisturbed", f"hydra.sweep.dir={home}/undisturbed_sweep"))
     sweep = submit(*training)
 
     def steps() -> int:
