@@ -168,7 +168,7 @@ def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[
                 chains[name].last if name in chains else name,
                 kind,
                 str(entry.get("stage", "from")),
-                source=model_source(str(entry["from"]), f"stages.{name}.from"),
+                source=model_source(str(entry["from"]), f"stages.{name}.from", kind),
             )
         ]
     settings = entry.get("settings") or {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from stc.errors import ConfigError, Fault, InputError, nearest
 from stc.paths import at_home
 from stc.stage import Kind, Stage
+from stc.store.stored import stored
 
 Wiring = str | Mapping[str, str]
 
@@ -53,16 +54,20 @@ class Hub:
             return None
 
 
-def model_source(given: str, key: str) -> Path | Hub:
-    """What a setting names that takes a folder or an id of the Hugging Face hub.
+def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
+    """What a setting names that takes a folder, a result of a store or an id of the Hugging Face hub.
 
     Args:
         key: of the setting, for the message.
+        kind: of a result that is named by the first digits of its identity.
 
     Raises:
-        ConfigError: there is no such folder, and it cannot be meant as an id of the hub.
+        ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
     """
-    folder = Path(at_home(given))
+    try:
+        folder = stored(Path(at_home(given)), kind)
+    except InputError as error:
+        raise ConfigError([Fault(key, given, str(error))]) from None
     if given.strip() and os.path.isdir(folder):
         return folder.resolve()
     # A folder with the name of the owner makes it a path, mistyped.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stc.errors import InputError
+from stc.errors import ConfigError, InputError
 from stc.lineage import target_languages
+from stc.pipeline import model_source
 from stc.stage import Kind
 from stc.store import Store, identity_of
 from stc.store.stored import stored
@@ -90,3 +91,11 @@ def test_folder_that_is_called_like_an_identity_is_the_folder(store: Store, tmp_
 def test_language_of_a_model_is_that_of_the_data_it_was_last_trained_on(store: Store, tmp_path: Path) -> None:
     assert target_languages(store.path(Kind.MODEL, OTHER)) == {"zh"}
     assert target_languages(tmp_path) == set()
+
+
+def test_first_digits_stand_for_a_result_in_the_place_of_a_stage_too(store: Store) -> None:
+    assert model_source(MODEL[:8], "stages.teacher.from") == store.path(Kind.MODEL, MODEL)
+    assert model_source(DATA[:8], "stages.train.from", Kind.MANIFEST) == store.path(Kind.MANIFEST, DATA)
+    for given in (ABSENT, DATA[:8]):
+        with pytest.raises(ConfigError, match=r"stages\.teacher\.from"):
+            model_source(given, "stages.teacher.from")
