@@ -20,6 +20,7 @@ from typing import Any
 from stc.curves import Curves, journaled, read_journal
 from stc.errors import InputError
 from stc.machine import git_commit, versions
+from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.kept import put_away
 from stc.pipeline import Hub, Node, Pipeline
@@ -174,7 +175,7 @@ class Evaluation:
         if name not in self.done:
             node = self._pipeline.nodes[name]
             if node.source is not None:
-                folder = node.source.fetch() if isinstance(node.source, Hub) else node.source
+                folder = node.source.fetch(read_config) if isinstance(node.source, Hub) else node.source
                 self.done[name] = Done(name, from_outside(self._store, node.kind, folder), True, 0.0)
             else:
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,16 +25,20 @@ class Hub:
 
     id: str
 
-    def fetch(self) -> Path:
-        """The folder of its files in the local cache, downloaded where they are not there yet.
+    def fetch(self, check: Callable[[Path], object]) -> Path:
+        """Return the folder of its files in the local cache, downloaded where they are not there yet.
+
+        Args:
+            check: is given the folder when config.json is in it, before the weights come; raises what refuses it.
 
         Raises:
-            InputError: they are not, and cannot be downloaded.
+            InputError: the files are not there, and cannot be downloaded.
         """
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         try:
+            check(Path(snapshot_download(self.id, allow_patterns=["config.json"])))
             return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
         except (HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise InputError(

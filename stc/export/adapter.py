@@ -67,4 +67,4 @@ def _found(name: str | None) -> Path | None:
         return None
     from stc.pipeline import Hub
 
-    return Hub(name).fetch()
+    return Hub(name).fetch(read_config)
