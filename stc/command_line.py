@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,29 @@ def _option(name: str) -> str:
 
 def groups(given: Namespace | None = None) -> dict[str, list[str]]:
     """Every config group of a run and its members: what ships, and what the command adds to it."""
-    added = [] if given is None else [Path(given.config_dir)] if given.config_dir else []
+    added = [] if given is None else list(_added(given))
     folders = [folder for place in (CONF, *added) for folder in sorted(place.iterdir()) if folder.is_dir()]
     found: dict[str, set[str]] = {}
     for folder in [*folders, EXPERIMENTS]:
         if folder.name != "hydra":
             found.setdefault(folder.name, set()).update(file.stem for file in folder.glob("*.yaml"))
     return {name: sorted(members) for name, members in found.items()}
+
+
+def _added(given: Namespace) -> Iterator[Path]:
+    """Yield the folders of configs that a command names, by ``--config-dir`` and ``hydra.searchpath``."""
+    from hydra.errors import HydraException
+
+    from stc.values import parse
+
+    if given.config_dir:
+        yield Path(given.config_dir)
+    for override in given.overrides:
+        if override.lstrip("+").startswith("hydra.searchpath="):
+            with suppress(HydraException):  # which is told where assignments are judged
+                places = parse(override).value()
+                paths = [str(one).removeprefix("file://") for one in (places if isinstance(places, list) else [])]
+                yield from (Path(path) for path in paths if Path(path).is_dir())
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def test_members_of_ones_own_are_known(own: Path) -> None:
     assert plan(added, "lang=fr", "quant=single").config.lang.name == "French"
     assert plan("-cd", str(own), "quant=single").config.quant["double_quant"] is False
     assert "fr" in groups(parsed([added]))["lang"]
+    assert plan(f"hydra.searchpath=[file://{own}]", "lang=fr").config.lang.name == "French"
     (fault,) = faults(added, "lang=it")
     assert "de, fr, zh" in fault
     (fault,) = faults("lang=fr")
