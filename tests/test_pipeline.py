@@ -372,7 +372,7 @@ def test_model_of_the_hub_is_fetched_when_it_is_needed(
     (folder / "text").write_text("fetched")
     asked: list[str] = []
 
-    def fetch(hub: Hub) -> Path:
+    def fetch(hub: Hub, check: object) -> Path:
         asked.append(hub.id)
         return folder
 

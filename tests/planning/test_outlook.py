@@ -152,7 +152,7 @@ def test_model_of_the_hub_that_is_not_here_is_not_fetched(
     store: Store, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hub, "cached", lambda hub: None)
-    monkeypatch.setattr(Hub, "fetch", lambda hub: pytest.fail("fetched"))
+    monkeypatch.setattr(Hub, "fetch", lambda hub, check: pytest.fail("fetched"))
     nodes = [Node("base", Kind.MODEL, "from", source=Hub("some/model")), node("heal", Follow(label="h"), model="base")]
     found = looked(nodes, store, ctx)
     assert (found["base"].state, found["heal"].state, found["heal"].after) == (State.FETCH, State.RUN, "base")
