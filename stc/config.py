@@ -347,7 +347,7 @@ def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
 
 
 def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, Any], list[Fault]]:
-    """What pruning comes to for the layers of the model, where the run prunes; and what groups that are sound by
+    """Return what pruning comes to for the layers of the model, where the run prunes; and what groups that are sound by
     themselves are at fault in together."""
     faults: list[Fault] = []
     distill, lang = _sound(Distill, groups, "distill"), _sound(Lang, groups, "lang")
@@ -395,7 +395,7 @@ def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named 
 
 
 def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
-    """How many layers the stacks of a model have, by its folder or, of a model of the hub, by the config."""
+    """Return how many layers the stacks of a model have, by its folder or, of a model of the hub, by the config."""
     stated: dict[Stack, int | None] = {"decoder": model.decoder_layers, "encoder": model.encoder_layers}
     try:
         folder = model_source(path, "model.path")

@@ -56,7 +56,7 @@ def take_any_text() -> None:
 
 
 SPINS = 10_000
-"""How often a thread of OpenMP looks for work before it sleeps, unless the user has said otherwise.
+"""The number of times that a thread of OpenMP looks for work before it sleeps, unless the user has said otherwise.
 
 The default, 300,000 and more, makes a thread whose neighbour is not scheduled use up the core that the neighbour waits
 for. Sleeping at once costs time on a quiet machine. benchmarks/busy_machine.py measures all three.

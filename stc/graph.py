@@ -20,21 +20,6 @@ WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", 
 Entry = Mapping[str, Any]
 
 
-def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:
-    """The stages of a config as nodes, by name.
-
-    Args:
-        entries: name → entry, resolved: plain values.
-
-    Raises:
-        ConfigError: with every fault of every entry.
-    """
-    found, faults = laid_out(entries)
-    if faults:
-        raise ConfigError(faults)
-    return found
-
-
 def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
     """Return the nodes of all entries, and every fault in place of an error. Of an entry at fault there are nodes as
     well, without a stage, as far as it says what it gives, so that the others can be held to their inputs."""

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
+from stc.natural import natural
 from stc.process import Process
 from stc.reading import read_json
 
@@ -60,4 +61,4 @@ def outcomes(sweep: Path) -> dict[str, Outcome]:
     for file in sweep.rglob(STATUS_FILE):
         with suppress(OSError, InputError):  # not one of ours
             found[file.parent.relative_to(sweep).as_posix()] = read_json(file, Outcome).known()
-    return dict(sorted(found.items(), key=lambda one: [(len(part), part) for part in one[0].split("/")]))
+    return dict(sorted(found.items(), key=lambda one: natural(Path(one[0]))))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from stc.config import Plan
 
-__all__ = ["asked_for_plan", "checked", "composed", "groups", "jobs", "launchable", "sweeping", "validate"]
 
 _COMPOSED_WITH = ("hydra.searchpath", "hydra.mode", "hydra/sweeper", "hydra.sweeper")
 """Settings of Hydra's own that decide which jobs there are, and what is in them."""

@@ -14,10 +14,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from stc.command_line import groups
 from stc.config import Plan
 from stc.config import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.overrides import asked_for_plan, checked, composed, groups, jobs
+from stc.overrides import asked_for_plan, checked, composed, jobs
 from stc.paths import CONF, ROOT
 from stc.pruning import SCREEN
 from stc.stage import Kind

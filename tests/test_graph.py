@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wiring import nodes
 
 from stc.errors import ConfigError, Fault
-from stc.graph import links, nodes
+from stc.graph import links
 from stc.pipeline import Hub
 from stc.stage import Kind
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from stc.command_line import groups
 from stc.errors import InputError
 from stc.languages import codes, language, metric_of
-from stc.overrides import groups
 
 
 def test_every_member_of_the_group_is_a_language() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.overrides import groups
+from stc.command_line import groups
 from stc.paths import ROOT
 from stc.run import main
 from stc.stages import stage_names

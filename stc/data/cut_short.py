@@ -21,7 +21,7 @@ _OGG_LAST = 0x04  # flag of the last page of a stream
 
 
 def cut_short(file: BinaryIO) -> bool:
-    """Whether a WAV, AIFF or Ogg file, read from its start, ends too early; False for any other content."""
+    """Return whether a WAV, AIFF or Ogg file, read from its start, ends too early; False for any other content."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(12)
@@ -69,7 +69,7 @@ def _chunk(file: BinaryIO, wanted: bytes, number: str) -> tuple[int, int] | None
 
 
 def _only_chunks(file: BinaryIO, size: int) -> bool:
-    """Whether what follows is chunks to the end, and no samples."""
+    """Return whether what follows is chunks to the end, and no samples."""
     while len(header := file.read(8)) == 8 and header[:4].isascii() and header[:4].decode().isprintable():
         length = struct.unpack("<I", header[4:])[0]
         if file.seek(length + length % 2, 1) >= size:
@@ -78,7 +78,7 @@ def _only_chunks(file: BinaryIO, size: int) -> bool:
 
 
 def _placeholder(length: int) -> bool:
-    """Whether a stated size is none that anybody counted."""
+    """Return whether a stated size is none that anybody counted."""
     if length == 0 or length >= STREAMED:
         return True
     near = min(min(length % unit, -length % unit) for unit in (10**6, 2**20))

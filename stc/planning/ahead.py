@@ -51,13 +51,15 @@ def refuse(plans: Sequence[Plan]) -> None:
 def faults(plans: Sequence[Plan]) -> list[Fault]:
     """What would stop one of several jobs, each fault once."""
     read: dict[str, Lengths] = {}  # by stage: the jobs of a sweep read the same files
-    found = (fault for plan in plans for fault in _faults(plan, read))
+    seen: dict[str, Any] = {}
+    found = (fault for plan in plans for fault in _faults(plan, read, seen))
     return list({str(fault): fault for fault in found}.values())
 
 
 def notes(plans: Sequence[Plan]) -> list[str]:
     """What stops none of several jobs and is good to know before, each once."""
-    return list(dict.fromkeys(note for plan in plans for note in [*small_corpus(plan), *_notes(plan.pipeline)]))
+    seen: dict[str, Any] = {}
+    return list(dict.fromkeys(note for plan in plans for note in [*small_corpus(plan), *_notes(plan.pipeline, seen)]))
 
 
 def small_corpus(plan: Plan) -> Iterator[str]:
@@ -70,7 +72,7 @@ def small_corpus(plan: Plan) -> Iterator[str]:
         )
 
 
-def _faults(plan: Plan, read: dict[str, Lengths]) -> Iterator[Fault]:
+def _faults(plan: Plan, read: dict[str, Lengths], seen: dict[str, Any]) -> Iterator[Fault]:
     pipeline = plan.pipeline
     lengths: dict[str, Lengths] = {}
     absent: set[tuple[str, object]] = set()
@@ -91,7 +93,7 @@ def _faults(plan: Plan, read: dict[str, Lengths]) -> Iterator[Fault]:
                 if not node.stage.path.is_dir():
                     absent.add(setting)
             yield Fault(*setting, str(error))
-    for name, window in _windows(pipeline).items():
+    for name, window in _windows(pipeline, seen).items():
         long = [f"{where} ({seconds:.2f} s)" for where, seconds in lengths.get(name, []) if seconds > window]
         if long:
             more = f" and {len(long) - LISTED} more" if len(long) > LISTED else ""
@@ -125,9 +127,9 @@ def _lengths(node: Node) -> Iterator[tuple[str, float]]:
         yield from ((row.id, row.duration) for row in Folder.load(node.source).rows)
 
 
-def _windows(pipeline: Pipeline) -> dict[str, float]:
+def _windows(pipeline: Pipeline, seen: dict[str, Any]) -> dict[str, float]:
     """The most seconds of an utterance that all models hear which are given a data set, by its node."""
-    will_be = _foreseen(pipeline)
+    will_be = _foreseen(pipeline, seen)
     found: dict[str, float] = {}
     for name in pipeline.needed():
         node = pipeline.nodes[name]
@@ -148,28 +150,36 @@ def _origins(pipeline: Pipeline, name: str) -> Iterator[str]:
             yield from _origins(pipeline, target)
 
 
-def _foreseen(pipeline: Pipeline) -> dict[str, Any]:
-    """What every node will be, whatever a store has; None where that is not known."""
+def _foreseen(pipeline: Pipeline, seen: dict[str, Any]) -> dict[str, Any]:
+    """Return what every node will be, whatever a store has; None where that is not known.
+
+    Args:
+        seen: what files on this machine say, by what reads them; the jobs of a sweep read the same ones.
+    """
     found: dict[str, Any] = {}
     for name in pipeline.needed():
         node = pipeline.nodes[name]
-        inputs = {key: found[target] for key, target in node.inputs.items() if isinstance(target, str)}
-        try:
+        if node.stage is None or isinstance(node.stage, Manifest):
+            key = f"{node.kind} {node.stage or node.source!r}"
+            found[name] = seen[key] = seen[key] if key in seen else _will_be(node, {})
+        else:
+            inputs = {key: found[target] for key, target in node.inputs.items() if isinstance(target, str)}
             found[name] = _will_be(node, inputs)
-        except (StcError, OSError):  # told by who reads it
-            found[name] = None
     return found
 
 
 def _will_be(node: Node, inputs: Mapping[str, Any]) -> Any:
-    if node.stage is not None:
-        return node.stage.foresee(inputs)
-    assert node.source is not None
-    return hub_layout(node.source) if isinstance(node.source, Hub) else given(node.kind, node.source)
+    try:
+        if node.stage is not None:
+            return node.stage.foresee(inputs)
+        assert node.source is not None
+        return hub_layout(node.source) if isinstance(node.source, Hub) else given(node.kind, node.source)
+    except (StcError, OSError):  # told by who reads it
+        return None
 
 
-def _notes(pipeline: Pipeline) -> Iterator[str]:
-    will_be = _foreseen(pipeline)
+def _notes(pipeline: Pipeline, seen: dict[str, Any]) -> Iterator[str]:
+    will_be = _foreseen(pipeline, seen)
     for name in pipeline.needed():
         node = pipeline.nodes[name]
         if isinstance(node.source, Hub) and will_be[name] is None:

@@ -77,23 +77,23 @@ def _run(options: argparse.Namespace) -> int:
 def _verify(inventory: Inventory) -> int:
     from stc.store.verify import damaged, fault, mixed
 
-    found = 0
+    faulty: set[str] = set()
     for entry, why in damaged(inventory):
         try:
             aside = inventory.store.set_aside(entry.kind, entry.identity, fault)
         except StcError as error:  # another process is at it, or the store can only be read
-            found += 1
+            faulty.add(entry.identity)
             print(f"{entry.label}: {why}; left where it is, since {error}")
             continue
         if aside is not None:  # else it has been evicted, or made anew, since it was read
-            found += 1
+            faulty.add(entry.identity)
             print(f"{entry.label}: {why}; set aside as {aside}")
     for entry, file in mixed(inventory):
-        found += 1
+        faulty.add(entry.identity)
         print(f"{entry.label}: {file} was not written by stc; left where it is: move it out of the store")
-    whole = sum(not entry.evicted for entry in inventory.entries) - found
-    print(f"{whole} results are what was written, {found} damaged")
-    return int(found > 0)
+    whole = sum(not entry.evicted for entry in inventory.entries) - len(faulty)
+    print(f"{whole} results are what was written, {len(faulty)} damaged")
+    return int(bool(faulty))
 
 
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wiring import nodes
 
 from stc.evaluation import Evaluation
-from stc.graph import nodes
 from stc.models import checkpoint, kept
 from stc.pipeline import Pipeline
 from stc.stage import Context

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from wiring import nodes
 
 from stc.errors import ConfigError
 from stc.evaluation import Done, Evaluation
-from stc.graph import nodes
 from stc.pipeline import Pipeline
 from stc.planning.room import disk, known
 from stc.stage import Context

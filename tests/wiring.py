@@ -1,0 +1,24 @@
+"""Nodes as a config wires them, for what looks at graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stc.errors import ConfigError
+from stc.graph import Entry, laid_out
+from stc.pipeline import Node
+
+
+def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:
+    """Return the stages of a config as nodes, by name.
+
+    Args:
+        entries: name → entry, resolved: plain values.
+
+    Raises:
+        ConfigError: with every fault of every entry.
+    """
+    found, faults = laid_out(entries)
+    if faults:
+        raise ConfigError(faults)
+    return found
