@@ -1,0 +1,122 @@
+"""What a result is known by stays as it is: every shipped config gives the stages the identities that are on record.
+
+A store is worth its size as long as a later version of stc finds in it what an earlier one made. The record is
+``tests/identities.json``. It may change where a result does, by a stage's VERSION or its settings, and only there:
+``python tests/test_identities.py`` writes it anew, and its diff says which stages it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from stc.command_line import groups
+from stc.config import plan as plan_of
+from stc.overrides import checked
+from stc.paths import CONF, ROOT
+from stc.planning.outlook import Outlook, Surroundings
+from stc.stage import Artifact, Context, Kind
+from stc.store import Store
+
+RECORD = Path(__file__).with_name("identities.json")
+DIGITS = 12
+REMOVED = {"layers_removed": [2, 5], "encoder_layers_removed": [1]}
+"""What every search of layers is said to have found; the stages after it are known by that."""
+NEEDED = {"prune=explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}
+"""What a member of a group needs beside itself."""
+PUBLISHED = ["data=talks", "prune.ratio=0.25"]
+"""What the published model is asked for with: it has no data of its own."""
+MACHINE = {"machine": "any"}
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "assets" / "base" / "config.json").exists(), reason="the shipped base model is not in this checkout"
+)
+
+
+def commands() -> Iterator[list[str]]:
+    """Every member of every group for itself, every experiment in every language, every scope of pruning."""
+    os.environ["STC_ROOT"] = str(ROOT)
+    for group, names in groups().items():
+        for name in names:
+            choice = f"{group}={name}"
+            if group == "experiments":
+                own_model = "/model" in (ROOT / "experiments" / f"{name}.yaml").read_text()
+                yield from ([choice, f"lang={lang}", *(PUBLISHED if own_model else [])] for lang in groups()["lang"])
+            else:
+                yield [choice, *NEEDED.get(choice, []), *(PUBLISHED if name == "qwen2_audio_7b" else [])]
+    for name in groups()["prune"]:
+        if name != "explicit":  # names the layers, and so the stack
+            yield from ([f"prune={name}", f"prune.scope={scope}"] for scope in ("encoder", "both"))
+    for recipe in groups()["finetune"]:
+        yield [f"finetune@teacher={recipe}"]
+
+
+class Prepared(Store):
+    """A store in which every choice of layers has been made, so that what follows is known for good."""
+
+    def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+        if kind is Kind.RANKING:
+            return Artifact(kind, self.path(kind, identity), identity, REMOVED), ""
+        return super().look(kind, identity)
+
+
+def identities(command: list[str], folder: Path, known: Surroundings) -> dict[str, str]:
+    """Return the identity of every stage that a command needs, by its name.
+
+    A model of the hub is not fetched; what is made from it is known by its name.
+    """
+    with initialize_config_dir(str(CONF), version_base=None):
+        plan = plan_of(compose("config", checked(command)))
+    context = Context("cpu", 0, 1, 1, folder, lambda *_, **__: None, lambda *_, **__: None)  # type: ignore[arg-type]
+    steps = Outlook(plan.pipeline, Prepared(folder), lambda name, scratch: context, known=known).steps()
+    return {step.name: step.identity[:DIGITS] for step in steps}
+
+
+def recorded() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads(RECORD.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def known() -> Surroundings:
+    """What the stages' surroundings gave, for all commands: they read the same files."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement is known by its machine, which is another one here."""
+    monkeypatch.setattr("stc.stages.measure.fingerprint", lambda: MACHINE)
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_stages_have_the_identities_on_record(command: list[str], folder: Path, known: Surroundings) -> None:
+    assert identities(command, folder, known) == recorded()[" ".join(command)]
+
+
+def test_record_is_of_every_command_and_of_no_other() -> None:
+    assert recorded().keys() == set(map(" ".join, commands()))
+
+
+def _write() -> None:
+    known: Surroundings = {}
+    with mock.patch("stc.stages.measure.fingerprint", lambda: MACHINE), TemporaryDirectory() as folder:
+        found = {" ".join(command): identities(command, Path(folder), known) for command in commands()}
+    RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    _write()
