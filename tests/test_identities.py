@@ -113,7 +113,7 @@ def test_record_is_of_every_command_and_of_no_other() -> None:
 
 def _write() -> None:
     known: Surroundings = {}
-    with mock.patch("stc.stages.measure.fingerprint", lambda: MACHINE), TemporaryDirectory() as folder:
+    with mock.patch("stc.stages.measure.fingerprint", return_value=MACHINE), TemporaryDirectory() as folder:
         found = {" ".join(command): identities(command, Path(folder), known) for command in commands()}
     RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
