@@ -24,7 +24,7 @@ from pathlib import Path
 
 from speed.watch import add_json, table, write_json
 
-from stc.paths import ROOT
+from stc.system.paths import ROOT
 
 WAYS: dict[str, dict[str, str]] = {
     "stc": {},

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from speed.watch import add_json, table, write_json
 
-from stc.paths import ROOT
+from stc.system.paths import ROOT
 
 SPLITS = ["pipeline.outputs=[disjoint]"]
 JOBS = ["prune.ratio=0.0625,0.125,0.1875,0.25,0.3125,0.375,0.4375,0.5", "lang=de,zh"]  # 16 of them

@@ -73,7 +73,7 @@ def identify_and_make(folder: Path) -> None:
 
 
 def _stage(folder: Path) -> Any:
-    from stc.languages import language
+    from stc.config.languages import language
     from stc.stages.manifest import Columns, Manifest
 
     columns = Columns(audio="audio", source="text_en", target="text_de")
@@ -87,8 +87,8 @@ def read_recording_plainly(folder: Path) -> None:
 
 
 def cut_recording(folder: Path) -> None:
+    from stc.data.audio_file import open_sound_file
     from stc.data.silence import segments
-    from stc.data.sound import open_sound_file
 
     with open_sound_file(folder / "talk.wav") as sound:
         for _ in segments(sound.blocks(RATE), RATE, 30 * RATE):

@@ -27,7 +27,7 @@ from speed.watch import add_json, end_with, gibibytes, machine, measured, now, t
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
-from stc.machine import DECODE_BATCH
+from stc.system.machine import DECODE_BATCH
 
 PLAIN_UTTERANCES = 20
 WARMED_BY = 2  # utterances

@@ -38,19 +38,19 @@ from speed.watch import end_with, gibibytes, machine, table, write_json
 from torch import Tensor
 from training import BATCH, TARGET_TOKENS, Side, measured
 
-from stc.console import prepare_libraries
 from stc.data.collate import IGNORED, Batch
+from stc.decoding.predictions import translation_loss
 from stc.models import architecture
 from stc.models.architecture import Part
 from stc.models.checkpoint import Translator
 from stc.models.create import random_model
 from stc.models.qwen2_audio import published_config
-from stc.plots import COLOURS, canvas, plain
+from stc.report.run_plots import COLOURS, canvas, plain
+from stc.system.console import prepare_libraries
+from stc.training.acceleration.gradient_checkpointing import recomputed
 from stc.training.loop import train
-from stc.training.objective import translation_loss
 from stc.training.recipe import Recipe
-from stc.training.recomputed import recomputed
-from stc.training.translation import Lesson, select
+from stc.training.translator import Lesson, select
 
 DISTINCT = 300  # tokens that the targets are drawn from
 FEWER_LAYERS = 12  # for which float32 moments fit 80 GB

@@ -31,17 +31,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stc.data.collate import IGNORED, Batch
+from stc.decoding.predictions import translation_loss
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load, save
 from stc.models.counting import count_parameters
 from stc.models.create import build_processor, random_model
 from stc.models.qwen2_audio import published_config
 from stc.models.surgery import check_cache, drop_decoder_layers
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.quantize import Quantize
 from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.loop import train
-from stc.training.objective import translation_loss
 from stc.training.recipe import Recipe
 
 GERMAN = (13, 3, 20, 9, 29, 1, 19, 27)  # decoder layers in the order of their removal (Moslem, IWSLT 2025)

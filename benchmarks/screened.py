@@ -26,21 +26,21 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from stc.config import Plan, plan
-from stc.console import prepare_libraries
+from stc.config.command_line import checked
+from stc.config.languages import language
+from stc.config.schema import Plan, plan
 from stc.data.manifest import Manifest
-from stc.decoding.losses import losses_without_each
-from stc.evaluation import Evaluation
-from stc.languages import language
-from stc.machine import resolve_device
 from stc.metrics.text import METRICS
 from stc.models.checkpoint import load
 from stc.models.removal import Layer, Removal, by_stack
-from stc.overrides import checked
-from stc.paths import CONF, ROOT
-from stc.stage import Artifact, Context
+from stc.pipeline.runner import Evaluation
+from stc.pipeline.stage import Artifact, Context
+from stc.pruning.loss_search import losses_without_each
 from stc.stages.importance import Importance
 from stc.store import Store
+from stc.system.console import prepare_libraries
+from stc.system.machine import resolve_device
+from stc.system.paths import CONF, ROOT
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from speed import plain
 from speed.shapes import Subject, add_subject, check_lengths, settle, subject
 from speed.watch import Measured, add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
-from stc.console import progress
 from stc.decoding.features import Features, write_features
-from stc.decoding.search import translations_without_each
-from stc.machine import DECODE_BATCH
-from stc.memory import BatchSize
 from stc.metrics.text import METRICS, score
+from stc.pruning.search import translations_without_each
+from stc.system.console import progress
+from stc.system.machine import DECODE_BATCH
+from stc.system.memory import BatchSize
 
 FLOAT32_CANDIDATE = 13  # the first layer published for German; for the check of one candidate
 

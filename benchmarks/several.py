@@ -31,16 +31,16 @@ from proof_7b import context
 from speed.shapes import RANDOM_TOKENS, noise
 
 from stc.data.manifest import Task
-from stc.machine import gpus, resolve_device
 from stc.models import architecture
 from stc.models.checkpoint import Translator, save
 from stc.models.create import build_processor, random_model
-from stc.models.kept import put_away
 from stc.models.qwen2_audio import published_config
-from stc.parallel.stage import Shared
-from stc.stage import Artifact, Kind
+from stc.pipeline.model_cache import put_away
+from stc.pipeline.stage import Artifact, Kind
 from stc.stages.finetune import Finetune
 from stc.stages.importance import Importance
+from stc.system.machine import gpus, resolve_device
+from stc.workers.stage import Shared
 
 RECIPE: dict[str, Any] = {
     "parts": ["decoder"],

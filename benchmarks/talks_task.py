@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stc.config.languages import language
 from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
-from stc.decoding.translating import read_lines
-from stc.languages import language
+from stc.decoding.hypotheses import read_lines
 from stc.metrics.significance import retention
 from stc.metrics.text import METRICS, score, statistics
 from stc.models.checkpoint import Translator, load

@@ -45,6 +45,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from stc.data.collate import IGNORED, Batch
+from stc.decoding.predictions import translation_loss
 from stc.models import architecture
 from stc.models.architecture import Part
 from stc.models.checkpoint import Translator
@@ -52,12 +53,11 @@ from stc.models.create import random_model
 from stc.models.parts import lora_targets, part_parameters
 from stc.models.qwen2_audio import published_config
 from stc.quantization import PACKABLE
+from stc.training.acceleration.compile import fused
+from stc.training.acceleration.dequantize import unpacked
+from stc.training.acceleration.lora import low_rank
 from stc.training.adapters import adapter_parameters, add_adapters
-from stc.training.fused import fused
 from stc.training.loop import train
-from stc.training.low_rank import low_rank
-from stc.training.objective import translation_loss
-from stc.training.unpacked import unpacked
 
 DECODER_LAYERS = 24
 UTTERANCES = 16  # seen again and again, as many at a time as BATCH

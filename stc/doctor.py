@@ -11,20 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stc import checks, overrides
-from stc.checks import Check, first_line
-from stc.console import command
+from stc.config import command_line as overrides
+from stc.config.command_line import checked
 from stc.errors import ConfigError, StcError
-from stc.overrides import checked
-from stc.paths import ROOT
-from stc.pipeline import Hub
+from stc.pipeline.graph import Hub
+from stc.pipeline.stage import Kind
+from stc.planning import machine_checks as checks
+from stc.planning.machine_checks import Check, first_line
 from stc.report import size
-from stc.stage import Kind
+from stc.system.console import command
+from stc.system.paths import ROOT
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from stc.config import Config, Plan
+    from stc.config.schema import Config, Plan
 
 _DESCRIPTION = """\
 Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL, and what to do.
@@ -128,7 +129,7 @@ def _model(folder: Path, config: Config) -> Iterator[Check]:
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
     """Bytes of the models that the run is going to make; None where base or data are not at hand to tell."""
     from stc.planning.jobs import lay_out
-    from stc.planning.needs import to_write
+    from stc.planning.memory import to_write
 
     try:
         jobs = lay_out(composed, [""])
@@ -141,7 +142,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 def _data(plan: Plan) -> Iterator[Check]:
     """The first utterance of every split, and what of the data would stop the run later."""
     from stc.data.manifest import Task
-    from stc.planning import ahead
+    from stc.planning import preflight as ahead
     from stc.stages.manifest import Manifest
 
     config = plan.config

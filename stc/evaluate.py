@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.console import add_compute_options, command, default_dtype, progress, say, whole_number
+from stc.config.languages import codes, language, metric_of
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
-from stc.languages import codes, language, metric_of
-from stc.machine import DECODE_BATCH, resolve_device
 from stc.metrics.text import METRICS, MetricName, refuse_unready
-from stc.natural import natural
-from stc.paths import CONF
-from stc.stage import Kind
-from stc.store.stored import stored
+from stc.pipeline.stage import Kind
+from stc.store.lookup import stored
+from stc.system.console import add_compute_options, command, default_dtype, progress, say, whole_number
+from stc.system.machine import DECODE_BATCH, resolve_device
+from stc.system.natural_order import natural
+from stc.system.paths import CONF
 
 if TYPE_CHECKING:
     from stc.metrics.records import Scores
@@ -186,9 +186,9 @@ def _size(folder: Path) -> dict[str, Any]:
 
 
 def _scored(system: System, manifest: Manifest, device: str, options: argparse.Namespace) -> Scores:
-    from stc.decoding.translating import Translating, write_lines
+    from stc.decoding.hypotheses import Translating, write_lines
     from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
-    from stc.stage import Context
+    from stc.pipeline.stage import Context
 
     translating = Translating(dtype=options.dtype or default_dtype(device), max_new_tokens=options.max_new_tokens)
     context = Context(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from stc.command_line import groups, parsed
-from stc.console import take_any_text
+from stc.config.command_line import asked_for_plan, checked, launchable, sweeping, validate
+from stc.config.hydra_arguments import groups, parsed
 from stc.errors import ConfigError, StcError
-from stc.overrides import asked_for_plan, checked, launchable, sweeping, validate
-from stc.paths import CONF, ROOT
-from stc.signals import Killed, killable
-from stc.task import faulty
+from stc.jobs.task import faulty
+from stc.system.console import take_any_text
+from stc.system.paths import CONF, ROOT
+from stc.system.signals import Killed, killable
 
 _HELP = """stc: make a speech-translation model small, and show what it cost
 
@@ -83,7 +83,7 @@ def _plan(arguments: list[str]) -> int:
 def _hydra(arguments: list[str]) -> int:
     import hydra
 
-    from stc.task import execute
+    from stc.jobs.task import execute
 
     job = hydra.main(version_base=None, config_path=str(CONF), config_name="config")(execute)
 
@@ -92,7 +92,7 @@ def _hydra(arguments: list[str]) -> int:
         job()
 
     if sweeping(arguments):
-        from stc.sweep import conduct
+        from stc.jobs.sweep import conduct
 
         return conduct(start, arguments)
     try:

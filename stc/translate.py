@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from stc.console import add_compute_options, command, default_dtype, progress, say
+from stc.config.languages import codes, language
+from stc.decoding.recording_formats import FORMATS, SUFFIXES, written
 from stc.errors import InputError
-from stc.formats import FORMATS, SUFFIXES, written
-from stc.languages import codes, language
-from stc.lineage import primary, target_languages
-from stc.machine import DECODE_BATCH, resolve_device
 from stc.models import architecture, read_config
-from stc.natural import natural
-from stc.stage import Kind
-from stc.store.stored import stored
+from stc.pipeline.stage import Kind
+from stc.store.lineage import primary, target_languages
+from stc.store.lookup import stored
+from stc.system.console import add_compute_options, command, default_dtype, progress, say
+from stc.system.machine import DECODE_BATCH, resolve_device
+from stc.system.natural_order import natural
 
 if TYPE_CHECKING:
-    from stc.decoding.recordings import Translation
+    from stc.decoding.long_recordings import Translation
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_BYTES = 2**32  # of a recording that is piped: more than a WAV file can state
@@ -49,7 +49,7 @@ class Source:
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Open the recording; raises InputError where it cannot be read."""
-        from stc.data.sound import open_audio
+        from stc.data.audio_file import open_audio
 
         if self.path is not None:
             with open_audio(self.path) as file:
@@ -228,7 +228,7 @@ def _replace(file: Path, text: str) -> None:
 def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Iterator[Translation]:
     device = resolve_device(options.device)
 
-    from stc.decoding.recordings import translate_recordings
+    from stc.decoding.long_recordings import translate_recordings
     from stc.models.checkpoint import load
 
     translator = load(options.model, device=device, dtype=options.dtype or default_dtype(device))

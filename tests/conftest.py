@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from stc.data.manifest import Manifest, Task, Utterance, file_sha256
-from stc.stage import Context, Progress
+from stc.pipeline.stage import Context, Progress
 
 if TYPE_CHECKING:
     import torch
@@ -119,10 +119,10 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
     import torch
     from transformers import AutoConfig
 
+    from stc.decoding.predictions import translation_loss
     from stc.models.checkpoint import load, save
     from stc.models.create import create
     from stc.training.examples import Examples
-    from stc.training.objective import translation_loss
 
     folder = tmp_path_factory.mktemp("models") / "planted"
     config = AutoConfig.from_pretrained(tiny_model)

@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stc.evaluation import Evaluation
-from stc.overrides import checked, composed
+from stc.config.command_line import checked, composed
+from stc.pipeline.runner import Evaluation
 from stc.store import Store
 
 

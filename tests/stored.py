@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.stage import Kind
+from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
 from stc.store.__main__ import main
 from stc.store.inventory import Inventory

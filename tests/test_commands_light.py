@@ -10,8 +10,8 @@ import pytest
 
 import stc.evaluate
 import stc.translate
-from stc.overrides import checked, composed
-from stc.paths import ROOT
+from stc.config.command_line import checked, composed
+from stc.system.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}
 

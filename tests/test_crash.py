@@ -11,9 +11,9 @@ import pytest
 from stored import spec_of
 from test_end_to_end import command, data  # noqa: F401
 
-from stc.paths import ROOT
-from stc.stage import Kind
+from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
+from stc.system.paths import ROOT
 
 ONE, TWO, THREE = (identity_of(spec_of(name)) for name in ("one", "two", "three"))
 CRASH_TEST = ROOT / "benchmarks" / "crash_test.py"

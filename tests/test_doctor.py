@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from stc import checks
-from stc.checks import Check
 from stc.doctor import main
+from stc.planning import machine_checks as checks
+from stc.planning.machine_checks import Check
 
 
 def failing(found: Iterator[Check]) -> list[str]:

@@ -17,13 +17,13 @@ from unittest import mock
 import pytest
 from hydra import compose, initialize_config_dir
 
-from stc.command_line import groups
-from stc.config import plan as plan_of
-from stc.overrides import checked
-from stc.paths import CONF, ROOT
-from stc.planning.outlook import Outlook, Surroundings
-from stc.stage import Artifact, Context, Kind
+from stc.config.command_line import checked
+from stc.config.hydra_arguments import groups
+from stc.config.schema import plan as plan_of
+from stc.pipeline.stage import Artifact, Context, Kind
+from stc.planning.outcome import Outlook, Surroundings
 from stc.store import Store
+from stc.system.paths import CONF, ROOT
 
 RECORD = Path(__file__).with_name("identities.json")
 DIGITS = 12

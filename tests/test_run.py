@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stc.command_line import groups
-from stc.paths import ROOT
+from stc.config.hydra_arguments import groups
 from stc.run import main
 from stc.stages import stage_names
+from stc.system.paths import ROOT
 
 WITHOUT_TORCH = """
 import runpy, sys
@@ -49,7 +49,9 @@ def test_answer_that_needs_no_model_comes_without_torch(arguments: list[str], co
 
 def test_stage_modules_and_the_schema_come_without_torch(tmp_path: Path) -> None:
     imports = "; ".join(f"import stc.stages.{name}" for name in stage_names())
-    code = f"import sys, stc.config, stc.run; {imports}; assert not {{'torch', 'transformers'}} & set(sys.modules)"
+    code = (
+        f"import sys, stc.config.schema, stc.run; {imports}; assert not {{'torch', 'transformers'}} & set(sys.modules)"
+    )
     answer = python("-c", code, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
 

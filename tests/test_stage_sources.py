@@ -25,7 +25,7 @@ from stc.stages import stage_class, stage_names
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"
 # They say how a stage is called and how faults are worded; neither reaches a result.
-WITHOUT_RESULTS = {"stc", "stc.errors", "stc.reading", "stc.stage", "stc.machine"}
+WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.stage", "stc.system.machine"}
 # Packages whose modules are loaded by name and have a VERSION of their own.
 BY_NAME = {"stc.stages", "stc.models", "stc.quantization"}
 

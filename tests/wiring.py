@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stc.errors import ConfigError
-from stc.graph import Entry, laid_out
-from stc.pipeline import Node
+from stc.pipeline.from_config import Entry, laid_out
+from stc.pipeline.graph import Node
 
 
 def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:

@@ -37,7 +37,7 @@ def preload() -> None:
 
     Plugins.instance()
     for module in pkgutil.walk_packages(stc.__path__, "stc."):
-        apart = ("stc.corpus", "stc.decoding.kernels")  # what a run doesn't import, or only on a GPU
+        apart = ("stc.corpus", "stc.decoding.gpu_kernels")  # what a run doesn't import, or only on a GPU
         if not module.name.startswith(apart) and "__main__" not in module.name:
             importlib.import_module(module.name)
     gc.freeze()  # a worker's garbage collector need not go through, and so copy, all of that
@@ -104,7 +104,7 @@ def start(arguments: Sequence[str], log: Path, where: Where, events: Events, pla
 
 
 def _watch(where: Where, events: Events, plan: Plan | None) -> None:
-    import stc.evaluation
+    import stc.pipeline.runner
     import stc.stages.importance
     import stc.store
     import stc.training.checkpoints as checkpoints
@@ -138,8 +138,8 @@ def _watch(where: Where, events: Events, plan: Plan | None) -> None:
             yield made
 
     stc.store.Store.publish = publishing  # type: ignore
-    stc.evaluation.Evaluation._make = _staged(stc.evaluation.Evaluation._make, where)  # type: ignore
-    stc.evaluation.Evaluation.run = _within(stc.evaluation.Evaluation.run, where)  # type: ignore
+    stc.pipeline.runner.Evaluation._make = _staged(stc.pipeline.runner.Evaluation._make, where)  # type: ignore
+    stc.pipeline.runner.Evaluation.run = _within(stc.pipeline.runner.Evaluation.run, where)  # type: ignore
 
     resume = checkpoints.Checkpoints.resume
 

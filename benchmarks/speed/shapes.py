@@ -20,17 +20,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from stc.config.languages import language
 from stc.data.manifest import Manifest, Task, Utterance, file_sha256
 from stc.errors import InputError
-from stc.languages import language
 from stc.metrics.text import MetricName
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.create import SAMPLING_RATE, build_processor, random_model
 from stc.models.qwen2_audio import published_config
-from stc.paths import ROOT
 from stc.stages.manifest import Columns
 from stc.stages.manifest import Manifest as Split
+from stc.system.paths import ROOT
 
 Shape = Literal["talks", "7b", "tiny"]
 SHAPES = get_args(Shape)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stc.console import command
 from stc.corpus.build import Spoken, requests, speak
 from stc.corpus.draw import PATTERNS
 from stc.corpus.engines import require
 from stc.corpus.grammar import Part
 from stc.corpus.speech import EngineName
+from stc.system.console import command
 
 SEED = 1
 MAX_SECONDS = 7.5  # shorter than the base model's window, so that slowing down a little cuts nothing off

@@ -27,7 +27,7 @@ def read_audio(path: Path, sampling_rate: int, sha256: str | None = None) -> np.
         InputError: the file is missing, cannot be decoded, is cut short or has no samples, or its content is not the
             one that ``sha256`` names.
     """
-    from stc.data.sound import open_audio
+    from stc.data.audio_file import open_audio
 
     with open_audio(path) as file:
         if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
@@ -52,7 +52,7 @@ def decode_audio(file: BinaryIO, name: str, sampling_rate: int) -> tuple[np.ndar
     """
     import numpy as np
 
-    from stc.data.sound import open_sound
+    from stc.data.audio_file import open_sound
 
     with open_sound(file, name) as sound:
         blocks = list(sound.blocks(sampling_rate, LONGEST_UTTERANCE))

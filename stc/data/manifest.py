@@ -22,8 +22,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
-from stc.language_tags import LanguageTag
-from stc.reading import parse_json, read_json, read_lines
+from stc.system.language_tags import LanguageTag
+from stc.system.read_files import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"

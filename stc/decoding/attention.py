@@ -115,6 +115,6 @@ def _on_gpu(query: Tensor, key: Tensor, value: Tensor, memory: Memory, layer: in
 @cache
 def _kernel() -> Any:
     """One program for each head of each row. Compiled at its first use, by a compiler that CPU builds of torch lack."""
-    from stc.decoding.kernels import attend_one
+    from stc.decoding.gpu_kernels import attend_one
 
     return attend_one

@@ -25,12 +25,12 @@ from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.memory import BatchSize
 from stc.models.architecture import Heard
 from stc.models.options import Compute
-from stc.reading import read_json
-from stc.stage import Artifact, Progress
+from stc.pipeline.stage import Artifact, Progress
 from stc.store.records import FileName
+from stc.system.memory import BatchSize
+from stc.system.read_files import read_json
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

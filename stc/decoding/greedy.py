@@ -21,10 +21,11 @@ import torch
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
-from stc.decoding import packed, ragged
+from stc.decoding import cpu_engine as ragged
+from stc.decoding import gpu_engine as packed
 from stc.decoding.tokens import texts_of
-from stc.memory import BatchSize
-from stc.stage import Progress
+from stc.pipeline.stage import Progress
+from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
     from stc.decoding.features import Features
@@ -174,7 +175,7 @@ def decode(
 def _engine(translator: Translator) -> Callable[[Translator, Sequence[torch.Tensor], int], list[list[int]]]:
     """What decodes a model, in the order of preference: on a GPU, on a CPU, and whatever neither computes."""
     if translator.beyond_engines:
-        from stc.decoding import generated  # which imports all of transformers' generation
+        from stc.decoding import transformers_generate as generated  # which imports all of transformers' generation
 
         return generated.continued
     return packed.continued if packed.suits(translator) else ragged.continued

@@ -17,8 +17,8 @@ from stc.errors import InputError
 from stc.export import adapter as adapters
 from stc.export import history, vllm
 from stc.export.card import CARD_FILE, Card
-from stc.export.finish import finish
 from stc.export.history import Example
+from stc.export.portable import finish
 from stc.export.proof import Proof, prove
 from stc.export.source import Form, Source, find
 from stc.models import architecture, read_config

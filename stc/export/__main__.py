@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from stc.console import command
+from stc.system.console import command
 
 _DESCRIPTION = """\
 Copy a finished model to a folder of its own, write a model card, and prove the folder: a fresh process that knows
@@ -39,7 +39,7 @@ def main() -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from stc.export import export, push
-    from stc.machine import resolve_device
+    from stc.system.machine import resolve_device
 
     exported = export(
         options.result,

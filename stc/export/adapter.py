@@ -9,8 +9,8 @@ from stc.export.source import Source
 from stc.models import read_config
 from stc.models.adapters import BASE, name_base, stated
 from stc.models.weights import ADAPTER_CONFIG, adapter_tensors
+from stc.pipeline.stage import Kind
 from stc.quantization import stored_with
-from stc.stage import Kind
 
 
 def base_folder(source: Source, named: str | None) -> Path:
@@ -65,6 +65,6 @@ def _found(name: str | None) -> Path | None:
         return Path(name)
     if Path(name).is_absolute() or name.count("/") != 1:
         return None
-    from stc.pipeline import Hub
+    from stc.pipeline.graph import Hub
 
     return Hub(name).fetch(read_config)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from stc.export import vllm
-from stc.export.finish import OLDEST
 from stc.export.history import Example, Known
+from stc.export.portable import OLDEST
+from stc.export.prose import told
 from stc.export.source import Form
-from stc.export.telling import told
 from stc.export.usage import snippet
-from stc.metrics.sentences import caution, enough
+from stc.metrics.sample_size import caution, enough
 from stc.metrics.size import bytes_on_disk
 from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import Manifest
-from stc.decoding.translating import Translating
+from stc.decoding.hypotheses import Translating
 from stc.errors import InputError
 from stc.export.source import Source
-from stc.lineage import records
 from stc.metrics.records import Measurement, Scores
+from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.report.comparison import in_context, read_comparison
-from stc.stage import RECORD_FILE, Kind
 from stc.store import Store
-from stc.store.stored import stored
+from stc.store.lineage import records
+from stc.store.lookup import stored
 
 # How an utterance is translated where no evaluation says how: in the precision of the folder.
 UNEVALUATED = Translating(dtype="bfloat16", max_new_tokens=64)

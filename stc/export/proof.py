@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stc.decoding.witness import Witnessed, witnesses
 from stc.errors import StcError
 from stc.export.history import Example
+from stc.verification.independent import Witnessed, witnesses
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stc.errors import InputError, nearest
-from stc.job import RESULT_FILE, Result
+from stc.jobs.job import RESULT_FILE, Result
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
-from stc.paths import ROOT, at_home
+from stc.pipeline.stage import Kind
 from stc.quantization import stored_with
-from stc.reading import read_json, read_yaml
-from stc.stage import Kind
 from stc.store import Store
-from stc.store.place import is_store
+from stc.store.location import is_store
+from stc.store.lookup import stored
 from stc.store.records import is_identity
-from stc.store.stored import stored
+from stc.system.paths import ROOT, at_home
+from stc.system.read_files import read_json, read_yaml
 
 Form = Literal["merged", "quantized", "adapter"]
 """``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from stc.decoding.translating import Translating
+from stc.decoding.hypotheses import Translating
 
 ATTACHED = """\
 from peft import PeftModel

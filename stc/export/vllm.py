@@ -18,7 +18,7 @@ from stc.export.source import Form
 from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.weights import attached_adapter, some
-from stc.reading import read_json, shaped
+from stc.system.read_files import read_json, shaped
 
 VERSION = "0.33.0"
 PLUGIN = "vllm-bnb-plugin 0.0.3"

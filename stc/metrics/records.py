@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
 from stc.metrics.text import from_statistics, signature, statistics
-from stc.reading import read_json
+from stc.system.read_files import read_json
 
 HYPOTHESES_FILE = "hypotheses.txt"
 REFERENCES_FILE = "references.txt"
@@ -96,7 +96,7 @@ class Measurement(_Record):
         audio_seconds: their duration.
         device: ``cpu`` or ``cuda``.
         threads: of PyTorch on the CPU.
-        machine: the fingerprint of the machine (:func:`stc.machine.fingerprint`).
+        machine: the fingerprint of the machine (:func:`stc.system.machine.fingerprint`).
     """
 
     FILE: ClassVar[str] = "measurement.json"

@@ -24,7 +24,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from stc.errors import InputError
-from stc.metrics.sentences import enough
+from stc.metrics.sample_size import enough
 from stc.metrics.text import from_statistics
 
 _BLOCK = 256  # resamples drawn together: bounds the memory at _BLOCK × sentences

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.fresh import REFUSED, ask
+from stc.system.subprocess_json import REFUSED, ask
 
 
 @dataclass(frozen=True)

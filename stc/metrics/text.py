@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stc.errors import InputError, nearest
-from stc.language_tags import HAN_SCRIPTS, WITHOUT_SPACES, script
+from stc.system.language_tags import HAN_SCRIPTS, WITHOUT_SPACES, script
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric

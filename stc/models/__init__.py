@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from stc.errors import ModelError, nearest
 from stc.models.architecture import Architecture
-from stc.reading import read_json, shaped
+from stc.system.read_files import read_json, shaped
 
 FAMILIES = tuple(
     sorted(file.stem for file in Path(__file__).parent.glob("*.py") if "\nARCHITECTURE" in file.read_text("utf-8"))

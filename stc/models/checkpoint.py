@@ -15,7 +15,7 @@ import torch
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
 from stc.models.folder import ModelFolder
-from stc.models.generation import GENERATION_FILE, Stated
+from stc.models.generation_config import GENERATION_FILE, Stated
 from stc.models.prompts import load_processor
 from stc.models.weights import SHARD_BYTES, some
 from stc.quantization import Quantizer, stored_with

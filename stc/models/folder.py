@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.generation import Stated
+from stc.models.generation_config import Stated
 from stc.models.weights import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -29,9 +29,9 @@ from stc.models.weights import (
     some,
     tensors_of,
 )
+from stc.pipeline.stage import RECORD_FILE
 from stc.quantization import Quantizer, stored_with
-from stc.reading import read_json
-from stc.stage import RECORD_FILE
+from stc.system.read_files import read_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from stc.errors import ModelError
-from stc.reading import MEBIBYTE, read_json, read_text
+from stc.system.read_files import MEBIBYTE, read_json, read_text
 
 if TYPE_CHECKING:
     from stc.models.architecture import Architecture

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stc.data.manifest import Task
 from stc.errors import InputError, ModelError, nearest
 from stc.models.architecture import Architecture, Extent, Heard, Part, Stack, Weight
-from stc.reading import shaped
+from stc.system.read_files import shaped
 
 if TYPE_CHECKING:
     from torch import Tensor

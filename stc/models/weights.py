@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from safetensors import SafetensorError, safe_open
 
 from stc.errors import ModelError
-from stc.reading import open_regular, read_json
+from stc.system.read_files import open_regular, read_json
 
 SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
 WIDTHS = {"U8": 1, "I8": 1, "BF16": 2, "F32": 4}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stc.overrides import composed
-from stc.planning.ahead import notes, refuse
+from stc.config.command_line import composed
+from stc.planning.disk import disk, free_disk
 from stc.planning.jobs import Job, Row, device_of, lay_out
-from stc.planning.needs import free_memory, peak, to_write
-from stc.planning.outlook import State
-from stc.planning.room import disk, free_disk
+from stc.planning.memory import free_memory, peak, to_write
+from stc.planning.outcome import State
+from stc.planning.preflight import notes, refuse
 from stc.planning.text import told
 from stc.report import size
 

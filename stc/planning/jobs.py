@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.machine import resolve_device
-from stc.pipeline import Hub
-from stc.planning.outlook import Outlook, State, Step, Surroundings
-from stc.planning.room import hub_layout, known
-from stc.stage import Context
+from stc.pipeline.graph import Hub
+from stc.pipeline.stage import Context
+from stc.planning.disk import hub_layout, known
+from stc.planning.outcome import Outlook, State, Step, Surroundings
 from stc.store import Store
+from stc.system.machine import resolve_device
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from stc.config import Config, Plan
+    from stc.config.schema import Config, Plan
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Row:
     """A step of a job.
 
     Attributes:
-        will_be: what it is or will be, as :meth:`stc.stage.Stage.foresee` says it; None where that is not known.
+        will_be: what it is or will be, as :meth:`stc.pipeline.stage.Stage.foresee` says; None where not known.
         inputs: the same of its inputs, those with labels left out.
         shared: what makes it before this job would have to: another job, or a step of this one.
     """
@@ -68,7 +68,7 @@ def lay_out(composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]) 
 def _with_each_seed(
     composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]
 ) -> Iterator[tuple[str, str, Plan]]:
-    from stc.config import plan
+    from stc.config.schema import plan
 
     for number, ((config, planned), title) in enumerate(zip(composed, titles, strict=True)):
         if not planned.config.seeds:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stc.models.layout import Adapters, Layout, States
 from stc.planning.jobs import Job, Row
-from stc.planning.outlook import State
+from stc.planning.outcome import State
 
 WIDTH = 118
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from stc.errors import ModelError
 from stc.quantization import Quantizer
-from stc.reading import parse_json
+from stc.system.read_files import parse_json
 
 if TYPE_CHECKING:
     from stc.models.weights import Stored, Tensor

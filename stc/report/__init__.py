@@ -14,10 +14,10 @@ from typing import Any
 
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.metrics.sentences import caution, enough
+from stc.metrics.sample_size import caution, enough
 from stc.metrics.text import METRICS
+from stc.pipeline.stage import Artifact
 from stc.report.comparison import in_context, read_comparison
-from stc.stage import Artifact
 
 NONE = "–"
 _NOTE_WIDTH = 112

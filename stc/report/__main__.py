@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stc.console import command
+from stc.system.console import command
 
 _DESCRIPTION = """\
 What a sweep has found: a table a language, in which every job's compressed model stands beside the controls, all with
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from stc.report.raw import cells_csv
+    from stc.report.csv_figures import cells_csv
     from stc.report.render import render
 
     report = render(options.folders, options.store, systems=options.systems, pivot=options.pivot)

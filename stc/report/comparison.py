@@ -10,7 +10,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from stc.errors import InputError
-from stc.reading import read_json
+from stc.system.read_files import read_json
 
 COMPARISON_FILE = "comparison.json"
 

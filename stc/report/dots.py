@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stc.plots import canvas, plain
 from stc.report.look import CONTROL, RATIO, Look, bars_are, colour, shape, spread
 from stc.report.pivot import VALUES, Pivot
+from stc.report.run_plots import canvas, plain
 from stc.report.sweep import Group, Line
 
 

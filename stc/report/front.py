@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from stc.metrics.text import METRICS
-from stc.plots import canvas, plain
 from stc.report import size
 from stc.report.labels import Label, place
 from stc.report.look import CONTROL, CONTROL_SHAPE, Look
+from stc.report.run_plots import canvas, plain
 from stc.report.sweep import Group, Line, shown
 
 ONE_SIZE = 1.01

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from stc.errors import InputError
-from stc.job import RESULT_FILE, Result
-from stc.jobs import assignment
-from stc.natural import natural
-from stc.paths import at_home
-from stc.reading import read_json, read_yaml, shaped
+from stc.jobs.job import RESULT_FILE, Result
+from stc.jobs.summary import assignment
 from stc.report.results import Reader, Run
+from stc.system.natural_order import natural
+from stc.system.paths import at_home
+from stc.system.read_files import read_json, read_yaml, shaped
 
 SWEEPS = Path("multirun")
 DEFAULT = "default"
@@ -105,7 +105,7 @@ def _planned(folder: Path) -> list[tuple[str, ...]]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    from stc.overrides import jobs
+    from stc.config.command_line import jobs
 
     file = folder / "multirun.yaml"
     if not file.exists():

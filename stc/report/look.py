@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stc.plots import COLOURS, MARKERS, intervals_are
+from stc.report.run_plots import COLOURS, MARKERS, intervals_are
 from stc.report.sweep import Group, Line, shown
 
 CONTROL = "#7F7F7F"

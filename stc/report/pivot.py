@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.errors import InputError, nearest
-from stc.jobs import short_names
-from stc.metrics.sentences import caution, enough
+from stc.jobs.summary import short_names
+from stc.metrics.sample_size import caution, enough
 from stc.metrics.significance import Difference, difference
 from stc.metrics.text import METRICS
 from stc.report import NONE, Column, Row, interval, p_value, percent, quantity, signed, size
-from stc.report.forms import Block
+from stc.report.formats import Block
 from stc.report.sweep import Group, Line, resolve, shown
 
 ALPHA = 0.05

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.jobs import short_names
-from stc.plots import plot_importance
+from stc.jobs.summary import short_names
 from stc.report.dots import plot_pivot, plot_ratio, ratios
 from stc.report.front import plot_front
 from stc.report.jobs import Job
 from stc.report.pivot import Pivot, title_of
+from stc.report.run_plots import plot_importance
 from stc.report.sweep import Group, shown
 
 Rankings = Sequence[Mapping[str, Any]]

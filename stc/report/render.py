@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc.errors import InputError
-from stc.jobs import short_names
-from stc.report import NONE, RETENTION, SCORES, SIZES, SPEED, SYSTEM, Column, filled, forms, interval
-from stc.report.forms import Block
+from stc.jobs.summary import short_names
+from stc.report import NONE, RETENTION, SCORES, SIZES, SPEED, SYSTEM, Column, filled, interval
+from stc.report import formats as forms
+from stc.report.csv_figures import cells_csv, lines_csv
+from stc.report.formats import Block
 from stc.report.jobs import Job, latest, read
 from stc.report.pivot import Pivot, pivots, retention_notes, title_of
-from stc.report.raw import cells_csv, lines_csv
+from stc.report.seeds import VARYING_COLUMNS
 from stc.report.sweep import Group, groups, shown
-from stc.seeds import VARYING_COLUMNS
 
 _INTERVAL = Column(("", "interval"), lambda row: "reference" if row["is_reference"] else interval(row["retention_ci"]))
 

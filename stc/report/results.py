@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
-from stc.job import Result
+from stc.jobs.job import Result
 from stc.metrics.records import Measurement, Scores
 from stc.models.removal import RANKING_FILE, Ranking
-from stc.reading import read_json
+from stc.pipeline.stage import Artifact, Kind
 from stc.report import Row
 from stc.report.comparison import in_context, read_comparison
-from stc.stage import Artifact, Kind
 from stc.store import Store
+from stc.system.read_files import read_json
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Scored:
         scores: the identity of its scores, which is that of the system on that test set.
         test: the identity of the test set; empty where the store has no record of the scores.
         quality: its sentence-level statistics; None where they cannot be read from the store.
-        machine: what it was measured on, as :func:`stc.machine.fingerprint` has it.
+        machine: what it was measured on, as :func:`stc.system.machine.fingerprint` has it.
         unpruned: whether it has as many layers as the most any in its comparison has.
     """
 

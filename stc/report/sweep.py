@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stc.config.languages import codes, language
 from stc.errors import InputError, nearest
-from stc.jobs import key_ends, short_names
-from stc.languages import codes, language
-from stc.metrics.sentences import enough
+from stc.jobs.summary import key_ends, short_names
+from stc.metrics.sample_size import enough
 from stc.metrics.significance import Resampling, retention
 from stc.report import Row
 from stc.report.jobs import Job
 from stc.report.results import Scored
-from stc.seeds import aggregate
+from stc.report.seeds import aggregate
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Line:
         settings: key → value, of a control those only that decide which it is.
         jobs: all that have it.
         systems: as they were scored, one a seed.
-        row: its figures, as in comparison.json, or as :func:`stc.seeds.aggregate` gives them; ``retention`` is relative
-            to the reference of the group, and ``is_reference`` says whether that is this one.
+        row: its figures, as in comparison.json, or as :func:`stc.report.seeds.aggregate` gives them; ``retention`` is
+            relative to the reference of the group, and ``is_reference`` says whether that is this one.
     """
 
     name: str

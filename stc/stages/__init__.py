@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from stc.errors import ConfigError, Fault, nearest
-from stc.stage import Stage
+from stc.pipeline.stage import Stage
 
 
 def stage_names() -> list[str]:

@@ -11,8 +11,8 @@ from pydantic import model_validator
 from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
 from stc.models.layout import Adapters
-from stc.stage import Context, Inputs, Kind
-from stc.training.tuning import Tuning
+from stc.pipeline.stage import Context, Inputs, Kind
+from stc.training.fine_tuning import Tuning
 
 
 class Adapt(Tuning):
@@ -37,8 +37,8 @@ class Adapt(Tuning):
         return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 
     def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        from stc.parallel.team import current
-        from stc.training.translation import HeldOut
+        from stc.training.translator import HeldOut
+        from stc.workers.worker import current
 
         base, fitted, trainable = self.fit_adapters(inputs, Path(work["out_dir"]), ctx)
         if not current().first:

@@ -10,8 +10,8 @@ from stc.data.manifest import place_file
 from stc.errors import ModelError
 from stc.models.layout import Layout
 from stc.models.options import Compute
-from stc.stage import RECORD_FILE, Context, Inputs, Kind, Stage, Takes
-from stc.training.tuning import handed_on
+from stc.pipeline.stage import RECORD_FILE, Context, Inputs, Kind, Stage, Takes
+from stc.training.fine_tuning import handed_on
 
 
 class Attach(Compute, Stage):

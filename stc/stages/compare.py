@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError, nearest
-from stc.fields import Seed
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.metrics.side_by_side import side_by_side
 from stc.metrics.text import MetricName
+from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 from stc.report import markdown, table
 from stc.report.comparison import COMPARISON_FILE, in_context
-from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.system.fields import Seed
 
 
 class Compare(Stage):

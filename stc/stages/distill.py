@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.filters import Filter, Filters
 from stc.data.manifest import Manifest, Speech, Utterance, place_file
-from stc.decoding.translating import read_lines
+from stc.decoding.hypotheses import read_lines
+from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 DROPPED_FILE = "dropped.jsonl"
 

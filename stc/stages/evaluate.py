@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.decoding.translating import Translating, write_lines
-from stc.fields import EachOnce
+from stc.decoding.hypotheses import Translating, write_lines
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.metrics.text import MetricName, refuse_unready
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.system.fields import EachOnce
 
 
 class Evaluate(Translating, Stage):
@@ -23,7 +23,7 @@ class Evaluate(Translating, Stage):
     corpus scores, their signatures, and the sentence-level statistics from which they can be resampled).
 
     A fresh process that imports transformers and not stc translates the first utterances as well
-    (:mod:`stc.decoding.witness`). In float32, plain weights that give it another text are an error.
+    (:mod:`stc.verification.independent`). In float32, plain weights that give it another text are an error.
 
     Facts: every metric's score, ``sentences``, and ``witness_agreement``: the share of equal texts, in [0, 1].
 
@@ -52,7 +52,7 @@ class Evaluate(Translating, Stage):
         return {**scored, "sentences": scores.sentences, **witness}
 
     def _witness(self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context) -> dict[str, float]:
-        from stc.decoding.witness import agreement, witness
+        from stc.verification.independent import agreement, witness
 
         first = Manifest(manifest.folder, manifest.task, manifest.rows[: self.witnessed])
         texts = witness(model, first, self, ctx.device)

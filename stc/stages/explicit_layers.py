@@ -10,7 +10,7 @@ from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, unremovable
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class ExplicitLayers(Counts, Stage):

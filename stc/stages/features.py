@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stc.data.manifest import Manifest
 from stc.models.layout import States
 from stc.models.options import Compute
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class Features(Compute, Stage):
@@ -30,8 +30,8 @@ class Features(Compute, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.features import write_features
         from stc.decoding.greedy import DECODE_BATCH
-        from stc.memory import BatchSize
         from stc.models.checkpoint import load
+        from stc.system.memory import BatchSize
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)

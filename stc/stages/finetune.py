@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
 from stc.models.layout import Layout
-from stc.stage import Context, Inputs, Kind
-from stc.training.tuning import Tuning, refuse_quantized
+from stc.pipeline.stage import Context, Inputs, Kind
+from stc.training.fine_tuning import Tuning, refuse_quantized
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
-    from stc.training.translation import Fitted
+    from stc.training.translator import Fitted
 
 
 class Finetune(Tuning):
@@ -32,8 +32,8 @@ class Finetune(Tuning):
 
     def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
         from stc.models.checkpoint import save
-        from stc.parallel.team import current
-        from stc.training.translation import HeldOut
+        from stc.training.translator import HeldOut
+        from stc.workers.worker import current
 
         tune = self._whole if self.method == "full" else self._adapters
         tuned, fitted, trainable = tune(inputs, ctx)
@@ -49,7 +49,7 @@ class Finetune(Tuning):
 
     def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], Fitted, int]:
         from stc.models.checkpoint import load
-        from stc.training.translation import select
+        from stc.training.translator import select
 
         refuse_quantized(inputs["model"])
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.weights_dtype)

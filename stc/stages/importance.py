@@ -19,9 +19,9 @@ from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
-from stc.parallel.stage import Shared
-from stc.reading import parse_json
-from stc.stage import Context, Inputs, Kind, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Takes
+from stc.system.read_files import parse_json
+from stc.workers.stage import Shared
 
 
 class Importance(Compute, Shared):
@@ -146,11 +146,11 @@ class Importance(Compute, Shared):
     def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
         """(stack, candidate, score) with layers numbered as in the model."""
         from stc.decoding.features import features_of
-        from stc.decoding.losses import losses_without_each
-        from stc.decoding.search import translations_without_each
         from stc.metrics.text import score
-        from stc.models.kept import kept
-        from stc.parallel.team import current
+        from stc.pipeline.model_cache import kept
+        from stc.pruning.loss_search import losses_without_each
+        from stc.pruning.search import translations_without_each
+        from stc.workers.worker import current
 
         own = current().deal(work["candidates"])
         if not own:

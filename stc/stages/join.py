@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest, Utterance, place_file
 from stc.errors import InputError
-from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 
 class Join(Stage):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.models.options import Compute
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class Logits(Compute, Stage):
@@ -41,13 +41,13 @@ class Logits(Compute, Stage):
 
         from stc.data.collate import IGNORED
         from stc.decoding.features import features_of
-        from stc.memory import BatchSize
+        from stc.decoding.predictions import predict
+        from stc.distillation.cached_logits import TopK, write
         from stc.models.checkpoint import load
+        from stc.system.memory import BatchSize
         from stc.training.examples import Examples
         from stc.training.loop import MICRO_BATCH
-        from stc.training.objective import predict
-        from stc.training.top_k import TopK, write
-        from stc.training.translation import select
+        from stc.training.translator import select
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)

@@ -14,14 +14,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from stc.data.lines import Columns as Columns
-from stc.data.lines import Line, read, told
+from stc.data.json_lines import Columns as Columns
+from stc.data.json_lines import Line, read, told
 from stc.data.manifest import Content, Span, Speech, Task, Utterance, file_sha256, place_file
 from stc.data.manifest import Manifest as Rows
 from stc.errors import InputError, nearest
-from stc.language_tags import WITHOUT_SPACES, script
-from stc.paths import Folder
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.system.language_tags import WITHOUT_SPACES, script
+from stc.system.paths import Folder
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ def _checked(line: Line) -> tuple[float, float, bool]:
 
 
 def _cut(line: Line, start: float, end: float, file: Path, audio: str) -> Utterance:
-    from stc.data.sound import cut
+    from stc.data.audio_file import cut
 
     with told(line.where):
         seconds = cut(Path(line.audio), start, end, file)

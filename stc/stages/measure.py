@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.machine import fingerprint
 from stc.metrics.records import Measurement
 from stc.models.options import Compute
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.system.machine import fingerprint
 
 
 class Measure(Compute, Stage):

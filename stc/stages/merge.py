@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.models.layout import Layout
-from stc.stage import Context, Inputs, Kind, Stage, Takes
-from stc.training.tuning import handed_on, refuse_quantized
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.training.fine_tuning import handed_on, refuse_quantized
 
 
 class Merge(Stage):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, share_out
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class MiddleBlock(Counts, Stage):

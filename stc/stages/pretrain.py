@@ -13,7 +13,7 @@ from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
 from stc.models import architecture
 from stc.models.layout import POSITIONS_A_SECOND, Layout
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 from stc.training.recipe import Optimisation, Spelling
 
 if TYPE_CHECKING:

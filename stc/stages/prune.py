@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.models.removal import Removal, by_stack
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class Prune(Compute, Stage):

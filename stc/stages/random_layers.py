@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError
-from stc.fields import Seed
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Removal, removable
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.system.fields import Seed
 
 
 class RandomLayers(Counts, Stage):

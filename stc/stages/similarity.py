@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from stc.data.manifest import Manifest
 from stc.models.architecture import Stack
 from stc.models.options import Compute
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 SIMILARITY_FILE = "similarity.json"
 
@@ -29,7 +29,7 @@ class Similarity(Compute, Stage):
     """One pass over ``data`` with its own targets (teacher-forced), through encoder and decoder.
 
     Writes similarity.json: for each stack ``influence`` by layer, and ``angular`` by first layer and length of a
-    block (:class:`stc.decoding.forced.Similarity`). Every one-shot method and every ratio is answered from it.
+    block (:class:`stc.training.teacher_forcing.Similarity`). Every one-shot method and every ratio is answered from it.
     """
 
     VERSION: ClassVar[int] = 1
@@ -40,8 +40,8 @@ class Similarity(Compute, Stage):
         return inputs["model"] and inputs["model"].layers
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.decoding.forced import similarities
         from stc.models.checkpoint import load
+        from stc.training.teacher_forcing import similarities
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from stc.corpus.speech import EngineName, check_engines
 from stc.errors import Fault, InputError, misfit
-from stc.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Stage, Takes
 
 if TYPE_CHECKING:
     from stc.corpus.build import Request
@@ -60,10 +60,10 @@ class Synthesize(Stage):
         return self
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.config.languages import language
         from stc.corpus.build import requests, speak
         from stc.corpus.engines import require
         from stc.data.manifest import Manifest, Utterance
-        from stc.languages import language
 
         known: Artifact | None = inputs.get("without")
         without = [row.source for row in Manifest.load(known.path).rows] if known is not None else []

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
-from stc.decoding.methods import GREEDY, Decoding
-from stc.decoding.translating import Translating, write_lines
+from stc.decoding.hypotheses import Translating, write_lines
+from stc.decoding.options import GREEDY, Decoding
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
 
 
 class Translate(Translating, Stage):

@@ -31,12 +31,12 @@ from typing import Any
 from pydantic import NonNegativeInt
 
 from stc.errors import InputError, StcError
-from stc.reading import read_json
-from stc.stage import RECORD_FILE, Artifact, Kind
+from stc.pipeline.stage import RECORD_FILE, Artifact, Kind
 from stc.store.files import Hashes, discard, disk_full, files_of, foreign, mismatch, settle, sync, write_atomically
 from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
-from stc.store.place import HASHES_FILE, kept, mark, unfit
+from stc.store.location import HASHES_FILE, kept, mark, unfit
 from stc.store.records import identity_of, is_identity, leaves, read_record, record_of, sealed, short
+from stc.system.read_files import read_json
 
 __all__ = ["Elsewhere", "Holder", "Store", "identity_of"]
 
@@ -51,7 +51,7 @@ class Store:
         lease_seconds: after how long without a heartbeat the maker of an artifact is taken for dead.
 
     Raises:
-        InputError: the folder can be no store (:func:`stc.store.place.unfit`).
+        InputError: the folder can be no store (:func:`stc.store.location.unfit`).
     """
 
     def __init__(self, root: Path, lease_seconds: float = SECONDS) -> None:

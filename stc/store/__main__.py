@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stc.console import command
 from stc.errors import StcError
-from stc.stage import Kind
+from stc.pipeline.stage import Kind
 from stc.store import Store
 from stc.store.inventory import Inventory
-from stc.store.place import is_store
+from stc.store.location import is_store
+from stc.system.console import command
 
 _DESCRIPTION = "Look into a store: what is there, what made it, what was made of it; and make room in it."
 _GC = """\
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
         return _verify(inventory)
     if options.command == "gc":
         return _collect(inventory, options)
-    from stc.store import telling
+    from stc.store import describe as telling
 
     if options.command == "ls":
         lines = telling.listed(inventory, options.kind)
@@ -99,7 +99,7 @@ def _verify(inventory: Inventory) -> int:
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
     from stc.report import size
     from stc.store.collect import carry_out, collect
-    from stc.store.telling import going
+    from stc.store.describe import going
 
     keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
     found = collect(inventory, keep, options.max_size)

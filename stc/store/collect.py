@@ -18,14 +18,14 @@ from functools import partial
 from pathlib import Path
 
 from stc.errors import InputError, StcError, nearest
-from stc.job import RESULT_FILE, Result
-from stc.reading import read_json
-from stc.stage import Kind
+from stc.jobs.job import RESULT_FILE, Result
+from stc.pipeline.stage import Kind
 from stc.store import Elsewhere, Store
 from stc.store.files import discard, foreign
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
-from stc.store.place import kept
+from stc.store.location import kept
 from stc.store.records import is_identity
+from stc.system.read_files import read_json
 
 EVICTED = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
 """Kinds whose files may go."""

@@ -16,8 +16,8 @@ from typing import Any
 
 from stc.data.manifest import file_sha256
 from stc.errors import InputError
-from stc.reading import read_json
-from stc.stage import RECORD_FILE
+from stc.pipeline.stage import RECORD_FILE
+from stc.system.read_files import read_json
 
 Known = dict[str, tuple[int, int, str]]
 """Path → size, time of change in nanoseconds, and sha256 of a file: the shape of hashes.json."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError, nearest
-from stc.stage import RECORD_FILE, Kind
+from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Store
 from stc.store.files import files_of
-from stc.store.place import kept
+from stc.store.location import kept
 from stc.store.records import record_of
 
 SHORT = 8  # digits of an identity that are shown

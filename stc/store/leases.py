@@ -47,9 +47,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from stc.errors import StcError
-from stc.reading import open_regular, parse_json
 from stc.store.files import discard
 from stc.store.records import is_identity
+from stc.system.read_files import open_regular, parse_json
 
 SECONDS = 60.0
 """Without a heartbeat for so long a holder is taken for dead. File servers pause for some seconds, and to restart

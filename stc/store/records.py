@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 from typing_extensions import TypedDict  # that of typing is one pydantic takes from Python 3.12 on
 
 from stc.errors import InputError
-from stc.reading import read_json, shaped
+from stc.system.read_files import read_json, shaped
 
 RECORD_SUM = "record_sha256"
 """Key of a record's own checksum: of all its other keys."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stc.console import progress
-from stc.stage import RECORD_FILE
+from stc.pipeline.stage import RECORD_FILE
 from stc.store.files import foreign, mismatch
 from stc.store.inventory import Entry, Inventory
 from stc.store.records import record_of
+from stc.system.console import progress
 
 
 def damaged(inventory: Inventory) -> Iterator[tuple[Entry, str]]:

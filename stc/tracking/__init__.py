@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
-from stc.machine import git_commit, refuse_shared_database, versions
-from stc.paths import Folder
-from stc.process import Process
-from stc.signals import killable
+from stc.system.machine import git_commit, refuse_shared_database, versions
+from stc.system.paths import Folder
+from stc.system.process import Process
+from stc.system.signals import killable
 from stc.tracking.destination import Destination, client, reachable
 from stc.tracking.outbox import LOG, Outbox, send_kept
 from stc.tracking.run import Run
@@ -74,7 +74,7 @@ def track(
 
     Raises:
         InputError: when the run cannot be started.
-        Killed: inside the block, when SIGTERM or SIGINT arrives (:mod:`stc.signals`).
+        Killed: inside the block, when SIGTERM or SIGINT arrives (:mod:`stc.system.signals`).
     """
     with killable() as hold:
         run = begin(tracking, run_name, config, params, tags)

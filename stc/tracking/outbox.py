@@ -27,8 +27,8 @@ from typing import Any, Literal, Self, cast
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from stc.errors import InputError
-from stc.process import Process
-from stc.reading import parse_json, read_text
+from stc.system.process import Process
+from stc.system.read_files import parse_json, read_text
 from stc.tracking.destination import Away, Destination, Failing, Locked
 
 LOG = logging.getLogger("stc.tracking")

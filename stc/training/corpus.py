@@ -12,7 +12,7 @@ import torch
 from stc.data.audio import read_pcm
 from stc.data.collate import Batch, Collator, pad
 from stc.data.manifest import Manifest
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.training.augment import (
     distort,
     draw_rates,
@@ -21,9 +21,9 @@ from stc.training.augment import (
     resample,
     resampled_lengths,
 )
+from stc.training.checkpoint_state import State
 from stc.training.ctc import Characters
 from stc.training.logmel import LogMel
-from stc.training.state import State
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

@@ -14,8 +14,8 @@ from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
 from stc.models.architecture import Heard
 from stc.models.parts import part_parameters
-from stc.stage import Context
-from stc.training.state import State
+from stc.pipeline.stage import Context
+from stc.training.checkpoint_state import State
 
 if TYPE_CHECKING:
     from stc.decoding.features import Features

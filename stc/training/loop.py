@@ -7,7 +7,7 @@ a further loss term) it puts into those two functions.
 A training that was killed goes on from its last checkpoint (``checkpoints.py``) when it is started again, and in
 float32 on the CPU ends with the weights and curves of one that was not.
 
-Several processes (:mod:`stc.parallel`) share every global batch, and take the same step each.
+Several processes (:mod:`stc.workers`) share every global batch, and take the same step each.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import torch
 from torch import nn
 from transformers import get_scheduler
 
-from stc.console import PROGRESS
 from stc.errors import StcError
-from stc.memory import BatchSize
-from stc.parallel.team import current
-from stc.stage import Context
+from stc.pipeline.stage import Context
+from stc.system.console import PROGRESS
+from stc.system.memory import BatchSize
+from stc.training.checkpoint_state import Losses, OfEach, Random, Stateful, Trained
 from stc.training.checkpoints import Checkpoints
 from stc.training.optimizers import make_optimizer
 from stc.training.recipe import Optimisation
-from stc.training.state import Losses, OfEach, Random, Stateful, Trained
+from stc.workers.worker import current
 
 log = logging.getLogger(__name__)
 

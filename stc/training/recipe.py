@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import Fault, misfit
-from stc.fields import EachOnce, Seed
 from stc.models.architecture import Part
+from stc.system.fields import EachOnce, Seed
 
 
 class Optimisation(BaseModel):

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stc.data.manifest import Manifest
+from stc.decoding.predictions import translation_loss
 from stc.models.create import SPECIAL, build_processor
-from stc.stage import Context
+from stc.pipeline.stage import Context
+from stc.training.acceleration.gradient_checkpointing import recomputed
 from stc.training.corpus import Corpus, SpeechBatch
 from stc.training.ctc import CtcHead
 from stc.training.loop import Outcome, train
-from stc.training.objective import translation_loss
 from stc.training.order import batches
 from stc.training.recipe import Optimisation, Spelling
-from stc.training.recomputed import recomputed
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from stc.stage import Context
-from stc.training.state import State
+from stc.pipeline.stage import Context
+from stc.training.checkpoint_state import State
 
 
 class EarlyStopping:

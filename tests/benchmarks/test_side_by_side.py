@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stc.paths import ROOT
+from stc.system.paths import ROOT
 
 
 def figures(script: str, out: Path, *arguments: str) -> Any:

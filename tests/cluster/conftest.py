@@ -13,7 +13,7 @@ import slurm as cluster
 import soundfile
 from held import Held, held
 
-from stc.paths import ROOT
+from stc.system.paths import ROOT
 
 COLUMNS = "data.columns={audio: audio, source: en, target: de}"
 

@@ -9,7 +9,7 @@ from conftest import Start
 from held import Held
 from slurm import until
 
-from stc.outcome import outcomes
+from stc.jobs.status import outcomes
 
 
 def test_jobs_side_by_side_make_what_they_share_once_and_one_that_fails_stops_no_other(

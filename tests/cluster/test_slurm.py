@@ -16,8 +16,8 @@ from conftest import Start
 from held import Held
 from slurm import Slurm, until
 
-from stc.outcome import outcomes
-from stc.slurm import cancel, queued
+from stc.jobs.slurm import cancel, queued
+from stc.jobs.status import outcomes
 
 pytestmark = pytest.mark.slurm
 

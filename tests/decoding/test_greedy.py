@@ -12,12 +12,12 @@ from transformers import GenerationConfig
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
+from stc.decoding.cpu_engine import continued
 from stc.decoding.greedy import _ahead, by_length, decode, encode, translate
-from stc.decoding.ragged import continued
-from stc.memory import BatchSize
 from stc.models.architecture import Architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
+from stc.system.memory import BatchSize
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 import pytest
 
 from stc.data.manifest import Manifest
-from stc.evaluation import Evaluation
 from stc.export import Exported, export
 from stc.metrics.records import Measurement
 from stc.metrics.size import bytes_on_disk
 from stc.models import read_config
 from stc.models.counting import count_parameters
-from stc.pipeline import Node, Pipeline
-from stc.stage import Context, Inputs, Kind, Progress, Stage, Takes
+from stc.pipeline.graph import Node, Pipeline
+from stc.pipeline.runner import Evaluation
+from stc.pipeline.stage import Context, Inputs, Kind, Progress, Stage, Takes
 from stc.stages.compare import Compare
 from stc.stages.evaluate import Evaluate
 from stc.stages.importance import Importance

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from stc.errors import InputError, ModelError
 from stc.export import export
-from stc.stage import Kind
+from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
 
 Made = Callable[[str], Path]

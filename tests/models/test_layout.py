@@ -13,8 +13,8 @@ from stc.models.counting import count_parameters
 from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters, Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED, published_config
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.quantization import quantizer
-from stc.stage import Artifact, Context, Kind
 from stc.stages.adapt import Adapt
 from stc.stages.attach import Attach
 from stc.stages.finetune import Finetune

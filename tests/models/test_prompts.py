@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from stc.data.manifest import Manifest, Task
-from stc.decoding.translating import Translating
-from stc.decoding.witness import witness
+from stc.decoding.hypotheses import Translating
 from stc.doctor import main as doctor
 from stc.errors import ModelError
 from stc.models import architecture, prompts
 from stc.models.checkpoint import load, save
 from stc.models.prompts import load_processor
+from stc.verification.independent import witness
 
 GERMAN = Task(target_lang="de", target_name="German")
 FAMILY = architecture("qwen2_audio")
@@ -89,7 +89,7 @@ def test_witness_of_a_folder_without_template_is_told_the_family_s(
         asked.update(request)
         return [["text"]]
 
-    monkeypatch.setattr("stc.decoding.witness.ask", answer)
+    monkeypatch.setattr("stc.verification.independent.ask", answer)
     if not own:
         (folder / "chat_template.jinja").unlink()
     witness(folder, Manifest.load(tiny_manifest), Translating(dtype="float32", max_new_tokens=8), "cpu")
@@ -144,7 +144,7 @@ def test_doctor_renders_a_prompt_of_a_model_that_is_given(
     folder: Path, setting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for check in ("libraries", "audio_formats", "devices"):
-        monkeypatch.setattr(f"stc.checks.{check}", lambda *given: iter([]))
+        monkeypatch.setattr(f"stc.planning.machine_checks.{check}", lambda *given: iter([]))
     (folder / "chat_template.jinja").write_text("{% if %}")
     assert doctor([f"{setting}={folder}", "tracking=none"]) == 1
     told = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")}

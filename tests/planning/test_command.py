@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stc.config.command_line import asked_for_plan
 from stc.errors import ConfigError
-from stc.overrides import asked_for_plan
-from stc.paths import ROOT
+from stc.system.paths import ROOT
 
 LIGHT = """
 import runpy, sys

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from stc.decoding.translating import write_lines
+from stc.decoding.hypotheses import write_lines
 from stc.metrics.records import Measurement, Scores
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.compare import Compare
 from stc.store import Store, identity_of
 

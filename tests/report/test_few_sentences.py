@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stc.report.raw import cells_csv
+from stc.report.csv_figures import cells_csv
 from stc.report.render import Report, render
 
 

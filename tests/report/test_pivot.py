@@ -10,8 +10,8 @@ import pytest
 
 from stc.errors import InputError
 from stc.metrics.significance import difference
+from stc.report.csv_figures import cells_csv
 from stc.report.pivot import Pivot, pivots
-from stc.report.raw import cells_csv
 from stc.report.render import render
 
 PRUNED = {("greedy", "full"): 4, ("greedy", "lora"): 6, ("random", "full"): 20, ("random", "lora"): 7}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from stc.paths import ROOT
 from stc.report.__main__ import _parser, main
+from stc.system.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "bitsandbytes", "matplotlib", "pandas"}
 

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 import stc.report.dots
 import stc.report.front
-from stc.plots import canvas
 from stc.report.front import pareto, plot_front
 from stc.report.labels import Label, place
 from stc.report.plots import searches
 from stc.report.render import render
+from stc.report.run_plots import canvas
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from stc.errors import ModelError
 from stc.metrics.size import bytes_on_disk
 from stc.models.checkpoint import Translator, load, save
 from stc.models.counting import count_parameters
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.quantization.nf4 import NF4
-from stc.stage import Artifact, Context, Kind
 from stc.stages.adapt import Adapt
 from stc.stages.attach import Attach
 from stc.stages.finetune import Finetune
@@ -87,7 +87,7 @@ def test_kept_adapters_compute_what_they_were_trained_to(
     inputs: dict[str, Artifact], adapter: Artifact, kept: Path, ctx: Context
 ) -> None:
     from stc.data.manifest import Manifest
-    from stc.training.translation import HeldOut
+    from stc.training.translator import HeldOut
 
     translator = load(kept, device="cpu", dtype="float32")
     loss = HeldOut(translator, Manifest.load(inputs["dev"].path), ctx).loss()

@@ -12,8 +12,8 @@ import pytest
 from stc.errors import InputError
 from stc.metrics.records import Measurement, MetricScore, Scores
 from stc.metrics.text import score, signature, statistics
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.report import systems
-from stc.stage import Artifact, Context, Kind
 from stc.stages.compare import Compare
 
 REFERENCES = [f"Das Haus Nummer {number} steht am Fluss, und der Hund läuft." for number in range(30)]

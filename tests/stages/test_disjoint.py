@@ -14,7 +14,7 @@ import soundfile
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Task
 from stc.errors import InputError
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.disjoint import Disjoint
 from stc.stages.manifest import Columns, Manifest
 

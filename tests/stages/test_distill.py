@@ -9,7 +9,7 @@ import pytest
 
 from stc.data.manifest import Manifest, file_sha256
 from stc.errors import InputError
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.distill import Distill
 
 

@@ -12,7 +12,7 @@ import sacrebleu
 from stc.data.manifest import Manifest
 from stc.metrics.records import Scores
 from stc.metrics.text import from_statistics
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.evaluate import Evaluate
 
 STAGE = Evaluate(metrics=["bleu", "chrf_pp"], dtype="float32", max_new_tokens=8, witnessed=0)
@@ -71,7 +71,7 @@ def test_first_utterances_are_witnessed(
         asked.extend(row.id for row in manifest.rows)
         return stage.translations(stage.loaded(folder, ctx), manifest, ctx)
 
-    monkeypatch.setattr("stc.decoding.witness.witness", witness)
+    monkeypatch.setattr("stc.verification.independent.witness", witness)
     stage = STAGE.model_copy(update={"witnessed": 3})
     facts = stage.run(inputs, tmp_path, replace(ctx, log=lambda metrics, step=None: logged.update(metrics)))
     assert asked == ["utterance-0", "utterance-1", "utterance-2"]
@@ -81,5 +81,5 @@ def test_first_utterances_are_witnessed(
 def test_nothing_is_witnessed_where_that_is_turned_off(
     inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stc.decoding.witness.witness", None)
+    monkeypatch.setattr("stc.verification.independent.witness", None)
     assert "witness_agreement" not in STAGE.run(inputs, tmp_path, ctx)

@@ -1,7 +1,7 @@
 import pytest
 
 from stc.errors import InputError
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.stages.explicit_layers import ExplicitLayers
 
 

@@ -17,15 +17,15 @@ from stc.decoding import features as features_module
 from stc.decoding.features import Features as Read
 from stc.decoding.features import features_of
 from stc.decoding.greedy import decode, encode
+from stc.distillation import cached_logits as top_k
 from stc.errors import InputError
 from stc.models.checkpoint import Translator, load, save
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.features import Features
 from stc.stages.importance import Importance
 from stc.stages.logits import Logits
 from stc.stages.translate import Translate
-from stc.training import top_k
 
 STAGE = Features(dtype="float32")
 SEARCH = Importance(metric="chrf", dtype="float32", max_new_tokens=12)

@@ -8,10 +8,10 @@ import pytest
 from wiring import nodes
 
 from stc.errors import ConfigError
-from stc.evaluation import Done, Evaluation
-from stc.pipeline import Pipeline
-from stc.planning.room import disk, known
-from stc.stage import Context
+from stc.pipeline.graph import Pipeline
+from stc.pipeline.runner import Done, Evaluation
+from stc.pipeline.stage import Context
+from stc.planning.disk import disk, known
 from stc.stages.features import Features
 from stc.store import Store
 

@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
+from stc.decoding.predictions import predict
+from stc.distillation.token_level import divergence
 from stc.errors import InputError, ModelError
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.quantization.nf4 import NF4
-from stc.stage import Artifact, Context, Kind
 from stc.stages.finetune import Finetune
 from stc.stages.logits import Logits
-from stc.training.distillation import divergence
-from stc.training.objective import predict
 
 SETTINGS: dict[str, Any] = {
     "method": "full",

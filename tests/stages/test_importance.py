@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from stc.curves import journaled, read_journal
 from stc.data.manifest import Manifest
-from stc.decoding.forced import Forced
 from stc.decoding.greedy import translate
 from stc.errors import InputError
 from stc.metrics.text import score
@@ -18,8 +16,10 @@ from stc.models.architecture import Stack
 from stc.models.checkpoint import load, save
 from stc.models.removal import Layer
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.curves import journaled, read_journal
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.importance import Importance
+from stc.training.teacher_forcing import Forced
 
 TOKENS = 20
 STAGE = Importance(metric="chrf", dtype="float32", max_new_tokens=TOKENS)

@@ -17,7 +17,7 @@ from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Speech, Task, file_sha256
 from stc.errors import InputError
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.stages.manifest import Columns, Manifest
 
 TASK = Task(target_lang="de", target_name="German")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from stc.machine import fingerprint
 from stc.metrics.records import Measurement
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.measure import Measure
+from stc.system.machine import fingerprint
 
 STAGE = Measure(utterances=2, dtype="float32", max_new_tokens=4)
 

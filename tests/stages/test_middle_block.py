@@ -2,7 +2,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.models.architecture import Stack
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.stages.middle_block import MiddleBlock
 
 

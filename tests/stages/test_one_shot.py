@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.one_shot import OneShot
 
 INFLUENCE = {"decoder": [0.0, 0.5, 0.1, 0.4, 0.2, 0.0], "encoder": [0.0, 0.3, 0.05, 0.6, 0.0]}

@@ -8,7 +8,7 @@ import pytest
 
 from stc.models.checkpoint import load
 from stc.models.counting import count_parameters
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.pretrain import Pretrain
 
 SETTINGS: dict[str, Any] = {

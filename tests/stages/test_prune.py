@@ -7,7 +7,7 @@ from stc.models.architecture import Stack
 from stc.models.checkpoint import load
 from stc.models.counting import count_parameters
 from stc.models.removal import Layer, Removal
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.prune import Prune
 
 

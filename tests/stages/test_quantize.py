@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from stc.models.counting import count_parameters
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.quantization import methods
-from stc.stage import Artifact, Context, Kind
 from stc.stages.quantize import Quantize
 
 

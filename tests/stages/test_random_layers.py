@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.stages.random_layers import RandomLayers
 
 

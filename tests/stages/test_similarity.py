@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.similarity import Similarity
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.synthesize import Synthesize
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.models.checkpoint import load
-from stc.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Artifact, Context, Kind
 from stc.stages.translate import Translate
 
 

@@ -17,7 +17,7 @@ from processes import at_once, await_note, note, send, until, working
 from stored import ids, put, ran
 
 from stc.errors import InputError, StcError
-from stc.stage import RECORD_FILE, Kind
+from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Elsewhere, Store
 from stc.store.collect import DAY, STALE_DAYS, collect
 from stc.store.inventory import Inventory

@@ -14,7 +14,7 @@ import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
 from stored import spec_of
 
-from stc.stage import RECORD_FILE, Kind
+from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Elsewhere, Store, files, identity_of, leases
 
 SPEC = spec_of("toy")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from stored import ids, ran
 
-from stc.paths import ROOT
-from stc.stage import Kind
+from stc.pipeline.stage import Kind
 from stc.store import Store
 from stc.store.__main__ import _parser, _size, main
 from stc.store.inventory import Inventory
 from stc.store.verify import fault
+from stc.system.paths import ROOT
 
 
 def test_list_names_every_result_with_the_command_that_made_it(

@@ -18,12 +18,12 @@ from test_loop import SETTINGS as LOOP
 from torch import nn
 
 from stc.errors import StcError
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.store.records import sealed
 from stc.training import checkpoints
+from stc.training.checkpoint_state import Losses, Trained
 from stc.training.checkpoints import Checkpoints
 from stc.training.loop import train
-from stc.training.state import Losses, Trained
 
 SETTINGS = LOOP.model_copy(update={"batch_size": 2})
 STEPS = 25

@@ -9,12 +9,12 @@ import torch
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest, Task
+from stc.decoding.predictions import translation_loss
 from stc.models.checkpoint import Translator, load
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.training import corpus as corpus_module
 from stc.training.corpus import Corpus
 from stc.training.ctc import Characters, CtcHead
-from stc.training.objective import translation_loss
 
 
 @pytest.fixture

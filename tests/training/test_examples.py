@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from stc.data.manifest import Manifest
+from stc.decoding.predictions import translation_loss
 from stc.models.checkpoint import Translator, load
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.training.examples import Examples
-from stc.training.objective import translation_loss
-from stc.training.translation import select
+from stc.training.translator import select
 
 
 @pytest.fixture

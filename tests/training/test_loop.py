@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stc.errors import StcError
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.training import loop
 from stc.training.loop import accumulate, train
 from stc.training.recipe import Optimisation

@@ -14,11 +14,11 @@ from recipes import RECIPE as BRIEF
 from recipes import Steps, lora
 from safetensors.torch import load_file
 
-from stc.curves import Curves, journaled, read_journal
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers
-from stc.stage import Artifact, Context, Kind, Progress, Stage
+from stc.pipeline.curves import Curves, journaled, read_journal
+from stc.pipeline.stage import Artifact, Context, Kind, Progress, Stage
 from stc.stages.adapt import Adapt
 from stc.stages.finetune import Finetune
 from stc.stages.pretrain import Pretrain

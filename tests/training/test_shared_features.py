@@ -17,13 +17,13 @@ from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
-from stc.stage import Artifact, Context, Kind, Progress
+from stc.pipeline.stage import Artifact, Context, Kind, Progress
 from stc.stages.adapt import Adapt
 from stc.stages.features import Features
 from stc.stages.finetune import Finetune
 from stc.training import checkpoints
-from stc.training.translation import HeldOut
-from stc.training.tuning import Tuning
+from stc.training.fine_tuning import Tuning
+from stc.training.translator import HeldOut
 
 ONLINE = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
 

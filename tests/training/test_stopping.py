@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from stc.stage import Context
+from stc.pipeline.stage import Context
 from stc.training.stopping import EarlyStopping
 
 

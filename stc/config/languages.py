@@ -1,0 +1,57 @@
+"""The languages translated into, as ``conf/lang`` has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from stc.data.manifest import Task
+from stc.errors import InputError, nearest
+from stc.metrics.text import MetricName
+from stc.system.language_tags import WITHOUT_SPACES, lookup, normal, script
+from stc.system.paths import CONF
+from stc.system.read_files import read_yaml
+
+FOLDER = CONF / "lang"
+
+
+@dataclass(frozen=True)
+class Language:
+    """A target language: its code, its English name, and the metric retention is measured by."""
+
+    code: str
+    name: str
+    metric: MetricName
+
+    @property
+    def task(self) -> Task:
+        return Task(target_lang=self.code, target_name=self.name)
+
+
+def codes() -> list[str]:
+    """What ``lang=`` and ``--lang`` take."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def language(code: str) -> Language:
+    """The language of that code.
+
+    Raises:
+        InputError: there is none, or its file names no language.
+    """
+    if code not in codes():
+        raise InputError(f"language {code!r}: one of {', '.join(codes())}{nearest(code, codes())}")
+    file = FOLDER / f"{code}.yaml"
+    stated = read_yaml(file)
+    try:
+        return Language(normal(stated.code), stated.name, cast(MetricName, stated.metric))
+    except ValueError as error:
+        raise InputError(f"{file}: code: {error}") from None
+
+
+def metric_of(tag: str) -> MetricName:
+    """Return the metric that retention is measured by in a language: as ``conf/lang`` says of it or of the nearest
+    wider one, else chrF++, without its words where the script does not tell them apart."""
+    if (known := lookup({code: code for code in codes()}, tag)) is not None:
+        return language(known).metric
+    return "chrf" if script(tag) in WITHOUT_SPACES else "chrf_pp"

@@ -1,0 +1,254 @@
+"""The lines of somebody's JSON Lines file of audio with texts, checked one by one, and what they say of their audio."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED, file_sha256
+from stc.errors import InputError, nearest
+from stc.system.read_files import parse_json, read_lines
+
+LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
+AS_STATED = 0.005  # seconds; a stated duration that is rounded to hundredths is used, a rougher one is the file's
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+class Columns(BaseModel):
+    """Which key of a line holds what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audio: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line, with everything checked that can be without opening its audio.
+
+    Attributes:
+        where: file and line, for messages.
+        content: as it is in the file.
+        audio: the real path of its audio.
+        stamp: size and time of change of its audio's file.
+        stated_sha256: of that file, in small letters.
+        duration: in seconds, that the line states.
+        offset: where its audio begins in the file, in seconds; None where it does not say so.
+    """
+
+    number: int
+    where: str
+    content: Mapping[str, Any]
+    id: str
+    audio: str
+    stamp: tuple[int, int]
+    source: str
+    target: str
+    stated_sha256: str | None
+    duration: float | None
+    offset: float | None
+
+    @property
+    def sha256(self) -> str:
+        """The digest of its file, by what is in there."""
+        with told(self.where):
+            return _sha256(self.audio, self.stamp)
+
+    def span(self) -> tuple[float, float, bool]:
+        """Return from where to where its audio goes in the file, in seconds, and whether that is all of the file.
+
+        Raises:
+            InputError: the file cannot be read as audio, or the line contradicts it.
+        """
+        from stc.data.audio_file import look
+
+        with told(self.where):
+            seen = look(self.audio, self.stamp)
+            near = ROUNDED + seen.doubt
+            start = self.offset or 0.0
+            end = seen.seconds if self.duration is None else start + self.duration
+            if start == 0 and abs(end - seen.seconds) <= near:
+                return 0.0, end if abs(end - seen.seconds) <= AS_STATED else seen.seconds, True
+            if self.offset is None:
+                raise InputError(
+                    f"duration is {self.duration:g} s, and {self.audio} lasts {seen.seconds:.2f} s; a line that is a "
+                    "segment of its file has an offset as well"
+                )
+            if start >= seen.seconds or end > seen.seconds + near:
+                raise InputError(
+                    f"the segment from {start:g} s to {end:g} s is not in {self.audio}, which lasts "
+                    f"{seen.seconds:.2f} s"
+                )
+            if end - start > LONGEST_UTTERANCE:
+                raise InputError(f"the segment lasts {end - start:g} s: at most {LONGEST_UTTERANCE:g} s are cut")
+            return start, min(end, seen.seconds), False
+
+
+def read(
+    path: Path, split: str, columns: Columns, *, limit: int | None = None, allow_links: bool = False
+) -> Iterator[Line]:
+    """Yield the first ``limit`` lines of ``<path>/<split>.jsonl``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: naming the file and line of what is wrong.
+    """
+    file = path / f"{split}.jsonl"
+    folder = _Folder(path, allow_links)
+    lines: dict[str, int] = {}
+    for number, text in read_lines(file):
+        where = f"{file}, line {number}"
+        content = parse_json(text, where, dict[str, Any])
+        with told(where):
+            audio, stamp = folder.find(_text(content, columns.audio))
+            target = _text(content, columns.target)
+            if not target.strip():
+                raise InputError(f"the text under {columns.target!r} is empty")
+            line = Line(
+                number=number,
+                where=where,
+                content=content,
+                id=_id(content) or f"{split}-{number:06d}",
+                audio=audio,
+                stamp=stamp,
+                source=_text(content, columns.source, optional=True),
+                target=target,
+                stated_sha256=_stated_sha256(content),
+                duration=_seconds(content, "duration"),
+                offset=_seconds(content, "offset"),
+            )
+            if lines.setdefault(line.id, number) != number:
+                raise InputError(f"id {line.id!r} is that of line {lines[line.id]}, too")
+        yield line
+        if len(lines) == limit:
+            return
+    if not lines:
+        raise InputError(f"{file} has no rows")
+
+
+class _Folder:
+    """The folder that the paths of lines start from."""
+
+    def __init__(self, path: Path, allow_links: bool) -> None:
+        self._path = path
+        self._root = os.path.realpath(path)
+        self._allow_links = allow_links
+        self._real: dict[str, str] = {}  # of folders in it: most lines name one of a few
+
+    def find(self, name: str) -> tuple[str, tuple[int, int]]:
+        """Return the real path of a file in it, and the file's size and time of change.
+
+        Raises:
+            InputError: it is missing, no regular file, or lies outside.
+        """
+        within, last = os.path.split(name)
+        if within not in self._real:
+            self._real[within] = os.path.realpath(os.path.join(self._root, within))
+        path = os.path.join(self._real[within], last)
+        try:
+            found = os.lstat(path)
+            if stat.S_ISLNK(found.st_mode) or last in ("", ".", ".."):
+                path = os.path.realpath(path)
+                found = os.stat(path)
+        except OSError as error:
+            what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+            raise InputError(f"{path} {what}") from None
+        if not self._holds(path):
+            if not self._holds(os.path.normpath(os.path.join(self._root, name))):
+                raise InputError(f"{path} lies outside {self._path}")
+            if not self._allow_links:
+                raise InputError(
+                    f"{path} lies outside {self._path}, and {name!r} is a link to it: links that lead outside are "
+                    "followed with data.allow_links=true (stc.evaluate: --allow-links)"
+                )
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path} cannot be read: it is no regular file")
+        return path, (found.st_size, found.st_mtime_ns)
+
+    def _holds(self, path: str) -> bool:
+        return path.startswith(self._root.rstrip("/") + "/")
+
+
+def _text(content: Mapping[str, Any], column: str, *, optional: bool = False) -> str:
+    if column not in content:
+        raise InputError(f"no text under {column!r}; keys: {', '.join(content)}{nearest(column, content)}")
+    text = content[column]
+    if not isinstance(text, str):
+        raise _unfit(column, text, "a text is needed" + (', "" where there is none' if optional else ""))
+    if _NO_TEXT.search(text):
+        raise InputError(f"under {column!r} is no text: it has NUL or half a surrogate pair")
+    return text
+
+
+def _unfit(key: str, value: object, needed: str) -> InputError:
+    shown = json.dumps(value, ensure_ascii=False)
+    return InputError(f"{key} is {shown if len(shown) <= 40 else f'{shown[:40]}…'}: {needed}")
+
+
+def _id(content: Mapping[str, Any]) -> str | None:
+    """Return the line's id, which will be the name of a file."""
+    stated = content.get("id")
+    if stated is None or stated == "":
+        return None
+    if isinstance(stated, bool) or not isinstance(stated, str | int | float) or stated != stated:
+        raise _unfit("id", stated, "a text or a number is needed, or null for one to be made")
+    name = _text({"id": str(stated)}, "id")
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise InputError(f"id {name!r} names a file outside the manifest's folder")
+    if any(len(part.encode()) > LONGEST_NAME for part in Path(name).parts):
+        raise InputError(f"id {name[:40]!r}… is too long for the name of a file")
+    return name
+
+
+def _stated_sha256(content: Mapping[str, Any]) -> str | None:
+    stated = content.get("sha256")
+    if stated is None:
+        return None
+    if not isinstance(stated, str) or not re.fullmatch("[0-9a-fA-F]{64}", stated):
+        raise _unfit("sha256", stated, "64 hexadecimal digits are needed, or null for it to be found out")
+    return stated.lower()
+
+
+def _seconds(content: Mapping[str, Any], key: str) -> float | None:
+    """Return the duration or the offset that a line states."""
+    stated = content.get(key)
+    if stated is None:
+        return None
+    try:
+        seconds = math.nan if isinstance(stated, bool) else float(stated)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf or (seconds == 0 and key == "duration"):
+        raise _unfit(key, stated, "seconds are needed, or null for none")
+    return seconds
+
+
+@lru_cache(maxsize=2**18)
+def _sha256(path: str, stamp: tuple[int, int]) -> str:
+    """Return the digest of a file that is hashed once in a process, unless its stamp changes."""
+    try:
+        return file_sha256(Path(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Name the file and line in what is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None

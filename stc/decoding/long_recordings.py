@@ -1,0 +1,154 @@
+"""Translating recordings of any length: cut into segments that fit the model's window while they are read, and
+translated in batches.
+
+A recording that cannot be read is told as such, in its place, and the others are translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from stc.data.audio_file import open_sound
+from stc.data.manifest import Task
+from stc.data.silence import Segment, segments
+from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
+from stc.errors import InputError
+from stc.models.weights import some
+from stc.pipeline.stage import ProgressFactory
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stc.models.checkpoint import Translator
+
+Opener = Callable[[], AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The translation of ``start`` to ``end``, in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What became of one recording.
+
+    Attributes:
+        name: of the recording.
+        seconds: its length.
+        pieces: in their order; none where nothing is to be heard, or where it failed.
+        notes: what its user should know.
+        error: why it could not be translated.
+    """
+
+    name: str
+    seconds: float = 0.0
+    pieces: tuple[Piece, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(eq=False)
+class _Recording:
+    """A recording on its way: the segments found in it so far, and what became of each."""
+
+    name: str
+    segments: list[Segment] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    samples: int = 0
+    whole: bool = True
+    error: str | None = None
+
+    def read(self, open_: Opener, rate: int, longest: int) -> Iterator[np.ndarray]:
+        """Yield the audio of each segment as the recording is read."""
+        try:
+            with open_() as file, open_sound(file, self.name) as sound:
+                for segment, audio in segments(self._counted(sound.blocks(rate)), rate, longest):
+                    self.segments.append(segment)
+                    yield audio
+                self.whole = sound.whole
+        except InputError as error:
+            self.error = str(error)
+
+    def translation(self, rate: int) -> Translation:
+        if self.error is not None:
+            return Translation(self.name, error=self.error)
+        notes = [] if self.whole else ["is cut short: what is there is translated"]
+        if not self.segments:
+            notes.append("is silent: its translation is empty")
+        if forced := [f"{part.end / rate:.1f} s" for part in self.segments if part.forced]:
+            notes.append(f"has no pause to be cut in and is cut at {some(forced)}, perhaps inside a word")
+        pieces = tuple(
+            Piece(part.start / rate, part.end / rate, text)
+            for part, text in zip(self.segments, self.texts, strict=True)
+        )
+        return Translation(self.name, self.samples / rate, pieces, tuple(notes))
+
+    def _counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self.samples += len(block)
+            yield block
+
+
+def translate_recordings(
+    translator: Translator,
+    task: Task,
+    recordings: Iterable[tuple[str, Opener]],
+    *,
+    longest: float | None,
+    batch_size: int,
+    max_new_tokens: int,
+    progress: ProgressFactory,
+) -> Iterator[Translation]:
+    """Yield each recording's translation, in their order. Of their audio, about a batch of full windows is held at a
+    time, however long a recording is.
+
+    Args:
+        recordings: their names, and what opens the audio file; it may raise InputError.
+        longest: the most seconds of a segment; None is the model's window.
+        progress: makes the bar of a few batches.
+    """
+    extractor = translator.processor.feature_extractor
+    rate: int = extractor.sampling_rate
+    window: int = extractor.n_samples
+    samples = window if longest is None else min(window, int(longest * rate))
+    waiting: list[tuple[_Recording, np.ndarray]] = []
+
+    def translate_waiting() -> None:
+        with progress("translating", total=len(waiting), unit="segment") as bar:
+            texts = translate_audio(
+                translator,
+                task,
+                [recording.name for recording, _ in waiting],
+                [audio for _, audio in waiting],
+                batch_size=batch_size,
+                max_new_tokens=max_new_tokens,
+                progress=bar,
+            )
+        for (recording, _), text in zip(waiting, texts, strict=True):
+            recording.texts.append(text)
+        waiting.clear()
+
+    done: list[_Recording] = []  # read, in their order, and not all of them translated
+    held = 0
+    for name, open_ in recordings:
+        recording = _Recording(name)
+        for audio in recording.read(open_, rate, samples):
+            waiting.append((recording, audio))
+            held += len(audio)
+            if len(waiting) >= batch_size * CHUNK_BATCHES or held >= batch_size * window:
+                translate_waiting()
+                held = 0
+                yield from (one.translation(rate) for one in done)
+                done.clear()
+        done.append(recording)
+    if waiting:
+        translate_waiting()
+    yield from (one.translation(rate) for one in done)

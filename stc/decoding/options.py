@@ -1,0 +1,73 @@
+"""How a teacher's translations are decoded: the settings, apart from the decoding, which needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stc.errors import Fault, misfit
+from stc.system.fields import Seed
+
+_READ_BY: Mapping[str, tuple[str, ...]] = {
+    "greedy": (),
+    "beam": ("beams",),
+    "sample": ("temperature", "top_p", "samples", "seed"),
+}
+"""Method → the settings it reads."""
+
+
+class Decoding(BaseModel):
+    """A method and its settings. One that the method does not read has to be left out (None), so that nobody believes
+    to have beams without beam search; a ``seed`` is dropped where nothing is drawn, so that it is part of no identity.
+
+    Attributes:
+        method: ``greedy``, the most probable token at every step; ``beam``, beam search (Kim and Rush 2016 distil
+            from it); ``sample``, tokens drawn by their probability.
+        beams: how many hypotheses are kept at each step.
+        temperature: of the distribution, above 0; 1 leaves it as it is, and is assumed.
+        top_p: the smallest set of tokens with this probability together is drawn from (Holtzman et al. 2020, arXiv
+            1904.09751), in (0, 1]; 1 is assumed.
+        samples: translations an utterance, 1 if not said.
+        seed: of the drawing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["greedy", "beam", "sample"] = "greedy"
+    beams: int | None = Field(default=None, ge=2, le=64)
+    temperature: float | None = Field(default=None, gt=0, le=10)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    samples: int | None = Field(default=None, ge=1, le=100)
+    seed: Seed | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        stated = {key: value for key, value in given.items() if value is not None}
+        if stated.get("method") == "sample":
+            return {"temperature": 1.0, "top_p": 1.0, "samples": 1, **stated}
+        return {key: value for key, value in stated.items() if key != "seed"}
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        read = _READ_BY[self.method]
+        chosen = ("method", self.method)
+        faults = []
+        for method, names in _READ_BY.items():
+            for name in names:
+                value = getattr(self, name)
+                if name in read and value is None:
+                    faults.append(Fault(*chosen, f"method {self.method} needs {name}", others=((name, None),)))
+                if name not in read and value is not None:
+                    allowed = f"is read by method {method} only, and the method is {self.method}"
+                    faults.append(Fault(name, value, allowed, others=(chosen,)))
+        if faults:
+            raise misfit(*faults)
+        return self
+
+
+GREEDY = Decoding()

@@ -1,0 +1,319 @@
+"""One job: a composed config executed, reported and written down."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NotRequired
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
+
+from stc.system.console import follow, prepare_libraries
+
+log = logging.getLogger(__name__)
+
+RESULT_FILE = "result.json"
+PLOTS_FOLDER = "plots"
+
+
+@with_config(ConfigDict(extra="allow"))
+class ResultSystem(TypedDict):
+    """A row of the table of a run, or of several with different seeds."""
+
+    name: str
+    bytes_on_disk: NotRequired[float]
+    retention: NotRequired[float | None]
+    model_dir: NotRequired[str]
+
+
+class ResultStage(TypedDict):
+    """A stage of a run."""
+
+    name: str
+    identity: str
+
+
+class ResultOfSeed(TypedDict):
+    """A run of several with different seeds: where its own result.json is."""
+
+    seed: int
+    result: str
+
+
+@with_config(ConfigDict(extra="allow"))
+class Result(TypedDict):
+    """The shape of result.json, as far as it is read again: ``runs`` and ``seeds`` are in that of several seeds, and
+    ``stages`` in that of one."""
+
+    systems: list[ResultSystem]
+    stages: NotRequired[list[ResultStage]]
+    seeds: NotRequired[list[int]]
+    runs: NotRequired[list[ResultOfSeed]]
+
+
+def run(
+    composed: Any,
+    output_dir: Path,
+    name: str = "",
+    also: str = "",
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Execute one composed config, with one seed or with each of several, and write result.json into ``output_dir``.
+
+    Args:
+        composed: the config.
+        output_dir: made if it is not there.
+        name: of the run in MLflow, if not one made from the config;
+        also: what is added to the latter.
+        params: shown in MLflow beside those that every run has.
+        tags: of the run in MLflow.
+
+    Returns:
+        the content of result.json.
+    """
+    from stc.config.schema import plan
+
+    prepare_libraries()
+    follow()
+    planned = plan(composed)
+    shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
+    if planned.config.seeds:
+        return _run_seeds(composed, planned, output_dir, shown)
+    return _run(planned, output_dir, shown)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run as MLflow shows it."""
+
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+
+
+def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
+    """A run with each of the seeds, in a folder of its own below ``output_dir``, and then what they have in common.
+
+    What does not depend on the seed is in the store when the second run looks for it.
+    """
+    from stc.config.schema import plan
+    from stc.report.run_plots import plot_seeds
+    from stc.report.seeds import aggregate, markdown, table
+    from stc.tracking import track
+
+    config = planned.config
+    seeds = list(config.seeds)
+    name = f"{shown.name} seeds {' '.join(map(str, seeds))}"
+    runs: list[dict[str, Any]] = []
+    every = {**shown.params, "seed": " ".join(map(str, seeds))}
+    with track(config.tracking, run_name=name, config=planned.values, params=every, tags=shown.tags) as tracked:
+        for seed in seeds:
+            one = composed.copy()
+            one.seed, one.seeds = seed, []
+            _say(f"\nseed {seed}")
+            tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
+            below = Shown(f"{shown.name} seed {seed}", {**shown.params, "seed": str(seed)}, tags)
+            runs.append(_run(plan(one), output_dir / f"seed{seed}", below))
+        systems = aggregate([one["systems"] for one in runs])
+        plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
+        result = {
+            "lang": config.lang.code,
+            "prune_ratio": runs[0]["prune_ratio"],
+            "seeds": seeds,
+            "systems": systems,
+            "runs": [
+                {
+                    "seed": seed,
+                    "result": f"seed{seed}/{RESULT_FILE}",
+                    "layers_removed": one["layers_removed"],
+                    "mlflow_run_id": one["mlflow_run_id"],
+                }
+                for seed, one in zip(seeds, runs, strict=True)
+            ],
+            "plots": [str(plot.relative_to(output_dir)) for plot in plots],
+            "mlflow_run_id": tracked.id,
+        }
+        file = _keep(result, output_dir, plots, tracked)
+        if systems:
+            tracked.log_metrics(_main(systems[-1], result["prune_ratio"]))
+            tracked.set_tags({"mlflow.note.content": markdown(systems, seeds)})
+            _print(f"\n{table(systems, seeds)}")
+        _print(f"result: {file}\n{_where(tracked)}")
+    return result
+
+
+def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
+    """Execute a plan with one seed."""
+    from stc.pipeline.graph import Hub
+    from stc.pipeline.runner import Done, Evaluation
+    from stc.pipeline.stage import Context
+    from stc.planning.disk import refuse_full
+    from stc.planning.preflight import small_corpus
+    from stc.report.run_plots import plot_run
+    from stc.store import Store
+    from stc.system.machine import resolve_device
+    from stc.tracking import track
+
+    config = planned.config
+    context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
+    store = Store(config.store.dir)
+    for note in small_corpus(planned):
+        _say(note)
+    for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.needed()):
+        if isinstance(node.source, Hub):
+            _say(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
+    with track(
+        config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags
+    ) as tracked:
+
+        def context_of(node: str, scratch: Path) -> Context:
+            def log(metrics: Mapping[str, float], step: int | None = None) -> None:
+                tracked.log_metrics({f"{node}/{key}": value for key, value in metrics.items()}, step)
+
+            return replace(context, scratch=scratch, log=log)
+
+        def finished(done: Done) -> None:
+            tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
+
+        ready = partial(refuse_full, store)
+        evaluation = Evaluation(planned.pipeline, store, context_of, force=config.force, say=_say, ready=ready)
+        started = time.monotonic()
+        done = evaluation.run(finished)
+        systems = _systems(evaluation, planned)
+        plots = plot_run(output_dir / PLOTS_FOLDER, shown.name, systems, done)
+        result = {
+            "lang": config.lang.code,
+            "prune_ratio": _ratio(planned),
+            "prune_method": config.prune.method if planned.prunes else None,
+            "layers_removed": _removed(done, "order"),
+            "encoder_layers_removed": _removed(done, "encoder_order"),
+            "systems": systems,
+            "stages": [
+                {"name": one.name, "identity": one.artifact.identity, "cached": one.cached, "seconds": one.seconds}
+                for one in done
+            ],
+            "plots": [str(plot.relative_to(output_dir)) for plot in plots],
+            "mlflow_run_id": tracked.id,
+        }
+        file = _keep(result, output_dir, plots, tracked)
+        seconds = time.monotonic() - started
+        if systems:
+            tracked.log_metrics({**_main(systems[-1], result["prune_ratio"]), "seconds": seconds})
+        _report(systems, done, tracked, seconds, file)
+    return result
+
+
+def _ratio(planned: Any) -> float:
+    return float(planned.config.prune.ratio or 0.0) if planned.prunes else 0.0
+
+
+def _name(planned: Any) -> str:
+    config = planned.config
+    pruned = f"{config.prune.method} {_ratio(planned):g}" if planned.prunes else "0"
+    return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
+
+
+def _params(planned: Any) -> dict[str, str]:
+    """What runs are compared by, whatever a sweep is over; the whole config is beside them."""
+    config = planned.config
+    how = {
+        "prune.method": config.prune.method,
+        "prune.ratio": f"{_ratio(planned):g}",
+        "prune.scope": config.prune.scope,
+    }
+    return {
+        "model": config.model.name,
+        "lang": config.lang.code,
+        "pipeline": config.pipeline.name,
+        "quant": str(config.quant["method"]),
+        "seed": str(config.seed),
+        **(how if planned.prunes else {}),
+    }
+
+
+def _main(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
+    """The figures of the system a run is about, the last of its table, by names that every run has. MLflow compares
+    by the first unless told otherwise, and draws a chart of each: those of the other systems would hide these."""
+    figures = {"retention": system["retention"], "bytes": system["bytes_on_disk"], "ratio": ratio}
+    figures |= {key: system.get(key) for key in ("params", "bleu", "chrf", "chrf_pp", "rtf", "retention_deviation")}
+    return {key: value for key, value in figures.items() if value is not None}
+
+
+def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: Any) -> Path:
+    """Write result.json, and show it and the plots in MLflow."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    file = output_dir / RESULT_FILE
+    file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    tracked.log_file(file)
+    for plot in plots:
+        tracked.log_file(plot, PLOTS_FOLDER)
+    return file
+
+
+def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
+    """The systems of the comparison the run made, if it made one."""
+    from stc.pipeline.stage import Kind
+    from stc.report import systems
+
+    for name in planned.pipeline.outputs:
+        node = planned.pipeline.nodes[name]
+        if node.kind is Kind.COMPARISON:
+            inputs = {
+                key: {label: evaluation.artifact(target) for label, target in wiring.items()}
+                for key, wiring in node.inputs.items()
+            }
+            return systems(evaluation.artifact(name), inputs)
+    return []
+
+
+def _removed(done: Sequence[Any], order: str) -> list[int]:
+    """The layers removed, in that order, by the last round of all."""
+    orders: list[list[int]] = [one.artifact.facts.get(order, []) for one in done]
+    return max(orders, key=len, default=[])
+
+
+def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, seconds: float, file: Path) -> None:
+    from stc.report import markdown, table
+
+    cached = sum(one.cached for one in done)
+    _print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
+    if systems:
+        tracked.log_table(_translations(systems), "translations.json")
+        tracked.set_tags({"mlflow.note.content": markdown(systems)})  # the run's description in the UI
+        _print(f"\n{table(systems)}\n\ntranslations:")
+        for row in systems:
+            _print(f"  {row['name']:18} {row['hypotheses']}")
+    _print(f"result: {file}\n{_where(tracked)}")
+
+
+def _say(text: str) -> None:
+    """Report on the way, on standard error and in the job's log."""
+    print(text, file=sys.stderr)
+    log.info("%s", text.strip())
+
+
+def _print(text: str) -> None:
+    """Give what was asked for, on standard output, and keep it in the job's log."""
+    print(text)
+    log.info("%s", text.strip("\n"))
+
+
+def _where(tracked: Any) -> str:
+    return "MLflow: " + (f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off")
+
+
+def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
+    from stc.decoding.hypotheses import read_lines
+    from stc.metrics.records import REFERENCES_FILE
+
+    first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
+    columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
+    return {name: read_lines(file) for name, file in columns.items()}

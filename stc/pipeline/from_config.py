@@ -1,0 +1,223 @@
+"""From the ``stages`` of a config to the nodes of a pipeline: stand-ins, copies and chains written out.
+
+Imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stc.errors import ConfigError, Fault, nearest, validated
+from stc.pipeline.graph import Node, model_source
+from stc.pipeline.stage import Kind, Stage
+from stc.stages import stage_class
+
+WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", "chain", "every", "kind")
+"""Keys of an entry that say where it stands in the graph, or where its fields are; every other one is a field."""
+
+Entry = Mapping[str, Any]
+
+
+def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
+    """Return the nodes of all entries, and every fault in place of an error. Of an entry at fault there are nodes as
+    well, without a stage, as far as it says what it gives, so that the others can be held to their inputs."""
+    faults: list[Fault] = []
+    filled: dict[str, Entry] = {}
+    chains: dict[str, Chain] = {}
+    found: dict[str, Node] = {}
+    for name, entry in entries.items():
+        try:
+            filled[name] = _filled(name, entry, entries)
+        except ConfigError as error:
+            faults += error.faults
+    for name, entry in filled.items():
+        try:
+            if "chain" in entry:
+                chains[name] = _chain(name, entry)
+        except ConfigError as error:
+            faults += error.faults
+            chains[name] = Chain(name, (1,), entry.get("from") is None)
+    for name, entry in filled.items():
+        try:
+            cls = _class(name, entry, entries)
+        except ConfigError as error:
+            faults += error.faults
+            continue
+        try:
+            found |= {node.name: node for node in _laid_out(name, entry, cls, chains)}
+        except ConfigError as error:
+            faults += error.faults
+            if kind := _kind(entry, cls):
+                steps = len(chains[name].steps) if name in chains else 0
+                names = [f"{name}.{number}" for number in range(1, steps + 1)] or [name]
+                found |= {one: Node(one, kind, str(entry.get("stage", "from"))) for one in names}
+    return found, faults
+
+
+def links(given: str, graph: Mapping[str, Node]) -> list[str]:
+    """The nodes that ``given`` names: one, or all the links of a chain."""
+    return [name for name in graph if name == given or name.startswith(f"{given}.")]
+
+
+def _filled(name: str, entry: Entry, entries: Mapping[str, Entry]) -> Entry:
+    """``like: heal`` takes everything of ``heal`` that the entry does not say itself: a control stays a control
+    however ``heal`` is overridden."""
+    if "like" not in entry:
+        return entry
+    model = str(entry["like"])
+    if model not in entries or "like" in entries[model]:
+        raise ConfigError(
+            [Fault(f"stages.{name}.like", model, f"a stage of its own is needed{nearest(model, entries)}")]
+        )
+    return {**entries[model], **{key: value for key, value in entry.items() if key != "like"}}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain among the entries.
+
+    Attributes:
+        name: of the entry.
+        steps: the step each link stands at. A chain of N takes N steps, and has a link after ``every`` so many of
+            them and at the last.
+        whole: whether its links are there; not so where a folder stands in for the chain.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    whole: bool
+
+    @property
+    def last(self) -> str:
+        return f"{self.name}.{len(self.steps)}"
+
+    def link(self, step: int) -> str | None:
+        """The latest link that stands at ``step`` or before, if one does."""
+        if not self.whole:
+            return self.last
+        count = sum(1 for one in self.steps if one <= step)
+        return f"{self.name}.{count}" if count else None
+
+
+def _chain(name: str, entry: Entry) -> Chain:
+    length, every = entry["chain"], entry.get("every", 1)
+    for key, value in (("chain", length), ("every", every)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError([Fault(f"stages.{name}.{key}", value, "must be a number of links, at least 1")])
+    return Chain(name, (*range(every, length, every), length), entry.get("from") is None)
+
+
+def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage] | None:
+    """The stage of an entry; None for one that is a folder and its kind.
+
+    Raises:
+        ConfigError: it is neither, or there is no such stage.
+    """
+    if "stage" not in entry:
+        if entry.get("from") is not None and _kind(entry, None):
+            return None
+        known = [other for other, one in entries.items() if other != name and ("stage" in one or "like" in one)]
+        key, value = _first_leaf(f"stages.{name}", entry)
+        allowed = "a stage, or a folder (from) and its kind, is needed"
+        if "kind" not in entry:
+            allowed = f"there is no stage {name}{nearest(name, known)}; of a new one {allowed}"
+        raise ConfigError([Fault(key, value, allowed)])
+    try:
+        return stage_class(str(entry["stage"]))
+    except ConfigError as error:
+        raise ConfigError([fault.below(f"stages.{name}") for fault in error.faults]) from None
+
+
+def _kind(entry: Entry, cls: type[Stage] | None) -> Kind | None:
+    """What an entry gives, as far as it says so."""
+    given = entry.get("kind") if cls is None else cls.GIVES
+    return Kind(given) if given in list(Kind) else None
+
+
+def _first_leaf(key: str, value: Any) -> tuple[str, Any]:
+    while isinstance(value, Mapping) and value:
+        name, value = next(iter(value.items()))
+        key = f"{key}.{name}"
+    return key, value
+
+
+def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[str, Chain]) -> list[Node]:
+    """An entry as the folder that stands in for it, as one node, or as a chain of them."""
+    if entry.get("from") is not None or cls is None:
+        kind = _kind(entry, cls)
+        assert kind is not None  # else it has no class
+        return [
+            Node(
+                chains[name].last if name in chains else name,
+                kind,
+                str(entry.get("stage", "from")),
+                source=model_source(str(entry["from"]), f"stages.{name}.from", kind),
+            )
+        ]
+    settings = entry.get("settings") or {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError([Fault(f"stages.{name}.settings", settings, "a mapping from field to value is needed")])
+    own = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
+    stage = validated(cls, _over(settings, own), f"stages.{name}")
+    wiring, then = entry.get("inputs") or {}, entry.get("then") or {}
+    for key, value in (("inputs", wiring), ("then", then)):
+        if not isinstance(value, Mapping):
+            raise ConfigError([Fault(f"stages.{name}.{key}", value, "a mapping from input to stage is needed")])
+    given = {key: target for key, target in wiring.items() if target is not None}  # null: an input that is not there
+    unread = set(stage.unread(given))
+    given, then = ({key: target for key, target in one.items() if key not in unread} for one in (given, then))
+    labelled = _labelled(name, given, entry.get("labels"))
+    if name not in chains:
+        inputs = {key: _ends(target, chains) for key, target in labelled.items()}
+        return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
+    links = []
+    for number, step in enumerate(chains[name].steps, start=1):
+        inputs = {key: _ends(target, chains, step) for key, target in labelled.items()}
+        if "previous" in cls.TAKES and number > 1:
+            inputs["previous"] = _ends(name, chains, step - 1)
+        earlier = {key: target and _ends(target, chains, step - 1) for key, target in then.items()}
+        if any(earlier.values()):
+            left_out = [key for key, target in then.items() if target is None]
+            inputs = {key: target for key, target in inputs.items() if key not in left_out}
+        inputs |= {key: target for key, target in earlier.items() if target is not None}
+        links.append(Node(f"{name}.{number}", cls.GIVES, entry["stage"], stage, inputs))
+    return links
+
+
+def _over(settings: Entry, own: Entry) -> dict[str, Any]:
+    """``settings`` with the entry's ``own`` fields over them; of a mapping (``lora``), each of its keys."""
+    merged = dict(settings)
+    for key, value in own.items():
+        below = settings.get(key)
+        merged[key] = {**below, **value} if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _labelled(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, Any]:
+    """The inputs of an entry with every list of stages as a mapping, its keys the entry's ``labels`` in order: a key
+    of a mapping cannot follow the rest of the config (``${…}``), an item of a list can."""
+    lists = {key: targets for key, targets in wiring.items() if isinstance(targets, list)}
+    if not lists:
+        return dict(wiring)
+    if not isinstance(labels, list) or len(set(map(str, labels))) < len(labels):
+        raise ConfigError([Fault(f"stages.{name}.labels", labels, "a list of labels is needed, each once")])
+    faults = [
+        Fault(f"stages.{name}.inputs.{key}", targets, f"{len(labels)} stages are needed, one for each of the labels")
+        for key, targets in lists.items()
+        if len(targets) != len(labels)
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return {**wiring, **{key: dict(zip(map(str, labels), targets, strict=True)) for key, targets in lists.items()}}
+
+
+def _ends(target: Any, chains: Mapping[str, Chain], step: int | None = None) -> Any:
+    """Where an input comes from. A chain stands for its last link; at a ``step`` of another chain, for the link it
+    has got to by then, and for None where it has none yet."""
+    if isinstance(target, Mapping):
+        return {str(label): _ends(one, chains, step) for label, one in target.items()}
+    if (chain := chains.get(str(target))) is None:
+        return str(target)
+    return chain.last if step is None else chain.link(step)

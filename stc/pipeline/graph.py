@@ -1,0 +1,180 @@
+"""A graph of named stages whose inputs fit. Knows nothing of models."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stc.errors import ConfigError, Fault, InputError, nearest
+from stc.pipeline.stage import Kind, Stage
+from stc.store.lookup import stored
+from stc.system.paths import at_home
+
+Wiring = str | Mapping[str, str]
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A model of the Hugging Face hub in the place of a folder. ``id`` is ``owner/name``."""
+
+    id: str
+
+    def fetch(self, check: Callable[[Path], object]) -> Path:
+        """Return the folder of its files in the local cache, downloaded where they are not there yet.
+
+        Args:
+            check: is given the folder when config.json is in it, before the weights come; raises what refuses it.
+
+        Raises:
+            InputError: the files are not there, and cannot be downloaded.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            check(Path(snapshot_download(self.id, allow_patterns=["config.json"])))
+            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
+        except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+            raise InputError(
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
+                "does not give it: "
+                f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
+            ) from error
+
+    def cached(self) -> Path | None:
+        """The folder of its files in the local cache, or None where they are not all there."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return None
+
+
+def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
+    """What a setting names that takes a folder, a result of a store or an id of the Hugging Face hub.
+
+    Args:
+        key: of the setting, for the message.
+        kind: of a result that is named by the first digits of its identity.
+
+    Raises:
+        ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
+    """
+    try:
+        folder = stored(Path(at_home(given)), kind)
+    except InputError as error:
+        raise ConfigError([Fault(key, given, str(error))]) from None
+    if given.strip() and os.path.isdir(folder):
+        return folder.resolve()
+    # A folder with the name of the owner makes it a path, mistyped.
+    if _HUB_ID.fullmatch(given) and not os.path.isdir(folder.parent):
+        return Hub(given)
+    if not given.strip():
+        raise ConfigError([Fault(key, given, "is empty; a folder or an id of the Hugging Face hub is needed")])
+    if os.path.exists(folder):
+        raise ConfigError([Fault(key, given, "is a file; a folder or an id of the Hugging Face hub is needed")])
+    near = nearest(str(folder), [str(one) for one in folder.parent.glob("*") if one.is_dir()])
+    raise ConfigError([Fault(key, given, f"no such folder{near}")])
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage under a name, or what stands in for it (``source``): a folder on this machine or on the hub."""
+
+    name: str
+    kind: Kind
+    stage_name: str
+    stage: Stage | None = None
+    inputs: Mapping[str, Wiring] = field(default_factory=dict)
+    source: Path | Hub | None = None
+
+    def upstream(self) -> Iterator[tuple[str, str]]:
+        """(key of the input, name of the node it comes from), labels spelled ``scores.teacher``."""
+        for name, wiring in self.inputs.items():
+            if isinstance(wiring, str):
+                yield name, wiring
+            else:
+                yield from ((f"{name}.{label}", target) for label, target in wiring.items())
+
+
+class Pipeline:
+    """Nodes that fit together: every input exists, has the kind its consumer takes, and nothing is circular.
+
+    Raises:
+        ConfigError: naming every consumer whose inputs do not fit.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], outputs: Sequence[str]) -> None:
+        self.nodes = dict(nodes)
+        self.outputs = list(outputs)
+        faults = [fault for node in self.nodes.values() for fault in self._unfit(node)]
+        for name in self.outputs:
+            if name not in self.nodes:
+                faults.append(Fault("pipeline.outputs", name, f"no such stage{nearest(name, self.nodes)}"))
+        if not faults:
+            faults += self._cycles()
+        if faults:
+            raise ConfigError(faults)
+
+    def _unfit(self, node: Node) -> Iterator[Fault]:
+        if node.stage is None:
+            return
+        takes = type(node.stage).TAKES
+        where = f"stages.{node.name}.inputs"
+        for name in takes.keys() - node.inputs.keys():
+            if not takes[name].optional:
+                yield Fault(f"{where}.{name}", None, f"stage {node.stage_name} needs a {takes[name].kind.value} here")
+        for name, wiring in node.inputs.items():
+            if name not in takes:
+                allowed = f"{node.stage_name} takes {', '.join(takes)}{nearest(name, takes)}"
+                yield Fault(f"{where}.{name}", wiring, allowed)
+            elif takes[name].many == isinstance(wiring, str):
+                form = "a mapping from label to stage" if takes[name].many else "the name of a stage"
+                yield Fault(f"{where}.{name}", wiring, f"{form} is needed")
+        for name, why in node.stage.unfit(node.inputs.keys()):
+            yield Fault(f"{where}.{name}", node.inputs.get(name), why)
+        for key, target in node.upstream():
+            wanted = takes.get(key.split(".")[0])
+            if target not in self.nodes:
+                yield Fault(f"{where}.{key}", target, f"no such stage{nearest(target, self.nodes)}")
+            elif wanted and self.nodes[target].kind is not wanted.kind:
+                yield Fault(
+                    f"{where}.{key}", target, f"gives a {self.nodes[target].kind.value}, not a {wanted.kind.value}"
+                )
+
+    def _cycles(self) -> list[Fault]:
+        finished: set[str] = set()
+
+        def visit(name: str, path: tuple[str, ...]) -> list[Fault]:
+            if name in path:
+                circle = " → ".join((*path[path.index(name) :], name))
+                return [Fault(f"stages.{name}.inputs", circle, "a stage cannot need its own result")]
+            if name in finished:
+                return []
+            found = [f for _, target in self.nodes[name].upstream() for f in visit(target, (*path, name))]
+            finished.add(name)
+            return found
+
+        return [fault for name in self.nodes for fault in visit(name, ())]
+
+    def needed(self) -> list[str]:
+        """The nodes the outputs rest on, each after what it needs."""
+        order: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            if name not in order:
+                for _, target in self.nodes[name].upstream():
+                    visit(target)
+                order[name] = None
+
+        for name in self.outputs:
+            visit(name)
+        return list(order)

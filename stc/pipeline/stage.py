@@ -1,0 +1,169 @@
+"""The contract between a stage and everything around it.
+
+A stage is one step of the method: it reads artifacts, writes one artifact into a folder, and knows nothing
+else. It cannot see other stages, the run's config, MLflow or the store. What decides its result is in its
+fields (its config), its ``VERSION`` and its inputs; what does not (device, workers, micro-batch, scratch) comes
+with the :class:`Context`. That split is what makes a result reusable on another machine.
+
+This module imports neither torch nor transformers, and a stage module imports them inside ``run`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+RECORD_FILE = "stc.record.json"
+"""In the folder of every artifact: what it is and what made it. Written by the store."""
+
+
+class Kind(StrEnum):
+    """What an artifact is. A stage states the kinds it takes and gives, and the pipeline holds it to them."""
+
+    MODEL = "model"  # a plain Hugging Face folder that loads without stc
+    ADAPTER = "adapter"  # trained weights on top of a named base
+    MANIFEST = "manifest"  # one split of a data set: manifest.jsonl, task.json and the audio
+    FEATURES = "features"  # encoder output of one data set
+    LOGITS = "logits"  # what one model predicts at every token of one data set's targets
+    SIMILARITY = "similarity"  # how much each layer, and each block of them, changes what passes through it
+    RANKING = "ranking"  # the layers to remove, and where they were compared, how each was found
+    HYPOTHESES = "hypotheses"  # translations, one a line
+    SCORES = "scores"  # quality of one system on one data set
+    MEASUREMENT = "measurement"  # size and speed of one system on one machine
+    CHECK = "check"  # that something holds, before the rest of a run
+    COMPARISON = "comparison"  # the table of a run
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished result on disk.
+
+    ``facts`` is what the stage that made it returned from ``run``: small, JSON-able, kept in the record.
+    """
+
+    kind: Kind
+    path: Path
+    identity: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Takes:
+    """One named input of a stage.
+
+    With ``many`` the input is a mapping from a label to an artifact (``{teacher: evaluate_teacher, …}`` in
+    YAML); with ``optional`` it may be left out. With ``by`` the input is identified by those of its facts
+    instead of by how it was made: a pruned model is known by the set of layers removed, so two searches that
+    end in the same set share everything after it.
+    """
+
+    kind: Kind
+    by: tuple[str, ...] = ()
+    many: bool = False
+    optional: bool = False
+
+
+OrAuto = bool | Literal["auto"]
+"""Whether to do something; ``auto``: where it pays."""
+
+Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input declared with ``many``
+
+
+class Progress(Protocol):
+    """A progress bar: ``update(n)`` after every ``n`` finished items."""
+
+    def update(self, n: int = 1) -> Any: ...
+
+
+class ProgressFactory(Protocol):
+    """``with ctx.progress("translating", total=300, unit="utterance") as bar: …``"""
+
+    def __call__(self, title: str, total: int, unit: str = "it") -> AbstractContextManager[Progress]: ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may use and must not depend on: two contexts give the same result in fp32.
+
+    Attributes:
+        device: ``"cpu"`` or ``"cuda"``.
+        workers: processes or threads for reading audio.
+        train_micro_batch: examples a forward pass in training; the recipe's global batch is reached by
+            accumulation.
+        decode_batch: utterances translated together.
+        scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
+        log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
+        progress: makes a progress bar.
+        unpack: whether to unpack a base in 4 bits while adapters are trained on it; ``auto``: where memory has plenty
+            of room.
+        compile: whether to compile the layers that a fine-tuning goes through, and on a GPU to replay them where
+            adapters are trained; ``auto``: on a GPU, for a long one. Dropout then draws other numbers.
+        gradient_checkpointing: whether a training keeps nothing of what is inside a layer, and computes it twice.
+        processes: that a stage which can share out its work uses (:mod:`stc.workers`); on GPUs, each has one.
+    """
+
+    device: str
+    workers: int
+    train_micro_batch: int
+    decode_batch: int
+    scratch: Path
+    log: Callable[..., None]
+    progress: ProgressFactory
+    unpack: OrAuto = "auto"
+    compile: OrAuto = "auto"
+    gradient_checkpointing: bool = False
+    processes: int = 1
+
+
+class Stage(BaseModel):
+    """A stage: frozen, typed fields that decide its result, and ``run``.
+
+    One file in ``stc/stages`` holds one stage, named as the file in CamelCase; the file's name is the stage's
+    name in YAML (``stage: finetune``).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    VERSION: ClassVar[int]
+    TAKES: ClassVar[Mapping[str, Takes]]
+    GIVES: ClassVar[Kind]
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is, not what it is
+    KEEPS_MODEL: ClassVar[bool] = False  # reads a model that the stage before may have left in memory, and leaves it
+
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        """What else the result depends on, for identity: the content of a file from outside, or, for a
+        measurement, this machine."""
+        return {}
+
+    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Inputs that the fields do not go with, each with the reason; ``given`` are the names of those there are."""
+        return iter(())
+
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        """The optional inputs that, with these fields, it would not look at; ``given`` are the names of those there
+        are.
+
+        The graph leaves them out, wherever a pipeline wires them, so that they are neither in the identity nor made
+        for nothing: a pipeline gives every training the encoder's states, and one that trains the encoder hears the
+        audio. What the fields contradict is :meth:`unfit`.
+        """
+        return iter(())
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Any:
+        """What the artifact will be, from what the inputs are or will be; None where that is not known.
+
+        A model is a :class:`stc.models.layout.Layout`, an adapter ``Adapters`` and a ranking ``Removals`` of the same
+        module, and so are ``States`` for features; a manifest is a :class:`stc.data.manifest.Speech`; a similarity is
+        the number of layers by stack. Of the other kinds nothing is foreseen.
+        """
+        return None
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        """Write the artifact into ``out_dir`` (exists, empty) and return its facts."""
+        raise NotImplementedError

@@ -1,0 +1,88 @@
+"""What an artifact is that is there already, and whether the disk has room for one that is to come."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stc.data.manifest import Manifest, Speech
+from stc.errors import StcError
+from stc.models import FAMILIES, architecture, read_config
+from stc.models.layout import Adapters, Layout, Removals, States
+from stc.pipeline.graph import Hub, Node
+from stc.pipeline.stage import RECORD_FILE, Artifact, Inputs, Kind
+from stc.report import size
+from stc.store import Store
+from stc.store.records import read_record
+
+
+def known(artifact: Artifact) -> Any:
+    """What :meth:`stc.pipeline.stage.Stage.foresee` says of artifacts to come, of one that is there."""
+    if artifact.kind is Kind.MODEL:
+        return Layout.of_folder(artifact.path)
+    if artifact.kind is Kind.ADAPTER:
+        return Adapters.of_folder(artifact.path)
+    if artifact.kind is Kind.FEATURES:
+        return States(sum(file.stat().st_size for file in artifact.path.glob("*.safetensors")))
+    if artifact.kind is Kind.RANKING:
+        return Removals.of_facts(artifact.facts)
+    if artifact.kind is Kind.MANIFEST:
+        return Speech.of([row.duration for row in Manifest.load(artifact.path).rows])
+    return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
+
+
+def given(kind: Kind, folder: Path) -> Any:
+    """Return what :func:`known` says of a folder that stands in for a stage; None for a ranking without a record."""
+    record, _ = read_record(folder / RECORD_FILE)
+    if record is None and kind is Kind.RANKING:
+        return None
+    return known(Artifact(kind, folder, "", (record or {}).get("facts", {})))
+
+
+def hub_layout(hub: Hub) -> Layout | None:
+    """A model of the hub, by its config where that is on this machine or known without asking; else None.
+
+    Raises:
+        ModelError: it is of a family that stc does not handle.
+    """
+    folder = hub.cached()
+    if folder is not None and (folder / "config.json").is_file():
+        return Layout.of_config(read_config(folder))
+    published = (architecture(family).published(hub.id) for family in FAMILIES)
+    return next((Layout.of_config(config) for config in published if config is not None), None)
+
+
+def disk(will_be: Any) -> int:
+    """Bytes on disk of what a stage will give; 0 for all that is small."""
+    if isinstance(will_be, Layout):
+        return will_be.weight_bytes + will_be.other_bytes
+    return will_be.weight_bytes if isinstance(will_be, Adapters | States) else 0
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
+    """Stop before a stage that will write more than the disk holds, and not hours later.
+
+    Raises:
+        StcError: there is no room for its model, adapters or features.
+    """
+    if node.stage is None or node.kind not in (Kind.MODEL, Kind.ADAPTER, Kind.FEATURES):
+        return
+    given = {key: one for key, one in inputs.items() if isinstance(one, Artifact)}
+    counted = node.kind is Kind.FEATURES  # no other size depends on the data, of which there may be much
+    foreseen = node.stage.foresee(
+        {key: known(one) if counted or one.kind is not Kind.MANIFEST else None for key, one in given.items()}
+    )
+    wanted, free = disk(foreseen), free_disk(store.root)
+    if wanted > free:
+        raise StcError(
+            f"{node.name} will write {size(wanted)}, and where the store is, {store.root}, {size(free)} are free: free "
+            "some space (python -m stc.store gc), or name a folder on another disk (store.dir), and run the same "
+            "command again; what was finished is kept"
+        )

@@ -1,0 +1,302 @@
+"""What a run needs of this machine, tried out: each check says what it found, and what to do where that is not enough.
+
+Nothing here changes anything: a store or a database that does not exist yet is not made.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from stc.errors import StcError
+from stc.report import size
+from stc.system.machine import resolve_device
+from stc.tracking.destination import health
+
+Status = Literal["OK", "WARN", "FAIL"]
+
+MODULES = {"hydra-core": "hydra"}  # where a package is imported by another name than it is installed by
+WRITTEN = {  # format → libsndfile's names for it
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg (Vorbis)": ("OGG", "VORBIS"),
+    "ogg (Opus)": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+SHIPPED = "ogg (Opus)"  # what the embedded corpus is in
+ROOM = 500_000_000  # bytes beside them: audio of the manifests, scratch, translations
+MEMORY = 2 * 2**30  # bytes that torch, transformers and a small model want
+NF4_ERROR = 0.2  # relative; four bits leave about a tenth
+ANSWER_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line: how it stands with ``about``, and why."""
+
+    status: Status
+    about: str
+    found: str
+
+
+def python_version() -> Iterator[Check]:
+    from packaging.specifiers import SpecifierSet
+
+    from stc.system.paths import ROOT
+
+    here, allowed = platform.python_version(), ">=3.11,<3.14"
+    if (file := ROOT / "pyproject.toml").is_file():
+        import tomllib
+
+        allowed = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["requires-python"]
+    if SpecifierSet(allowed).contains(here):
+        yield Check("OK", "python", here)
+    else:
+        yield Check("FAIL", "python", f"{here}: stc needs {allowed}")
+
+
+def libraries() -> Iterator[Check]:
+    """The packages stc depends on: installed, of a version it takes, and importable."""
+    from packaging.requirements import Requirement
+
+    for requirement in map(Requirement, _dependencies()):
+        name = requirement.name
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield Check("FAIL", name, f"not installed: pip install '{requirement}'")
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield Check("FAIL", name, f"{found}: stc needs {requirement.specifier}; pip install '{requirement}'")
+            continue
+        try:
+            import_module(MODULES.get(name, name))
+        except Exception as error:  # a broken installation raises anything
+            yield Check("FAIL", name, f"{found} is installed and cannot be imported: {first_line(error)}")
+        else:
+            yield Check("OK", name, found)
+
+
+def _dependencies() -> list[str]:
+    """Of the checkout stc runs from, where it is one, else of the installed package."""
+    from stc.system.paths import ROOT
+
+    if (file := ROOT / "pyproject.toml").is_file():
+        import tomllib
+
+        return list(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"])
+    return requires("stc") or []
+
+
+def devices(asked: Literal["auto", "cpu", "cuda"]) -> Iterator[Check]:
+    """Memory, and on each device bfloat16 and a layer in 4 bits; a device a run would not use cannot fail one.
+
+    Args:
+        asked: ``resources.device``.
+    """
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    enough = memory.available >= MEMORY
+    found = f"{cores} cores, {gib(memory.available)} of {gib(memory.total)} memory free"
+    yield Check("OK" if enough else "WARN", "cpu", found + ("" if enough else f"; a run wants {gib(MEMORY)} at least"))
+    try:
+        used = resolve_device(asked)
+    except StcError as error:
+        yield Check("FAIL", "gpu", str(error))
+        used = "cpu"
+    usable = torch.cuda.is_available()
+    if used == "cuda" and not usable:
+        yield Check(
+            "FAIL",
+            "gpu",
+            f"there is one, which torch {torch.__version__} cannot use: install a torch built for it, or "
+            "resources.device=cpu",
+        )
+    elif not usable:
+        yield Check("OK", "gpu", "none; everything runs on the CPU")
+    there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count() if usable else 0))]
+    for device in there[1:]:
+        free, total = torch.cuda.mem_get_info(device)
+        yield Check("OK", device, f"{torch.cuda.get_device_name(device)}, {gib(free)} of {gib(total)} free")
+    for device in there:
+        lacking: Status = "FAIL" if device.split(":")[0] == used else "WARN"
+        yield _bfloat16(device, lacking)
+        yield _nf4(device, lacking)
+
+
+def _bfloat16(device: str, lacking: Status) -> Check:
+    import torch
+
+    about = f"bfloat16, {device}"
+    try:
+        ones = torch.ones(8, 8, dtype=torch.bfloat16, device=device)
+        right = bool((ones @ ones == 8).all())
+    except RuntimeError as error:
+        return Check(lacking, about, f"{first_line(error)}; compute in float32: model.dtype=float32")
+    if not right:
+        return Check(lacking, about, "gives wrong sums; compute in float32: model.dtype=float32")
+    if device != "cpu" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return Check("WARN", about, "emulated, which is slow: model.dtype=float32 may be faster")
+    return Check("OK", about, "computes")
+
+
+def _nf4(device: str, lacking: Status) -> Check:
+    """A layer packed by bitsandbytes gives nearly what it gives unpacked."""
+    about = f"4 bits, {device}"
+    try:
+        error = nf4_error(device)
+    except Exception as fault:  # bitsandbytes raises what its native library does
+        return Check(lacking, about, f"bitsandbytes fails here: {first_line(fault)}")
+    if not error < NF4_ERROR:
+        return Check(lacking, about, f"bitsandbytes computes wrongly here: NF4 is off by {error:.0%}")
+    return Check("OK", about, f"NF4 is packed and computes, {error:.0%} off as it should be")
+
+
+def nf4_error(device: str) -> float:
+    """How far the output of a small layer packed in NF4 is from that of the layer itself, relative to its norm."""
+    import bitsandbytes
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    weight, batch = torch.randn(64, 128, generator=random), torch.randn(4, 128, generator=random)
+    layer = bitsandbytes.nn.Linear4bit(128, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32)
+    layer.weight = bitsandbytes.nn.Params4bit(weight.clone(), requires_grad=False, quant_type="nf4")
+    layer = layer.to(device)
+    with torch.inference_mode():
+        packed = layer(batch.to(device)).float().cpu()
+    exact = batch @ weight.T
+    return float((packed - exact).norm() / exact.norm())
+
+
+def audio_formats() -> Iterator[Check]:
+    """A tone is written in every format and read again."""
+    import numpy as np
+    import soundfile
+
+    from stc.data.audio import decode_audio
+
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    broken = []
+    for name, (form, subtype) in WRITTEN.items():
+        try:
+            with tempfile.TemporaryFile() as content:
+                soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
+                content.flush()
+                samples, _ = decode_audio(content, name, 16_000)
+        except (StcError, RuntimeError, ValueError) as error:
+            broken.append((name, first_line(error)))
+            continue
+        loudness = float(np.sqrt(2 * np.mean(np.square(samples))))
+        if not 0.4 < loudness < 0.6:
+            broken.append((name, f"a tone comes back {loudness / 0.5:.1f} times as loud"))
+    library = f"libsndfile {soundfile.__libsndfile_version__}"
+    for name, why in broken:
+        yield Check(
+            "FAIL" if name == SHIPPED else "WARN",
+            f"audio, {name}",
+            f"{library} cannot: {why}; pip install -U soundfile brings its own",
+        )
+    if fine := [name for name in WRITTEN if name not in dict(broken)]:
+        yield Check("OK", "audio", f"{library} reads {', '.join(fine)}")
+
+
+def store(folder: Path, to_write: int | None) -> Iterator[Check]:
+    """Whether the store can be written to, and has room for models of so many bytes; None if that is not known."""
+    about = "store"
+    there = _nearest_folder(folder)
+    if (why := _unwritable(there)) is not None:
+        yield Check("FAIL", about, f"{there} cannot be written to: {why}; store.dir=FOLDER names another place")
+        return
+    free = shutil.disk_usage(there).free
+    found = f"{folder.absolute()}: {size(free)} free"
+    if to_write is None:
+        yield Check("OK" if free > ROOM else "WARN", about, f"{found}; how much the run's models take is not known yet")
+        return
+    found += f", the models to come take {size(to_write)}"
+    status: Status = "FAIL" if free < to_write else "WARN" if free < to_write + ROOM else "OK"
+    yield Check(status, about, found + ("" if status == "OK" else "; store.dir=FOLDER names another place"))
+
+
+def tracking(uri: str) -> Iterator[Check]:
+    """Whether MLflow can be reached where ``tracking.uri`` says."""
+    about, instead = "mlflow", "tracking=none runs without it"
+    if uri.startswith("sqlite:///"):
+        fault = _database_fault(Path(uri.removeprefix("sqlite:///")).expanduser())
+    elif uri.startswith(("http://", "https://")):
+        fault = _server_fault(uri)
+    elif uri.startswith("file:") or "://" not in uri:
+        fault = _folder_fault(uri)
+    else:
+        yield Check("WARN", about, f"{uri}: whether it answers is not checked")
+        return
+    yield Check("OK", about, uri) if fault is None else Check("FAIL", about, f"{uri}: {fault}; {instead}")
+
+
+def _database_fault(file: Path) -> str | None:
+    if not file.exists():
+        return _unwritable(_nearest_folder(file.absolute().parent))
+    try:
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=ANSWER_SECONDS)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return None
+
+
+def _server_fault(uri: str) -> str | None:
+    answer = health(uri)
+    if isinstance(answer, str):
+        return f"no answer ({first_line(answer)})"
+    return None if answer == 200 else f"something answers that is no MLflow server (/health gives {answer})"
+
+
+def _folder_fault(uri: str) -> str | None:
+    from mlflow import MlflowClient
+
+    try:
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # MLflow wraps whatever its back end raises
+        return first_line(error)
+    return None
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The folder itself, or the nearest above it that exists."""
+    path = path.expanduser().absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written there, None where it can: tried with a file that is gone at once."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def first_line(error: object) -> str:
+    """What an error says, on one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def gib(number: float) -> str:
+    return f"{number / 2**30:.1f} GiB"

@@ -1,0 +1,55 @@
+"""What the records of a store say of how a model came about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stc.pipeline.stage import Kind
+from stc.store import Store
+from stc.store.location import is_store
+from stc.store.records import is_identity
+
+
+def records(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
+    """The records behind a model or an adapter, its own first, as far as the store has them."""
+    record = store.record(kind, identity)
+    while record is not None:
+        yield record
+        inputs = record["spec"]["inputs"]
+        record = store.record(Kind.MODEL, inputs["model"]) if isinstance(inputs.get("model"), str) else None
+
+
+def target_languages(folder: Path) -> set[str]:
+    """The languages that a model of a store was last trained to translate into; empty where that is not known."""
+    folder = folder.resolve()
+    place = folder.parent.parent
+    if folder.parent.name != Kind.MODEL.value or not is_identity(folder.name) or not is_store(place):
+        return set()
+    store = Store(place)
+    for record in records(store, Kind.MODEL, folder.name):
+        data = [identity for name, identity in record["spec"]["inputs"].items() if name.split(".")[0] == "train"]
+        if data:
+            return {lang for identity in data for lang in _languages(store, identity)}
+    return set()
+
+
+def primary(lang: str) -> str:
+    """The language of a tag, without script and region: ``zh`` of ``zh-Hant-TW``."""
+    return re.split("[-_]", lang)[0].lower()
+
+
+def _languages(store: Store, identity: object) -> Iterator[str]:
+    """Yield the languages of a manifest's references, by its record or by those of what it was made from."""
+    record = store.record(Kind.MANIFEST, identity) if isinstance(identity, str) else None
+    if record is None:
+        return
+    config: Mapping[str, Any] = record["spec"]["config"]
+    stated = (config.get("task") or config).get("target_lang")
+    if stated:
+        yield str(stated)
+        return
+    for one in record["spec"]["inputs"].values():
+        yield from _languages(store, one)

@@ -1,0 +1,89 @@
+"""Where a store is, and where none may be: what is no store is neither written to nor tidied up.
+
+A store is known by its marker, a file that is there before anything else is. One that was made before there were
+markers is known by a result or a table of checksums that stc wrote, and gets its marker when it is next written to.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from stc.errors import InputError
+from stc.pipeline.stage import RECORD_FILE, Kind
+from stc.store.files import Known, sync
+from stc.store.records import is_identity, record_of
+from stc.system.paths import ROOT
+from stc.system.read_files import read_json
+
+MARKER = "stc.store"
+HASHES_FILE = "hashes.json"
+
+_TEXT = "This folder is a store of stc: results by identity. docs/store.md says what is in it.\n"
+_NOBODY_S = {"lost+found", ".snapshot", ".zfs", ".DS_Store"}  # what file systems and desktops put into a new folder
+
+
+def is_store(folder: Path) -> bool:
+    """Whether stc has written to a folder as to a store."""
+    return (folder / MARKER).is_file() or _before_markers(folder)
+
+
+def unfit(folder: Path) -> str:
+    """Why a folder can be no store; empty where it is one, has nothing in it, or is not there."""
+    folder = Path(os.path.realpath(folder))
+    special = {
+        Path(folder.anchor): "the root of the file system",
+        Path(os.path.realpath(os.path.expanduser("~"))): "the home folder",
+        Path(os.path.realpath(ROOT)): "the folder of stc itself",
+    }
+    wanted = "a folder of its own is needed"
+    if folder in special:
+        return f"is {special[folder]}: {wanted}"
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        return f"{'is' if there == folder else f'lies below {there}, which is'} no folder: {wanted}"
+    if there != folder:
+        return ""
+    try:
+        names = sorted(set(os.listdir(folder)) - _NOBODY_S)
+        if is_store(folder):  # looked at after what is in it, which may be another process's, just made
+            return ""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except InputError as error:
+        return f"cannot be read: {error}"
+    if folder == Path.cwd():
+        return f"is the current folder: {wanted}"
+    some = ", ".join(names[:3]) + " …" * (len(names) > 3)
+    return f"is no store of stc and has other things in it ({some}): {wanted}" if names else ""
+
+
+def mark(folder: Path) -> None:
+    """Make a folder a store, if it is none yet.
+
+    Raises:
+        OSError: it cannot be written to.
+    """
+    if not (folder / MARKER).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (folder / MARKER).open("x", encoding="utf-8") as file:  # another process's
+            file.write(_TEXT)
+        sync(folder)
+
+
+def kept(folder: Path, end: str = "") -> list[str]:
+    """The identities among the names in a folder of a store, which may have an ``end``; none where it is not there."""
+    try:
+        names = [name.removesuffix(end) for name in os.listdir(folder) if name.endswith(end)]
+        return sorted(name for name in names if is_identity(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _before_markers(folder: Path) -> bool:
+    with suppress(FileNotFoundError, InputError):
+        if read_json(folder / HASHES_FILE, Known):
+            return True
+    results = ((kind, identity) for kind in Kind for identity in kept(folder / kind.value))
+    return any(record_of(folder / kind / one / RECORD_FILE, kind, one)[0] is not None for kind, one in results)

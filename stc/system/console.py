@@ -1,0 +1,135 @@
+"""What every command shares: how it shows progress, keeps libraries quiet, and ends on an error."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+from stc.errors import StcError
+from stc.system.machine import DECODE_BATCH
+
+PROGRESS = logging.getLogger("stc.progress")
+"""Hears now and then how far long work is: in a job's log, and on standard error where no bar is shown."""
+
+
+def progress(title: str, total: int, unit: str = "it") -> Any:
+    """A progress bar on standard error, where that is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False, mininterval=0.5, disable=None)
+
+
+def say(message: str) -> None:
+    """A line on standard error, above a progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"stc: {message}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+class _Said(logging.Handler):
+    """Puts a line on standard error where that is no terminal, and so shows no progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not sys.stderr.isatty():
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def follow() -> None:
+    """Have standard error show what :data:`PROGRESS` hears, where it is no terminal."""
+    if not PROGRESS.handlers:
+        PROGRESS.addHandler(_Said())
+
+
+def take_any_text() -> None:
+    """Have standard output and error take whatever they are given, in UTF-8, whatever the locale is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not so where somebody has put something else in its place
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+SPINS = 10_000
+"""The number of times that a thread of OpenMP looks for work before it sleeps, unless the user has said otherwise.
+
+The default, 300,000 and more, makes a thread whose neighbour is not scheduled use up the core that the neighbour waits
+for. Sleeping at once costs time on a quiet machine. benchmarks/busy_machine.py measures all three.
+"""
+
+
+def prepare_libraries() -> None:
+    """Set what libraries read from the environment when they are imported; call it before torch is.
+
+    They report through stc or not at all: their bars and notices hide what a user looks for. OpenMP's threads wait for
+    one another without keeping a core busy for long: GNU's count turns, Intel's and LLVM's milliseconds.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ |= {"GOMP_SPINCOUNT": str(SPINS), "KMP_BLOCKTIME": "1"}
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("bitsandbytes", "matplotlib.font_manager"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def command(run: Callable[[], int]) -> int:
+    """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
+    prepare_libraries()
+    take_any_text()
+    try:
+        code = run()
+        sys.stdout.flush()
+        return code
+    except StcError as error:
+        print(f"stc: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def whole_number(text: str, most: int | None = None) -> int:
+    """An argument that is a whole number of at least 1, and at ``most`` so many."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1 or (most is not None and number > most):
+        allowed = "of at least 1" if most is None else f"from 1 to {most}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number {allowed}")
+    return number
+
+
+def add_compute_options(parser: argparse.ArgumentParser) -> None:
+    """How to compute: --device, --dtype, --batch-size and --max-new-tokens."""
+    group = parser.add_argument_group("computing")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is")
+    group.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="precision; default: bfloat16 on a GPU, float32 on the CPU"
+    )
+    group.add_argument(
+        "--batch-size",
+        type=whole_number,
+        help=f"utterances at a time; default: {DECODE_BATCH['cuda']} on a GPU, {DECODE_BATCH['cpu']} on the CPU",
+    )
+    group.add_argument(
+        "--max-new-tokens",
+        type=partial(whole_number, most=1024),
+        default=256,
+        help="where a translation is cut off (default: 256)",
+    )
+
+
+def default_dtype(device: str) -> Literal["float32", "bfloat16"]:
+    """The precision to compute in on a device where none is asked for."""
+    return "float32" if device == "cpu" else "bfloat16"

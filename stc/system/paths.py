@@ -1,0 +1,31 @@
+"""Where the files of the repository are that stc reads, and how a setting names a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+EXPERIMENTS = ROOT / "experiments"
+
+
+def at_home(path: str) -> str:
+    """Return the path with a ``~`` at its beginning as the home folder. What begins with ``./~`` is a name."""
+    return os.path.expanduser(path)
+
+
+def _folder(given: Any) -> Path:
+    if not isinstance(given, str | Path):
+        raise PydanticCustomError("folder", "must be a path, in quotes if it looks like something else")
+    if not str(given).strip():
+        raise PydanticCustomError("folder", "is empty, and a folder is needed")
+    return Path(at_home(str(given)))
+
+
+Folder = Annotated[Path, PlainValidator(_folder)]
+"""A setting that names a folder, which need not be there."""

@@ -1,0 +1,54 @@
+"""Adapters computed by fewer operations than ``peft`` takes, for as long as they are trained.
+
+``peft`` widens each layer's input to the dtype of the factors and scales on the wide side. The sum is the same, up to
+rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stc.training.acceleration.module_swap import standing_in
+
+
+@contextmanager
+def low_rank(wrapped: Any) -> Iterator[None]:
+    """Inside, every linear layer with an adapter computes by :class:`Adapted`. Afterwards it is ``peft``'s again.
+
+    Args:
+        wrapped: the ``peft`` wrapper of a model whose adapters are plain LoRA, with any scaling.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    adapted = {name: module for name, module in wrapped.named_modules() if isinstance(module, LoraLayer)}
+    with standing_in(wrapped, adapted, Adapted):
+        yield
+
+
+class Adapted(nn.Module):
+    """What stands for a linear layer of ``peft``, with its own base and factors."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        (name,) = layer.active_adapters
+        self.base = layer.base_layer
+        self.down = layer.lora_A[name]
+        self.up = layer.lora_B[name]
+        self.dropout = layer.lora_dropout[name]
+        self._scaling = float(layer.scaling[name])
+        self.train(layer.training)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        kind = inputs.device.type
+        if torch.is_autocast_enabled(kind):  # as it would have the base compute; a packed one does not ask
+            inputs = inputs.to(torch.get_autocast_dtype(kind))
+        product: Tensor = self.base(inputs)
+        down, up = (factor.weight.to(product.dtype) for factor in (self.down, self.up))
+        narrow = functional.linear(self.dropout(inputs).to(product.dtype), down)
+        return product + functional.linear(self._scaling * narrow, up)

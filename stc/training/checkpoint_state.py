@@ -1,0 +1,156 @@
+"""What of a training has to be kept for it to go on exactly: values and tensors, taken out of a thing and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from stc.workers.worker import current
+
+_TABLES = ("qmap1", "qmap2")  # what the codes of moments in 8 bits stand for; bitsandbytes has one of each for all
+_OF_ALL = "all"
+
+
+@dataclass(frozen=True)
+class State:
+    """What JSON can hold, and tensors by name: perhaps the living ones, which a later step changes."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Stateful(Protocol):
+    """Something that is another after a step than before."""
+
+    def state(self) -> State:
+        """As it is now."""
+
+    def load_state(self, state: State) -> None:
+        """Become as it was. The tensors are on the CPU, and belong to a file: what is kept of them is copied."""
+
+
+class Trained:
+    """Weights, with their optimizer and its schedule: what a step changes at its end and nothing else does."""
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
+        self._parameters = parameters
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+
+    def state(self) -> State:
+        tensors = {f"weights.{number}": one.detach() for number, one in enumerate(self._parameters)}
+        counts: dict[str, dict[str, Any]] = {}
+        for number, parameter in enumerate(self._grouped()):
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                if key in _TABLES:
+                    tensors[f"optimizer.{_OF_ALL}.{key}"] = value
+                elif isinstance(value, Tensor):
+                    tensors[f"optimizer.{number}.{key}"] = value
+                else:
+                    counts.setdefault(str(number), {})[key] = value
+        return State({"schedule": self._scheduler.state_dict(), "counts": counts}, tensors)
+
+    @torch.no_grad()
+    def load_state(self, state: State) -> None:
+        grouped = self._grouped()
+        counts: Mapping[str, Mapping[str, Any]] = state.values.get("counts", {})
+        moments: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in counts.items()}
+        tables: dict[str, Tensor] = {}
+        for name, tensor in state.tensors.items():
+            kind, number, *key = name.split(".")
+            if kind == "weights":
+                self._parameters[int(number)].copy_(tensor)
+            elif number == _OF_ALL:
+                tables[key[0]] = tensor.to(grouped[0].device, copy=True)
+            else:
+                moments.setdefault(int(number), {})[key[0]] = tensor.to(grouped[int(number)].device, copy=True)
+        for entries in moments.values():
+            if any(isinstance(one, Tensor) and one.dtype == torch.uint8 for one in entries.values()):
+                entries |= tables
+        # Its groups say how to compute on this device, and stay; only their learning rates come from the schedule.
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+        self._scheduler.load_state_dict(dict(state.values["schedule"]))
+        for group, rate in zip(self._optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+
+    def _grouped(self) -> list[nn.Parameter]:
+        """The parameters as the optimizer numbers them."""
+        return [one for group in self._optimizer.param_groups for one in group["params"]]
+
+    def shapes(self) -> list[str]:
+        """Type and shape of each weight."""
+        return [f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in self._parameters]
+
+
+class Random:
+    """PyTorch's own random numbers (dropout draws them), of the CPU and of the device that is trained on.
+
+    What another kind of device had drawn says nothing about this one, whose numbers then stay as they are.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+
+    def state(self) -> State:
+        tensors = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            tensors["cuda"] = torch.cuda.get_rng_state(self._device)
+        return State(tensors=tensors)
+
+    def load_state(self, state: State) -> None:
+        torch.set_rng_state(state.tensors["cpu"])
+        if self._device.type in state.tensors and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state.tensors["cuda"], self._device)
+
+
+class Losses:
+    """Those of the steps since the last report, where they were computed."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self.each: list[Tensor] = []
+
+    def state(self) -> State:
+        return State(tensors={str(number): loss for number, loss in enumerate(self.each)})
+
+    def load_state(self, state: State) -> None:
+        self.each = [state.tensors[str(number)].to(self._device, copy=True) for number in range(len(state.tensors))]
+
+
+class OfEach:
+    """Something that is another in each of the processes which share a training: the checkpoint that the first of them
+    writes has it for all. A process that was not there when it was written begins with its own.
+    """
+
+    def __init__(self, part: Stateful) -> None:
+        self._part = part
+
+    def state(self) -> State:
+        """To be asked for by all processes together."""
+        own, *others = current().everybodys(self._part.state())
+        tensors = {f"{rank}.{name}": one for rank, state in enumerate(others) for name, one in state.tensors.items()}
+        values = {_OTHERS: [dict(state.values) for state in others]} if others else {}
+        return State({**own.values, **values}, {**own.tensors, **tensors})
+
+    def load_state(self, state: State) -> None:
+        rank = current().rank
+        others = state.values.get(_OTHERS, [])
+        if rank == 0:
+            own = {name: value for name, value in state.values.items() if name != _OTHERS}
+            self._part.load_state(State(own, state.tensors))
+        elif rank <= len(others):
+            mine = f"{rank - 1}."
+            tensors = {name.removeprefix(mine): one for name, one in state.tensors.items() if name.startswith(mine)}
+            self._part.load_state(State(others[rank - 1], tensors))
+
+
+_OTHERS = "of other processes"

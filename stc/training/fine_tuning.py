@@ -1,0 +1,201 @@
+"""What the stages that fine-tune have in common: their fields and inputs, and the training itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stc.data.manifest import Manifest
+from stc.errors import InputError, ModelError
+from stc.models.options import Compute, DType
+from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Takes
+from stc.training.recipe import Recipe, TokenDistillation
+from stc.workers.stage import Shared
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stc.decoding.features import Features
+    from stc.distillation.token_level import Teacher
+    from stc.models.checkpoint import Translator
+    from stc.training.translator import Fitted
+
+
+class Tuning(Recipe, Shared):
+    """Training a model on ``train``, by a recipe.
+
+    ``distillation`` learns from a model, ``teacher``, which hears every batch, or from its ``logits`` for the same
+    manifest. To compare hidden states, one has to know which of the teacher's layers the model has: all of them, or
+    those that a stage ``prune`` has left. The fact ``layers_removed`` says it, and is handed on.
+
+    ``features`` are what the encoder makes of the recordings of ``train``, and ``dev_features`` of those of ``dev``,
+    in float32, where that is known. They are read where the model's own encoder would give the same: one that is not
+    trained, not in 4 bits and computes in float32, of audio as it is.
+
+    Attributes:
+        distillation: learning from a teacher at every token.
+    """
+
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "model": Takes(Kind.MODEL),
+        "train": Takes(Kind.MANIFEST),
+        "dev": Takes(Kind.MANIFEST, optional=True),
+        "teacher": Takes(Kind.MODEL, optional=True),
+        "logits": Takes(Kind.LOGITS, optional=True),
+        "features": Takes(Kind.FEATURES, optional=True),
+        "dev_features": Takes(Kind.FEATURES, optional=True),
+    }
+
+    distillation: TokenDistillation | None = None
+
+    @property
+    def weights_dtype(self) -> DType:
+        """What the model's weights are, where they are not packed. Adapters bring their own, and leave them as stored
+        unless all is in float32."""
+        narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
+        return "bfloat16" if narrow else "float32"
+
+    def unread(self, given: Collection[str]) -> Iterator[str]:
+        other = "encoder" in self.parts or self.method == "qlora" or self.weights_dtype != "float32"
+        if other or self.augment:
+            yield "features"
+        if other or "dev" not in given:
+            yield "dev_features"
+
+    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+        if self.patience is not None and "dev" not in given:
+            yield "dev", f"patience={self.patience} needs held-out data to stop by"
+        sources = [name for name in ("teacher", "logits") if name in given]
+        if self.distillation is None:
+            for name in sources:
+                yield name, "without distillation nothing is learnt from it: give distillation, or leave it out"
+        elif len(sources) != 1:
+            yield "teacher", f"distillation learns from either teacher or logits; given: {', '.join(sources) or 'none'}"
+        elif sources == ["logits"] and self.distillation.hidden:
+            yield "logits", "has no hidden states: distillation.hidden must be 0, or a teacher given"
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        (facts,) = self.spread(inputs, {"out_dir": str(out_dir.absolute())}, ctx)
+        return dict(facts)
+
+    def fit(self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context) -> Fitted:
+        from stc.training.translator import fit
+
+        dev = inputs.get("dev")
+        return fit(
+            student,
+            parameters,
+            Manifest.load(inputs["train"].path),
+            self,
+            ctx,
+            dev=None if dev is None else Manifest.load(dev.path),
+            teacher=self._teacher(student, inputs, ctx),
+            features=self.features("features", inputs, student),
+            dev_features=self.features("dev_features", inputs, student),
+        )
+
+    def features(self, name: str, inputs: Inputs, student: Translator) -> Features | None:
+        """Those of an input, for the model that is trained; None where they are not given, or not read.
+
+        Raises:
+            InputError: they are of another encoder, or were computed otherwise.
+        """
+        from stc.decoding.features import features_of
+
+        given = None if name in self.unread(inputs) else inputs.get(name)
+        return features_of(given, inputs["model"], student, Compute(dtype=self.weights_dtype))
+
+    def fit_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, Fitted, int]:
+        """Train fresh adapters, and write them to ``folder``: the base with them on, and how many parameters they have.
+
+        Raises:
+            ModelError: the model is quantized.
+        """
+        from stc.training.acceleration.dequantize import unpacked
+        from stc.training.acceleration.lora import low_rank
+        from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
+        from stc.workers.worker import current
+
+        refuse_quantized(inputs["model"])
+        base = load_base(inputs["model"].path, self, ctx.device)
+        wrapped = add_adapters(base, self)
+        parameters = adapter_parameters(wrapped)
+        with unpacked(base.model, ctx.unpack, ctx.device), low_rank(wrapped):
+            fitted = self.fit(base, parameters, inputs, ctx)
+        if current().first:
+            save_adapters(wrapped, folder)
+        return base, fitted, sum(parameter.numel() for parameter in parameters)
+
+    def facts(self, inputs: Inputs, fitted: Fitted, trainable: int) -> dict[str, Any]:
+        """What there is to say of a training whatever it gives; ``trainable`` parameters were trained."""
+        from stc.models.counting import count_parameters
+
+        added = trainable if self.method != "full" else 0
+        facts: dict[str, Any] = {
+            "trainable_parameters": trainable,
+            "trainable_share": trainable / (count_parameters(inputs["model"].path).parameters + added),
+            "steps": fitted.outcome.steps,
+            "train_loss": fitted.outcome.loss,
+        }
+        if fitted.best_epoch is not None:
+            facts |= {"dev_losses": fitted.dev_losses, "best_epoch": fitted.best_epoch}
+        return facts | handed_on(inputs["model"])
+
+    def _teacher(self, student: Translator, inputs: Inputs, ctx: Context) -> Teacher | None:
+        from stc.distillation import cached_logits as top_k
+        from stc.distillation.token_level import CachedTeacher, OnlineTeacher
+        from stc.models.checkpoint import load
+        from stc.training.translator import select
+
+        if self.distillation is None:
+            return None
+        if logits := inputs.get("logits"):
+            self._refuse_other_logits(logits, inputs["train"])
+            return CachedTeacher(top_k.read(logits.path), self.distillation)
+        precision = "float32" if self.precision == "float32" else "bfloat16"
+        teacher = load(inputs["teacher"].path, device=ctx.device, dtype=precision)
+        select(teacher, [])
+        kept = _kept(inputs, student, teacher) if self.distillation.hidden else []
+        return OnlineTeacher(teacher, student, kept, self.distillation)
+
+    def _refuse_other_logits(self, logits: Artifact, train: Artifact) -> None:
+        assert self.distillation is not None
+        if logits.facts["data"] != train.identity:
+            raise InputError(f"{logits.path} has the logits of another manifest than {train.path}, which is trained on")
+        if logits.facts["temperature"] != self.distillation.temperature:
+            raise InputError(
+                f"distillation.temperature={self.distillation.temperature:g}: {logits.path} has the logits at "
+                f"{logits.facts['temperature']:g}"
+            )
+
+
+def refuse_quantized(model: Artifact) -> None:
+    """Raises:
+    ModelError: the model is quantized.
+    """
+    from stc.models import read_config
+    from stc.quantization import stored_with
+
+    if stored_with(read_config(model.path)) is not None:
+        raise ModelError(
+            f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, qlora packs them itself"
+        )
+
+
+def handed_on(model: Artifact) -> dict[str, Any]:
+    """The facts of a model that hold for what is made of it by training."""
+    return {key: model.facts[key] for key in ("layers_removed", "encoder_layers_removed") if key in model.facts}
+
+
+def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:
+    """The number in the teacher of each of the student's decoder layers."""
+    count, of = (len(one.architecture.decoder(one.model).layers) for one in (student, teacher))
+    removed = inputs["model"].facts.get("layers_removed", [])
+    kept = [layer for layer in range(of) if layer not in removed]
+    if len(kept) != count:
+        raise InputError(
+            f"distillation.hidden: {inputs['model'].path} has {count} decoder layers and is not known to be "
+            f"{inputs['teacher'].path}, which has {of}, without some of them; hidden: 0 compares none"
+        )
+    return kept

@@ -1,0 +1,1 @@
+"""A saved folder tried by a fresh process with plain transformers."""

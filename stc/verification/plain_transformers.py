@@ -1,0 +1,94 @@
+"""What transformers alone makes of a model folder: greedy translations by ``generate``, one utterance at a time.
+
+A script of its own, started by :mod:`stc.verification.independent`, that imports nothing of stc: what it gives is what
+anybody gets who has the folder and public libraries. It reads a request as JSON from standard input and writes
+the texts to standard output, a JSON list with a list for each model. The request:
+
+    models          each a folder, and a folder with an adapter that peft puts on that model, or null
+    conversation    what is said to the model about each utterance, for the folder's chat template
+    chat_template   the template of folders that have none; null or left out where they have one
+    audio           files, one an utterance
+    device, dtype, attention, max_new_tokens, threads
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import sys
+import warnings
+from typing import Any
+
+
+def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> list[str]:
+    """The text of each file of ``request["audio"]``, on one line, stripped."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(request["threads"])
+    model = transformers.AutoModelForMultimodalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, request["dtype"]),
+        attn_implementation=request["attention"],
+        device_map={"": request["device"]},
+        local_files_only=True,
+    )
+    if request["dtype"] == "float32":
+        for module in model.modules():  # bitsandbytes would repack 4-bit layers to compute in bfloat16 on some CPUs
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
+    # The tokens that end a turn, and none of the penalties a folder may ask for: they are not greedy decoding.
+    stated = model.generation_config.eos_token_id
+    ends = {*(stated if isinstance(stated, list) else [stated]), processor.tokenizer.eos_token_id} - {None}
+    model.generation_config = transformers.GenerationConfig(
+        do_sample=False, eos_token_id=sorted(ends), pad_token_id=min(ends), max_new_tokens=request["max_new_tokens"]
+    )
+    if adapter is not None:
+        import peft
+
+        model = peft.PeftModel.from_pretrained(model, adapter)
+    prompt = processor.apply_chat_template(
+        request["conversation"], request.get("chat_template"), tokenize=False, add_generation_prompt=True
+    )
+    rate = processor.feature_extractor.sampling_rate
+    texts = []
+    for file in request["audio"]:
+        inputs = processor(text=[prompt], audio=[_read(file, rate)], sampling_rate=rate, return_tensors="pt")
+        inputs = inputs.to(model.device, dtype=model.dtype)
+        with torch.inference_mode():
+            tokens = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
+        text = processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        texts.append(" ".join(text.splitlines()).strip())
+    return texts
+
+
+def _read(file: str, rate: int) -> Any:
+    """The file as float32 samples, channels averaged, at ``rate`` a second."""
+    import soundfile
+
+    with open(file, "rb") as content:  # by its name, soundfile would take a .raw file for one without a header
+        samples, found = soundfile.read(content, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    if found == rate:
+        return mono
+    from scipy.signal import resample_poly
+
+    common = math.gcd(found, rate)
+    return resample_poly(mono, rate // common, found // common).astype("float32")
+
+
+def main() -> None:
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    request = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
+        texts = [translations(folder, adapter, request) for folder, adapter in request["models"]]
+    json.dump(texts, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The command line as a whole: options and assignments in any order, and configs of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stc.config.command_line import asked_for_plan, checked, composed, jobs, sweeping, validate
+from stc.config.hydra_arguments import groups, parsed
+from stc.config.schema import Plan
+from stc.errors import ConfigError
+from stc.system.paths import CONF, ROOT
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Configs of one's own: a language, a quantizer's settings, and an experiment that is a sweep."""
+    members = {
+        "lang/fr": {"code": "fr", "name": "French", "metric": "chrf_pp"},
+        "quant/single": {"defaults": ["nf4"], "double_quant": False},
+        "experiments/swept": {"hydra": {"mode": "MULTIRUN", "sweeper": {"params": {"lang": "de,fr"}}}},
+    }
+    for name, content in members.items():
+        file = tmp_path / f"{name}.yaml"
+        file.parent.mkdir()
+        file.write_text("# @package _global_\n" * name.startswith("experiments") + OmegaConf.to_yaml(content))
+    return tmp_path
+
+
+MODEL = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25"]  # a model whose folder need not be there
+
+
+def plan(*arguments: str) -> Plan:
+    (job,) = composed(checked([*MODEL, *arguments]))
+    return job.plan
+
+
+def faults(*arguments: str) -> list[str]:
+    try:
+        validate(checked([*MODEL, *arguments]))
+    except ConfigError as error:
+        return [str(fault) for fault in error.faults]
+    return []
+
+
+def test_options_may_stand_between_assignments() -> None:
+    arguments = checked(["seed=1", "-m", "lang=de,zh"])
+    assert sweeping(arguments)
+    assert len(jobs(arguments)) == 2
+    assert parsed(arguments).overrides == ["++seed=1", "lang=de,zh"]
+
+
+@pytest.mark.parametrize("way", ["-m", "--multirun", "--multi", "hydra.mode=MULTIRUN"])
+def test_sweep_is_one_however_it_is_asked_for(way: str) -> None:
+    arguments = checked([way, "lang=de,zh"])
+    assert sweeping(arguments)
+    assert len(jobs(arguments)) == 2
+    assert faults(way, "prune.ratio=0.25,0.26") == faults("-m", "prune.ratio=0.26") != []
+
+
+def test_sweep_of_a_config_is_written_out(own: Path) -> None:
+    arguments = validate(checked([f"--config-dir={own}", "experiments=swept", *MODEL]))
+    assert sweeping(arguments)
+    assert [job[0] for job in jobs(arguments)] == ["lang=de", "lang=fr"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    ['hydra.sweeper.params={lang: "de,zh"}', '+hydra.sweeper.params.lang="de,zh"', "hydra.sweeper.params.lang=de,zh"],
+)
+def test_parameters_of_the_sweeper_are_judged_like_any_assignment(params: str) -> None:
+    assert [job[0] for job in jobs(checked(["-m", params]))] == ["lang=de", "lang=zh"]
+    assert jobs(checked(["-m", params, "lang=de"])) == [["lang=de"]]
+    (fault,) = faults("-m", params.replace("zh", "fr"))
+    assert fault.startswith("lang=fr")
+
+
+@pytest.mark.parametrize("value", ["'zh'", '"zh"', "${oc.env:NO_SUCH_LANGUAGE,zh}"])
+def test_member_of_a_group_is_what_hydra_reads(value: str) -> None:
+    assert plan(f"lang={value}").config.lang.code == "zh"
+
+
+@pytest.mark.parametrize("values", ["choice(de,zh)", "de, zh", "'de',zh", "glob(*)", "sort(zh,de)"])
+def test_members_swept_over_are_what_hydra_reads(values: str) -> None:
+    assert faults("-m", f"lang={values}") == []
+    assert sorted(job[0] for job in jobs(checked(["-m", "lang=choice(de,zh)"]))) == ["lang=de", "lang=zh"]
+
+
+def test_member_that_an_interpolation_does_not_come_to_is_told() -> None:
+    (fault,) = faults("lang=${oc.env:NO_SUCH_LANGUAGE,xx}")
+    assert fault.startswith("lang=")
+    assert "de zh" in fault
+
+
+def test_members_of_ones_own_are_known(own: Path) -> None:
+    added = f"--config-dir={own}"
+    assert plan(added, "lang=fr", "quant=single").config.lang.name == "French"
+    assert plan("-cd", str(own), "quant=single").config.quant["double_quant"] is False
+    assert "fr" in groups(parsed([added]))["lang"]
+    assert plan(f"hydra.searchpath=[file://{own}]", "lang=fr").config.lang.name == "French"
+    (fault,) = faults(added, "lang=it")
+    assert "de, fr, zh" in fault
+    (fault,) = faults("lang=fr")
+    assert "de, zh" in fault
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config-dir=/no/such/folder"], "--config-dir=/no/such/folder"),
+        (["-m", "--cfg", "job"], "only one"),
+        (["--resolve"], "--cfg"),
+        (["größe=1"], "größe=1"),
+        (["data.path=\udcff"], "data.path"),
+        (["hydra.run=3"], "hydra.run=3"),
+    ],
+)
+def test_what_hydra_cannot_do_is_a_fault(arguments: list[str], told: str) -> None:
+    (fault,) = faults(*arguments)
+    assert told in fault
+
+
+@pytest.mark.parametrize("arguments", [["--info", "config"], ["-i", "searchpath"], ["--info"], ["--cfg", "job"]])
+def test_option_with_its_value_is_no_assignment(arguments: list[str]) -> None:
+    assert checked([*arguments[:2]])[0].startswith(("--info", "--cfg"))
+
+
+@pytest.mark.parametrize(("given", "asked"), [("plan=true", True), ("plan=True", True), ("plan=false", False)])
+def test_plan_is_taken_out_of_the_arguments(given: str, asked: bool) -> None:
+    assert asked_for_plan([given, "seed=1"]) == (asked, ["seed=1"])
+    with pytest.raises(ConfigError, match="plan=maybe"):
+        asked_for_plan(["plan=maybe"])
+
+
+def test_home_folder_is_meant_by_a_tilde_wherever_a_folder_is_named(monkeypatch: pytest.MonkeyPatch, own: Path) -> None:
+    monkeypatch.setenv("HOME", str(own))
+    (own / "config.json").write_text('{"model_type": "qwen2_audio", "text_config": {}, "audio_config": {}}')
+    found = plan("data.path=~/data", "store.dir='~/store'", "tracking.unsent=~", "stages.teacher.from=~/lang")
+    config = found.config
+    assert [config.data.path, config.store.dir, config.tracking.unsent] == [own / "data", own / "store", own]
+    assert found.pipeline.nodes["teacher"].source == own / "lang"
+    train = found.pipeline.nodes["train"].stage
+    assert train is not None
+    assert train.model_dump()["path"] == own / "data"
+
+
+@pytest.mark.parametrize("key", ["data.path", "store.dir", "tracking.unsent", "model.path", "stages.teacher.from"])
+@pytest.mark.parametrize("value", ["", "' '"])
+def test_empty_name_of_a_folder_is_refused(key: str, value: str) -> None:
+    (fault,) = faults(f"{key}={value}")
+    assert fault.startswith(f"{key}=")
+    assert "empty" in fault
+
+
+@pytest.mark.parametrize("key", ["model.path", "stages.teacher.from"])
+def test_folder_that_is_not_there_is_a_hub_id_unless_it_must_be_a_path(
+    key: str, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own)
+    layers = "model.decoder_layers=32"
+    assert faults(f"{key}=owner/name", layers) == []
+    for path in ("./owner/name", "lang/name", "owner/of/name", "name", "~/name", "lang/fr.yaml"):
+        (fault,) = faults(f"{key}={path}", layers)
+        assert fault.startswith(f"{key}={path}:")
+    (own / "models" / "teacher").mkdir(parents=True)
+    (fault,) = faults(f"{key}=models/techer", layers)
+    assert "did you mean 'models/teacher'" in fault
+
+
+@pytest.mark.parametrize("member", ["disabled", "none", "stdout", "default"])
+def test_job_s_log_may_be_another_of_hydra_s(member: str) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        own = [f"hydra/job_logging={member}", "hydra.job.name=run", "hydra.runtime.output_dir=/nowhere"]
+        logging = compose("config", own, return_hydra_config=True).hydra.job_logging
+    assert all("class" in handler for handler in logging.get("handlers", {}).values())
+
+
+def test_a_prefix_in_the_sweeper_s_parameters_ends_in_a_sweep(tmp_path: Path) -> None:
+    experiment = tmp_path / "experiments" / "swept.yaml"
+    experiment.parent.mkdir()
+    experiment.write_text('# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {++seed: "1,2"}}}\n')
+    arguments = validate(checked([f"--config-dir={tmp_path}", "experiments=swept", *MODEL]))
+    assert [job[0] for job in jobs(arguments)] == ["++seed=1", "++seed=2"]

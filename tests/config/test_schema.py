@@ -1,0 +1,772 @@
+"""conf/ and the command line: what ships is valid, and what is wrong is told all at once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stc.config.command_line import asked_for_plan, checked, composed, jobs
+from stc.config.hydra_arguments import groups
+from stc.config.schema import Plan
+from stc.config.schema import plan as plan_of
+from stc.errors import ConfigError, Fault
+from stc.pipeline.stage import Kind
+from stc.pruning.options import SCREEN
+from stc.system.paths import CONF, ROOT
+
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}  # what a member needs beside itself
+SHELL = {"$@", "|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def a_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with as much of a model of 16 decoder layers as a config is validated against."""
+    folder = tmp_path_factory.mktemp("model")
+    config = {
+        "model_type": "qwen2_audio",
+        "text_config": {"num_hidden_layers": 16},
+        "audio_config": {"encoder_layers": 6},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(a_model: Path) -> list[str]:
+    """The override that stands in for the shipped base model where it is not in the checkout."""
+    return [] if (ROOT / "assets" / "base" / "config.json").exists() else [f"model.path={a_model}"]
+
+
+OWN_DATA = "data=talks"
+"""What the published model is asked to be compressed on: it has no data of its own."""
+
+
+def faults(arguments: list[str]) -> list[Fault]:
+    try:
+        composed(checked(asked_for_plan(arguments)[1]))
+    except ConfigError as error:
+        return error.faults
+    return []
+
+
+def planned(arguments: list[str]) -> Plan:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return plan_of(compose("config", checked(arguments)))
+
+
+def fields_of(plan: Plan, name: str) -> dict[str, Any]:
+    stage = plan.pipeline.nodes[name].stage
+    assert stage is not None
+    return stage.model_dump()
+
+
+def _recipe(name: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("config", [f"finetune={name}"]).finetune
+
+
+def free_groups() -> dict[str, list[str]]:
+    """Groups a run chooses from; tracking and resources, of which no stage knows, are combined with nothing."""
+    return {name: found for name, found in groups().items() if name not in ("experiments", "tracking", "resources")}
+
+
+def pairs() -> list[dict[str, str]]:
+    """Choices of a member of every group in which any two members of two groups meet, but for adapters without any."""
+    whole = {("pipeline", "compress_adapters")}
+    full = {("finetune", name) for name in groups()["finetune"] if _recipe(name)["method"] == "full"}
+
+    def new(row: dict[str, str], group: str, name: str) -> set[frozenset[tuple[str, str]]]:
+        """The pairs a row gets with one more member."""
+        return {frozenset([(group, name), one]) for one in row.items()}
+
+    chosen = free_groups()
+    members = [(group, name) for group, names in chosen.items() for name in names]
+    possible = {
+        frozenset(two)
+        for two in itertools.combinations(members, 2)
+        if two[0][0] != two[1][0] and not (whole & set(two) and full & set(two))
+    }
+    left, rows = dict.fromkeys(sorted(possible, key=sorted)), []
+    while left:
+        row = dict(sorted(next(iter(left))))
+        for group, names in chosen.items():
+            if group not in row:
+                fit = [name for name in names if new(row, group, name) <= possible]
+                row[group] = max(fit, key=lambda name: sum(two in left for two in new(row, group, name)))
+        for two in itertools.combinations(row.items(), 2):
+            left.pop(frozenset(two), None)
+        rows.append(row)
+    return rows
+
+
+def test_any_two_members_of_two_groups_are_valid_together(base: list[str]) -> None:
+    for row in pairs():
+        choice = [f"{group}={name}" for group, name in row.items()]
+        own = [*NAMED.get(row["prune"], []), *(base if row["model"] == "talks" else [OWN_DATA])]
+        assert faults([*choice, *own]) == [], choice
+
+
+@pytest.mark.parametrize("prune", [name for name in groups()["prune"] if name != "explicit"])
+@pytest.mark.parametrize("scope", ["decoder", "encoder", "both"])
+def test_every_way_of_pruning_is_valid_in_every_scope(prune: str, scope: str, base: list[str]) -> None:
+    assert faults([f"prune={prune}", f"prune.scope={scope}", *base]) == []
+    assert faults([f"prune={prune}", f"prune.scope={scope}", "model=qwen2_audio_7b", OWN_DATA]) == []
+
+
+def test_every_way_of_pruning_says_where_its_stages_are() -> None:
+    ranking = {file.stem for file in (CONF / "pipeline" / "ranking").glob("*.yaml")}
+    assert ranking == set(groups()["prune"])
+
+
+@pytest.mark.parametrize(
+    "choice", [f"{name}={member}" for name in ("tracking", "resources") for member in groups()[name]]
+)
+def test_every_member_that_no_stage_knows_of_is_valid(choice: str, base: list[str]) -> None:
+    assert faults([choice, *base]) == []
+
+
+@pytest.mark.parametrize("recipe", groups()["finetune"])
+def test_every_recipe_is_valid_for_the_teacher(recipe: str, base: list[str]) -> None:
+    assert faults([f"finetune@teacher={recipe}", *base]) == []
+
+
+@pytest.mark.parametrize("experiment", groups()["experiments"])
+@pytest.mark.parametrize("lang", groups()["lang"])
+def test_every_experiment_is_valid(experiment: str, lang: str, base: list[str]) -> None:
+    own_model = "/model" in (ROOT / "experiments" / f"{experiment}.yaml").read_text()
+    assert faults([f"experiments={experiment}", f"lang={lang}", *([OWN_DATA] if own_model else base)]) == []
+
+
+@pytest.mark.parametrize("recipe", ["experiments=model_a", "experiments=model_b", "model=qwen2_audio_7b"])
+def test_recipe_of_the_published_model_asks_for_data_and_takes_the_small_corpus_by_name_only(recipe: str) -> None:
+    ratio = "prune.ratio=0.25"
+    (fault,) = faults([recipe, ratio])
+    assert fault.key == "data.path"
+    assert "data.path=FOLDER" in fault.allowed
+    assert faults([recipe, ratio, "data.path=my-data"]) == []
+    assert planned([recipe, ratio, "data=talks"]).config.data.path == ROOT / "assets" / "talks"
+
+
+@pytest.mark.parametrize("experiment", ["model_a", "model_b"])
+def test_experiment_of_the_publication_is_valid_for_the_shipped_model(experiment: str, base: list[str]) -> None:
+    assert faults([f"experiments={experiment}", "model=talks", "prune.ratio=0.5", *base]) == []
+
+
+def fed_by(plan: Plan, name: str) -> dict[str, Any]:
+    return dict(plan.pipeline.nodes[name].inputs)
+
+
+def told(plan: Plan, name: str) -> tuple[Any, ...]:
+    fields = fields_of(plan, name)
+    return tuple(fields[key] for key in ("method", "epochs", "batch_size", "learning_rate", "weight_decay"))
+
+
+def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
+    plan = planned(["experiments=model_a", OWN_DATA])
+    assert not plan.prunes
+    assert {node.kind for node in map(plan.pipeline.nodes.get, plan.pipeline.needed()) if node} & {
+        Kind.RANKING
+    } == set()
+    assert list(plan.pipeline.nodes["compare"].inputs["scores"]) == ["teacher", "teacher-nf4", "healed-nf4"]
+    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
+    assert told(plan, "heal_unpruned") == ("qlora", 4, 4, 1e-5, 0.0)
+    assert fed_by(plan, "heal_unpruned") == {"model": "teacher", "train": "distill", "dev": "dev"}
+    assert fed_by(plan, "quantize_unpruned") == {"model": "heal_unpruned"}
+
+
+def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -> None:
+    plan = planned(["experiments=model_b", OWN_DATA])
+    assert plan.prunes
+    assert sum(name.startswith("importance.") for name in plan.pipeline.needed()) == 8
+    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
+    assert told(plan, "heal") == ("full", 4, 4, 1e-5, 0.0)
+    assert told(plan, "recover") == ("qlora", 1, 8, 1e-5, 0.0)
+    assert fields_of(plan, "recover")["lora"] == {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
+    assert [fields_of(plan, name)["repeat"] for name in ("distill", "distill_again")] == [1, 10]
+    assert fed_by(plan, "heal") == {"model": "prune", "train": "distill", "dev": "dev"}
+    assert fed_by(plan, "recover") == {"model": "heal", "train": "distill_again", "dev": "dev"}
+    assert fed_by(plan, "quantize") == {"model": "recover"}
+
+
+def test_line_of_data_that_the_readme_shows_has_the_keys_that_a_run_reads(base: list[str]) -> None:
+    line = json.loads(README.read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0])
+    columns = planned(["lang=de", "data.path=my-data", *base]).config.data.columns
+    assert set(line) == set(columns.model_dump().values())
+
+
+def test_train_alone_is_made_without_what_other_splits_have_and_only_on_demand(base: list[str]) -> None:
+    for how, read in (("refuse", {}), ("drop", {"without": {name: name for name in ("dev", "selection", "test")}})):
+        plan = planned([f"data.on_overlap={how}", *base])
+        assert fed_by(plan, "train") == read
+        assert [fed_by(plan, name) for name in ("dev", "selection", "test")] == [{}, {}, {}]
+    assert [fault.key for fault in faults(["data.on_overlap=keep", *base])] == ["data.on_overlap"]
+
+
+def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
+    twice = planned(["experiments=model_b", OWN_DATA, "stages.recover.epochs=2"])
+    assert told(twice, "recover_unpruned") == told(twice, "recover") == ("qlora", 2, 8, 1e-5, 0.0)
+    assert fed_by(twice, "recover_unpruned") == {"model": "heal_unpruned", "train": "distill_again", "dev": "dev"}
+    assert fed_by(twice, "quantize_unpruned") == {"model": "recover_unpruned"}
+
+
+def test_distillation_at_every_token_is_the_control_s_too_and_needs_its_teacher(base: list[str]) -> None:
+    plan = planned(["distill=online", "distill.tokens.hidden=0", *base])
+    for name in ("heal", "heal_unpruned"):
+        assert fields_of(plan, name)["distillation"]["hidden"] == 0
+        assert fed_by(plan, name)["teacher"] == "teacher"
+    (fault,) = faults(["distill=online", "distill.teacher=null", *base])  # of the healing and of the control
+    assert (fault.key, "either teacher or logits" in str(fault)) == ("distill.teacher", True)
+
+
+def test_cached_logits_are_the_teacher_s_for_the_data_that_is_healed_on(base: list[str]) -> None:
+    plan = planned(["distill=cached", "distill.temperature=2", *base])
+    assert fed_by(plan, "logits") == {
+        "model": "teacher",
+        "data": fed_by(plan, "heal")["train"],
+        "features": "train_features",
+    }
+    assert fed_by(plan, "heal")["logits"] == "logits"
+    assert fields_of(plan, "logits")["temperature"] == fields_of(plan, "heal")["distillation"]["temperature"] == 2
+
+
+def test_recipe_of_a_second_healing_is_chosen_like_any_other(base: list[str]) -> None:
+    plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
+    assert fields_of(plan, "recover")["method"] == "full"
+    (fault,) = faults(["pipeline=compress_twice", "recover.epoch=2", *base])
+    assert "did you mean 'epochs'" in fault.allowed
+    (fault,) = faults(["finetune@recover=qlora", *base])
+    assert "Did you mean to override one of finetune, finetune@teacher" in fault.allowed
+
+
+def test_every_fault_is_listed_at_once(base: list[str]) -> None:
+    found = faults(["prune.ratio=5", "prune.ration=0.5", "lang=fr", "nonsense=1", *base])
+    assert sorted(fault.key for fault in found) == ["lang", "nonsense", "prune.ratio", "prune.ration"]
+
+
+def test_faults_of_groups_of_the_layers_and_of_the_stages_are_listed_together(base: list[str]) -> None:
+    wrong = ["prune.ratio=0.3", "prune.metric=comet", "finetune.epochs=-1", "stages.heal.epoch=2", "data.limit=0",
+             "stages.test.from=models/nope/at-all", "pipeline.outputs=[compar]"]  # fmt: skip
+    assert {fault.key for fault in faults([*wrong, *base])} == {one.partition("=")[0] for one in wrong}
+
+
+def test_unknown_group_member_is_answered_with_the_members() -> None:
+    assert "must be one of de, zh" in faults(["lang=fr"])[0].allowed
+
+
+@pytest.mark.parametrize("values", ["[de,zh]", "[de, zh]", "de,zh"])
+def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(values: str, base: list[str]) -> None:
+    assert [str(fault) for fault in faults([f"lang={values}", *base])] == [
+        f"lang={values}: exactly one of de, zh is needed; -m lang=de,zh runs each of several"
+    ]
+
+
+@pytest.mark.parametrize("group", [name for name in groups() if name != "finetune"])
+def test_list_of_members_is_refused_of_every_group(group: str, base: list[str]) -> None:
+    member = groups()[group][0]
+    assert [fault.key for fault in faults([f"{group}=[{member}]", *base])] == [group]
+    assert [fault.key for fault in faults(["-m", f"{group}=[{member}]", *base])] == [group]
+
+
+def test_list_of_recipes_is_refused_of_the_teacher_and_the_healing(base: list[str]) -> None:
+    found = faults(["finetune=[full]", "finetune@teacher=[full,qlora]", *base])
+    assert [(fault.key, fault.allowed.rpartition("; ")[2]) for fault in found] == [
+        ("finetune", "-m finetune=full runs each of several"),
+        ("finetune@teacher", "-m finetune@teacher=full,qlora runs each of several"),
+    ]
+
+
+def test_several_values_of_a_setting_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.25,0.5", *base])
+    assert fault.allowed == "exactly one value is needed; -m prune.ratio=0.25,0.5 runs each of several"
+
+
+def test_sweep_that_comes_to_no_job_is_told(base: list[str]) -> None:
+    assert faults(["-m", "lang=glob(*)", *base]) == []
+    (fault,) = faults(["-m", "lang=glob(x*)", *base])
+    assert "no job" in fault.allowed
+    assert [fault.key for fault in faults(["-m", "prune.ratio=interval(0,1)", *base])] == ["prune.ratio"]
+
+
+def test_unknown_recipe_of_the_teacher_is_answered_with_the_members_once(base: list[str]) -> None:
+    assert [fault.allowed for fault in faults(["finetune@teacher=ful", *base])] == [
+        f"must be one of {', '.join(groups()['finetune'])} (did you mean 'full'?)"
+    ]
+
+
+def test_ratio_that_is_no_whole_number_of_layers_is_answered_with_those_that_are(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.3", *base])
+    valid = [float(ratio) for ratio in fault.allowed.partition(": ")[2].split(", ")]
+    assert (fault.key, valid) == ("prune.ratio", [layers / 16 for layers in range(1, 15)])
+
+
+def test_every_ratio_named_as_valid_is_valid(base: list[str]) -> None:
+    (fault,) = faults(["prune.ratio=0.3", *base])
+    valid = fault.allowed.partition(": ")[2].replace(" ", "")
+    assert faults(["-m", f"prune.ratio={valid}", *base]) == []
+
+
+@pytest.mark.parametrize(("scope", "layers", "removable"), [("encoder", 6, 4), ("both", 22, 18)])
+def test_ratio_is_of_the_layers_of_the_scope(scope: str, layers: int, removable: int, base: list[str]) -> None:
+    (fault,) = faults([f"prune.scope={scope}", "prune.ratio=0.4", *base])
+    valid = fault.allowed.partition(": ")[2].replace(" ", "")
+    assert valid.split(",") == [f"{count / layers:.4g}" for count in range(1, removable + 1)]
+    assert faults(["-m", f"prune.scope={scope}", f"prune.ratio={valid}", *base]) == []
+
+
+AT_FAULT = [
+    # A group's own checks: of two settings that do not go together the one that was set is named.
+    (["metrics.names=[bleu]", "lang=zh"], "metrics.names", ["bleu"]),
+    (["metrics.retention=chrf", "metrics.names=[bleu,chrf_pp]"], "metrics.retention", "chrf"),
+    (["distill=cached", "distill.tokens.temperature=2"], "distill.tokens.temperature", 2),
+    (["finetune.method=lora"], "finetune.method", "lora"),
+    (["finetune=qlora", "finetune.lora=null"], "finetune.lora", None),
+    (["finetune=qlora", "finetune.method=full"], "finetune.method", "full"),
+    (["finetune=lora", "finetune.parts=[embedding]"], "finetune.parts", ["embedding"]),
+    (["finetune.parts=[decodr]"], "finetune.parts", "decodr"),
+    (["distill.decoding.method=beam"], "distill.decoding.method", "beam"),
+    (["distill.decoding.beams=4"], "distill.decoding.beams", 4),
+    (["distill.filters.length_ratio.de=[2,1]"], "distill.filters.length_ratio.de", [2, 1]),
+    (["quant.parts.encoder=int8"], "quant.parts.encoder", "int8"),
+    (["quant.parts.decodr=nf4"], "quant.parts.decodr", "nf4"),
+    (["quant.parts={encoder: bfloat16, projector: bfloat16, decoder: bfloat16}"], "quant.parts", None),
+    (["prune.search=screened", "prune=greedy_loss"], "prune.search", "screened"),
+    (["prune.search=screened", "prune.metric=loss"], "prune.metric", "loss"),
+    (["prune.screen=3"], "prune.screen", 3),
+    (["prune.layers_removed=3"], "prune.layers_removed", 3),
+    # Those of a stage, by its name or by the group that its settings are taken from.
+    (["pipeline=compress_adapters", "finetune=full"], "finetune.method", "full"),
+    (["stages.importance.screen=2", "stages.importance.metric=loss"], "stages.importance.screen", 2),
+    (["stages.quantize.quant={method: nf4, parts: {encoder: int8}}"], "stages.quantize.quant.parts.encoder", "int8"),
+    (["pipeline=base", "stages.pretrain.encoder.width=10"], "stages.pretrain.encoder.width", 10),
+    (["pipeline=base", "stages.pretrain.decoder.heads=7"], "stages.pretrain.decoder.heads", 7),
+    (["pipeline=base", "stages.spoken_de.part=test"], "stages.spoken_de.part", "test"),
+    (["stages.heal.inputs.dev=null", "finetune.patience=1"], "stages.heal.inputs.dev", None),
+    # What follows another setting is told of that one; a list, and a choice between types, once.
+    (["seed=true"], "seed", True),
+    (["seeds=[1,a]"], "seeds", "a"),
+    (["resources.decode_batch=0"], "resources.decode_batch", 0),
+    (["resources.unpack=5"], "resources.unpack", 5),
+    # Types are those of YAML.
+    (["finetune.epochs=true"], "finetune.epochs", True),
+    (["finetune.epochs=2.5"], "finetune.epochs", 2.5),
+    (["data.limit='3'"], "data.limit", "3"),
+    (["fail_fast=1"], "fail_fast", 1),
+    (["data.path=[a]"], "data.path", ["a"]),
+    (["lang.name=null"], "lang.name", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "key", "value"), AT_FAULT)
+def test_fault_is_told_once_of_the_setting_that_was_set_with_its_value(
+    arguments: list[str], key: str, value: Any, base: list[str]
+) -> None:
+    (fault,) = faults([*arguments, *base])
+    assert fault.key == key
+    if value is not None:
+        assert str(fault).startswith(str(Fault(key, value, "")))
+
+
+def test_whole_number_may_be_written_with_an_exponent(base: list[str]) -> None:
+    assert planned(["data.limit=1e3", *base]).config.data.limit == 1000
+
+
+def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_count() -> None:
+    unknown = ["model=qwen2_audio_7b", OWN_DATA, "model.encoder_layers=null"]
+    assert faults(unknown) == []
+    assert [fault.key for fault in faults(["prune.scope=both", *unknown])] == ["model.encoder_layers"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["prune=greedy", "prune.seed=3"], "prune.seed=3: prune=greedy has no such key; its keys: ratio, scope, "
+         "metric, search, screen (did you mean 'screen'?)"),
+        (["prune=random", "prune.search=screened"], "prune.search=screened: prune=random has no such key; its keys: "
+         "ratio, scope, seed"),
+        (["prune.search=screened", "prune.metric=loss"], "prune.metric=loss: the loss is what a screen goes by: "
+         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
+        (["prune=greedy_loss", "prune.search=screened"], "prune.search=screened: the loss is what a screen goes by: "
+         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
+        (["prune=interleaved", "prune.screen=3"], "prune.screen=3: prune.search=exact has no screen; "
+         "prune.search=screened has"),
+        (["prune.search=screened", "prune.screen=1"], "prune.screen=1: must be greater than or equal to 2"),
+        (["prune.search=screend"], "prune.search=screend: must be 'exact' or 'screened'"),
+        (["prune.search=null"], "prune.search=null: is needed"),
+        (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: prune=random has no such key; its keys: ratio, "
+         "scope, seed"),
+        (["prune=random", "prune.seed=null"], "prune.seed=null: is needed"),
+        (["prune.metric=comet"], "prune.metric=comet: must be 'bleu', 'chrf', 'chrf_pp' or 'loss'"),
+        (["prune=explicit"], "prune.layers=[]: the layers to remove are needed: prune.layers=[2,5], or of the encoder "
+         "prune.encoder_layers=[2]"),
+        (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot be removed: of 16 decoder "
+         "layers, 1 to 14 can"),
+        (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot be removed: of 6 encoder "
+         "layers, 1 to 4 can"),
+        (["prune=explicit", "prune.layers=[2,5]", "prune.ratio=0.5"], "prune.ratio=0.5: must be 0.125, that of the "
+         "layers named, or null, which means the same"),
+    ],
+)  # fmt: skip
+def test_setting_a_way_of_pruning_has_no_use_for_or_cannot_do_with_is_told(
+    arguments: list[str], told: str, base: list[str]
+) -> None:
+    assert [str(fault) for fault in faults([*arguments, *base])] == [told]
+
+
+@pytest.mark.parametrize("prune", ["greedy", "greedy_bleu", "interleaved"])
+def test_screened_search_says_how_many_are_left_and_an_exact_one_has_no_word_of_it_in_its_identity(
+    prune: str, base: list[str]
+) -> None:
+    assert "screen" not in fields_of(planned([f"prune={prune}", *base]), "importance.1")
+    screened = [f"prune={prune}", "prune.search=screened", *base]
+    plan = planned(screened)
+    assert plan.values["prune"]["screen"] == fields_of(plan, "importance.1")["screen"] == SCREEN
+    assert fields_of(planned([*screened, "prune.screen=3"]), "importance.8")["screen"] == 3
+
+
+def test_ratio_of_explicit_layers_follows_from_them(base: list[str]) -> None:
+    plan = planned(["prune=explicit", "prune.layers=[2,5]", *base])
+    assert plan.config.prune.ratio == 2 / 16
+    assert fields_of(plan, "importance")["decoder"] == (2, 5)
+
+
+def test_what_needs_no_data_takes_none(base: list[str]) -> None:
+    for arguments in (["prune=middle"], ["prune=random"], ["prune=explicit", "prune.layers=[2]"]):
+        assert fed_by(planned([*arguments, *base]), "importance") == {}
+
+
+def test_layers_are_chosen_on_the_selection_split_alone(base: list[str]) -> None:
+    for prune, stages in (
+        ("greedy", ["features", "importance.1"]),
+        ("block_influence", ["similarity"]),
+        ("angular", ["similarity"]),
+    ):
+        for stage in stages:
+            inputs = fed_by(planned([f"prune={prune}", *base]), stage)
+            assert inputs["data"] == "selection"
+            assert inputs.items() <= {"model": "teacher", "data": "selection", "features": "features"}.items()
+
+
+def test_rounds_of_a_search_share_features_while_they_share_an_encoder(base: list[str]) -> None:
+    plan = planned(["prune=greedy", *base])
+    assert {fed_by(plan, f"importance.{n}")["features"] for n in range(1, 9)} == {"features"}
+    for scope in ("encoder", "both"):
+        plan = planned([f"prune.scope={scope}", "prune.ratio=0.5", *base])
+        assert "features" not in fed_by(plan, "importance.1")
+        assert "features" not in plan.pipeline.needed()
+    plan = planned(["prune=interleaved", "prune.every=3", *base])
+    assert ["features" in fed_by(plan, f"importance.{n}") for n in range(1, 9)] == [True] * 3 + [False] * 5
+
+
+SHARED = {"features": "heal_features", "dev_features": "dev_features"}
+
+
+def heard_by(plan: Plan, name: str) -> dict[str, Any]:
+    """Whose states of the audio it reads."""
+    return {key: one for key, one in fed_by(plan, name).items() if key.endswith("features")}
+
+
+def test_healing_the_control_and_the_translations_share_what_the_teacher_s_encoder_makes_of_the_audio(
+    base: list[str],
+) -> None:
+    for arguments in ([], ["prune=explicit", "prune.layers=[2]"], ["prune=middle"]):
+        plan = planned([*arguments, *base])
+        assert heard_by(plan, "heal") == heard_by(plan, "heal_unpruned") == SHARED
+        assert heard_by(plan, "translations") == heard_by(plan, "logits") == {"features": "train_features"}
+        assert heard_by(plan, "teacher") == {}
+        assert {name: fed_by(plan, name) for name in ("train_features", "heal_features", "dev_features")} == {
+            "train_features": {"model": "teacher", "data": "train"},
+            "heal_features": {"model": "teacher", "data": "train"},
+            "dev_features": {"model": "teacher", "data": "dev"},
+        }
+        assert fields_of(plan, "train_features") == fields_of(plan, "heal_features")  # so that they are one result
+    plan = planned(["model=qwen2_audio_7b", OWN_DATA, "prune.ratio=0.25"])
+    assert [fields_of(plan, name)["dtype"] for name in ("train_features", "heal_features")] == ["bfloat16", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        (["finetune=qlora", "finetune.parts=[decoder]"], {}),  # its encoder is in 4 bits
+        (["stages.heal.parts=[encoder,decoder]"], {}),
+        (["stages.heal.precision=bfloat16"], {}),
+        (["finetune=lora", "finetune.parts=[decoder]", "finetune.precision=bfloat16-mixed"], {}),
+        (["finetune=lora", "finetune.parts=[decoder]"], {"features": "heal_features"}),
+        (["finetune=lora", "finetune.parts=[decoder]", "finetune.patience=1"], SHARED),
+        (["finetune.augment=true"], {"dev_features": "dev_features"}),
+        (["stages.heal.inputs.dev=null"], {"features": "heal_features"}),
+        (["finetune.precision=bfloat16-mixed"], SHARED),
+        (["distill=online"], SHARED),
+    ],
+)
+def test_healing_that_hears_otherwise_reads_no_features_and_has_none_made(
+    arguments: list[str], read: dict[str, str], base: list[str]
+) -> None:
+    plan = planned([*arguments, *base])
+    assert heard_by(plan, "heal") == read
+    others = heard_by(plan, "heal_unpruned")
+    needed = {name for name in plan.pipeline.needed() if name in SHARED.values()}
+    assert needed == {*read.values(), *others.values()}
+
+
+def test_model_that_may_have_another_encoder_than_the_teacher_reads_none_of_its_features(base: list[str]) -> None:
+    interleaved = ["prune=interleaved", "prune.every=3"]
+    for arguments in (["prune.scope=both"], ["prune.scope=encoder"], [*interleaved, "prune.between.parts=[encoder]"]):
+        plan = planned([*arguments, "prune.ratio=0.5", *base])
+        assert heard_by(plan, "heal") == {}
+        assert heard_by(plan, "heal_unpruned") == SHARED
+    plan = planned(["prune=explicit", "prune.encoder_layers=[3]", *base])
+    assert heard_by(plan, "heal") == {}
+    plan = planned([*interleaved, *base])
+    assert [heard_by(plan, name) for name in ("between.1", "between.2", "heal")] == [SHARED] * 3
+    plan = planned(["pipeline=compress_twice", "finetune@recover=full", *base])
+    # The first healing may have trained it.
+    assert [heard_by(plan, name) for name in ("recover", "recover_unpruned")] == [{}, {}]
+
+
+def test_adapters_kept_apart_read_them_as_well(base: list[str]) -> None:
+    plan = planned(["pipeline=compress_adapters", "finetune=lora", "finetune.parts=[decoder]", *base])
+    assert heard_by(plan, "adapter") == SHARED
+
+
+def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[str]) -> None:
+    plan = planned(["prune=interleaved", "prune.every=3", "prune.between.epochs=4", *base])
+    assert [fed_by(plan, f"importance.{n}")["model"] for n in range(1, 9)] == [
+        *["teacher"] * 3, *["between.1"] * 3, *["between.2"] * 2
+    ]  # fmt: skip
+    assert [fed_by(plan, f"prune.{n}")["ranking"] for n in (1, 2, 3)] == [
+        "importance.3",
+        "importance.6",
+        "importance.8",
+    ]
+    assert fed_by(plan, "heal")["model"] == "prune.3"
+    assert fields_of(plan, "between.1")["epochs"] == 4
+    assert "between.2" in plan.pipeline.needed()
+    assert "between.3" not in plan.pipeline.needed()
+
+
+def test_chain_asked_for_is_its_last_link(base: list[str]) -> None:
+    assert planned(["prune.ratio=0.25", "pipeline.outputs=[importance]", *base]).pipeline.outputs == ["importance.4"]
+
+
+def test_recipe_of_the_training_in_between_is_chosen_like_any_other(base: list[str]) -> None:
+    plan = planned(["prune=interleaved", "finetune@prune.between=qlora", *base])
+    assert (fields_of(plan, "between.1")["method"], fields_of(plan, "heal")["method"]) == ("qlora", "full")
+
+
+def test_unknown_key_of_a_stage_is_answered_with_the_nearest(base: list[str]) -> None:
+    found = {fault.key: fault.allowed for fault in faults(["stages.heal.epoch=2", *base])}
+    assert "did you mean 'epochs'" in found["stages.heal.epoch"]
+
+
+@pytest.mark.parametrize("override", ["stages.heel.epochs=2", "stages.heel.from=assets", "stages.heel={}"])
+def test_unknown_stage_is_answered_with_the_nearest(override: str, base: list[str]) -> None:
+    (fault,) = faults([override, *base])
+    assert (fault.key.startswith("stages.heel"), "did you mean 'heal'" in fault.allowed) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like",
+        "stages.heal.settings", "stages.compare.labels",
+    ],
+)  # fmt: skip
+def test_wiring_of_the_wrong_form_is_told(key: str, base: list[str]) -> None:
+    assert key in {fault.key for fault in faults([f"{key}=2", *base])}
+
+
+def test_group_without_a_member_is_told(base: list[str]) -> None:
+    assert [fault.key for fault in faults(["quant=null", *base])] == ["quant"]
+
+
+def test_chain_of_no_links_is_told(base: list[str]) -> None:
+    assert "stages.importance.chain" in {fault.key for fault in faults(["stages.importance.chain=0", *base])}
+
+
+def test_wrong_value_of_a_stage_is_told(base: list[str]) -> None:
+    assert "stages.heal.epochs" in {fault.key for fault in faults(["stages.heal.epochs=-1", *base])}
+
+
+@pytest.mark.parametrize(("override", "epochs"), [("stages.heal.epochs=3", 3), ("finetune.epochs=3", 3), ("seed=0", 1)])
+def test_recipe_of_a_stage_is_its_group_with_the_stage_s_own_settings_over_it(
+    override: str, epochs: int, base: list[str]
+) -> None:
+    plan = planned([override, *base])
+    assert [fields_of(plan, name)["epochs"] for name in ("heal", "heal_unpruned", "teacher")] == [epochs, epochs, 1]
+
+
+def test_decoding_and_filters_of_the_teacher_reach_their_stages(base: list[str]) -> None:
+    plan = planned(
+        ["distill=filtered", "distill.decoding={method: beam, beams: 4}", "distill.filters.chrf=null", *base]
+    )
+    assert fields_of(plan, "translations")["decoding"]["beams"] == 4
+    assert fields_of(plan, "distill")["filters"]["chrf"] is None
+    assert fields_of(plan, "distill")["filters"]["repetition"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("distill.decoding.beams=4", "distill.decoding.beams"),
+        ("distill.decoding.method=bean", "distill.decoding.method"),
+        ("distill.filters.repetition=2", "distill.filters.repetition"),
+        ("distill.filters.langauge=true", "distill.filters.langauge"),
+        ("distill.filters.length_ratio={de: [2, 1]}", "distill.filters.length_ratio.de"),
+        ("distill.filters.length_ratio={zh: [1, 2]}", "distill.filters.length_ratio"),
+    ],
+)
+def test_fault_of_the_distillation_is_told_once(override: str, key: str, base: list[str]) -> None:
+    assert [fault.key for fault in faults([override, "lang=de", *base])] == [key]
+
+
+@pytest.mark.parametrize("value", ["3", "[1,1]", "[-1]", "[a]"])
+def test_seeds_that_are_no_list_of_different_numbers_are_told(value: str, base: list[str]) -> None:
+    assert [fault.key.split(".")[0] for fault in faults([f"seeds={value}", *base])] == ["seeds"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "metrics.names=[bleu,bleu,chrf_pp,chrf]", "pipeline.outputs=[disjoint,disjoint]", "force=[heal,heal]",
+        "finetune.parts=[decoder,decoder]", "seeds=[1,1]",
+    ],
+)  # fmt: skip
+def test_list_that_names_one_twice_is_refused_by_its_key(override: str, base: list[str]) -> None:
+    (fault,) = faults([override, *base])
+    assert fault.key == override.split("=")[0]
+    assert override.split("[")[1].split(",")[0] in fault.allowed
+
+
+@pytest.mark.parametrize("override", ["seed=true", "seeds=[1,true]", "finetune.seed=true"])
+def test_boolean_is_no_seed(override: str, base: list[str]) -> None:
+    assert override.split("=")[0] in {fault.key.split(".1")[0] for fault in faults([override, *base])}
+
+
+@pytest.mark.parametrize("code", ["xx", "german", "zh--TW"])
+def test_code_that_names_no_language_is_refused(code: str, base: list[str]) -> None:
+    (fault,) = faults([f"lang.code={code}", *base])
+    assert (fault.key, fault.value) == ("lang.code", code)
+
+
+def test_language_whose_score_needs_a_package_is_refused_with_the_config(
+    base: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
+    (fault,) = faults(["lang.code=ja", "lang.name=Japanese", *base])
+    assert fault.key == "lang.code"
+    assert "sacrebleu[ja]" in fault.allowed
+    names = ["metrics.names=[chrf]", "lang.metric=chrf"]
+    assert faults(["lang.code=ja", "lang.name=Japanese", *names, *base]) == []
+
+
+def test_seeds_without_brackets_are_answered_with_them(base: list[str]) -> None:
+    assert [str(fault) for fault in faults(["seeds=1,2", *base])] == ["seeds=1,2: seeds=[1,2] is needed"]
+
+
+def test_seeds_are_swept_like_any_other_key(base: list[str]) -> None:
+    assert faults(["-m", "seeds=[1,2],[3,4]", "lang=de,zh", *base]) == []
+
+
+def test_composed_recipe_is_written_once(base: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        printed = OmegaConf.to_yaml(compose("config", base))
+    assert printed.count("weight_decay") == 2  # one a group: the teacher's and the healing's
+
+
+def test_labels_of_the_systems_follow_the_quantizer(base: list[str]) -> None:
+    for method in ("nf4", "int8"):
+        scores = planned([f"quant={method}", *base]).pipeline.nodes["compare"].inputs["scores"]
+        assert list(scores) == ["teacher", f"teacher-{method}", f"healed-{method}", f"pruned-healed-{method}"]
+
+
+def test_part_can_be_left_in_bfloat16_by_its_name(base: list[str]) -> None:
+    plan = planned(["quant=int8", "quant.parts.encoder=bfloat16", *base])
+    parts = {"encoder": "bfloat16", "projector": "int8", "decoder": "int8"}
+    assert [fields_of(plan, name)["quant"]["parts"] for name in ("quantize", "quantize_unpruned")] == [parts, parts]
+
+
+def test_force_of_an_unknown_stage_is_answered_with_the_nearest(base: list[str]) -> None:
+    (fault,) = faults(["force=[heel]", *base])
+    assert (fault.key, "did you mean 'heal'" in fault.allowed) == ("force", True)
+
+
+def test_missing_folder_that_stands_in_for_a_stage_is_told(base: list[str]) -> None:
+    (fault,) = faults(["stages.teacher.from=/no/such/folder", *base])
+    assert (fault.key, fault.allowed) == ("stages.teacher.from", "no such folder")
+
+
+def test_missing_model_folder_is_told() -> None:
+    assert [fault.key for fault in faults(["model.path=/no/such/folder"])] == ["model.path"]
+
+
+@pytest.mark.parametrize("argument", ["nonsense", "prune.ratio"])
+def test_argument_that_is_no_assignment_is_told(argument: str, base: list[str]) -> None:
+    assert [fault.key for fault in faults([argument, *base])] == [argument]
+
+
+def test_faults_of_every_job_of_a_sweep_are_told(base: list[str]) -> None:
+    found = faults(["-m", "prune.ratio=0.5,0.3,5", *base])
+    assert [fault.value for fault in found] == [0.3, 5]
+
+
+def test_plus_sign_does_not_smuggle_an_unknown_key_in(base: list[str]) -> None:
+    assert "prune.ration" in {fault.key for fault in faults(["+prune.ration=0.5", *base])}
+
+
+def commands() -> list[str]:
+    """Every ``python -m stc.run`` line in the bash fences of the pages, continued lines joined, and of those set off by
+    four spaces every one that leaves nothing open (``…``)."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.exists())
+    fences = re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = "".join(fences).replace("\\\n", " ").splitlines()
+    lines += [
+        line for line in re.findall(r"^    (python -m stc\.run .*)$", text, flags=re.MULTILINE) if "…" not in line
+    ]
+    return [line for line in lines if re.search(r"\bpython3? -m stc\.run\b", line.partition("#")[0])]
+
+
+def test_pages_show_commands() -> None:
+    assert len(commands()) > 50
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(commands()))
+def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]) -> None:
+    """A folder the reader is to have (``….from=`` or ``model.path=``) is stood in for; all else is as written."""
+    words = shlex.split(command, comments=True)
+    arguments = list(itertools.takewhile(lambda word: word not in SHELL, words[words.index("stc.run") + 1 :]))
+    for position, argument in enumerate(arguments):
+        key, _, value = argument.partition("=")
+        if (key == "model.path" or key.endswith(".from")) and not (os.path.isdir(value) or value == "null"):
+            arguments[position] = f"{key}={a_model}"
+    if not any(argument.startswith(("model=", "model.path=")) for argument in arguments):
+        arguments += base
+    wanted = jobs(checked(asked_for_plan(arguments)[1]))
+    met: set[str] = set()
+    for job in wanted:
+        # Of a large sweep those with a choice that is new; any two go together, as is tested above.
+        if len(wanted) <= 8 or not met.issuperset(job):
+            composed(job)
+            met.update(job)
+
+
+@pytest.mark.parametrize("recipe", ["published_full", "published_qlora"])
+def test_published_recipes_train_float32_weights_under_bfloat16(recipe: str) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        stated = compose("config", [f"finetune={recipe}"]).finetune
+    assert (stated.precision, stated.learning_rate, stated.schedule) == ("bfloat16-mixed", 1e-5, "cosine")

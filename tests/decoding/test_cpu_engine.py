@@ -1,0 +1,74 @@
+"""What a CPU runs: utterances share a beginning, and calls of attention, and say what each says alone."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+from stc.data.manifest import Manifest
+from stc.decoding import gpu_engine as packed
+from stc.decoding.cpu_engine import TOGETHER, Prompts, _groups, continued
+from stc.decoding.greedy import encode, translate
+from stc.decoding.tokens import texts_of
+from stc.models.checkpoint import Translator, load
+from stc.models.create import create
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def rows(translator: Translator, tiny_manifest: Path) -> list[torch.Tensor]:
+    return encode(translator, Manifest.load(tiny_manifest), batch_size=4).embeddings
+
+
+@torch.inference_mode()
+def test_what_all_prompts_begin_with_is_computed_once(translator: Translator, rows: list[torch.Tensor]) -> None:
+    prompts = Prompts.of(rows, 12)
+    assert prompts.shared > 1
+    assert len(prompts.embeddings) == sum(map(len, rows)) - (len(rows) - 1) * prompts.shared
+    torch.testing.assert_close(prompts.embeddings[prompts.tokens], torch.cat(rows), rtol=0, atol=0)
+    assert continued(translator, rows, 12) == [continued(translator, [row], 12)[0] for row in rows]
+
+
+@torch.inference_mode()
+def test_prompts_may_begin_differently(translator: Translator, rows: list[torch.Tensor]) -> None:
+    differ = [row[number:] for number, row in enumerate(rows)]
+    assert Prompts.of(differ, 12).shared == 0
+    assert continued(translator, differ, 12) == packed.continued(translator, differ, 12)
+
+
+@torch.inference_mode()
+def test_memory_that_was_used_before_changes_nothing(
+    translator: Translator, rows: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = continued(translator, rows, 12)
+    zeros = torch.Tensor.new_zeros
+    monkeypatch.setattr(torch.Tensor, "new_zeros", lambda self, *size: zeros(self, *size) + 1e3)
+    assert continued(translator, rows, 12) == expected
+
+
+def test_heads_that_share_keys_say_what_generate_does(
+    translator: Translator, tiny_model: Path, tiny_manifest: Path, tmp_path: Path
+) -> None:
+    config = AutoConfig.from_pretrained(tiny_model)
+    config.text_config.num_key_value_heads = 1
+    sharing = create(tmp_path / "model", config=config, processor=translator.processor, seed=0)
+    manifest = Manifest.load(tiny_manifest)
+    found = translate(sharing, manifest, batch_size=8, max_new_tokens=12)
+    with torch.inference_mode():
+        alone = []
+        for row in encode(sharing, manifest, batch_size=4).embeddings:
+            tokens = sharing.model.generate(inputs_embeds=row[None], max_new_tokens=12, do_sample=False)
+            alone += texts_of(sharing, tokens.tolist())
+    assert found == alone
+    assert len(set(found)) > 1
+
+
+def test_rows_are_grouped_with_their_neighbours() -> None:
+    rows = [0, 1, TOGETHER - 1, TOGETHER, 3 * TOGETHER + 2]
+    assert _groups(rows) == [(0, TOGETHER), (TOGETHER, TOGETHER + 1), (3 * TOGETHER + 2, 3 * TOGETHER + 3)]
+    assert _groups([]) == []

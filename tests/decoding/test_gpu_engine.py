@@ -1,0 +1,136 @@
+"""What a GPU runs gives, step for step, the tokens that the CPU's engine gives; here on the CPU, without its graph."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stc.data.manifest import Manifest
+from stc.decoding.attention import Memory, over_memory, over_prompts
+from stc.decoding.gpu_engine import Decoder, continued
+from stc.decoding.greedy import decode, encode
+from stc.decoding.tokens import texts_of
+from stc.models.checkpoint import Translator, load
+from stc.pruning.gpu_candidates import tokens_without_each
+from stc.pruning.search import translate_without_each
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_model: Path) -> Translator:
+    return load(tiny_model, device="cpu", dtype="float32")
+
+
+@torch.inference_mode()
+def test_texts_are_those_of_the_cpus_engine(translator: Translator, tiny_manifest: Path) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
+    assert texts_of(translator, continued(translator, encoded.embeddings, 24)) == expected
+
+
+@torch.inference_mode()
+def test_an_utterance_that_has_ended_says_no_more(translator: Translator, tiny_manifest: Path) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    said = decode(translator, encoded, batch_size=8, max_new_tokens=24)
+    stated = translator.model.generation_config.eos_token_id
+    translator.model.generation_config.eos_token_id = list(range(0, 2000, 8))
+    try:
+        expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
+        found = texts_of(translator, continued(translator, encoded.embeddings, 24))
+    finally:
+        translator.model.generation_config.eos_token_id = stated
+    assert found == expected
+    assert sum(text != free for text, free in zip(found, said, strict=True)) > 1
+
+
+@pytest.mark.parametrize("rows", [3, 8, 17, 40], ids=["batches", "one", "two at a time", "all at a time"])
+@pytest.mark.parametrize(("removed", "candidates"), [([], [1, 2, 3, 4]), ([3], [1, 4])])
+@torch.inference_mode()
+def test_candidates_that_share_steps_say_what_each_says_alone(
+    translator: Translator,
+    tiny_manifest: Path,
+    removed: list[int],
+    candidates: list[int],
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    expected = list(translate_without_each(translator, encoded, removed, candidates, batch_size=8, max_new_tokens=16))
+    monkeypatch.setattr("stc.pruning.search.suits", lambda translator: True)
+    found = list(translate_without_each(translator, encoded, removed, candidates, batch_size=rows, max_new_tokens=16))
+    assert found == expected
+    assert len({tuple(texts) for _, texts in found}) == len(candidates)
+
+
+@torch.inference_mode()
+def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
+    translator: Translator, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    expected = list(translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=16))
+    decoded: list[tuple[int, int]] = []  # candidate, utterances
+
+    def short_of_memory(*args: Any, rows: int, **rest: Any) -> Iterator[tuple[int, Tensor]]:
+        for layer, tokens in tokens_without_each(*args, rows=rows, **rest):
+            if rows == 4 and len(decoded) == 6:  # in the second batch, of which two candidates are known
+                raise torch.OutOfMemoryError("simulated")
+            decoded.append((layer, len(tokens)))
+            yield layer, tokens
+
+    monkeypatch.setattr("stc.pruning.search.suits", lambda translator: True)
+    monkeypatch.setattr("stc.pruning.search.tokens_without_each", short_of_memory)
+    found = list(translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=4, max_new_tokens=16))
+    assert found == expected
+    assert decoded == [*((layer, 4) for layer in [1, 2, 3, 4, 1, 2]), *((layer, 2) for layer in [3, 4, 3, 4])]
+
+
+@torch.inference_mode()
+def test_one_token_takes_no_graph(translator: Translator, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    monkeypatch.setattr(Decoder, "captured", lambda decoder, step: step())  # the rehearsal of what would be recorded
+    said = continued(translator, encoded.embeddings, 1)
+    assert said == [tokens[:1] for tokens in continued(translator, encoded.embeddings, 4)]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_the_kernel_attends_to_what_the_plain_computation_does(dtype: torch.dtype, kv_heads: int) -> None:
+    given = _ragged(dtype, kv_heads)
+    plain = over_memory(*given, 1, 0.3)
+    query, key, value, memory = given
+    moved = Memory(**{name: each.cuda() for name, each in vars(memory).items()})
+    found = over_memory(query.cuda(), key.cuda(), value.cuda(), moved, 1, 0.3)
+    torch.testing.assert_close(found.cpu(), plain)
+    torch.testing.assert_close(moved.said.cpu(), memory.said)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_prompts_attend_to_themselves_on_the_gpu(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(23, 4, 32).to(dtype) for _ in range(3))
+    starts = torch.tensor([0, 7, 8, 23])
+    exact = over_prompts(query.float(), key.float(), value.float(), starts, 15, 0.3)
+    found = over_prompts(query.cuda(), key.cuda(), value.cuda(), starts.cuda(), 15, 0.3)
+    # A mean of values, by weights that are rounded to the dtype, as it is itself.
+    bound = max(torch.finfo(dtype).eps * float(value.abs().max()), 1e-5)
+    assert float((found.cpu().float() - exact).abs().max()) <= bound
+
+
+def _ragged(dtype: torch.dtype, kv_heads: int) -> tuple[Tensor, Tensor, Tensor, Memory]:
+    """Three rows, of which the last has ended, with 7 decoded tokens behind them."""
+    torch.manual_seed(0)
+    memory = Memory(
+        prompts=torch.randn(3, 2, kv_heads, 200, 32).to(dtype),
+        said=torch.randn(2, 2, 3, kv_heads, 12, 32).to(dtype),
+        slots=torch.tensor([[0, 0, 0], [2, 1, 2]]),
+        starts=torch.tensor([0, 150, 80]),
+        lengths=torch.tensor([140, 50, 0]),
+        step=torch.tensor([7]),
+    )
+    query = torch.randn(3, 4, 32).to(dtype)
+    key, value = (torch.randn(3, kv_heads, 32).to(dtype) for _ in range(2))
+    return query, key, value, memory

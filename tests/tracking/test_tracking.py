@@ -1,0 +1,214 @@
+"""The life of a run in MLflow, against a real SQLite store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from stc.errors import InputError
+from stc.system.signals import Killed
+from stc.tracking import Tracking, track
+
+CHILD = """
+import sys, time
+from stc.system.signals import Killed
+from stc.tracking import Tracking, track
+try:
+    with track(Tracking(uri=sys.argv[1]), run_name="child", config={}) as run:
+        print(run.id, flush=True)
+        time.sleep(float(sys.argv[2]))
+except Killed as killed:
+    sys.exit(128 + killed.signum)
+print([name for name in ("torch", "transformers") if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def tracking(migrated: Path, tmp_path: Path) -> Tracking:
+    shutil.copyfile(migrated, tmp_path / "mlflow.db")
+    return Tracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def client(tracking: Tracking) -> MlflowClient:
+    return MlflowClient(tracking_uri=tracking.uri)
+
+
+def start_child(tracking: Tracking, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, tracking.uri, str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def first_line(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def artifact(client: MlflowClient, run_id: str, name: str) -> str:
+    return Path(client.download_artifacts(run_id, name)).read_text(encoding="utf-8")
+
+
+def test_run_that_ends_well_is_finished(tracking: Tracking, client: MlflowClient) -> None:
+    with track(tracking, run_name="good", config={}) as run:
+        assert run.id is not None
+        assert client.get_run(run.id).info.status == "RUNNING"
+    info = client.get_run(run.id).info
+    assert (info.status, info.run_name) == ("FINISHED", "good")
+
+
+def test_exception_marks_the_run_failed_and_keeps_the_traceback(tracking: Tracking, client: MlflowClient) -> None:
+    with pytest.raises(ValueError, match="broken"), track(tracking, run_name="bad", config={}) as run:
+        raise ValueError("broken")
+    assert run.id is not None
+    kept = client.get_run(run.id)
+    assert kept.info.status == "FAILED"
+    assert kept.data.tags["stc.message"] == "ValueError: broken"
+    assert 'raise ValueError("broken")' in artifact(client, run.id, "traceback.txt")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_signal_marks_the_run_killed(tracking: Tracking, client: MlflowClient, signum: signal.Signals) -> None:
+    child = start_child(tracking, 60)
+    run_id = first_line(child)
+    child.send_signal(signum)
+    assert child.wait(60) == 128 + signum
+    kept = client.get_run(run_id)
+    assert kept.info.status == "KILLED"
+    assert signum.name in kept.data.tags["stc.message"]
+
+
+def test_run_of_a_dead_process_is_closed_by_the_next_and_a_live_one_is_not(
+    tracking: Tracking, client: MlflowClient
+) -> None:
+    dying, living = start_child(tracking, 60), start_child(tracking, 60)
+    dead, alive = first_line(dying), first_line(living)
+    dying.kill()
+    dying.wait(60)
+    assert client.get_run(dead).info.status == "RUNNING"
+    with track(tracking, run_name="next", config={}):
+        assert client.get_run(dead).info.status == "KILLED"
+        assert client.get_run(alive).info.status == "RUNNING"
+    living.terminate()
+    living.wait(60)
+
+
+def test_eight_processes_create_the_same_database_at_once(tmp_path: Path) -> None:
+    new = Tracking(uri=f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
+    children = [start_child(new, 0) for _ in range(8)]
+    said = [child.communicate(timeout=240) for child in children]
+    assert [child.returncode for child in children] == [0] * 8, said
+    client = MlflowClient(tracking_uri=new.uri)
+    [experiment] = [e for e in client.search_experiments() if e.name == "stc"]
+    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
+    assert len(client.search_runs([experiment.experiment_id])) == 8
+    assert [stderr for _, stderr in said] == [""] * 8  # no wall of log lines
+
+
+def test_tracking_imports_no_torch(tracking: Tracking) -> None:
+    stdout, stderr = start_child(tracking, 0).communicate(timeout=120)
+    assert stdout.splitlines()[-1] == "[]", stderr
+
+
+def test_parameters_are_those_given_and_the_config_is_an_artifact(tracking: Tracking, client: MlflowClient) -> None:
+    many = {f"key{number}": str(number) for number in range(150)}  # more than MLflow takes at once
+    params = {"prune.ratio": "0.5", "long": "x" * 7000, **many}
+    with track(tracking, run_name="params", config={"prune": {"ratio": 0.5}}, params=params) as run:
+        pass
+    assert run.id is not None
+    kept = client.get_run(run.id).data.params
+    assert (kept["prune.ratio"], kept["key149"], len(kept["long"]), len(kept)) == ("0.5", "149", 6000, 152)
+    assert "ratio: 0.5" in artifact(client, run.id, "config.yaml")
+
+
+def test_metrics_keep_their_steps(tracking: Tracking, client: MlflowClient) -> None:
+    with track(tracking, run_name="metrics", config={}) as run:
+        for step in range(1200):
+            run.log_metrics({"heal/loss": 1 / (1 + step)}, step=step)
+        run.log_metrics({"chrF++ (de)": 50.0})
+    assert run.id is not None
+    history = client.get_metric_history(run.id, "heal/loss")
+    assert sorted((point.step, point.value) for point in history) == [(s, 1 / (1 + s)) for s in range(1200)]
+    assert client.get_run(run.id).data.metrics["chrF__ _de_"] == 50.0
+
+
+def test_stages_tables_and_versions_are_shown(tracking: Tracking, client: MlflowClient) -> None:
+    with track(tracking, run_name="shown", config={}, tags={"mlflow.parentRunId": "abc"}) as run:
+        run.log_stage("heal", "0123abcd", cached=True, seconds=0.01)
+        run.log_stage("prune", "4567abcd", cached=False, seconds=1.5)
+        run.log_table({"source": ["a"], "reference": ["b"], "teacher": ["ü"]}, "translations.json")
+    assert run.id is not None
+    data = client.get_run(run.id).data
+    assert data.tags["stage.heal"] == "0123abcd (cached)"
+    assert data.tags["stage.prune"] == "4567abcd (made in 1.5 s)"
+    assert data.tags["mlflow.parentRunId"] == "abc"
+    assert {"version.stc", "version.torch", "version.transformers", "version.peft"} <= set(data.tags)
+    assert '"columns":["source","reference","teacher"]' in artifact(client, run.id, "translations.json")
+
+
+def test_artifacts_lie_beside_the_database(tracking: Tracking, tmp_path: Path) -> None:
+    with track(tracking, run_name="where", config={}) as run:
+        run.log_text("hello", "note.txt")
+    assert (tmp_path / "mlartifacts" / str(run.id) / "artifacts" / "note.txt").read_text() == "hello"
+
+
+def test_failing_tracking_warns_once_and_does_not_stop_the_run(
+    tracking: Tracking, client: MlflowClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with track(tracking, run_name="leaky", config={}) as run:
+        run.log_file(tmp_path / "missing")
+        run.log_file(tmp_path / "missing")
+    assert run.id is not None
+    assert client.get_run(run.id).info.status == "FINISHED"
+    assert [record.levelname for record in caplog.records if record.name == "stc.tracking"] == ["WARNING"]
+
+
+def test_store_that_cannot_be_opened_is_an_error_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database" * 100)
+    with pytest.raises(InputError, match=r"tracking\.uri=sqlite"):  # noqa: SIM117
+        with track(Tracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}"), run_name="x", config={}):
+            pass
+
+
+def test_database_on_a_file_system_that_machines_share_is_refused(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stc.system.machine.network_filesystem", lambda path: "nfs4")  # none can be mounted here
+    with pytest.raises(InputError, match="nfs4"), track(tracking, run_name="x", config={}):
+        pass
+
+
+def test_run_id_in_the_environment_is_ignored(
+    tracking: Tracking, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with track(tracking, run_name="first", config={}) as first:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", str(first.id))
+    with track(tracking, run_name="second", config={}) as second:
+        pass
+    assert first.id != second.id
+    assert client.get_run(str(first.id)).info.run_name == "first"
+
+
+def test_previous_signal_handlers_are_put_back(tracking: Tracking) -> None:
+    before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(Killed), track(tracking, run_name="x", config={}):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_disabled_tracking_writes_nothing(tmp_path: Path) -> None:
+    tracking = Tracking(enabled=False, uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with track(tracking, run_name="x", config={"a": 1}) as run:
+        run.log_metrics({"loss": 1.0}, step=1)
+        run.log_stage("heal", "0123", cached=False, seconds=1.0)
+        run.log_text("a", "a.txt")
+        run.log_table({"a": [1]}, "a.json")
+    assert run.id is None
+    assert list(tmp_path.iterdir()) == []

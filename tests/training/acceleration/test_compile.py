@@ -1,0 +1,114 @@
+"""Compiled decoder layers give the gradients of those that are not, and are used where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from recipes import adapted
+from torch import Tensor, nn
+
+from stc.data.manifest import Manifest
+from stc.decoding.predictions import cross_entropy, predict
+from stc.models.checkpoint import Translator, load
+from stc.pipeline.stage import Context, OrAuto
+from stc.training.acceleration.compile import WORTH, fused
+from stc.training.acceleration.gradient_checkpointing import recomputed
+from stc.training.acceleration.lora import low_rank
+from stc.training.adapters import adapter_parameters
+from stc.training.examples import Examples
+from stc.training.translator import select
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def compiled(translator: Translator) -> bool:
+    layers = translator.architecture.decoder(translator.model).layers
+    found = {"forward" in layer.__dict__ for layer in layers}
+    assert len(found) == 1
+    return found.pop()
+
+
+def compare_gradients(
+    translator: Translator, parameters: Sequence[nn.Parameter], manifest: Path, ctx: Context, *, again: bool = False
+) -> None:
+    """Of batches of several sizes and lengths, one utterance among them: compiled, with what is inside a layer perhaps
+    computed ``again``, and not."""
+    examples = Examples(translator, Manifest.load(manifest), ctx)
+    translator.model.train()
+
+    def step(indices: Sequence[int]) -> list[Tensor]:
+        translator.model.zero_grad()
+        predictions = predict(translator, examples.batch(indices), states=again)
+        (cross_entropy(predictions) + sum(state.square().mean() for state in predictions.states)).backward()
+        return [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
+
+    some = [[0, 1, 2, 3, 4], [5], [6, 7]]
+    expected = [step(indices) for indices in some]
+    with recomputed(translator.model, again), fused(translator, True, 1):
+        found = [step(indices) for indices in some]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert len(ours) == len(parameters)
+        for one, other in zip(ours, theirs, strict=True):
+            assert float((one - other).norm()) <= 1e-4 * float(other.norm())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_gradients_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+) -> None:
+    translator = load(tiny_model, device=device, dtype="float32")
+    parameters = select(translator, ["projector", "decoder"])
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device=device), again=True)
+
+
+@pytest.mark.gpu
+def test_gradients_of_an_encoder_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context
+) -> None:
+    translator = load(tiny_model, device="cuda", dtype="float32")
+    parameters = select(translator, ["encoder", "projector", "decoder"])
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"))
+
+
+@pytest.mark.gpu
+def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context
+) -> None:
+    translator, _, wrapped = adapted(tiny_model, "cuda")
+    with low_rank(wrapped):
+        parameters = adapter_parameters(wrapped)
+        compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "steps", "is_compiled"),
+    [
+        (True, "cpu", 1, True),
+        (False, "cuda", WORTH, False),
+        ("auto", "cpu", WORTH, False),
+        ("auto", "cuda", WORTH - 1, False),
+        ("auto", "cuda", WORTH, True),
+    ],
+)
+def test_layers_are_compiled_unasked_where_it_pays(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: OrAuto, device: str, steps: int, is_compiled: bool
+) -> None:
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    # Stands in for a GPU: nothing is computed here.
+    monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device(device)))
+    with fused(translator, wanted, steps):
+        assert compiled(translator) == is_compiled
+    assert not compiled(translator)
+
+
+def test_packed_layers_are_not_compiled_unasked(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stc.quantization.nf4 import NF4
+
+    translator = load(tiny_model, device="cpu", dtype="float32", quantize=NF4())
+    monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device("cuda")))
+    with fused(translator, "auto", WORTH):
+        assert not compiled(translator)

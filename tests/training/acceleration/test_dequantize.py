@@ -1,0 +1,76 @@
+"""A 4-bit base unpacked for training: the same numbers, and nothing left of it afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recipes import adapted
+from torch import Tensor, nn
+
+from stc.data.manifest import Manifest
+from stc.decoding.predictions import translation_loss
+from stc.models.checkpoint import Translator
+from stc.pipeline.stage import Context
+from stc.training.acceleration import dequantize as module
+from stc.training.acceleration.dequantize import Unpacked, unpacked
+from stc.training.adapters import adapter_parameters
+from stc.training.examples import Examples
+from stc.training.loop import accumulate
+from stc.training.recipe import Recipe
+
+
+def qlora(folder: Path, precision: str) -> tuple[Translator, Recipe, Any]:
+    return adapted(folder, method="qlora", precision=precision)
+
+
+def packed(model: nn.Module) -> dict[str, nn.Module]:
+    from bitsandbytes.nn import Linear4bit
+
+    return {name: one for name, one in model.named_modules() if isinstance(one, Linear4bit)}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16-mixed", "bfloat16"])
+def test_loss_and_gradients_have_the_bits_of_the_packed_base(
+    tiny_model: Path, tiny_manifest: Path, ctx: Context, precision: str
+) -> None:
+    base, recipe, wrapped = qlora(tiny_model, precision)
+    batch = Examples(base, Manifest.load(tiny_manifest), ctx).batch(range(8))
+    base.model.train()
+
+    def step() -> tuple[Tensor, list[Tensor]]:
+        wrapped.zero_grad()
+        loss = accumulate([batch], 0, lambda batch, step: translation_loss(base, batch), recipe, "cpu")
+        return loss, [parameter.grad.clone() for parameter in adapter_parameters(wrapped)]
+
+    loss, gradients = step()
+    with unpacked(base.model, True, "cpu"):
+        assert not packed(base.model)
+        loss_unpacked, gradients_unpacked = step()
+    assert torch.equal(loss, loss_unpacked)
+    assert all(map(torch.equal, gradients, gradients_unpacked))
+    assert all(bool(gradient.any()) for gradient in gradients)
+
+
+def test_the_packed_base_is_back_afterwards(tiny_model: Path) -> None:
+    base, _, _ = qlora(tiny_model, "float32")
+    before = packed(base.model)
+    with pytest.raises(KeyboardInterrupt), unpacked(base.model, True, "cpu"):
+        raise KeyboardInterrupt
+    assert before
+    assert packed(base.model) == before
+
+
+@pytest.mark.parametrize(("share", "is_unpacked"), [(1.01, True), (0.99, False)])
+def test_it_is_unpacked_unasked_where_memory_suffices(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, share: float, is_unpacked: bool
+) -> None:
+    base, _, _ = qlora(tiny_model, "bfloat16")
+    needed = sum(2 * int(one.weight.quant_state.shape.numel()) for one in packed(base.model).values())  # type: ignore[union-attr]
+    monkeypatch.setattr(module, "free_memory", lambda device: round(share * needed / module.SHARE))
+    with unpacked(base.model, "auto", "cpu"):
+        assert any(isinstance(one, Unpacked) for one in base.model.modules()) == is_unpacked
+    with unpacked(base.model, False, "cpu"):
+        assert not any(isinstance(one, Unpacked) for one in base.model.modules())

@@ -1,0 +1,83 @@
+"""A stage gives the run what it gives by itself when torchrun's processes share its work, on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recipes import RECIPE, lora
+from safetensors.torch import load_file
+
+from stc.pipeline.stage import Artifact, Context, Kind
+from stc.stages.finetune import Finetune
+from stc.stages.importance import Importance
+
+LORA = lora(dropout=0.0)
+
+
+@pytest.fixture
+def inputs(planted_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
+    return {
+        "model": Artifact(Kind.MODEL, planted_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+
+
+class Interrupted(Exception):
+    """Stands for the death of the process that has the others work."""
+
+
+def fresh(ctx: Context, folder: Path, processes: int) -> Context:
+    folder.mkdir()
+    return replace(ctx, scratch=folder, processes=processes)
+
+
+def test_a_search_by_two_processes_keeps_every_score_and_one_by_three_goes_on_to_the_ranking_of_one(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    stage = Importance(metric="chrf", scope="both", dtype="float32", max_new_tokens=8)
+    for name in ("alone", "died", "resumed"):
+        (tmp_path / name).mkdir()
+    facts = stage.run(inputs, tmp_path / "alone", fresh(ctx, tmp_path / "one", 1))
+    logged: list[Any] = []
+
+    def log(metrics: Mapping[str, float], step: int | None = None) -> None:
+        logged.append(metrics)
+        if len(logged) == 4:
+            raise Interrupted
+
+    two = fresh(ctx, tmp_path / "several", 2)
+    with pytest.raises(Interrupted):
+        stage.run(inputs, tmp_path / "died", replace(two, log=log))
+    journal = two.scratch / "candidates.jsonl"
+    kept = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(kept) == 3
+    assert stage.run(inputs, tmp_path / "resumed", replace(two, processes=3)) == facts
+    assert json.loads(journal.read_text().splitlines()[0]) == kept[0]
+    alone, resumed = ((tmp_path / name / "ranking.json").read_text() for name in ("alone", "resumed"))
+    assert resumed == alone  # the score of every candidate among it
+
+
+@pytest.mark.parametrize(("fields", "recomputed"), [(LORA, False), ({}, True)])
+def test_fine_tuning_by_two_processes_gives_the_model_of_one(
+    fields: dict[str, Any], recomputed: bool, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    stage = Finetune(**RECIPE | fields)
+    ctx = replace(ctx, gradient_checkpointing=recomputed)
+    given = {"model": inputs["model"], "train": inputs["data"], "dev": inputs["data"]}
+    found = {}
+    for processes, name in ((1, "one"), (2, "two")):
+        out = tmp_path / name
+        out.mkdir()
+        facts = stage.run(given, out, fresh(ctx, tmp_path / f"scratch {name}", processes))
+        found[name] = facts, load_file(out / "model.safetensors")
+    (facts, alone), (same_facts, shared) = found["one"], found["two"]
+    assert same_facts["train_loss"] == pytest.approx(facts["train_loss"], rel=1e-4)
+    assert same_facts == pytest.approx(facts, rel=1e-2)
+    for key, one in alone.items():
+        torch.testing.assert_close(shared[key], one, rtol=2**-7, atol=1e-4)  # they are saved in bfloat16
