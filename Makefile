@@ -1,5 +1,5 @@
 # make demo   compress the shipped model, from audio to a table        make ui     look at the runs in MLflow
-# make test   run the tests                                            make lint   ruff and mypy
+# make test   run the tests                                            make lint   ruff, mypy and import-linter
 # make setup  install only                                             make test-all   test and test-long
 #
 # make test-long runs the tests that take long: it kills workers over and over, and starts a SLURM of its own on this
@@ -47,6 +47,7 @@ lint: setup
 	$(BIN)/ruff check stc tests benchmarks
 	$(BIN)/ruff format --check stc tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 ui: setup
 	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000

@@ -38,8 +38,9 @@ from stc.models.counting import count_parameters
 from stc.models.create import build_processor, random_model
 from stc.models.qwen2_audio import published_config
 from stc.models.surgery import check_cache, drop_decoder_layers
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.quantize import Quantize
+from stc.store.artifact import Artifact, Kind
 from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.loop import train
 from stc.training.recipe import Recipe

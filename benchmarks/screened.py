@@ -34,10 +34,11 @@ from stc.metrics.text import METRICS
 from stc.models.checkpoint import load
 from stc.models.removal import Layer, Removal, by_stack
 from stc.pipeline.runner import Evaluation
-from stc.pipeline.stage import Artifact, Context
+from stc.pipeline.stage import Context
 from stc.pruning.loss_search import losses_without_each
 from stc.stages.importance import Importance
 from stc.store import Store
+from stc.store.artifact import Artifact
 from stc.system.console import prepare_libraries
 from stc.system.machine import resolve_device
 from stc.system.paths import CONF, ROOT

@@ -30,15 +30,15 @@ from typing import Any
 from proof_7b import context
 from speed.shapes import RANDOM_TOKENS, noise
 
-from stc.data.manifest import Task
 from stc.models import architecture
 from stc.models.checkpoint import Translator, save
 from stc.models.create import build_processor, random_model
 from stc.models.qwen2_audio import published_config
+from stc.models.task import Task
 from stc.pipeline.model_cache import put_away
-from stc.pipeline.stage import Artifact, Kind
 from stc.stages.finetune import Finetune
 from stc.stages.importance import Importance
+from stc.store.artifact import Artifact, Kind
 from stc.system.machine import gpus, resolve_device
 from stc.workers.stage import Shared
 

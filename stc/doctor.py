@@ -15,12 +15,12 @@ from stc.config import command_line as overrides
 from stc.config.command_line import checked
 from stc.errors import ConfigError, StcError
 from stc.pipeline.graph import Hub
-from stc.pipeline.stage import Kind
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check, first_line
-from stc.report import size
+from stc.store.artifact import Kind
 from stc.system.console import command
 from stc.system.paths import ROOT
+from stc.system.quantities import size
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -103,9 +103,9 @@ def _models(plan: Plan) -> Iterator[Check]:
 
 def _model(folder: Path, config: Config) -> Iterator[Check]:
     """A model's files, by their headers, and the prompt that its chat template makes."""
-    from stc.data.manifest import Task
     from stc.models.folder import ModelFolder
     from stc.models.prompts import load_processor
+    from stc.models.task import Task
 
     if not folder.is_dir():
         yield Check("WARN", "model", f"{folder} is no folder here: a hub id, which is fetched when it is first needed")
@@ -141,7 +141,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 
 def _data(plan: Plan) -> Iterator[Check]:
     """The first utterance of every split, and what of the data would stop the run later."""
-    from stc.data.manifest import Task
+    from stc.models.task import Task
     from stc.planning import preflight as ahead
     from stc.stages.manifest import Manifest
 

@@ -14,7 +14,7 @@ from stc.config.languages import codes, language, metric_of
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
 from stc.metrics.text import METRICS, MetricName, refuse_unready
-from stc.pipeline.stage import Kind
+from stc.store.artifact import Kind
 from stc.store.lookup import stored
 from stc.system.console import add_compute_options, command, default_dtype, progress, say, whole_number
 from stc.system.machine import DECODE_BATCH, resolve_device
@@ -226,8 +226,8 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
     from omegaconf import OmegaConf
 
     from stc.metrics.side_by_side import side_by_side
-    from stc.report import table
     from stc.report.comparison import in_context
+    from stc.report.run_table import table
 
     lang = next(iter(scores.values())).target_lang
     settings = OmegaConf.load(_SETTINGS)

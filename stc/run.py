@@ -63,7 +63,10 @@ def main() -> int:
         if planning:
             return _plan(passed)
         if not (given.cfg or given.info or given.hydra_help or given.shell_completion):
-            passed = validate(passed)
+            from stc.planning.preflight import refuse
+
+            passed, plans = validate(passed)
+            refuse(plans)
             launchable(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)

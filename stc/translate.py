@@ -17,7 +17,7 @@ from stc.config.languages import codes, language
 from stc.decoding.recording_formats import FORMATS, SUFFIXES, written
 from stc.errors import InputError
 from stc.models import architecture, read_config
-from stc.pipeline.stage import Kind
+from stc.store.artifact import Kind
 from stc.store.lineage import primary, target_languages
 from stc.store.lookup import stored
 from stc.system.console import add_compute_options, command, default_dtype, progress, say

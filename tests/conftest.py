@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from stc.data.manifest import Manifest, Task, Utterance, file_sha256
+from stc.data.manifest import Manifest, Utterance
+from stc.models.task import Task
 from stc.pipeline.stage import Context, Progress
+from stc.system.durable_files import file_sha256
 
 if TYPE_CHECKING:
     import torch

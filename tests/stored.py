@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
 from stc.store.__main__ import main
+from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
 
 SIZES = {"teacher": 4000, "cut": 3000, "packed": 1000}

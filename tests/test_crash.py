@@ -11,8 +11,8 @@ import pytest
 from stored import spec_of
 from test_end_to_end import command, data  # noqa: F401
 
-from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
+from stc.store.artifact import Kind
 from stc.system.paths import ROOT
 
 ONE, TWO, THREE = (identity_of(spec_of(name)) for name in ("one", "two", "three"))

@@ -20,9 +20,10 @@ from hydra import compose, initialize_config_dir
 from stc.config.command_line import checked
 from stc.config.hydra_arguments import groups
 from stc.config.schema import plan as plan_of
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.planning.outcome import Outlook, Surroundings
 from stc.store import Store
+from stc.store.artifact import Artifact, Kind
 from stc.system.paths import CONF, ROOT
 
 RECORD = Path(__file__).with_name("identities.json")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stc.config.hydra_arguments import groups
+from stc.pipeline.stage_by_name import stage_names
 from stc.run import main
-from stc.stages import stage_names
 from stc.system.paths import ROOT
 
 WITHOUT_TORCH = """

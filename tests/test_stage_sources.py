@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from stc.models import FAMILIES, architecture
+from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
-from stc.stages import stage_class, stage_names
 
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.pipeline.stage import RECORD_FILE, Kind
+from stc.store.artifact import RECORD_FILE, Kind
 
 Key = tuple[str, str]  # kind, identity
 

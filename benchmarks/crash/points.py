@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from stc.pipeline.stage import Kind
+from stc.store.artifact import Kind
 
 _ID = r"[0-9a-f]{20}"
 _KINDS = "|".join(Kind)

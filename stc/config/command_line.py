@@ -95,22 +95,19 @@ def jobs(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[l
     return [list(job) for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
 
 
-def validate(arguments: Sequence[str]) -> list[str]:
-    """Compose and validate every job before the first of them starts, and look at their data.
+def validate(arguments: Sequence[str]) -> tuple[list[str], list[Plan]]:
+    """Compose and validate every job before the first of them starts.
 
     Returns:
-        the arguments, in which a sweep that the configs ask for is written out.
+        the arguments, in which a sweep that the configs ask for is written out, and what each job comes to.
 
     Raises:
         ConfigError: with the faults of all jobs, each once.
     """
-    from stc.planning.preflight import refuse
-
     settled, found, faults = _composed(arguments)
     if faults:
         raise ConfigError(faults)
-    refuse([job.plan for job in found])
-    return settled
+    return settled, [job.plan for job in found]
 
 
 def launchable(arguments: Sequence[str]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from stc.data.manifest import Task
 from stc.errors import InputError, nearest
 from stc.metrics.text import MetricName
+from stc.models.task import Task
 from stc.system.language_tags import WITHOUT_SPACES, lookup, normal, script
 from stc.system.paths import CONF
 from stc.system.read_files import read_yaml

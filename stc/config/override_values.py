@@ -99,7 +99,7 @@ def _wanted(key: str) -> Literal["text", "folder"] | None:
 
 def _types(key: str) -> Iterator[Any]:
     from stc.config.schema import Config
-    from stc.stages import stage_class, stage_names
+    from stc.pipeline.stage_by_name import stage_class, stage_names
 
     first, *rest = key.split(".")
     if first == "stages" and len(rest) > 1:  # of which stage it is a field, the composed config decides

@@ -16,8 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from stc.data.json_lines import Columns
+from stc.data.manifest import OnOverlap
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
+from stc.distillation.options import TokenDistillation
 from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, nearest, validated
 from stc.metrics.text import MetricName, refuse_unready
 from stc.models import architecture, read_config
@@ -27,7 +30,6 @@ from stc.pipeline.graph import Hub, Pipeline, model_source
 from stc.pipeline.stage import Context, OrAuto
 from stc.pruning.options import Prune
 from stc.quantization import quantizer
-from stc.stages.manifest import Columns, OnOverlap
 from stc.store.location import unfit
 from stc.system.console import progress
 from stc.system.fields import EachOnce, Seed
@@ -35,7 +37,7 @@ from stc.system.language_tags import LanguageTag
 from stc.system.machine import DECODE_BATCH
 from stc.system.paths import Folder, at_home
 from stc.tracking import Tracking
-from stc.training.recipe import Recipe, TokenDistillation
+from stc.training.recipe import Recipe
 
 # ${key}, or ${oc.select:key,default}; where the default is null, what is to be set is not that key but the one here.
 _INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,(?!null\b)\w+)?\}")

@@ -15,7 +15,7 @@ from stc.corpus.effects import Effects, apply, draw_effects
 from stc.corpus.engines import engine
 from stc.corpus.grammar import Part, Sentence, sentences, words_of
 from stc.corpus.speech import SAMPLE_RATE, EngineName, Voice, check_engines, draw_voice
-from stc.data.manifest import file_sha256
+from stc.system.durable_files import file_sha256
 
 AudioFormat = Literal["wav", "ogg"]
 _OPUS_COMPRESSION = 0.95  # libsndfile's scale of 0 to 1; about 21 kbit/s at 16 kHz, and still wideband

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from stc.data.manifest import Manifest, Task
+from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
 from stc.models.architecture import Heard
+from stc.models.task import Task
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED, file_sha256
+from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
 from stc.errors import InputError, nearest
+from stc.system.durable_files import file_sha256
 from stc.system.read_files import parse_json, read_lines
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added

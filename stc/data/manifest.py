@@ -11,34 +11,24 @@ of one corpus and everything distilled from it share the same bytes on disk.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
-from stc.system.language_tags import LanguageTag
+from stc.models.task import Task
 from stc.system.read_files import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"
 ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
 LONGEST_UTTERANCE = 3600  # seconds; an utterance is held whole, and no model hears as much
-
-
-class Task(BaseModel):
-    """A language pair: language tags, and the target's English name as a prompt says it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source_lang: LanguageTag = "en"
-    target_lang: LanguageTag
-    target_name: str
 
 
 class Span(BaseModel):
@@ -162,11 +152,6 @@ def place_file(source: Path, destination: Path) -> None:
             shutil.copyfile(source, destination)
 
 
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class Content:
     """What utterances are known by whatever their ids are: the bytes of their audio, where these were cut from, and the
     words of their source."""
@@ -199,3 +184,6 @@ def _normal(text: str) -> str:
 
 def _words(text: str) -> Iterable[str]:
     return "".join(c if c.isalnum() or c.isspace() else " " for c in text.casefold()).split()
+
+
+OnOverlap = Literal["refuse", "drop"]

@@ -27,7 +27,8 @@ from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import Heard
 from stc.models.options import Compute
-from stc.pipeline.stage import Artifact, Progress
+from stc.pipeline.stage import Progress
+from stc.store.artifact import Artifact
 from stc.store.records import FileName
 from stc.system.memory import BatchSize
 from stc.system.read_files import read_json

@@ -20,10 +20,11 @@ import torch
 
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
-from stc.data.manifest import Manifest, Task
+from stc.data.manifest import Manifest
 from stc.decoding import cpu_engine as ragged
 from stc.decoding import gpu_engine as packed
 from stc.decoding.tokens import texts_of
+from stc.models.task import Task
 from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.options import GREEDY, Decoding
-from stc.metrics.text import one_line
 from stc.models.options import Compute
 from stc.pipeline.stage import Context
+from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
     from stc.decoding.features import Features
@@ -72,7 +72,7 @@ class Translating(Compute):
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> None:
-    """Write one text a line, each as :func:`stc.metrics.text.one_line` has it."""
+    """Write one text a line, each as :func:`stc.system.text_lines.one_line` has it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(one_line(text) + "\n" for text in texts)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from stc.data.audio_file import open_sound
-from stc.data.manifest import Task
 from stc.data.silence import Segment, segments
 from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
 from stc.errors import InputError
+from stc.models.task import Task
 from stc.models.weights import some
 from stc.pipeline.stage import ProgressFactory
 

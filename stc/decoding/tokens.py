@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from stc.metrics.text import one_line
+from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

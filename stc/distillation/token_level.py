@@ -16,8 +16,8 @@ from torch.nn import functional
 from stc.data.collate import IGNORED, Batch
 from stc.decoding.predictions import Predictions, cross_entropy, predict
 from stc.distillation.cached_logits import TopK
+from stc.distillation.options import TokenDistillation
 from stc.models.parts import part_parameters, part_state
-from stc.training.recipe import TokenDistillation
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

@@ -9,8 +9,8 @@ from stc.export.source import Source
 from stc.models import read_config
 from stc.models.adapters import BASE, name_base, stated
 from stc.models.weights import ADAPTER_CONFIG, adapter_tensors
-from stc.pipeline.stage import Kind
 from stc.quantization import stored_with
+from stc.store.artifact import Kind
 
 
 def base_folder(source: Source, named: str | None) -> Path:

@@ -13,9 +13,9 @@ from stc.decoding.hypotheses import Translating
 from stc.errors import InputError
 from stc.export.source import Source
 from stc.metrics.records import Measurement, Scores
-from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.report.comparison import in_context, read_comparison
 from stc.store import Store
+from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.lineage import records
 from stc.store.lookup import stored
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stc.errors import InputError, nearest
-from stc.jobs.job import RESULT_FILE, Result
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
-from stc.pipeline.stage import Kind
 from stc.quantization import stored_with
 from stc.store import Store
+from stc.store.artifact import Kind
 from stc.store.location import is_store
 from stc.store.lookup import stored
 from stc.store.records import is_identity
+from stc.store.run_result import RESULT_FILE, Result
 from stc.system.paths import ROOT, at_home
 from stc.system.read_files import read_json, read_yaml
 

@@ -10,52 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any
 
-from pydantic import ConfigDict, with_config
-from typing_extensions import TypedDict
-
+from stc.store.run_result import RESULT_FILE
 from stc.system.console import follow, prepare_libraries
 
 log = logging.getLogger(__name__)
 
-RESULT_FILE = "result.json"
 PLOTS_FOLDER = "plots"
-
-
-@with_config(ConfigDict(extra="allow"))
-class ResultSystem(TypedDict):
-    """A row of the table of a run, or of several with different seeds."""
-
-    name: str
-    bytes_on_disk: NotRequired[float]
-    retention: NotRequired[float | None]
-    model_dir: NotRequired[str]
-
-
-class ResultStage(TypedDict):
-    """A stage of a run."""
-
-    name: str
-    identity: str
-
-
-class ResultOfSeed(TypedDict):
-    """A run of several with different seeds: where its own result.json is."""
-
-    seed: int
-    result: str
-
-
-@with_config(ConfigDict(extra="allow"))
-class Result(TypedDict):
-    """The shape of result.json, as far as it is read again: ``runs`` and ``seeds`` are in that of several seeds, and
-    ``stages`` in that of one."""
-
-    systems: list[ResultSystem]
-    stages: NotRequired[list[ResultStage]]
-    seeds: NotRequired[list[int]]
-    runs: NotRequired[list[ResultOfSeed]]
 
 
 def run(
@@ -260,8 +222,8 @@ def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tr
 
 def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
     """The systems of the comparison the run made, if it made one."""
-    from stc.pipeline.stage import Kind
-    from stc.report import systems
+    from stc.report.run_table import systems
+    from stc.store.artifact import Kind
 
     for name in planned.pipeline.outputs:
         node = planned.pipeline.nodes[name]
@@ -281,7 +243,7 @@ def _removed(done: Sequence[Any], order: str) -> list[int]:
 
 
 def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, seconds: float, file: Path) -> None:
-    from stc.report import markdown, table
+    from stc.report.run_table import markdown, table
 
     cached = sum(one.cached for one in done)
     _print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")

@@ -50,7 +50,7 @@ class Outcome(BaseModel):
         return self.model_copy(update={"state": "killed", "error": LOST, "code": 1})
 
     def write(self, folder: Path) -> None:
-        from stc.store.files import write_atomically
+        from stc.system.durable_files import write_atomically
 
         write_atomically(folder / STATUS_FILE, self.model_dump_json(indent=1) + "\n")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stc.jobs.status import Outcome
-from stc.report import NONE, Column, marked, size, text
+from stc.system.quantities import size
+from stc.system.tables import NONE, Column, marked, text
 
 
 @dataclass(frozen=True)
@@ -28,77 +29,6 @@ class Job:
     def main(self) -> Mapping[str, Any]:
         """The system the job is about, the last of its table; empty where it made none."""
         return self.systems[-1] if self.systems else {}
-
-
-def differing(overrides: Sequence[str], swept: Sequence[str]) -> str:
-    """In what a job differs from the others of its sweep, in few words: ``zh 50 % block_influence``."""
-    values = assignments(overrides, swept)
-    words = [_WORDS[key](values.pop(key)) for key in _WORDS if key in values]
-    names = short_names(list(values))
-    return " ".join([*words, *(f"{names[key]} {value}" for key, value in values.items())])
-
-
-def further(overrides: Sequence[str]) -> str:
-    """What a run was asked for beside the settings its name has anyway and those that decide no result."""
-    keys = [assignment(override)[0] for override in overrides]
-    return differing(overrides, [key for key in keys if key not in _NAMED and key.split(".")[0] not in _AROUND])
-
-
-def short_names(keys: Sequence[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """The shortest end of each key that no other ends in and that is not ``taken``: ``prune.ratio`` → ``ratio``."""
-    ends = {key: list(key_ends(key)) for key in keys}
-    names = {}
-    for key in keys:
-        others = {*taken, *(end for other in keys if other != key for end in ends[other])}
-        names[key] = next((end for end in ends[key] if end not in others), key)
-    return names
-
-
-def key_ends(key: str) -> Iterator[str]:
-    """``a.b`` → ``b``, ``a.b``; of ``group@place`` the place first."""
-    parts = key.replace("@", ".").split(".")
-    yield from (".".join(parts[-length:]) for length in range(1, len(parts)))
-    yield key
-
-
-def assignments(overrides: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """What the overrides set these keys to."""
-    return {key: value for key, value in map(assignment, overrides) if key in keys}
-
-
-def assignment(override: str) -> tuple[str, str]:
-    """Key and value of an override, the value without what only quotes it."""
-    key, _, value = override.lstrip("+~").partition("=")
-    if value.startswith(("'", '"')):
-        from stc.config.override_values import parse
-
-        text = parse(override).value()
-        value = text if isinstance(text, str) else value
-    return key, value
-
-
-def _percent(ratio: str) -> str:
-    try:
-        return f"{100 * float(ratio):.3g} %"
-    except ValueError:
-        return ratio
-
-
-_NAMED = {"model", "lang", "prune", "prune.ratio", "pipeline", "seeds"}  # by stc.jobs.job
-_AROUND = {"store", "tracking", "resources", "force", "fail_fast", "hydra", "hydra/launcher"}
-
-# What says itself without its key, in the order in which one reads it.
-_WORDS: dict[str, Callable[[str], str]] = {
-    "model": str,
-    "lang": str,
-    "prune.ratio": _percent,
-    "prune": str,
-    "prune.method": str,
-    "prune.scope": str,
-    "quant": str,
-    "experiments": str,
-    "pipeline": str,
-}
 
 
 def table(jobs: Sequence[Job]) -> str:

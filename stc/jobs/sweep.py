@@ -23,11 +23,12 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
 from stc.config.hydra_arguments import parsed, spelled
+from stc.config.override_names import differing
 from stc.errors import InputError, StcError
 from stc.jobs import slurm
-from stc.jobs.job import RESULT_FILE, Result
 from stc.jobs.status import LOG_FILE, Outcome, outcomes
-from stc.jobs.summary import Job, differing, markdown, table
+from stc.jobs.summary import Job, markdown, table
+from stc.store.run_result import RESULT_FILE, Result
 from stc.system.process import Process
 from stc.system.read_files import read_json
 from stc.system.signals import Killed, killable
@@ -130,7 +131,7 @@ class Start(Callback):
         from stc.config.command_line import jobs
         from stc.config.override_values import parse
         from stc.jobs.status import STATUS_FILE
-        from stc.store.files import write_atomically
+        from stc.system.durable_files import write_atomically
 
         global _current
         if _current is not None:

@@ -33,8 +33,8 @@ def execute(composed: Any) -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from stc.config.override_names import assignments, differing, further
     from stc.jobs.job import run
-    from stc.jobs.summary import assignments, differing, further
     from stc.jobs.sweep import STOP_FILE, Record
 
     take_any_text()  # a launcher may have started this process
@@ -100,7 +100,7 @@ def _killed(interrupt: KeyboardInterrupt) -> dict[str, Any]:
 
 def _told(error: Exception) -> str:
     """Say what stopped a job, with the traceback in its log, and on the console for a fault of stc; in one line."""
-    from stc.store.files import disk_full
+    from stc.system.durable_files import disk_full
 
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, ConfigError):

@@ -7,12 +7,12 @@ sacreBLEU's own; here they are only added up and handed back to it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from stc.errors import InputError, nearest
 from stc.system.language_tags import HAN_SCRIPTS, WITHOUT_SPACES, script
+from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreMetric
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MetricName = Literal["bleu", "chrf", "chrf_pp"]
 METRICS: dict[str, str] = {"bleu": "BLEU", "chrf": "chrF", "chrf_pp": "chrF++"}  # name in a config → in print
 
-
-_LINE_END = re.compile("\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # all that str.splitlines knows
 
 _PLAIN = "13a"
 _TOKENIZERS = {  # by script: sacreBLEU knows three languages, and those by one spelling each
@@ -54,14 +52,6 @@ def _metric(name: str, tokenizer: str) -> SacreMetric:
     if name == "chrf_pp":
         return CHRF(word_order=2)
     raise InputError(f"metric {name!r} is unknown: one of {', '.join(METRICS)}{nearest(name, METRICS)}")
-
-
-def one_line(text: str) -> str:
-    """Return a text with a space in place of whatever some program takes for the end of a line.
-
-    Texts are scored and written so: who scores the files again, a text a line, gets the same.
-    """
-    return _LINE_END.sub(" ", text)
 
 
 def refuse_unready(metric: str, target_lang: str) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from stc.data.manifest import Task
 from stc.errors import ModelError
 from stc.models.prompts import render, template_file
+from stc.models.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor

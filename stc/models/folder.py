@@ -19,19 +19,11 @@ from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
 from stc.models.generation_config import Stated
-from stc.models.weights import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    Stored,
-    adapter_tensors,
-    attached_adapter,
-    refuse_others,
-    some,
-    tensors_of,
-)
-from stc.pipeline.stage import RECORD_FILE
+from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, attached_adapter, refuse_others, some
 from stc.quantization import Quantizer, stored_with
+from stc.store.artifact import RECORD_FILE
 from stc.system.read_files import read_json
+from stc.system.safetensors_headers import Stored, tensors_of
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -17,7 +17,8 @@ from stc.models.architecture import Architecture, Extent, Part, Stack, Weight
 from stc.models.counting import Counts, counted
 from stc.models.folder import ModelFolder
 from stc.models.removal import Removal, by_stack
-from stc.models.weights import ADAPTER_WEIGHTS, SHARD_BYTES, Tensor, adapter_tensors, file_bytes
+from stc.models.weights import ADAPTER_WEIGHTS, SHARD_BYTES, adapter_tensors, file_bytes
+from stc.system.safetensors_headers import Tensor
 
 if TYPE_CHECKING:
     from stc.quantization import Quantizer

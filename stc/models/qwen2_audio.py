@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stc.data.manifest import Task
 from stc.errors import InputError, ModelError, nearest
 from stc.models.architecture import Architecture, Extent, Heard, Part, Stack, Weight
+from stc.models.task import Task
 from stc.system.read_files import shaped
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Any
 
 from stc.errors import ConfigError, Fault, nearest, validated
 from stc.pipeline.graph import Node, model_source
-from stc.pipeline.stage import Kind, Stage
-from stc.stages import stage_class
+from stc.pipeline.stage import Stage
+from stc.pipeline.stage_by_name import stage_class
+from stc.store.artifact import Kind
 
 WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", "chain", "every", "kind")
 """Keys of an entry that say where it stands in the graph, or where its fields are; every other one is a field."""

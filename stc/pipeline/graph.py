@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stc.errors import ConfigError, Fault, InputError, nearest
-from stc.pipeline.stage import Kind, Stage
+from stc.pipeline.stage import Stage
+from stc.store.artifact import Kind
 from stc.store.lookup import stored
 from stc.system.paths import at_home
 

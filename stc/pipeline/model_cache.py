@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stc.models.options import Compute
-from stc.pipeline.stage import Artifact
+from stc.store.artifact import Artifact
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator

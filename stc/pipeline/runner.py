@@ -23,8 +23,9 @@ from stc.models.folder import ModelFolder
 from stc.pipeline.curves import Curves, journaled, read_journal
 from stc.pipeline.graph import Hub, Node, Pipeline
 from stc.pipeline.model_cache import put_away
-from stc.pipeline.stage import Artifact, Context, Inputs, Kind
+from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, Elsewhere, Store, identity_of
+from stc.store.artifact import Artifact, Kind
 from stc.system.machine import git_commit, versions
 
 _POLL_SECONDS = 2.0  # between two looks at what another process is making, at most; the first looks come sooner

@@ -12,45 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-RECORD_FILE = "stc.record.json"
-"""In the folder of every artifact: what it is and what made it. Written by the store."""
-
-
-class Kind(StrEnum):
-    """What an artifact is. A stage states the kinds it takes and gives, and the pipeline holds it to them."""
-
-    MODEL = "model"  # a plain Hugging Face folder that loads without stc
-    ADAPTER = "adapter"  # trained weights on top of a named base
-    MANIFEST = "manifest"  # one split of a data set: manifest.jsonl, task.json and the audio
-    FEATURES = "features"  # encoder output of one data set
-    LOGITS = "logits"  # what one model predicts at every token of one data set's targets
-    SIMILARITY = "similarity"  # how much each layer, and each block of them, changes what passes through it
-    RANKING = "ranking"  # the layers to remove, and where they were compared, how each was found
-    HYPOTHESES = "hypotheses"  # translations, one a line
-    SCORES = "scores"  # quality of one system on one data set
-    MEASUREMENT = "measurement"  # size and speed of one system on one machine
-    CHECK = "check"  # that something holds, before the rest of a run
-    COMPARISON = "comparison"  # the table of a run
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A finished result on disk.
-
-    ``facts`` is what the stage that made it returned from ``run``: small, JSON-able, kept in the record.
-    """
-
-    kind: Kind
-    path: Path
-    identity: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+from stc.store.artifact import Kind
 
 
 @dataclass(frozen=True)

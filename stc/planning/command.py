@@ -12,7 +12,7 @@ from stc.planning.memory import free_memory, peak, to_write
 from stc.planning.outcome import State
 from stc.planning.preflight import notes, refuse
 from stc.planning.text import told
-from stc.report import size
+from stc.system.quantities import size
 
 
 def show(arguments: list[str]) -> int:

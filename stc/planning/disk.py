@@ -11,10 +11,11 @@ from stc.errors import StcError
 from stc.models import FAMILIES, architecture, read_config
 from stc.models.layout import Adapters, Layout, Removals, States
 from stc.pipeline.graph import Hub, Node
-from stc.pipeline.stage import RECORD_FILE, Artifact, Inputs, Kind
-from stc.report import size
+from stc.pipeline.stage import Inputs
 from stc.store import Store
+from stc.store.artifact import RECORD_FILE, Artifact, Kind
 from stc.store.records import read_record
+from stc.system.quantities import size
 
 
 def known(artifact: Artifact) -> Any:

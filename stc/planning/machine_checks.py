@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from stc.errors import StcError
-from stc.report import size
 from stc.system.machine import resolve_device
+from stc.system.quantities import size
 from stc.tracking.destination import health
 
 Status = Literal["OK", "WARN", "FAIL"]

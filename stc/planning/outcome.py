@@ -15,8 +15,9 @@ from stc.errors import ModelError
 from stc.models.folder import ModelFolder
 from stc.pipeline.graph import Hub, Node, Pipeline
 from stc.pipeline.runner import Done, Evaluation, from_outside
-from stc.pipeline.stage import RECORD_FILE, Artifact, Context
+from stc.pipeline.stage import Context
 from stc.store import ABSENT, Store, identity_of
+from stc.store.artifact import RECORD_FILE, Artifact
 from stc.store.records import read_record
 
 Surroundings = dict[str, Mapping[str, Any]]

@@ -19,10 +19,10 @@ from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.models import FAMILIES
 from stc.models.layout import Layout
 from stc.pipeline.graph import Hub, Node, Pipeline
-from stc.pipeline.stage import Kind
 from stc.planning.disk import given, hub_layout
 from stc.stages.manifest import Manifest
 from stc.stages.synthesize import Synthesize
+from stc.store.artifact import Kind
 from stc.system.paths import ROOT
 from stc.training.recipe import Recipe
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from stc.errors import ConfigError, Fault, ModelError, misfit, nearest, validated
 
 if TYPE_CHECKING:
-    from stc.models.weights import Stored, Tensor
+    from stc.system.safetensors_headers import Stored, Tensor
 
 PACKABLE = ("encoder", "projector", "decoder")
 """Parts whose linear layers can be packed. Embedding and head stay in bfloat16: rounding them costs most."""

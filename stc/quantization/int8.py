@@ -19,7 +19,7 @@ from pydantic import Field
 from stc.quantization import Quantizer
 
 if TYPE_CHECKING:
-    from stc.models.weights import Stored, Tensor
+    from stc.system.safetensors_headers import Stored, Tensor
 
 WEIGHT = ".weight"
 SCALES = ".SCB"
@@ -46,7 +46,7 @@ class Int8(Quantizer):
         )
 
     def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        from stc.models.weights import Tensor
+        from stc.system.safetensors_headers import Tensor
 
         layer = name.removesuffix(WEIGHT)
         return {

@@ -18,7 +18,7 @@ from stc.quantization import Quantizer
 from stc.system.read_files import parse_json
 
 if TYPE_CHECKING:
-    from stc.models.weights import Stored, Tensor
+    from stc.system.safetensors_headers import Stored, Tensor
 
 RECORD = ".quant_state.bitsandbytes__nf4"
 SCALES = (".absmax", ".quant_map")
@@ -65,7 +65,7 @@ class NF4(Quantizer):
         return not self.double_quant  # its records hold a number of each layer, of some digits more or less
 
     def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        from stc.models.weights import Tensor
+        from stc.system.safetensors_headers import Tensor
 
         record = {"quant_type": "nf4", "blocksize": BLOCK, "dtype": compute_dtype, "shape": shape}
         elements = math.prod(shape)

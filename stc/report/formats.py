@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stc.report import Column, Row, marked, text
+from stc.system.tables import Column, Row, marked, text
 
 _WIDTH = 100
 _ESCAPED = {

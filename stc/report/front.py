@@ -7,11 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from stc.metrics.text import METRICS
-from stc.report import size
 from stc.report.labels import Label, place
 from stc.report.look import CONTROL, CONTROL_SHAPE, Look
 from stc.report.run_plots import canvas, plain
 from stc.report.sweep import Group, Line, shown
+from stc.system.quantities import size
 
 ONE_SIZE = 1.01
 """Larger size ÷ smaller, up to which two systems are of one size."""

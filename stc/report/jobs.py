@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from stc.config.override_names import assignment
 from stc.errors import InputError
-from stc.jobs.job import RESULT_FILE, Result
-from stc.jobs.summary import assignment
 from stc.report.results import Reader, Run
+from stc.store.run_result import RESULT_FILE, Result
 from stc.system.natural_order import natural
 from stc.system.paths import at_home
 from stc.system.read_files import read_json, read_yaml, shaped

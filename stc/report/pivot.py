@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stc.config.override_names import short_names
 from stc.errors import InputError, nearest
-from stc.jobs.summary import short_names
 from stc.metrics.sample_size import caution, enough
 from stc.metrics.significance import Difference, difference
 from stc.metrics.text import METRICS
-from stc.report import NONE, Column, Row, interval, p_value, percent, quantity, signed, size
 from stc.report.formats import Block
+from stc.report.run_table import interval, p_value, signed
 from stc.report.sweep import Group, Line, resolve, shown
+from stc.system.quantities import percent, quantity, size
+from stc.system.tables import NONE, Column, Row
 
 ALPHA = 0.05
 """Below this p a difference is taken for one."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.jobs.summary import short_names
+from stc.config.override_names import short_names
 from stc.report.dots import plot_pivot, plot_ratio, ratios
 from stc.report.front import plot_front
 from stc.report.jobs import Job

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stc.config.override_names import short_names
 from stc.errors import InputError
-from stc.jobs.summary import short_names
-from stc.report import NONE, RETENTION, SCORES, SIZES, SPEED, SYSTEM, Column, filled, interval
 from stc.report import formats as forms
 from stc.report.csv_figures import cells_csv, lines_csv
 from stc.report.formats import Block
 from stc.report.jobs import Job, latest, read
 from stc.report.pivot import Pivot, pivots, retention_notes, title_of
+from stc.report.run_table import RETENTION, SCORES, SIZES, SPEED, SYSTEM, interval
 from stc.report.seeds import VARYING_COLUMNS
 from stc.report.sweep import Group, groups, shown
+from stc.system.tables import NONE, Column, filled
 
 _INTERVAL = Column(("", "interval"), lambda row: "reference" if row["is_reference"] else interval(row["retention_ci"]))
 

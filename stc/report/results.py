@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
-from stc.jobs.job import Result
 from stc.metrics.records import Measurement, Scores
 from stc.models.removal import RANKING_FILE, Ranking
-from stc.pipeline.stage import Artifact, Kind
-from stc.report import Row
 from stc.report.comparison import in_context, read_comparison
 from stc.store import Store
+from stc.store.artifact import Artifact, Kind
+from stc.store.run_result import Result
 from stc.system.read_files import read_json
+from stc.system.tables import Row
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from stc.metrics.sample_size import caution, enough
 from stc.metrics.text import METRICS
 from stc.models.removal import RANKING_FILE, Ranking
 from stc.pipeline.curves import Curves
-from stc.pipeline.stage import Kind
-from stc.report import size
+from stc.store.artifact import Kind
+from stc.system.quantities import size
 from stc.system.read_files import read_json
 
 if TYPE_CHECKING:

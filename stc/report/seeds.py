@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stc.metrics.text import METRICS
-from stc.report import NONE, SIZES, SYSTEM, Column, Row, marked, text
+from stc.report.run_table import SIZES, SYSTEM
+from stc.system.tables import NONE, Column, Row, marked, text
 
 _SIZES = ("layers", "params", "packed_elements", "bytes_on_disk")
 _VARYING = (*METRICS, "retention", "rtf", "peak_memory_bytes")

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.config.languages import codes, language
+from stc.config.override_names import key_ends, short_names
 from stc.errors import InputError, nearest
-from stc.jobs.summary import key_ends, short_names
 from stc.metrics.sample_size import enough
 from stc.metrics.significance import Resampling, retention
-from stc.report import Row
 from stc.report.jobs import Job
 from stc.report.results import Scored
 from stc.report.seeds import aggregate
+from stc.system.tables import Row
 
 
 @dataclass(frozen=True)

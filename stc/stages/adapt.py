@@ -11,7 +11,8 @@ from pydantic import model_validator
 from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
 from stc.models.layout import Adapters
-from stc.pipeline.stage import Context, Inputs, Kind
+from stc.pipeline.stage import Context, Inputs
+from stc.store.artifact import Kind
 from stc.training.fine_tuning import Tuning
 
 

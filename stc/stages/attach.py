@@ -10,7 +10,8 @@ from stc.data.manifest import place_file
 from stc.errors import ModelError
 from stc.models.layout import Layout
 from stc.models.options import Compute
-from stc.pipeline.stage import RECORD_FILE, Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import RECORD_FILE, Kind
 from stc.training.fine_tuning import handed_on
 
 

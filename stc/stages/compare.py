@@ -13,9 +13,10 @@ from stc.errors import InputError, nearest
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.metrics.side_by_side import side_by_side
 from stc.metrics.text import MetricName
-from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Stage, Takes
-from stc.report import markdown, table
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.report.comparison import COMPARISON_FILE, in_context
+from stc.report.run_table import markdown, table
+from stc.store.artifact import Artifact, Kind
 from stc.system.fields import Seed
 
 

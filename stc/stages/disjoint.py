@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import Content, Manifest, Utterance
 from stc.errors import InputError
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 LISTED = 5  # utterances named of two splits
 LONGEST = 60  # characters shown of a text

@@ -14,7 +14,8 @@ from stc.decoding.hypotheses import read_lines
 from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 DROPPED_FILE = "dropped.jsonl"
 

@@ -12,7 +12,8 @@ from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating, write_lines
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.metrics.text import MetricName, refuse_unready
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 from stc.system.fields import EachOnce
 
 

@@ -10,7 +10,8 @@ from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, unremovable
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 
 class ExplicitLayers(Counts, Stage):

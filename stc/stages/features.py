@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from stc.data.manifest import Manifest
 from stc.models.layout import States
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 
 class Features(Compute, Stage):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
 from stc.models.layout import Layout
-from stc.pipeline.stage import Context, Inputs, Kind
+from stc.pipeline.stage import Context, Inputs
+from stc.store.artifact import Kind
 from stc.training.fine_tuning import Tuning, refuse_quantized
 
 if TYPE_CHECKING:

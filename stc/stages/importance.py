@@ -19,7 +19,8 @@ from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
-from stc.pipeline.stage import Context, Inputs, Kind, Takes
+from stc.pipeline.stage import Context, Inputs, Takes
+from stc.store.artifact import Kind
 from stc.system.read_files import parse_json
 from stc.workers.stage import Shared
 

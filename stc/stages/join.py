@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest, Utterance, place_file
 from stc.errors import InputError
-from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Artifact, Kind
 
 
 class Join(Stage):

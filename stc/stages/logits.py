@@ -10,7 +10,8 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 
 class Logits(Compute, Stage):

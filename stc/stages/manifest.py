@@ -10,22 +10,23 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.json_lines import Columns as Columns
-from stc.data.json_lines import Line, read, told
-from stc.data.manifest import Content, Span, Speech, Task, Utterance, file_sha256, place_file
+from stc.data.json_lines import Columns, Line, read, told
+from stc.data.manifest import Content, OnOverlap, Span, Speech, Utterance, place_file
 from stc.data.manifest import Manifest as Rows
 from stc.errors import InputError, nearest
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.models.task import Task
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
+from stc.system.durable_files import file_sha256
 from stc.system.language_tags import WITHOUT_SPACES, script
 from stc.system.paths import Folder
 
 log = logging.getLogger(__name__)
 
-OnOverlap = Literal["refuse", "drop"]
 
 LISTED = 20  # utterances named of those that are left out
 

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from stc.metrics.records import Measurement
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 from stc.system.machine import fingerprint
 
 

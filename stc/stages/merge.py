@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.models.layout import Layout
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 from stc.training.fine_tuning import handed_on, refuse_quantized
 
 

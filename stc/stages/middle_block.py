@@ -10,7 +10,8 @@ from pydantic import Field
 
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, share_out
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 
 class MiddleBlock(Counts, Stage):

@@ -12,8 +12,9 @@ from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.stages.similarity import SIMILARITY_FILE, OfStack
+from stc.store.artifact import Kind
 from stc.system.read_files import read_json
 
 

@@ -13,7 +13,8 @@ from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
 from stc.models import architecture
 from stc.models.layout import POSITIONS_A_SECOND, Layout
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 from stc.training.recipe import Optimisation, Spelling
 
 if TYPE_CHECKING:

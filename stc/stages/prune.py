@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.models.removal import Removal, by_stack
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 
 class Prune(Compute, Stage):

@@ -12,8 +12,9 @@ from pydantic import SerializeAsAny, field_validator
 from stc.errors import ConfigError, Fault, misfit
 from stc.models.layout import Layout
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.quantization import Quantizer, quantizer
+from stc.store.artifact import Kind
 
 
 class Quantize(Compute, Stage):

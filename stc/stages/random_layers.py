@@ -12,7 +12,8 @@ from pydantic import Field
 from stc.errors import InputError
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Removal, removable
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 from stc.system.fields import Seed
 
 

@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 from stc.data.manifest import Manifest
 from stc.models.architecture import Stack
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 SIMILARITY_FILE = "similarity.json"
 

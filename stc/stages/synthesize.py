@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 
 from stc.corpus.speech import EngineName, check_engines
 from stc.errors import Fault, InputError, misfit
-from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Artifact, Kind
 
 if TYPE_CHECKING:
     from stc.corpus.build import Request

@@ -10,7 +10,8 @@ from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating, write_lines
 from stc.decoding.options import GREEDY, Decoding
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Kind
 
 
 class Translate(Translating, Stage):

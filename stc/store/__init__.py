@@ -31,11 +31,12 @@ from typing import Any
 from pydantic import NonNegativeInt
 
 from stc.errors import InputError, StcError
-from stc.pipeline.stage import RECORD_FILE, Artifact, Kind
-from stc.store.files import Hashes, discard, disk_full, files_of, foreign, mismatch, settle, sync, write_atomically
+from stc.store.artifact import RECORD_FILE, Artifact, Kind
+from stc.store.files import Hashes, files_of, foreign
 from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
 from stc.store.location import HASHES_FILE, kept, mark, unfit
 from stc.store.records import identity_of, is_identity, leaves, read_record, record_of, sealed, short
+from stc.system.durable_files import discard, disk_full, mismatch, settle, sync, write_atomically
 from stc.system.read_files import read_json
 
 __all__ = ["Elsewhere", "Holder", "Store", "identity_of"]

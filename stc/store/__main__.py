@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stc.errors import StcError
-from stc.pipeline.stage import Kind
 from stc.store import Store
+from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
 from stc.store.location import is_store
 from stc.system.console import command
@@ -97,9 +97,9 @@ def _verify(inventory: Inventory) -> int:
 
 
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
-    from stc.report import size
     from stc.store.collect import carry_out, collect
     from stc.store.describe import going
+    from stc.system.quantities import size
 
     keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
     found = collect(inventory, keep, options.max_size)

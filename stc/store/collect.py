@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 
 from stc.errors import InputError, StcError, nearest
-from stc.jobs.job import RESULT_FILE, Result
-from stc.pipeline.stage import Kind
 from stc.store import Elsewhere, Store
-from stc.store.files import discard, foreign
+from stc.store.artifact import Kind
+from stc.store.files import foreign
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
 from stc.store.location import kept
 from stc.store.records import is_identity
+from stc.store.run_result import RESULT_FILE, Result
+from stc.system.durable_files import discard
 from stc.system.read_files import read_json
 
 EVICTED = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.report import size
 from stc.store.collect import Collected
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
+from stc.system.quantities import size
 
 
 def listed(inventory: Inventory, kind: str | None) -> Iterator[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError, nearest
-from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Store
+from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.files import files_of
 from stc.store.location import kept
 from stc.store.records import record_of

@@ -47,8 +47,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from stc.errors import StcError
-from stc.store.files import discard
 from stc.store.records import is_identity
+from stc.system.durable_files import discard
 from stc.system.read_files import open_regular, parse_json
 
 SECONDS = 60.0

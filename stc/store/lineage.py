@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.pipeline.stage import Kind
 from stc.store import Store
+from stc.store.artifact import Kind
 from stc.store.location import is_store
 from stc.store.records import is_identity
 

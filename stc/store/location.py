@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from stc.errors import InputError
-from stc.pipeline.stage import RECORD_FILE, Kind
-from stc.store.files import Known, sync
+from stc.store.artifact import RECORD_FILE, Kind
+from stc.store.files import Known
 from stc.store.records import is_identity, record_of
+from stc.system.durable_files import sync
 from stc.system.paths import ROOT
 from stc.system.read_files import read_json
 

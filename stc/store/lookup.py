@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from stc.errors import InputError
-from stc.pipeline.stage import Kind
 from stc.store import Store
+from stc.store.artifact import Kind
 from stc.store.inventory import Inventory, digits_of
 from stc.store.location import is_store
 

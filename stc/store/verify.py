@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stc.pipeline.stage import RECORD_FILE
-from stc.store.files import foreign, mismatch
+from stc.store.artifact import RECORD_FILE
+from stc.store.files import foreign
 from stc.store.inventory import Entry, Inventory
 from stc.store.records import record_of
 from stc.system.console import progress
+from stc.system.durable_files import mismatch
 
 
 def damaged(inventory: Inventory) -> Iterator[tuple[Entry, str]]:

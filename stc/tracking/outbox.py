@@ -182,7 +182,7 @@ def _together(items: list[Item]) -> int:
 
 def keep(file: Path, destination: Destination, items: list[Item], owner: Process | None) -> None:
     """Write down what a destination has not got; ``owner`` is the process that still tries to send it."""
-    from stc.store.files import write_atomically
+    from stc.system.durable_files import write_atomically
 
     file.parent.mkdir(parents=True, exist_ok=True)
     head = {"destination": destination.written(), "owner": vars(owner) if owner else None}

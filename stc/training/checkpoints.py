@@ -29,8 +29,8 @@ from safetensors.torch import load_file, save_file
 from typing_extensions import TypedDict
 
 from stc.errors import InputError, StcError
-from stc.store.files import mismatch, settle, sync
 from stc.store.records import RECORD_SUM, FileEntries, leaves, record_sum, record_text
+from stc.system.durable_files import mismatch, settle, sync
 from stc.system.read_files import read_json, shaped
 from stc.training.checkpoint_state import State, Stateful, Trained
 from stc.workers.worker import current

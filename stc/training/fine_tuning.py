@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.data.manifest import Manifest
+from stc.distillation.options import TokenDistillation
 from stc.errors import InputError, ModelError
 from stc.models.options import Compute, DType
-from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Takes
-from stc.training.recipe import Recipe, TokenDistillation
+from stc.pipeline.stage import Context, Inputs, Takes
+from stc.store.artifact import Artifact, Kind
+from stc.training.recipe import Recipe
 from stc.workers.stage import Shared
 
 if TYPE_CHECKING:

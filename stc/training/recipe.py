@@ -61,24 +61,6 @@ class Lora(BaseModel):
     dropout: float = Field(ge=0, lt=1)
 
 
-class TokenDistillation(BaseModel):
-    """Learning from a teacher at every token (``distillation.py``).
-
-    Attributes:
-        weight: share of the teacher's distribution in the loss; the rest is cross-entropy with the target's tokens.
-        reverse: share of the reverse Kullback-Leibler divergence; the rest is the forward one.
-        temperature: both models' logits are divided by it.
-        hidden: weight of the distance between both models' hidden states, relative to the whole of the rest.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    weight: float = Field(gt=0, le=1)
-    reverse: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0, le=100)
-    hidden: float = Field(ge=0)
-
-
 class Recipe(Optimisation):
     """Fine-tuning: of whole parts (``full``), or of adapters, on the base as it is (``lora``) or on the base in 4 bits
     (``qlora``, arXiv 2305.14314).

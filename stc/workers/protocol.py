@@ -26,7 +26,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from stc.pipeline.stage import Artifact, Context, Inputs, Kind, Progress
+from stc.pipeline.stage import Context, Inputs, Progress
+from stc.store.artifact import Artifact, Kind
 
 
 class Line:

@@ -12,6 +12,7 @@ from stc.config.command_line import asked_for_plan, checked, composed, jobs, swe
 from stc.config.hydra_arguments import groups, parsed
 from stc.config.schema import Plan
 from stc.errors import ConfigError
+from stc.planning.preflight import refuse
 from stc.system.paths import CONF, ROOT
 
 
@@ -45,7 +46,7 @@ def plan(*arguments: str) -> Plan:
 
 def faults(*arguments: str) -> list[str]:
     try:
-        validate(checked([*MODEL, *arguments]))
+        refuse(validate(checked([*MODEL, *arguments]))[1])
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
@@ -67,7 +68,7 @@ def test_sweep_is_one_however_it_is_asked_for(way: str) -> None:
 
 
 def test_sweep_of_a_config_is_written_out(own: Path) -> None:
-    arguments = validate(checked([f"--config-dir={own}", "experiments=swept", *MODEL]))
+    arguments, _ = validate(checked([f"--config-dir={own}", "experiments=swept", *MODEL]))
     assert sweeping(arguments)
     assert [job[0] for job in jobs(arguments)] == ["lang=de", "lang=fr"]
 
@@ -187,5 +188,5 @@ def test_a_prefix_in_the_sweeper_s_parameters_ends_in_a_sweep(tmp_path: Path) ->
     experiment = tmp_path / "experiments" / "swept.yaml"
     experiment.parent.mkdir()
     experiment.write_text('# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {++seed: "1,2"}}}\n')
-    arguments = validate(checked([f"--config-dir={tmp_path}", "experiments=swept", *MODEL]))
+    arguments, _ = validate(checked([f"--config-dir={tmp_path}", "experiments=swept", *MODEL]))
     assert [job[0] for job in jobs(arguments)] == ["++seed=1", "++seed=2"]

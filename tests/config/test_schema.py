@@ -19,8 +19,8 @@ from stc.config.hydra_arguments import groups
 from stc.config.schema import Plan
 from stc.config.schema import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.pipeline.stage import Kind
 from stc.pruning.options import SCREEN
+from stc.store.artifact import Kind
 from stc.system.paths import CONF, ROOT
 
 README = ROOT / "README.md"

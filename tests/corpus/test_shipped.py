@@ -17,7 +17,7 @@ from stc.corpus.build import requests
 from stc.corpus.draw import PATTERNS
 from stc.corpus.grammar import part_of, sentences
 from stc.corpus.speech import SAMPLE_RATE, voices
-from stc.data.manifest import file_sha256
+from stc.system.durable_files import file_sha256
 
 FOLDER = Path(__file__).parents[2] / "assets" / "talks"
 

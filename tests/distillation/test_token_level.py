@@ -12,10 +12,10 @@ from stc.data.collate import IGNORED, Batch, Collator
 from stc.data.manifest import Manifest
 from stc.decoding.predictions import cross_entropy, predict
 from stc.distillation.cached_logits import TopK
+from stc.distillation.options import TokenDistillation
 from stc.distillation.token_level import CachedTeacher, OnlineTeacher, divergence, hidden_error
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import drop_decoder_layers
-from stc.training.recipe import TokenDistillation
 from stc.training.translator import select
 
 SETTINGS = TokenDistillation(weight=1.0, reverse=0.0, temperature=1.0, hidden=0.0)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from stc.errors import InputError, ModelError
 from stc.export import export
-from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
+from stc.store.artifact import Kind
 
 Made = Callable[[str], Path]
 

@@ -17,8 +17,8 @@ import soundfile
 from held import held
 from mlflow import MlflowClient
 
+from stc.config.override_names import differing, further
 from stc.jobs.status import LOST, Outcome, outcomes
-from stc.jobs.summary import differing, further
 from stc.system.paths import ROOT
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"

@@ -13,7 +13,7 @@ from stc.models.counting import count_parameters
 from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters, Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED, published_config
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.quantization import quantizer
 from stc.stages.adapt import Adapt
 from stc.stages.attach import Attach
@@ -21,6 +21,7 @@ from stc.stages.finetune import Finetune
 from stc.stages.merge import Merge
 from stc.stages.prune import Prune
 from stc.stages.quantize import Quantize
+from stc.store.artifact import Artifact, Kind
 
 RANKING = Artifact(
     Kind.RANKING,

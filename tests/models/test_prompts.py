@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from stc.data.manifest import Manifest, Task
+from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating
 from stc.doctor import main as doctor
 from stc.errors import ModelError
 from stc.models import architecture, prompts
 from stc.models.checkpoint import load, save
 from stc.models.prompts import load_processor
+from stc.models.task import Task
 from stc.verification.independent import witness
 
 GERMAN = Task(target_lang="de", target_name="German")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from stc.data.manifest import Manifest, Task
+from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
 from stc.models import architecture, read_config
 from stc.models.checkpoint import load
 from stc.models.qwen2_audio import published_config
+from stc.models.task import Task
 
 GERMAN = Task(target_lang="de", target_name="German")
 LIGHT = [

@@ -11,7 +11,7 @@ from wiring import nodes
 from stc.errors import ConfigError, Fault
 from stc.pipeline.from_config import links
 from stc.pipeline.graph import Hub
-from stc.pipeline.stage import Kind
+from stc.store.artifact import Kind
 
 IMPORTANCE: dict[str, Any] = {
     "stage": "importance", "metric": "chrf", "dtype": "float32", "max_new_tokens": 4, "chain": 3,

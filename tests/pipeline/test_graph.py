@@ -15,8 +15,9 @@ from stc.errors import ConfigError, InputError, ModelError
 from stc.models.qwen2_audio import Qwen2Audio
 from stc.pipeline.graph import Hub, Node, Pipeline
 from stc.pipeline.runner import Done, Evaluation
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store import Store
+from stc.store.artifact import Kind
 
 RAN: list[str] = []
 """The names toy stages ran under, in order."""

@@ -16,7 +16,7 @@ from stc.models.layout import Layout, Removals
 from stc.models.qwen2_audio import PUBLISHED
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
-from stc.pipeline.stage import Context, Kind, Stage
+from stc.pipeline.stage import Context, Stage
 from stc.planning import disk as room
 from stc.planning.disk import refuse_full
 from stc.planning.memory import REST, memory, peak
@@ -25,6 +25,7 @@ from stc.stages.importance import Importance
 from stc.stages.quantize import Quantize
 from stc.stages.translate import Translate
 from stc.store import Store
+from stc.store.artifact import Kind
 
 RECIPE: dict[str, Any] = {
     "epochs": 1, "batch_size": 8, "learning_rate": 1e-5, "schedule": "cosine", "warmup_steps": 0, "weight_decay": 0.0,

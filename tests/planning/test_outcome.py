@@ -12,9 +12,10 @@ import pytest
 
 from stc.pipeline.graph import Hub, Node, Pipeline
 from stc.pipeline.runner import Evaluation
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.planning.outcome import Outlook, State, Step
 from stc.store import Store
+from stc.store.artifact import Kind
 
 
 class Source(Stage):

@@ -17,9 +17,9 @@ from stc.config.schema import plan as plan_of
 from stc.errors import ConfigError
 from stc.models.removal import Removal
 from stc.pipeline.graph import Hub
-from stc.pipeline.stage import RECORD_FILE
 from stc.planning.preflight import faults, notes, refuse, small_corpus
 from stc.run import main
+from stc.store.artifact import RECORD_FILE
 from stc.store.records import sealed
 from stc.system.paths import CONF, ROOT
 

@@ -13,9 +13,10 @@ from omegaconf import OmegaConf
 
 from stc.decoding.hypotheses import write_lines
 from stc.metrics.records import Measurement, Scores
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.compare import Compare
 from stc.store import Store, identity_of
+from stc.store.artifact import Artifact, Kind
 
 SENTENCES = 100
 REFERENCES = {

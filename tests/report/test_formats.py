@@ -7,9 +7,9 @@ import io
 import re
 from typing import Any
 
-from stc.report import Column
 from stc.report.formats import Block, escaped, latex
 from stc.report.render import render
+from stc.system.tables import Column
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

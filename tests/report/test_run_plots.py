@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 import stc.report.run_plots
 from stc.pipeline.runner import Done
-from stc.pipeline.stage import Artifact, Kind
 from stc.report.run_plots import Mark, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
+from stc.store.artifact import Artifact, Kind
 
 SYSTEMS = [
     {

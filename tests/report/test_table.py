@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from stc.report import markdown, quantity, signed, size, table
+from stc.report.run_table import markdown, signed, table
+from stc.system.quantities import quantity, size
 
 COMPARED = {"metric": "chrf_pp", "reference": "teacher", "confidence": 0.95, "resamples": 1000, "sentences": 300}
 

@@ -12,13 +12,14 @@ from stc.errors import ModelError
 from stc.metrics.size import bytes_on_disk
 from stc.models.checkpoint import Translator, load, save
 from stc.models.counting import count_parameters
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.adapt import Adapt
 from stc.stages.attach import Attach
 from stc.stages.finetune import Finetune
 from stc.stages.merge import Merge
 from stc.stages.quantize import Quantize
+from stc.store.artifact import Artifact, Kind
 
 RECIPE: dict[str, Any] = {
     "method": "qlora",

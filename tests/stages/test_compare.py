@@ -12,9 +12,10 @@ import pytest
 from stc.errors import InputError
 from stc.metrics.records import Measurement, MetricScore, Scores
 from stc.metrics.text import score, signature, statistics
-from stc.pipeline.stage import Artifact, Context, Kind
-from stc.report import systems
+from stc.pipeline.stage import Context
+from stc.report.run_table import systems
 from stc.stages.compare import Compare
+from stc.store.artifact import Artifact, Kind
 
 REFERENCES = [f"Das Haus Nummer {number} steht am Fluss, und der Hund läuft." for number in range(30)]
 GOOD = REFERENCES

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from stc.data.manifest import Manifest, file_sha256
+from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.distill import Distill
+from stc.store.artifact import Artifact, Kind
+from stc.system.durable_files import file_sha256
 
 
 def distill(

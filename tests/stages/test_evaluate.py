@@ -12,8 +12,9 @@ import sacrebleu
 from stc.data.manifest import Manifest
 from stc.metrics.records import Scores
 from stc.metrics.text import from_statistics
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.evaluate import Evaluate
+from stc.store.artifact import Artifact, Kind
 
 STAGE = Evaluate(metrics=["bleu", "chrf_pp"], dtype="float32", max_new_tokens=8, witnessed=0)
 

@@ -21,11 +21,12 @@ from stc.distillation import cached_logits as top_k
 from stc.errors import InputError
 from stc.models.checkpoint import Translator, load, save
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.features import Features
 from stc.stages.importance import Importance
 from stc.stages.logits import Logits
 from stc.stages.translate import Translate
+from stc.store.artifact import Artifact, Kind
 
 STAGE = Features(dtype="float32")
 SEARCH = Importance(metric="chrf", dtype="float32", max_new_tokens=12)

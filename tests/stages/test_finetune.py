@@ -17,10 +17,11 @@ from stc.distillation.token_level import divergence
 from stc.errors import InputError, ModelError
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.finetune import Finetune
 from stc.stages.logits import Logits
+from stc.store.artifact import Artifact, Kind
 
 SETTINGS: dict[str, Any] = {
     "method": "full",

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from stc.data.manifest import Manifest, Task, file_sha256
+from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.models.task import Task
+from stc.pipeline.stage import Context
 from stc.stages.join import Join
+from stc.store.artifact import Artifact, Kind
+from stc.system.durable_files import file_sha256
 
 
 def test_the_parts_are_all_there_in_the_order_of_their_labels_with_their_audio(

@@ -15,10 +15,12 @@ import soundfile
 
 from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import Speech, Task, file_sha256
+from stc.data.manifest import Speech
 from stc.errors import InputError
+from stc.models.task import Task
 from stc.pipeline.stage import Context
 from stc.stages.manifest import Columns, Manifest
+from stc.system.durable_files import file_sha256
 
 TASK = Task(target_lang="de", target_name="German")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from stc.metrics.records import Measurement
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.measure import Measure
+from stc.store.artifact import Artifact, Kind
 from stc.system.machine import fingerprint
 
 STAGE = Measure(utterances=2, dtype="float32", max_new_tokens=4)

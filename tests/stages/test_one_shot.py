@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.one_shot import OneShot
+from stc.store.artifact import Artifact, Kind
 
 INFLUENCE = {"decoder": [0.0, 0.5, 0.1, 0.4, 0.2, 0.0], "encoder": [0.0, 0.3, 0.05, 0.6, 0.0]}
 # By first layer: the distances of the blocks of 1, 2, … layers. The smallest start at a protected layer, or end there.

@@ -8,8 +8,9 @@ import pytest
 
 from stc.models.checkpoint import load
 from stc.models.counting import count_parameters
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.pretrain import Pretrain
+from stc.store.artifact import Artifact, Kind
 
 SETTINGS: dict[str, Any] = {
     "steps": 40,

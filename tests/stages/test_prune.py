@@ -7,8 +7,9 @@ from stc.models.architecture import Stack
 from stc.models.checkpoint import load
 from stc.models.counting import count_parameters
 from stc.models.removal import Layer, Removal
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.prune import Prune
+from stc.store.artifact import Artifact, Kind
 
 
 def inputs(model: Path, decoder: list[int], encoder: list[int] | None = None) -> dict[str, Artifact]:

@@ -4,9 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from stc.models.counting import count_parameters
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.quantization import methods
 from stc.stages.quantize import Quantize
+from stc.store.artifact import Artifact, Kind
 
 
 @pytest.mark.parametrize("method", methods())

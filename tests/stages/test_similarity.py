@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
 
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.similarity import Similarity
+from stc.store.artifact import Artifact, Kind
 
 
 def test_every_layer_and_block_of_both_stacks_is_written(

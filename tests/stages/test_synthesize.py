@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.synthesize import Synthesize
+from stc.store.artifact import Artifact, Kind
 
 
 class Silent:

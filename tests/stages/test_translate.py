@@ -5,8 +5,9 @@ from pathlib import Path
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.models.checkpoint import load
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.translate import Translate
+from stc.store.artifact import Artifact, Kind
 
 
 def test_hypotheses_are_in_the_manifests_order(

@@ -17,8 +17,8 @@ from processes import at_once, await_note, note, send, until, working
 from stored import ids, put, ran
 
 from stc.errors import InputError, StcError
-from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Elsewhere, Store
+from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.collect import DAY, STALE_DAYS, collect
 from stc.store.inventory import Inventory
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from stc.store.files import settle, write_atomically
+from stc.system.durable_files import settle, write_atomically
 
 
 @pytest.fixture

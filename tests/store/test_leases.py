@@ -14,8 +14,8 @@ import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
 from stored import spec_of
 
-from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Elsewhere, Store, files, identity_of, leases
+from stc.store.artifact import RECORD_FILE, Kind
 
 SPEC = spec_of("toy")
 IDENTITY = identity_of(SPEC)

@@ -17,9 +17,9 @@ from stored import ids, put, ran, spec_of
 
 from stc.config.schema import StoreGroup
 from stc.errors import InputError, StcError
-from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Store, identity_of
 from stc.store.__main__ import main
+from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.location import MARKER, is_store
 from stc.store.records import read_record, sealed
 from stc.system.paths import ROOT

@@ -9,8 +9,8 @@ import pytest
 
 from stc.errors import ConfigError, InputError
 from stc.pipeline.graph import model_source
-from stc.pipeline.stage import Kind
 from stc.store import Store, identity_of
+from stc.store.artifact import Kind
 from stc.store.lineage import target_languages
 from stc.store.lookup import stored
 

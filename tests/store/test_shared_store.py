@@ -15,8 +15,9 @@ from processes import at_once, await_note, ended, note, noted, send, until, work
 
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Done, Evaluation
-from stc.pipeline.stage import Context, Inputs, Kind, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store import Store
+from stc.store.artifact import Kind
 
 
 class Step(Stage):

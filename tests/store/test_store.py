@@ -15,8 +15,8 @@ import pytest
 from stored import spec_of
 
 from stc.errors import InputError, StcError
-from stc.pipeline.stage import RECORD_FILE, Kind
 from stc.store import Store, identity_of
+from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.location import MARKER
 from stc.store.records import RECORD_SUM, canonical, sealed
 

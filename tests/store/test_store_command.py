@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from stored import ids, ran
 
-from stc.pipeline.stage import Kind
 from stc.store import Store
 from stc.store.__main__ import _parser, _size, main
+from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
 from stc.store.verify import fault
 from stc.system.paths import ROOT

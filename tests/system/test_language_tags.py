@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from stc.data.manifest import Task
+from stc.models.task import Task
 from stc.system.language_tags import lookup, normal, script
 
 

@@ -8,9 +8,10 @@ import torch
 
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
-from stc.data.manifest import Manifest, Task
+from stc.data.manifest import Manifest
 from stc.decoding.predictions import translation_loss
 from stc.models.checkpoint import Translator, load
+from stc.models.task import Task
 from stc.pipeline.stage import Context
 from stc.training import corpus as corpus_module
 from stc.training.corpus import Corpus

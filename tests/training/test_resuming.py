@@ -18,10 +18,11 @@ from stc.data.manifest import Manifest
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers
 from stc.pipeline.curves import Curves, journaled, read_journal
-from stc.pipeline.stage import Artifact, Context, Kind, Progress, Stage
+from stc.pipeline.stage import Context, Progress, Stage
 from stc.stages.adapt import Adapt
 from stc.stages.finetune import Finetune
 from stc.stages.pretrain import Pretrain
+from stc.store.artifact import Artifact, Kind
 from stc.training import checkpoints
 
 RECIPE = BRIEF | {"epochs": 6, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller

@@ -17,10 +17,11 @@ from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
-from stc.pipeline.stage import Artifact, Context, Kind, Progress
+from stc.pipeline.stage import Context, Progress
 from stc.stages.adapt import Adapt
 from stc.stages.features import Features
 from stc.stages.finetune import Finetune
+from stc.store.artifact import Artifact, Kind
 from stc.training import checkpoints
 from stc.training.fine_tuning import Tuning
 from stc.training.translator import HeldOut

@@ -14,9 +14,10 @@ from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating
 from stc.errors import StcError
 from stc.models.qwen2_audio import ARCHITECTURE
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.quantization import methods
 from stc.stages.quantize import Quantize
+from stc.store.artifact import Artifact, Kind
 from stc.verification import plain_transformers as plain
 from stc.verification.independent import agreement, witness
 

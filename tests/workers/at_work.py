@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.errors import InputError
-from stc.pipeline.stage import Context, Inputs, Kind, Takes
+from stc.pipeline.stage import Context, Inputs, Takes
+from stc.store.artifact import Kind
 from stc.workers.stage import Shared
 
 

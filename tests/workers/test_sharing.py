@@ -13,9 +13,10 @@ import torch
 from recipes import RECIPE, lora
 from safetensors.torch import load_file
 
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.finetune import Finetune
 from stc.stages.importance import Importance
+from stc.store.artifact import Artifact, Kind
 
 LORA = lora(dropout=0.0)
 

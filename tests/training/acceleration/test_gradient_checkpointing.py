@@ -17,8 +17,9 @@ from stc.data.manifest import Manifest
 from stc.decoding.predictions import predict, translation_loss
 from stc.distillation.token_level import hidden_error
 from stc.models.checkpoint import Translator, load
-from stc.pipeline.stage import Artifact, Context, Kind
+from stc.pipeline.stage import Context
 from stc.stages.finetune import Finetune
+from stc.store.artifact import Artifact, Kind
 from stc.training.acceleration.gradient_checkpointing import recomputed
 from stc.training.adapters import adapter_parameters, add_adapters, load_base
 from stc.training.examples import Examples

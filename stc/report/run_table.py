@@ -1,0 +1,158 @@
+"""The table of a run, for a terminal and in Markdown, from what `compare` has written.
+
+Imports nothing heavy: a run in which everything was cached prints its table at once. What reports on a whole sweep is
+in the modules beside this one, and ``python -m stc.report`` is its command.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stc.errors import InputError
+from stc.metrics.records import HYPOTHESES_FILE
+from stc.metrics.sample_size import caution, enough
+from stc.metrics.text import METRICS
+from stc.report.comparison import in_context, read_comparison
+from stc.store.artifact import Artifact
+from stc.system.quantities import percent, quantity, size
+from stc.system.tables import NONE, Column, Form, Row, filled, marked, text
+
+_NOTE_WIDTH = 112
+
+
+def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
+    """The systems of a comparison, each with where its files are now and what its retention refers to.
+
+    Args:
+        comparison: a COMPARISON artifact.
+        inputs: the artifacts it was made from, by input name (``scores``, ``models``) and label.
+
+    Raises:
+        InputError: when comparison.json is missing or damaged, or ``inputs`` lacks one of its systems.
+    """
+    rows = in_context(read_comparison(comparison.path))
+    for row in rows:
+        for kind in ("models", "scores"):
+            if row["name"] not in inputs.get(kind, {}):
+                raise InputError(f"system {row['name']!r} of {comparison.path} has no artifact among the {kind}")
+        row["model_dir"] = str(inputs["models"][row["name"]].path)
+        row["hypotheses"] = str(inputs["scores"][row["name"]].path / HYPOTHESES_FILE)
+    return rows
+
+
+def _metric(name: str) -> Column:
+    def show(system: Row) -> str:
+        return NONE if system[name] is None else f"{system[name]:.1f}"
+
+    return Column(("", METRICS[name]), show)
+
+
+SYSTEM = Column(("", "system"), lambda row: str(row["name"]), left=True)
+SIZES = (
+    Column(("decoder", "layers"), lambda row: str(row["layers"])),
+    Column(("", "parameters"), lambda row: quantity(row["params"])),
+    Column(("packed", "elements"), lambda row: quantity(row["packed_elements"])),
+    Column(("bytes", "on disk"), lambda row: size(row["bytes_on_disk"])),
+)
+SCORES = tuple(map(_metric, METRICS))
+RETENTION = Column(("", "retention"), lambda row: percent(row["retention"], " %"))
+SPEED = (
+    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", needs="rtf"),
+    Column(("peak", "memory"), lambda row: size(row["peak_memory_bytes"]), needs="peak_memory_bytes"),
+)
+_COLUMNS = (
+    SYSTEM,
+    *SIZES,
+    *SCORES,
+    RETENTION,
+    Column(("", "interval"), lambda row: _retention_interval(row)),
+    *SPEED,
+)
+_TESTS = (
+    SYSTEM,
+    Column(("", "against"), lambda row: row["against"], left=True),
+    Column(("", "difference"), lambda row: signed(row["value"])),
+    Column(("", "interval"), lambda row: " to ".join(map(signed, row["interval"])) if row["interval"] else NONE),
+    Column(("p, approximate", "randomization"), lambda row: p_value(row["p_randomization"])),
+    Column(("p, paired", "bootstrap"), lambda row: p_value(row["p_bootstrap"])),
+)
+
+
+def table(systems: Sequence[Row]) -> str:
+    """The systems as a table for a terminal, below it what the figures mean, and the tests. Ends in a newline."""
+    return _laid_out(systems, text)
+
+
+def markdown(systems: Sequence[Row]) -> str:
+    """The same in Markdown. Ends in a newline."""
+    return _laid_out(systems, marked)
+
+
+def _laid_out(systems: Sequence[Row], form: Form) -> str:
+    lines = [*form(filled(_COLUMNS, systems), systems), "", *_notes(systems)]
+    tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
+    if tests:
+        lines += ["", *form(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
+    return "\n".join(lines) + "\n"
+
+
+def _retention_interval(system: Row) -> str:
+    if system["name"] == system["compared"]["reference"]:
+        return "reference"
+    return interval(system["retention_ci"])
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """The ends of an interval of ratios, in percent: ``96.7–100.4``, and a dash for none."""
+    return NONE if ends is None else "–".join(map(percent, ends))
+
+
+def signed(points: float) -> str:
+    """A difference of scores: ``+0.4``, ``−1.2``, and ``0.0`` where it rounds to nothing."""
+    shown = f"{points:+.1f}"
+    return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "−")
+
+
+def p_value(p: float | None) -> str:
+    """A probability in three decimals: ``0.042``, ``<0.001``, and a dash for none."""
+    if p is None:
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _notes(systems: Sequence[Row]) -> list[str]:
+    if not systems:
+        return []
+    compared = systems[0]["compared"]
+    devices = dict.fromkeys(system["device"] for system in systems if "device" in system)
+    said = f"Retention: {METRICS[compared['metric']]} relative to {compared['reference']}, the best unpruned system"
+    if enough(compared["sentences"]):
+        said += (
+            f"; {100 * compared['confidence']:g} % interval of {compared['resamples']:,} paired bootstrap resamples of "
+            f"the {compared['sentences']:,} sentences"
+        )
+    said += "."
+    if devices:
+        said += (
+            f" Real-time factor: seconds of computing per second of audio. It and peak memory: on "
+            f"{' and '.join(devices)}, one utterance at a time."
+        )
+    lines = textwrap.wrap(said, _NOTE_WIDTH)
+    if caution(compared["sentences"]):
+        lines.append(caution(compared["sentences"]))
+    if any(system["name"] == compared["reference"] and system["retention"] is None for system in systems):
+        lines.append(f"There is no retention here: {compared['reference']} scores 0.")
+    return lines
+
+
+def _test_notes(compared: Row) -> list[str]:
+    if not enough(compared["sentences"]):
+        return [f"Difference: {METRICS[compared['metric']]} of the system minus that of the other."]
+    return [
+        f"Difference: {METRICS[compared['metric']]} of the system minus that of the other, with its "
+        f"{100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
+        f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
+        "number of comparisons.",
+    ]

@@ -1,0 +1,75 @@
+"""The tensors of safetensors files as their headers describe them, read without loading a weight.
+
+The format: eight bytes with the header's length (little-endian), the header (JSON: name → dtype, shape and byte
+range), the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from stc.errors import ModelError
+from stc.system.read_files import open_regular
+
+WIDTHS = {"U8": 1, "I8": 1, "BF16": 2, "F32": 4}
+"""Bytes an element of what model folders of ours hold, by dtype; safetensors writes wider ones first."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as safetensors describes it: its dtype by safetensors' name, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.elements * WIDTHS[self.dtype]
+
+
+@dataclass(frozen=True)
+class Stored(Tensor):
+    """One tensor on disk, and where its bytes are."""
+
+    file: Path
+    start: int
+    end: int
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.end - self.start)
+
+
+def tensors_of(file: Path) -> dict[str, Stored]:
+    """Return every tensor of a safetensors file, by name.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ModelError: it is no whole safetensors file.
+    """
+    with open_regular(file, error=ModelError) as opened:
+        try:
+            with safe_open(file, framework="np"):  # compares header, dtypes, shapes, offsets and the file's length
+                pass
+        except SafetensorError as fault:
+            why = str(fault).removeprefix("Error while deserializing header: ")
+            raise ModelError(f"{file} is cut short or damaged: {why}") from None
+        (length,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        found[name] = Stored(entry["dtype"], tuple(entry["shape"]), file, start, end)
+    return found
