@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.corpus.engines import lacking
 from stc.data.manifest import Manifest as Folder
 from stc.data.manifest import Speech
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
@@ -21,7 +20,6 @@ from stc.models.layout import Layout
 from stc.pipeline.graph import Hub, Node, Pipeline
 from stc.planning.disk import given, hub_layout
 from stc.stages.manifest import Manifest
-from stc.stages.synthesize import Synthesize
 from stc.store.artifact import Kind
 from stc.system.paths import ROOT
 from stc.training.recipe import Recipe
@@ -187,9 +185,8 @@ def _notes(pipeline: Pipeline, seen: dict[str, Any]) -> Iterator[str]:
                 f"{node.source.id} is not on this machine: its family and size are not known before it is fetched; "
                 f"stc handles {', '.join(FAMILIES)}"
             )
-        if isinstance(node.stage, Synthesize):
-            spoken_by = [one for one, weight in node.stage.engines.items() if weight > 0]
-            yield from (f"{name}, unless it is in the store: {why}" for one in spoken_by if (why := lacking(one)))
+        if node.stage is not None:
+            yield from (f"{name}, unless it is in the store: {why}" for why in node.stage.lacking())
         train = node.inputs.get("train")
         if isinstance(node.stage, Recipe) and isinstance(train, str) and isinstance(will_be[train], Speech):
             steps = node.stage.epochs * math.ceil(will_be[train].utterances / node.stage.batch_size)
