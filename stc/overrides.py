@@ -96,7 +96,7 @@ def jobs(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[l
 
 
 def validate(arguments: Sequence[str]) -> list[str]:
-    """Compose and validate every job before the first of them starts, and look at their data.
+    """Compose and validate every job before the first of them starts, and look for their data and models.
 
     Returns:
         the arguments, in which a sweep that the configs ask for is written out.
@@ -109,7 +109,7 @@ def validate(arguments: Sequence[str]) -> list[str]:
     settled, found, faults = _composed(arguments)
     if faults:
         raise ConfigError(faults)
-    refuse([job.plan for job in found])
+    refuse([job.plan for job in found], running=True)
     return settled
 
 

@@ -11,8 +11,10 @@ from omegaconf import OmegaConf
 from stc.command_line import groups, parsed
 from stc.config import Plan
 from stc.errors import ConfigError
+from stc.models import architecture
 from stc.overrides import asked_for_plan, checked, composed, jobs, sweeping, validate
 from stc.paths import CONF, ROOT
+from stc.pipeline import Hub
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,13 @@ def own(tmp_path: Path) -> Path:
         file.parent.mkdir()
         file.write_text("# @package _global_\n" * name.startswith("experiments") + OmegaConf.to_yaml(content))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that has every model."""
+    published = architecture("qwen2_audio").published("Qwen/Qwen2-Audio-7B-Instruct")
+    monkeypatch.setattr(Hub, "config", lambda hub: published)
 
 
 MODEL = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25"]  # a model whose folder need not be there
@@ -167,7 +176,16 @@ def test_folder_that_is_not_there_is_a_hub_id_unless_it_must_be_a_path(
     monkeypatch.chdir(own)
     layers = "model.decoder_layers=32"
     assert faults(f"{key}=owner/name", layers) == []
-    for path in ("./owner/name", "lang/name", "owner/of/name", "name", "~/name", "lang/fr.yaml"):
+    for path in (
+        "./owner/name",
+        "lang/name",
+        "owner/of/name",
+        "name",
+        "~/name",
+        "lang/fr.yaml",
+        "owner/na--me",
+        "owner/name.git",
+    ):
         (fault,) = faults(f"{key}={path}", layers)
         assert fault.startswith(f"{key}={path}:")
     (own / "models" / "teacher").mkdir(parents=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stc.overrides import composed
-from stc.planning.ahead import notes, refuse
+from stc.planning.ahead import notes, of_hub, refuse
 from stc.planning.jobs import Job, Row, device_of, lay_out
 from stc.planning.needs import free_memory, peak, to_write
 from stc.planning.outlook import State
@@ -23,12 +23,13 @@ def show(arguments: list[str]) -> int:
     """
     jobs = composed(arguments)
     plans = [job.plan for job in jobs]
-    refuse(plans)
+    refuse(plans, running=False)
     found = lay_out([(job.config, job.plan) for job in jobs], _titles([job.overrides for job in jobs]))
     for line in told(found):
         print(line)
     print(_counted(found))
-    for note in notes(plans):
+    _, unasked = of_hub(plans)
+    for note in [*unasked, *notes(plans)]:
         print(f"note: {note}")
     if fetched := {row.step.identity: disk(row.will_be) for job in found for row in job.rows if _fetched(row)}:
         known = all(fetched.values())
