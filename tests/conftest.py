@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere: tiny models, and equal results
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the real hub
 
 import numpy as np
 import pytest

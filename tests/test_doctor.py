@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from stc.doctor import main
+from stc.errors import InputError
+from stc.pipeline.graph import Hub, Unreachable
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
 
@@ -70,6 +72,21 @@ def test_language_that_a_run_takes_is_no_failure(
     monkeypatch.setattr(checks, "libraries", lambda: iter([]))
     assert main(["lang.code=fr", "lang.name=French", "data.columns.target=text_de"]) == 0
     assert "FAIL" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [InputError("nobody has it"), Unreachable("there is no network")])
+def test_model_of_the_hub_that_cannot_be_had_is_one_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: InputError
+) -> None:
+    def config(hub: Hub) -> None:
+        raise error
+
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(Hub, "cached", lambda hub: None)
+    monkeypatch.setattr(Hub, "config", config)
+    assert main(["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "stages.teacher.from=owner/name"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert f"stages.teacher.from=owner/name: {error}" in line
 
 
 def test_check_that_breaks_is_a_failure_and_the_others_go_on(
