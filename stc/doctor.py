@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from stc.config import command_line as overrides
 from stc.config.command_line import checked
 from stc.errors import ConfigError, StcError
-from stc.pipeline.graph import Hub
+from stc.models.hub import Hub
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check, first_line
 from stc.store.artifact import Kind

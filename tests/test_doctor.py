@@ -13,7 +13,7 @@ import pytest
 
 from stc.doctor import main
 from stc.errors import InputError
-from stc.pipeline.graph import Hub, Unreachable
+from stc.models.hub import Hub, Unreachable
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
 

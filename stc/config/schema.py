@@ -25,8 +25,9 @@ from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, neare
 from stc.metrics.text import MetricName, refuse_unready
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
+from stc.models.hub import Hub, model_source
 from stc.pipeline.from_config import laid_out, links
-from stc.pipeline.graph import Hub, Pipeline, model_source
+from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
 from stc.pruning.options import Prune
 from stc.quantization import quantizer

@@ -114,7 +114,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
 
 def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     """Execute a plan with one seed."""
-    from stc.pipeline.graph import Hub
+    from stc.models.hub import Hub
     from stc.pipeline.runner import Done, Evaluation
     from stc.pipeline.stage import Context
     from stc.planning.disk import refuse_full

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.errors import ConfigError, Fault, nearest, validated
-from stc.pipeline.graph import Node, model_source
+from stc.models.hub import model_source
+from stc.pipeline.graph import Node
 from stc.pipeline.stage import Stage
 from stc.pipeline.stage_by_name import stage_class
 from stc.store.artifact import Kind

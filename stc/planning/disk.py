@@ -10,8 +10,9 @@ from typing import Any
 from stc.data.manifest import Manifest, Speech
 from stc.errors import StcError
 from stc.models import FAMILIES, architecture, read_config, understood
+from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Adapters, Layout, Removals, States
-from stc.pipeline.graph import Hub, Node, Unreachable
+from stc.pipeline.graph import Node
 from stc.pipeline.stage import Inputs
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Artifact, Kind

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from stc.data.manifest import Manifest as Folder
 from stc.data.manifest import Speech
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
+from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Layout
-from stc.pipeline.graph import Hub, Node, Pipeline, Unreachable
+from stc.pipeline.graph import Node, Pipeline
 from stc.planning.disk import given, hub_config, hub_layout
 from stc.stages.manifest import Manifest
 from stc.store.artifact import Kind

@@ -13,7 +13,7 @@ from stc.config.hydra_arguments import groups, parsed
 from stc.config.schema import Plan
 from stc.errors import ConfigError
 from stc.models import architecture
-from stc.pipeline.graph import Hub
+from stc.models.hub import Hub
 from stc.planning.preflight import refuse
 from stc.system.paths import CONF, ROOT
 

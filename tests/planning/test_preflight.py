@@ -15,8 +15,8 @@ from stc.config.command_line import checked
 from stc.config.schema import Plan
 from stc.config.schema import plan as plan_of
 from stc.errors import ConfigError
+from stc.models.hub import Hub
 from stc.models.removal import Removal
-from stc.pipeline.graph import Hub
 from stc.planning.preflight import faults, notes, of_hub, refuse, small_corpus
 from stc.run import main
 from stc.store.artifact import RECORD_FILE

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stc.errors import ConfigError, InputError
-from stc.pipeline.graph import model_source
+from stc.models.hub import model_source
 from stc.store import Store, identity_of
 from stc.store.artifact import Kind
 from stc.store.lineage import target_languages
