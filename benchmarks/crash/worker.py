@@ -105,7 +105,7 @@ def start(arguments: Sequence[str], log: Path, where: Where, events: Events, pla
 
 def _watch(where: Where, events: Events, plan: Plan | None) -> None:
     import stc.pipeline.runner
-    import stc.stages.importance
+    import stc.pruning.greedy
     import stc.store
     import stc.training.checkpoints as checkpoints
 
@@ -149,14 +149,14 @@ def _watch(where: Where, events: Events, plan: Plan | None) -> None:
         return steps
 
     checkpoints.Checkpoints.resume = resuming  # type: ignore
-    recover = stc.stages.importance._recover
+    recover = stc.pruning.greedy._recover
 
     def recovering(journal: Path) -> Any:
         scores = recover(journal)
         events.note("recovered", _identity(str(journal)), len(scores))
         return scores
 
-    stc.stages.importance._recover = recovering
+    stc.pruning.greedy._recover = recovering
 
 
 def _staged(make: Callable[..., Any], where: Where) -> Callable[..., Any]:

@@ -29,7 +29,7 @@ from stc.models.hub import Hub, model_source
 from stc.pipeline.from_config import laid_out, links
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
-from stc.pruning.options import Prune
+from stc.pruning.method import PruningMethod, method_class
 from stc.quantization import quantizer
 from stc.store.location import unfit
 from stc.system.console import progress
@@ -195,7 +195,7 @@ class Config(_Group):
     model: Model
     data: Data
     lang: Lang
-    prune: Prune
+    prune: Mapping[str, Any]
     quant: Mapping[str, Any]
     distill: Distill
     teacher: Recipe
@@ -215,10 +215,11 @@ class Config(_Group):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: its validated config, the same as plain values, and its graph."""
+    """What a run will do: its validated config, the same as plain values, how layers are chosen, and its graph."""
 
     config: Config
     values: dict[str, Any]
+    pruning: PruningMethod
     pipeline: Pipeline
 
     @property
@@ -235,14 +236,18 @@ def plan(composed: DictConfig) -> Plan:
     """
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
-    written = OmegaConf.to_container(composed, resolve=False)
+    written: Any = OmegaConf.to_container(composed, resolve=False)
     stages = composed.pop("stages", {})
     if not isinstance(stages, DictConfig):
         raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
+    pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
+    choosing = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
+    if pruned and choosing:
+        stages = OmegaConf.merge(choosing, stages)
+        written["stages"] = OmegaConf.to_container(stages, resolve=False)
     groups, faults = _resolved(composed)
     config, more = _config(groups, list(stages))
     faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
-    pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
     counted, more = _between_groups(groups, pruned)
     faults += more
     if counted:
@@ -269,11 +274,9 @@ def plan(composed: DictConfig) -> Plan:
     if named or config is None or pipeline is None:
         raise ConfigError(list({str(fault): fault for fault in named}.values()))
     force = [name for given in config.force for name in links(given, graph)]
-    ratio = counted.get("ratio", config.prune.ratio)
-    config = config.model_copy(
-        update={"force": tuple(force), "prune": config.prune.model_copy(update={"ratio": ratio})}
-    )
-    return Plan(config, _resolved(composed)[0], pipeline)
+    config = config.model_copy(update={"force": tuple(force)})
+    pruning = validated(method_class(config.prune), config.prune)
+    return Plan(config, _resolved(composed)[0], pruning.model_copy(update=counted), pipeline)
 
 
 def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str, Any], list[Fault]]:
@@ -339,6 +342,11 @@ def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
             quantizer(quant)
         except ConfigError as error:
             faults += error.faults
+    if isinstance(prune := groups.get("prune"), Mapping):
+        try:
+            validated(method_class(prune), prune, "prune")
+        except ConfigError as error:
+            faults += error.faults
     force = groups.get("force")
     for name in map(str, force if isinstance(force, list) else []):
         if name.split(".")[0] not in stages:
@@ -360,24 +368,19 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
         except InputError as error:
             others = (("lang.code", lang.code),)
             faults.append(Fault("distill.filters.length_ratio", dict(distill.filters.length_ratio), str(error), others))
-    prune, model = _sound(Prune, groups, "prune"), _sound(Model, groups, "model")
+    prune, model = _sound_pruning(groups), _sound(Model, groups, "model")
     if lang:
         metrics = _sound(Metrics, groups, "metrics")
-        names = [*(metrics.names if metrics else ()), *([prune.metric] if prune and prune.metric else [])]
-        for metric in dict.fromkeys(names):
+        chosen_by = getattr(prune, "metric", None)
+        for metric in dict.fromkeys([*(metrics.names if metrics else ()), *([chosen_by] if chosen_by else [])]):
             try:
                 refuse_unready(metric, lang.code)
             except InputError as error:
                 faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
-    if prune is None:
-        return {}, faults
-    for fault in prune.misplaced():
-        left_out = fault.value is None and groups["prune"].get(fault.key.partition(".")[2]) is not None
-        faults += [] if left_out else [fault]
-    if not pruned or model is None or not (prune.stacks if prune.method == "explicit" else prune.ratio):
+    if prune is None or not pruned or model is None:
         return {}, faults
     of, unknown = _layers(model, str(groups["model"]["path"]), prune.stacks)
-    counted, uncounted = prune.counted(of) if not unknown else ({}, [])
+    counted, uncounted = prune.for_layers(of) if not unknown else ({}, [])
     return counted, faults + unknown + uncounted
 
 
@@ -393,6 +396,13 @@ def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named 
         bad = {fault.key.partition(".")[0] for fault in error.faults}
     try:
         return validated(group, {key: value for key, value in dict(values or {}).items() if key not in bad})
+    except ConfigError:
+        return None
+
+
+def _sound_pruning(groups: Mapping[str, Any]) -> PruningMethod | None:
+    try:
+        return _sound(method_class(groups.get("prune") or {}), groups, "prune")
     except ConfigError:
         return None
 

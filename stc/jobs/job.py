@@ -154,7 +154,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
         result = {
             "lang": config.lang.code,
             "prune_ratio": _ratio(planned),
-            "prune_method": config.prune.method if planned.prunes else None,
+            "prune_method": planned.pruning.method if planned.prunes else None,
             "layers_removed": _removed(done, "order"),
             "encoder_layers_removed": _removed(done, "encoder_order"),
             "systems": systems,
@@ -174,12 +174,12 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
 
 
 def _ratio(planned: Any) -> float:
-    return float(planned.config.prune.ratio or 0.0) if planned.prunes else 0.0
+    return float(planned.pruning.ratio or 0.0) if planned.prunes else 0.0
 
 
 def _name(planned: Any) -> str:
     config = planned.config
-    pruned = f"{config.prune.method} {_ratio(planned):g}" if planned.prunes else "0"
+    pruned = f"{planned.pruning.method} {_ratio(planned):g}" if planned.prunes else "0"
     return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
 
 
@@ -187,9 +187,9 @@ def _params(planned: Any) -> dict[str, str]:
     """What runs are compared by, whatever a sweep is over; the whole config is beside them."""
     config = planned.config
     how = {
-        "prune.method": config.prune.method,
+        "prune.method": planned.pruning.method,
         "prune.ratio": f"{_ratio(planned):g}",
-        "prune.scope": config.prune.scope,
+        "prune.scope": config.prune.get("scope"),
     }
     return {
         "model": config.model.name,

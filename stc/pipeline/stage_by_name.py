@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,21 @@ FOLDER = Path(__file__).parents[1] / "stages"
 
 
 def stage_names() -> list[str]:
-    return sorted(file.stem for file in FOLDER.glob("*.py") if file.stem != "__init__")
+    """Return the names of the stages that ship."""
+    return sorted([*_files(), *_of_methods()])
+
+
+def _files() -> list[str]:
+    return [file.stem for file in FOLDER.glob("*.py") if file.stem != "__init__"]
+
+
+@cache
+def _of_methods() -> dict[str, type[Stage]]:
+    """Return the stages that choose layers, by name: each is in the file of its pruning method."""
+    files = (FOLDER.parent / "pruning").glob("*.py")
+    modules = [import_module(f"stc.pruning.{file.stem}") for file in files if "\nMETHOD = " in file.read_text("utf-8")]
+    found = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
+    return {one.NAME: one for one in found if issubclass(one, Stage) and one.NAME}
 
 
 def stage_class(name: str) -> type[Stage]:
@@ -30,7 +45,9 @@ def stage_class(name: str) -> type[Stage]:
     """
     if "." in name:
         return _in_module(_module(name), name)
-    if name not in stage_names():
+    if name in _of_methods():
+        return _of_methods()[name]
+    if name not in _files():
         allowed = f"stages are {', '.join(stage_names())}{nearest(name, stage_names())}; PACKAGE.MODULE is one of yours"
         raise ConfigError([Fault("stage", name, allowed)])
     return _in_module(import_module(f"stc.stages.{name}"), name)

@@ -35,9 +35,9 @@ from stc.models.options import Compute
 from stc.pipeline.stage import Context, Stage
 from stc.planning.disk import disk
 from stc.planning.jobs import Job, device_of
+from stc.pruning.greedy import Importance
 from stc.quantization.nf4 import NF4
 from stc.stages.features import Features
-from stc.stages.importance import Importance
 from stc.training.fine_tuning import Tuning
 from stc.workers.stage import Shared
 

@@ -19,7 +19,7 @@ from stc.config.hydra_arguments import groups
 from stc.config.schema import Plan
 from stc.config.schema import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.pruning.options import SCREEN
+from stc.pruning.greedy import SCREEN
 from stc.store.artifact import Kind
 from stc.system.paths import CONF, ROOT
 

@@ -23,9 +23,9 @@ from stc.models.counting import count_parameters
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Inputs, Progress, Stage, Takes
+from stc.pruning.greedy import Importance
 from stc.stages.compare import Compare
 from stc.stages.evaluate import Evaluate
-from stc.stages.importance import Importance
 from stc.stages.prune import Prune
 from stc.stages.quantize import Quantize
 from stc.store import Store

@@ -20,8 +20,8 @@ from stc.pipeline.stage import Context, Stage
 from stc.planning import disk as room
 from stc.planning.disk import refuse_full
 from stc.planning.memory import REST, memory, peak
+from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
-from stc.stages.importance import Importance
 from stc.stages.quantize import Quantize
 from stc.stages.translate import Translate
 from stc.store import Store

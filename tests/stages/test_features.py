@@ -22,8 +22,8 @@ from stc.errors import InputError
 from stc.models.checkpoint import Translator, load, save
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
 from stc.pipeline.stage import Context
+from stc.pruning.greedy import Importance
 from stc.stages.features import Features
-from stc.stages.importance import Importance
 from stc.stages.logits import Logits
 from stc.stages.translate import Translate
 from stc.store.artifact import Artifact, Kind

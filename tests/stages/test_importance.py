@@ -18,7 +18,7 @@ from stc.models.removal import Layer
 from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
 from stc.pipeline.curves import journaled, read_journal
 from stc.pipeline.stage import Context
-from stc.stages.importance import Importance
+from stc.pruning.greedy import Importance
 from stc.store.artifact import Artifact, Kind
 from stc.training.teacher_forcing import Forced
 

@@ -11,7 +11,12 @@ from pydantic import Field
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, share_out
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pruning.method import ByRatio
 from stc.store.artifact import Kind
+
+
+class Middle(ByRatio):
+    """Remove the block in the middle, whatever it does."""
 
 
 class MiddleBlock(Counts, Stage):
@@ -21,6 +26,7 @@ class MiddleBlock(Counts, Stage):
     middle is between two layers, the block is the lower one.
     """
 
+    NAME: ClassVar[str] = "middle_block"
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, Takes]] = {}
     GIVES: ClassVar[Kind] = Kind.RANKING
@@ -36,3 +42,6 @@ class MiddleBlock(Counts, Stage):
             first = (self.of[stack] - layers) // 2
             order += [(stack, layer) for layer in range(first, first + layers)]
         return Removal(self.of, tuple(order)).save(out_dir, {"method": "middle"})
+
+
+METHOD = Middle

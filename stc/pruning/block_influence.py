@@ -1,25 +1,71 @@
-"""Choose layers by how little they change what passes through them, all at once."""
+"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853), and the stages of both one-shot methods."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
+from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
+from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.stages.similarity import SIMILARITY_FILE, OfStack
+from stc.pruning.method import ByRatio
 from stc.store.artifact import Kind
 from stc.system.read_files import read_json
 
+SIMILARITY_FILE = "similarity.json"
+
+
+class OfStack(TypedDict):
+    """How much the layers of a stack change what passes: ``influence`` by layer, ``angular`` by first layer of a block
+    and its length less one."""
+
+    influence: list[float]
+    angular: list[list[float]]
+
+
+class BlockInfluence(ByRatio):
+    """Remove the layers that change least what passes through them, all at once."""
+
+
+class Similarity(Compute, Stage):
+    """One pass over ``data`` with its own targets (teacher-forced), through encoder and decoder.
+
+    Writes similarity.json: for each stack ``influence`` by layer, and ``angular`` by first layer and length of a
+    block (:class:`stc.training.teacher_forcing.Similarity`). Every one-shot method and every ratio is answered from it.
+    """
+
+    NAME: ClassVar[str] = "similarity"
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.SIMILARITY
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
+        return inputs["model"] and inputs["model"].layers
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.models.checkpoint import load
+        from stc.training.teacher_forcing import similarities
+
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        with ctx.progress("similarity", total=len(manifest), unit="utterance") as bar:
+            found = similarities(translator, manifest, ctx, bar)
+        means = {stack: sums.means() for stack, sums in found.items()}
+        (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")
+        return {"layers": {stack: len(mean["influence"]) for stack, mean in means.items()}}
+
 
 class OneShot(Stage):
-    """``layers`` of the scope.
+    """A choice of ``layers`` of the scope, by how little they change what passes through them.
 
     Attributes:
         method: ``block_influence`` removes those of lowest influence, whichever stack they are of (ShortGPT, Men
@@ -28,6 +74,7 @@ class OneShot(Stage):
             equals the lowest goes.
     """
 
+    NAME: ClassVar[str] = "one_shot"
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, Takes]] = {"similarity": Takes(Kind.SIMILARITY)}
     GIVES: ClassVar[Kind] = Kind.RANKING
@@ -81,3 +128,6 @@ class OneShot(Stage):
                 for start, value in distance.items()
             ]
         return order, {"candidates": candidates}
+
+
+METHOD = BlockInfluence

@@ -13,13 +13,21 @@ from stc.errors import InputError
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Removal, removable
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pruning.method import ByRatio
 from stc.store.artifact import Kind
 from stc.system.fields import Seed
+
+
+class RandomChoice(ByRatio):
+    """Remove layers drawn at random, by a seed of their own."""
+
+    seed: Seed
 
 
 class RandomLayers(Counts, Stage):
     """``layers`` of the stacks, each as likely as any other. With one seed, fewer are the first of more."""
 
+    NAME: ClassVar[str] = "random_layers"
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, Takes]] = {}
     GIVES: ClassVar[Kind] = Kind.RANKING
@@ -41,3 +49,6 @@ class RandomLayers(Counts, Stage):
         # Of the module's functions only random() is the same in every version of Python.
         drawn = sorted(candidates, key=lambda layer: random.random())
         return Removal(self.of, tuple(drawn[: self.layers]))
+
+
+METHOD = RandomChoice

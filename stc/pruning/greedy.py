@@ -1,4 +1,4 @@
-"""One round of greedy layer selection (Moslem 2025, arXiv 2505.20237, section 3)."""
+"""Greedy layer selection (Moslem 2025, arXiv 2505.20237, section 3): its settings, and the stage of one round."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
@@ -20,9 +20,45 @@ from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.pipeline.stage import Context, Inputs, Takes
+from stc.pruning.method import ByRatio, Filled
 from stc.store.artifact import Kind
 from stc.system.read_files import parse_json
 from stc.workers.stage import Shared
+
+SCREEN = 5  # what it is worth, and why this many: docs/results/screened.md
+
+
+class Greedy(ByRatio):
+    """Search by rounds: each leaves out every remaining layer in turn and removes the one whose absence scores best.
+
+    Attributes:
+        metric: what the rounds go by.
+        search: whether they take it of every candidate, or of those that a screen by the loss has left.
+        screen: how many that leaves; filled in for a screened search that does not say.
+        features: filled in: the stage that encodes the audio for all rounds, where all have the same encoder.
+    """
+
+    metric: SelectionMetric
+    search: Literal["exact", "screened"]
+    screen: int | None = Field(default=None, ge=2)
+    features: None = None
+
+    @model_validator(mode="after")
+    def _screens(self) -> Self:
+        if self.search == "screened" and self.metric == "loss":
+            allowed = "the loss is what a screen goes by: prune.search=exact, or one of bleu, chrf, chrf_pp"
+            raise misfit(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
+        if self.search == "exact" and self.screen is not None:
+            allowed = "prune.search=exact has no screen; prune.search=screened has"
+            raise misfit(Fault("screen", self.screen, allowed, others=(("search", self.search),)))
+        return self
+
+    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+        filled, faults = super().for_layers(of)
+        filled["features"] = "features" if self.scope == "decoder" else None
+        if self.search == "screened":
+            filled["screen"] = self.screen or SCREEN
+        return filled, faults
 
 
 class Importance(Compute, Shared):
@@ -42,6 +78,7 @@ class Importance(Compute, Shared):
     interrupted repeats at most one candidate. Several processes share the candidates, and each repeats at most one.
     """
 
+    NAME: ClassVar[str] = "importance"
     VERSION: ClassVar[int] = 3
     TAKES: ClassVar[Mapping[str, Takes]] = {
         "model": Takes(Kind.MODEL),
@@ -197,3 +234,6 @@ def _recover(journal: Path) -> dict[Layer, float]:
             entry = parse_json(line, str(journal), _Scored)
             scores[entry["stack"], entry["layer"]] = entry["score"]
     return scores
+
+
+METHOD = Greedy
