@@ -14,6 +14,7 @@ from stc.console import add_compute_options, command, default_dtype, progress, s
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
 from stc.languages import codes, language, metric_of
+from stc.lineage import trained_otherwise
 from stc.machine import DECODE_BATCH, resolve_device
 from stc.metrics.text import METRICS, MetricName, refuse_unready
 from stc.natural import natural
@@ -124,6 +125,9 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
             found.append(system)
         except StcError as error:
             say(f"{named.name}: {error}")
+            continue
+        if note := trained_otherwise(system.folder, manifest.task.target_lang):
+            say(f"{system.name}: {note}")
     scores: dict[str, Scores] = {}
     for system in found:
         try:
