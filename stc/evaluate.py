@@ -190,7 +190,7 @@ def _size(folder: Path) -> dict[str, Any]:
 
 
 def _scored(system: System, manifest: Manifest, device: str, options: argparse.Namespace) -> Scores:
-    from stc.decoding.translating import Translating, write_lines
+    from stc.decoding.translating import Translating, write_texts
     from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
     from stc.stage import Context
 
@@ -211,8 +211,8 @@ def _scored(system: System, manifest: Manifest, device: str, options: argparse.N
     )
     if options.output is not None:
         folder = _kept_in(options.output, system)
-        write_lines(folder / HYPOTHESES_FILE, texts)
-        write_lines(folder / REFERENCES_FILE, manifest.targets)
+        write_texts(folder / HYPOTHESES_FILE, texts)
+        write_texts(folder / REFERENCES_FILE, manifest.targets)
         scores.save(folder)
     return scores
 

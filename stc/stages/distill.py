@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stc.data.filters import Filter, Filters
 from stc.data.manifest import Manifest, Speech, Utterance, place_file
-from stc.decoding.translating import read_lines
+from stc.decoding.translating import read_texts
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.stage import Context, Inputs, Kind, Stage, Takes
@@ -86,7 +86,7 @@ class Distill(Stage):
 
 def _read(path: Path, data: Manifest) -> list[tuple[Utterance, int, str]]:
     """Each translation with its utterance, and which of the utterance's translations it is, counted from 1."""
-    texts = read_lines(path)
+    texts = read_texts(path)
     each, rest = divmod(len(texts), len(data))
     if rest or not each:
         raise InputError(
