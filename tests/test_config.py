@@ -382,6 +382,25 @@ def test_fault_is_told_once_of_the_setting_that_was_set_with_its_value(
         assert str(fault).startswith(str(Fault(key, value, "")))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.path", "${y}"), ("data.path", "a${y}"), ("data.path", "${model.dta}"), ("store.dir", "${y}/store"),
+        ("stages.heal.epochs", "${y}"), ("finetune.epochs", "${y}"), ("prune.ratio", "${y}"),
+        ("metrics.names", "[bleu, '${y}']"),
+    ],
+)  # fmt: skip
+def test_reference_to_what_is_not_there_is_told_of_the_key_that_it_stands_under(
+    key: str, value: str, base: list[str]
+) -> None:
+    (fault,) = faults([f"{key}={value}", *base])
+    assert str(fault).startswith(f"{key}={value}: ".replace("'", ""))
+
+
+def test_text_with_the_sign_of_a_reference_can_be_written(base: list[str]) -> None:
+    assert str(planned([r"data.path='\${y}'", *base]).config.data.path) == "${y}"
+
+
 def test_whole_number_may_be_written_with_an_exponent(base: list[str]) -> None:
     assert planned(["data.limit=1e3", *base]).config.data.limit == 1000
 
