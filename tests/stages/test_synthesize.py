@@ -17,7 +17,7 @@ from stc.stages.synthesize import Synthesize
 
 
 class Silent:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 
