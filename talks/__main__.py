@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from stc.system.console import command
+from stc.system.console import command, progress
 from talks.build import Spoken, requests, speak
 from talks.draw import PATTERNS
 from talks.engines import require
@@ -76,7 +74,7 @@ def _make(folder: Path, workers: int) -> int:
         require(split.engines)  # before anything is replaced
     shutil.rmtree(folder / "audio", ignore_errors=True)
     for split in SPLITS:
-        with tqdm(total=split.sentences, desc=split.part, unit="utterance") as bar:
+        with progress(split.part, split.sentences, "utterance") as bar:
             spoken = speak(
                 requests(SEED, split.part, split.engines, split.noise),
                 split.sentences,

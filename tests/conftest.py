@@ -150,7 +150,7 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
 
 
 class _Silent:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 

@@ -273,9 +273,9 @@ def _where(tracked: Any) -> str:
 
 
 def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    from stc.decoding.hypotheses import read_lines
+    from stc.decoding.hypotheses import read_texts
     from stc.metrics.records import REFERENCES_FILE
 
     first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
     columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: read_lines(file) for name, file in columns.items()}
+    return {name: read_texts(file) for name, file in columns.items()}

@@ -44,9 +44,10 @@ Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an in
 
 
 class Progress(Protocol):
-    """A progress bar: ``update(n)`` after every ``n`` finished items."""
+    """A progress bar: ``update(n)`` after every ``n`` finished items. A ``note`` says how the work goes, in a word or
+    two, and stands until there is another."""
 
-    def update(self, n: int = 1) -> Any: ...
+    def update(self, n: int = 1, note: str = "") -> Any: ...
 
 
 class ProgressFactory(Protocol):

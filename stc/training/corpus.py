@@ -13,14 +13,7 @@ from stc.data.audio import read_pcm
 from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
 from stc.pipeline.stage import Context
-from stc.training.augment import (
-    distort,
-    draw_rates,
-    forget_targets,
-    mask_features,
-    resample,
-    resampled_lengths,
-)
+from stc.training.augment import distort, draw_rates, forget_targets, mask_features, resample, resampled_lengths
 from stc.training.checkpoint_state import State
 from stc.training.logmel import LogMel
 

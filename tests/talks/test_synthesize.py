@@ -18,7 +18,7 @@ from talks.stages.synthesize import Synthesize
 
 
 class Silent:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 
