@@ -29,13 +29,13 @@ WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.s
 OURS = ("stc.", "talks.")
 TALKS = ("talks.stages.synthesize", "talks.stages.pretrain")
 # Packages whose modules are loaded by name and have a VERSION of their own.
-BY_NAME = {"stc.stages", "stc.models", "stc.quantization"}
+BY_NAME = {"stc.stages", "stc.models", "stc.pruning", "stc.quantization"}
 
 
 def versions() -> dict[str, tuple[str, int]]:
     """What has a VERSION → the module of it, and the VERSION."""
     return {
-        **{f"stage {name}": (f"stc.stages.{name}", stage_class(name).VERSION) for name in stage_names()},
+        **{f"stage {name}": (stage_class(name).__module__, stage_class(name).VERSION) for name in stage_names()},
         **{f"stage {name.rpartition('.')[2]}": (name, stage_class(name).VERSION) for name in TALKS},
         **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in FAMILIES},
         **{

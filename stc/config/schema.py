@@ -29,7 +29,7 @@ from stc.models.hub import Hub, model_source
 from stc.pipeline.from_config import laid_out, links
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
-from stc.pruning.method import PruningMethod, method_class
+from stc.pruning.method import ByRatio, PruningMethod, method_class
 from stc.quantization import quantizer
 from stc.store.location import unfit
 from stc.system.console import progress
@@ -422,10 +422,19 @@ def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named 
 
 
 def _sound_pruning(groups: Mapping[str, Any]) -> PruningMethod | None:
+    """The settings of the pruning method, where those are sound that say how many layers are removed from what."""
+    values = groups.get("prune") or {}
     try:
-        return _sound(method_class(groups.get("prune") or {}), groups, "prune")
+        method = method_class(values)
     except ConfigError:
         return None
+    try:
+        return validated(method, values)
+    except ConfigError as error:
+        bad = {fault.key.partition(".")[0] for fault in error.faults}
+    if bad & {"ratio", "scope"} or not issubclass(method, ByRatio):
+        return None
+    return ByRatio.model_construct(**{key: values[key] for key in ("method", "ratio", "scope")})
 
 
 def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:

@@ -130,11 +130,6 @@ def test_every_way_of_pruning_is_valid_in_every_scope(prune: str, scope: str, ba
     assert faults([f"prune={prune}", f"prune.scope={scope}", "model=qwen2_audio_7b", OWN_DATA]) == []
 
 
-def test_every_way_of_pruning_says_where_its_stages_are() -> None:
-    ranking = {file.stem for file in (CONF / "pipeline" / "ranking").glob("*.yaml")}
-    assert ranking == set(groups()["prune"])
-
-
 @pytest.mark.parametrize(
     "choice", [f"{name}={member}" for name in ("tracking", "resources") for member in groups()[name]]
 )
@@ -471,39 +466,30 @@ def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "key", "named"),
     [
-        (["prune=greedy", "prune.seed=3"], "prune.seed=3: prune=greedy has no such key; its keys: ratio, scope, "
-         "metric, search, screen (did you mean 'screen'?)"),
-        (["prune=random", "prune.search=screened"], "prune.search=screened: prune=random has no such key; its keys: "
-         "ratio, scope, seed"),
-        (["prune.search=screened", "prune.metric=loss"], "prune.metric=loss: the loss is what a screen goes by: "
-         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
-        (["prune=greedy_loss", "prune.search=screened"], "prune.search=screened: the loss is what a screen goes by: "
-         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
-        (["prune=interleaved", "prune.screen=3"], "prune.screen=3: prune.search=exact has no screen; "
-         "prune.search=screened has"),
-        (["prune.search=screened", "prune.screen=1"], "prune.screen=1: must be greater than or equal to 2"),
-        (["prune.search=screend"], "prune.search=screend: must be 'exact' or 'screened'"),
-        (["prune.search=null"], "prune.search=null: is needed"),
-        (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: prune=random has no such key; its keys: ratio, "
-         "scope, seed"),
-        (["prune=random", "prune.seed=null"], "prune.seed=null: is needed"),
-        (["prune.metric=comet"], "prune.metric=comet: must be 'bleu', 'chrf', 'chrf_pp' or 'loss'"),
-        (["prune=explicit"], "prune.layers=[]: the layers to remove are needed: prune.layers=[2,5], or of the encoder "
-         "prune.encoder_layers=[2]"),
-        (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot be removed: of 16 decoder "
-         "layers, 1 to 14 can"),
-        (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot be removed: of 6 encoder "
-         "layers, 1 to 4 can"),
-        (["prune=explicit", "prune.layers=[2,5]", "prune.ratio=0.5"], "prune.ratio=0.5: must be 0.125, that of the "
-         "layers named, or null, which means the same"),
+        (["prune=greedy", "prune.seed=3"], "prune.seed", "screen"),
+        (["prune=random", "prune.search=screened"], "prune.search", "seed"),
+        (["prune.search=screened", "prune.metric=loss"], "prune.metric", "prune.search=exact"),
+        (["prune=greedy_loss", "prune.search=screened"], "prune.search", "prune.search=exact"),
+        (["prune=interleaved", "prune.screen=3"], "prune.screen", "prune.search=screened"),
+        (["prune.search=screened", "prune.screen=1"], "prune.screen", "2"),
+        (["prune.search=screend"], "prune.search", "screened"),
+        (["prune.search=null"], "prune.search", "exact"),
+        (["prune=random", "prune.seed=null"], "prune.seed", "number"),
+        (["prune.metric=comet"], "prune.metric", "loss"),
+        (["prune=explicit"], "prune.layers", "prune.encoder_layers=[2]"),
+        (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers", "1 to 14"),
+        (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers", "1 to 4"),
+        (["prune=explicit", "prune.layers=[2,5]", "prune.ratio=0.5"], "prune.ratio", "0.125"),
     ],
 )  # fmt: skip
-def test_setting_a_way_of_pruning_has_no_use_for_or_cannot_do_with_is_told(
-    arguments: list[str], told: str, base: list[str]
+def test_setting_a_way_of_pruning_has_no_use_for_or_cannot_do_with_is_refused(
+    arguments: list[str], key: str, named: str, base: list[str]
 ) -> None:
-    assert [str(fault) for fault in faults([*arguments, *base])] == [told]
+    (fault,) = faults([*arguments, *base])
+    assert fault.key == key
+    assert named in fault.allowed
 
 
 @pytest.mark.parametrize("prune", ["greedy", "greedy_bleu", "interleaved"])
@@ -519,7 +505,7 @@ def test_screened_search_says_how_many_are_left_and_an_exact_one_has_no_word_of_
 
 def test_ratio_of_explicit_layers_follows_from_them(base: list[str]) -> None:
     plan = planned(["prune=explicit", "prune.layers=[2,5]", *base])
-    assert plan.config.prune.ratio == 2 / 16
+    assert plan.pruning.ratio == 2 / 16
     assert fields_of(plan, "importance")["decoder"] == (2, 5)
 
 
