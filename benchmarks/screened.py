@@ -36,7 +36,7 @@ from stc.models.removal import Layer, Removal, by_stack
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
-from stc.pruning.loss_search import losses_without_each
+from stc.pruning.search.losses import losses_without_each
 from stc.store import Store
 from stc.store.artifact import Artifact
 from stc.system.console import prepare_libraries

@@ -31,7 +31,7 @@ from speed.watch import Measured, add_json, end_with, gibibytes, machine, measur
 
 from stc.decoding.features import Features, write_features
 from stc.metrics.text import METRICS, score
-from stc.pruning.search import translations_without_each
+from stc.pruning.search.translations import translations_without_each
 from stc.system.console import progress
 from stc.system.machine import DECODE_BATCH
 from stc.system.memory import BatchSize

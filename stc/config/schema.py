@@ -29,7 +29,7 @@ from stc.models.hub import Hub, model_source
 from stc.pipeline.from_config import laid_out, links
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
-from stc.pruning.method import ByRatio, PruningMethod, method_class
+from stc.pruning import ByRatio, PruningMethod, method_class
 from stc.quantization import quantizer
 from stc.store.location import unfit
 from stc.system.console import progress

@@ -5,7 +5,7 @@ data in fixed places of memory, so that one graph serves every batch, every cand
 and several candidates at a time. Rows that have ended read no keys or values any more.
 
 What a step costs is mostly reading: weights once for all rows, keys and values for each. Hence several candidates
-share a step (:mod:`stc.pruning.search`).
+share a step (:mod:`stc.pruning.search.translations`).
 """
 
 from __future__ import annotations

@@ -1,72 +1,34 @@
-"""Stages by name: a file of ``stc/stages``, or a module of anybody's package by its dotted path."""
+"""Stages by name: a file of ``stc/stages`` or of a pruning method, or a module of anybody's by its dotted path."""
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 
-from stc.errors import ConfigError, Fault, nearest
 from stc.pipeline.stage import Stage
-from stc.system.paths import ROOT
-
-FOLDER = Path(__file__).parents[1] / "stages"
+from stc.system.extensions import by_name, names
 
 
 def stage_names() -> list[str]:
     """Return the names of the stages that ship."""
-    return sorted([*_files(), *_of_methods()])
-
-
-def _files() -> list[str]:
-    return [file.stem for file in FOLDER.glob("*.py") if file.stem != "__init__"]
+    return sorted([*names("stc.stages"), *_of_methods()])
 
 
 @cache
 def _of_methods() -> dict[str, type[Stage]]:
     """Return the stages that choose layers, by name: each is in the file of its pruning method."""
-    files = (FOLDER.parent / "pruning").glob("*.py")
-    modules = [import_module(f"stc.pruning.{file.stem}") for file in files if "\nMETHOD = " in file.read_text("utf-8")]
+    modules = [import_module(f"stc.pruning.{name}") for name in names("stc.pruning")]
     found = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
     return {one.NAME: one for one in found if issubclass(one, Stage) and one.NAME}
 
 
 def stage_class(name: str) -> type[Stage]:
-    """Return the stage of a module, whose class is the module's name in CamelCase.
+    """Return the stage of that name.
 
     Args:
-        name: of a file in ``stc/stages`` (``finetune``), or the dotted path of a module (``talks.stages.pretrain``),
-            which is looked for where Python looks and in the folder that ``conf/`` is in.
+        name: as in YAML: ``finetune``, or ``talks.stages.pretrain``.
 
     Raises:
         ConfigError: there is no such stage.
     """
-    if "." in name:
-        return _in_module(_module(name), name)
-    if name in _of_methods():
-        return _of_methods()[name]
-    if name not in _files():
-        allowed = f"stages are {', '.join(stage_names())}{nearest(name, stage_names())}; PACKAGE.MODULE is one of yours"
-        raise ConfigError([Fault("stage", name, allowed)])
-    return _in_module(import_module(f"stc.stages.{name}"), name)
-
-
-def _module(path: str) -> ModuleType:
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    try:
-        return import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise  # what it imports is missing
-        raise ConfigError([Fault("stage", path, f"there is no module {error.name}")]) from None
-
-
-def _in_module(module: ModuleType, name: str) -> type[Stage]:
-    title = "".join(word.capitalize() for word in name.rpartition(".")[2].split("_"))
-    found = getattr(module, title, None)
-    if not (isinstance(found, type) and issubclass(found, Stage)):
-        raise ConfigError([Fault("stage", name, f"its module must have a class {title}, a stage of stc")])
-    return found
+    return _of_methods().get(name) or by_name("stc.stages", name, Stage, "stage")

@@ -5,11 +5,8 @@ The stage ``one_shot`` in ``block_influence.py`` finds it.
 
 from __future__ import annotations
 
-from stc.pruning.method import ByRatio
+from stc.pruning import ByRatio
 
 
 class Angular(ByRatio):
     """Remove one block of layers of each stack."""
-
-
-METHOD = Angular

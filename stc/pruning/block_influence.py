@@ -17,7 +17,7 @@ from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.pruning.method import ByRatio
+from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 from stc.system.read_files import read_json
 
@@ -128,6 +128,3 @@ class OneShot(Stage):
                 for start, value in distance.items()
             ]
         return order, {"candidates": candidates}
-
-
-METHOD = BlockInfluence

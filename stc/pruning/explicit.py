@@ -13,7 +13,7 @@ from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, unremovable
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.pruning.method import Filled, PruningMethod
+from stc.pruning import Filled, PruningMethod
 from stc.store.artifact import Kind
 
 
@@ -79,6 +79,3 @@ class ExplicitLayers(Counts, Stage):
         if faults := unremovable(order, self.of):
             raise InputError("; ".join(faults.values()))
         return Removal(self.of, tuple(order)).save(out_dir, {"method": "explicit"})
-
-
-METHOD = Explicit

@@ -20,7 +20,7 @@ from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.pipeline.stage import Context, Inputs, Takes
-from stc.pruning.method import ByRatio, Filled
+from stc.pruning import ByRatio, Filled
 from stc.store.artifact import Kind
 from stc.system.read_files import parse_json
 from stc.workers.stage import Shared
@@ -186,8 +186,8 @@ class Importance(Compute, Shared):
         from stc.decoding.features import features_of
         from stc.metrics.text import score
         from stc.pipeline.model_cache import kept
-        from stc.pruning.loss_search import losses_without_each
-        from stc.pruning.search import translations_without_each
+        from stc.pruning.search.losses import losses_without_each
+        from stc.pruning.search.translations import translations_without_each
         from stc.workers.worker import current
 
         own = current().deal(work["candidates"])
@@ -234,6 +234,3 @@ def _recover(journal: Path) -> dict[Layer, float]:
             entry = parse_json(line, str(journal), _Scored)
             scores[entry["stack"], entry["layer"]] = entry["score"]
     return scores
-
-
-METHOD = Greedy

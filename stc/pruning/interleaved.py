@@ -22,6 +22,3 @@ class Interleaved(Greedy):
     @property
     def trains_encoder(self) -> bool:
         return "encoder" in self.between.parts
-
-
-METHOD = Interleaved

@@ -11,7 +11,7 @@ from pydantic import Field
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, share_out
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.pruning.method import ByRatio
+from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 
 
@@ -42,6 +42,3 @@ class MiddleBlock(Counts, Stage):
             first = (self.of[stack] - layers) // 2
             order += [(stack, layer) for layer in range(first, first + layers)]
         return Removal(self.of, tuple(order)).save(out_dir, {"method": "middle"})
-
-
-METHOD = Middle

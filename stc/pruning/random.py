@@ -13,7 +13,7 @@ from stc.errors import InputError
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Removal, removable
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.pruning.method import ByRatio
+from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 from stc.system.fields import Seed
 
@@ -49,6 +49,3 @@ class RandomLayers(Counts, Stage):
         # Of the module's functions only random() is the same in every version of Python.
         drawn = sorted(candidates, key=lambda layer: random.random())
         return Removal(self.of, tuple(drawn[: self.layers]))
-
-
-METHOD = RandomChoice

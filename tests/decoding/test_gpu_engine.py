@@ -14,8 +14,8 @@ from stc.decoding.gpu_engine import Decoder, continued
 from stc.decoding.greedy import decode, encode
 from stc.decoding.tokens import texts_of
 from stc.models.checkpoint import Translator, load
-from stc.pruning.gpu_candidates import tokens_without_each
-from stc.pruning.search import translate_without_each
+from stc.pruning.search.gpu import tokens_without_each
+from stc.pruning.search.translations import translate_without_each
 
 
 @pytest.fixture(scope="module")

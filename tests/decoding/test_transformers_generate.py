@@ -14,8 +14,8 @@ from stc.decoding.greedy import translate
 from stc.models.checkpoint import Translator, load, save
 from stc.models.surgery import check_cache, drop_decoder_layers
 from stc.pipeline.stage import Context
-from stc.pruning.loss_search import losses_without_each
-from stc.pruning.search import translations_without_each
+from stc.pruning.search.losses import losses_without_each
+from stc.pruning.search.translations import translations_without_each
 from stc.verification import plain_transformers as plain
 
 SLIDING = {

@@ -9,7 +9,7 @@ from stc.decoding.cpu_engine import Prompts
 from stc.decoding.greedy import decode, encode
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
-from stc.pruning.search import Places, translate_without_each, translations_without_each
+from stc.pruning.search.translations import Places, translate_without_each, translations_without_each
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from stc.decoding import greedy
 from stc.errors import StcError
 from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context
-from stc.pruning import search
-from stc.pruning.loss_search import losses_without_each
-from stc.pruning.search import Places
+from stc.pruning.search import translations as search
+from stc.pruning.search.losses import losses_without_each
+from stc.pruning.search.translations import Places
 from stc.system.memory import BatchSize
 from stc.training.teacher_forcing import similarities
 from stc.training.translator import HeldOut

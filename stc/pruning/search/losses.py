@@ -16,7 +16,7 @@ from stc.data.manifest import Manifest
 from stc.decoding.greedy import DECODE_BATCH, encode
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
-from stc.pruning.search import Places
+from stc.pruning.search.translations import Places
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:

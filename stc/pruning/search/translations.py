@@ -16,7 +16,7 @@ from stc.decoding.greedy import DECODE_BATCH, Encoded, by_length, decode, encode
 from stc.decoding.tokens import spoken, texts_of
 from stc.models.architecture import Stack
 from stc.models.surgery import without_layers
-from stc.pruning.gpu_candidates import tokens_without_each
+from stc.pruning.search.gpu import tokens_without_each
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
