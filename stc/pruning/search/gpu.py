@@ -1,8 +1,8 @@
 """The inner loop of a greedy search on a GPU: several candidates decoded together.
 
 A candidate's own work on the prompts begins at the layer above it, as in :mod:`stc.pruning.search.translations`. A step
-of decoding reads every weight once for all rows, so candidates share steps: a row is an utterance without a candidate, and of the
-layer it does without its row takes the input for the output.
+of decoding reads every weight once for all rows, so candidates share steps: a row is an utterance without a candidate,
+and of the layer it does without its row takes the input for the output.
 """
 
 from __future__ import annotations
