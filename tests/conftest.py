@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the real hub
 import numpy as np
 import pytest
 import soundfile
+from plain_python import PlainPython, started
 
 from stc.data.manifest import Manifest, Utterance
 from stc.models.task import Task
@@ -222,14 +221,21 @@ def logits() -> Callable[[Translator], torch.Tensor]:
     return compute
 
 
+@pytest.fixture(scope="session")
+def plain_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainPython]:
+    """A process that imports no stc and runs scripts."""
+    with started(tmp_path_factory.mktemp("plain_python")) as process:
+        yield process
+
+
 @pytest.fixture
-def plain_logits(tmp_path: Path) -> Callable[[Path, str], torch.Tensor]:
+def plain_logits(tmp_path: Path, plain_python: PlainPython) -> Callable[[Path, str], torch.Tensor]:
     """``plain_logits(folder, dtype)``: logits for token ids 1 to 29, by a process that imports no stc."""
     from safetensors.torch import load_file
 
     def compute(folder: Path, dtype: str) -> torch.Tensor:
         out = tmp_path / "plain_logits.safetensors"
-        subprocess.run([sys.executable, "-I", "-c", PLAIN_LOGITS, str(folder), str(out), dtype], check=True)
+        plain_python.run(PLAIN_LOGITS, str(folder), str(out), dtype).check_returncode()
         return load_file(out)["logits"]
 
     return compute

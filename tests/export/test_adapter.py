@@ -18,6 +18,8 @@ from stc.store.artifact import Kind
 
 Made = Callable[[str], Path]
 
+pytestmark = pytest.mark.usefixtures("proven")
+
 
 @pytest.fixture(scope="module")
 def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,11 +1,10 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from plain_python import PlainPython
 from safetensors.torch import load_file
 from torch import nn
 
@@ -170,7 +169,7 @@ def test_without_encoder_layers_equals_dropping_them_and_restores_them(planted_m
 
 
 def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
-    planted_model: Path, tmp_path: Path
+    planted_model: Path, tmp_path: Path, plain_python: PlainPython
 ) -> None:
     translator = load(planted_model, device="cpu", dtype="float32")
     drop_encoder_layers(translator, [1, 2])
@@ -178,7 +177,7 @@ def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
     check_cache(translator)
     save(translator, tmp_path / "pruned")
     check_reload(translator, tmp_path / "pruned")
-    subprocess.run([sys.executable, "-I", "-c", PLAIN_AUDIO, str(tmp_path)], check=True)
+    plain_python.run(PLAIN_AUDIO, str(tmp_path)).check_returncode()
     batch, expected = load_file(tmp_path / "inputs.safetensors"), load_file(tmp_path / "out.safetensors")["logits"]
     with torch.no_grad():
         sound = translator.architecture.hear(translator.model, batch)

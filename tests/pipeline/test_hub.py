@@ -18,41 +18,65 @@ import pytest
 from stc.models import architecture
 from stc.system.paths import ROOT
 
-FETCH = (
-    "from stc.models import read_config; from stc.pipeline.graph import Hub;print(Hub('owner/name').fetch(read_config))"
-)
+FAMILIES = {"owner/model": "qwen2_audio", "owner/other": "whisper"}
+
+FETCH = """
+import json, sys
+from stc.models import read_config
+from stc.models.hub import Hub
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = str(Hub(name).fetch(read_config))
+    except Exception as error:
+        found[name] = f"{type(error).__name__}: {error}"
+json.dump(found, sys.stdout)
+"""
 
 
-def fetch(home: Path) -> subprocess.CompletedProcess[str]:
+def snapshot(home: Path, name: str) -> Path:
+    return home / "hub" / f"models--{name.replace('/', '--')}" / "snapshots" / ("0" * 40)
+
+
+def cached(home: Path, name: str, family: str) -> None:
+    folder = snapshot(home, name)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    (folder.parents[1] / "refs").mkdir()
+    (folder.parents[1] / "refs" / "main").write_text("0" * 40)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with as much of two models as their configs say."""
+    home = tmp_path_factory.mktemp("hub")
+    for name, family in FAMILIES.items():
+        cached(home, name, family)
+    return home
+
+
+@pytest.fixture(scope="module")
+def fetched(home: Path) -> dict[str, str]:
+    """What a process without network gets for each model: its folder, or the error."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     environment.pop("HF_HUB_CACHE", None)
-    return subprocess.run([sys.executable, "-c", FETCH], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", FETCH, *FAMILIES, "owner/absent"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    answers: dict[str, str] = json.loads(done.stdout)
+    return answers
 
 
-def cached(home: Path, model_type: str) -> Path:
-    """A model in the cache, with as much as its config says."""
-    model = home / "hub" / "models--owner--name"
-    (model / "refs").mkdir(parents=True)
-    (model / "refs" / "main").write_text("0" * 40)
-    (model / "snapshots" / ("0" * 40)).mkdir(parents=True)
-    (model / "snapshots" / ("0" * 40) / "config.json").write_text(json.dumps({"model_type": model_type}))
-    return model / "snapshots" / ("0" * 40)
+def test_model_in_the_cache_needs_no_network(fetched: dict[str, str], home: Path) -> None:
+    assert fetched["owner/model"] == str(snapshot(home, "owner/model"))
 
 
-def test_model_in_the_cache_needs_no_network(tmp_path: Path) -> None:
-    folder = cached(tmp_path, "qwen2_audio")
-    assert fetch(tmp_path).stdout.strip() == str(folder)
+def test_model_of_another_family_is_refused_by_its_config_alone(fetched: dict[str, str]) -> None:
+    assert fetched["owner/other"].startswith("ModelError: model_type 'whisper' is not handled")
 
 
-def test_model_of_another_family_is_refused_by_its_config_alone(tmp_path: Path) -> None:
-    cached(tmp_path, "whisper")
-    assert "ModelError: model_type 'whisper' is not handled" in fetch(tmp_path).stderr
-
-
-def test_model_that_is_not_there_is_told_with_the_command(tmp_path: Path) -> None:
-    answer = fetch(tmp_path)
-    assert "InputError: owner/name: not in this machine's cache" in answer.stderr
-    assert "hf download owner/name" in answer.stderr
+def test_model_that_is_not_there_is_told_with_the_command(fetched: dict[str, str]) -> None:
+    assert fetched["owner/absent"].startswith("InputError: owner/absent: not in this machine's cache")
+    assert "hf download owner/absent" in fetched["owner/absent"]
 
 
 PLAN = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "lang=de"]
@@ -166,7 +190,7 @@ def test_sweep_asks_once_and_has_the_sizes(tmp_path: Path) -> None:
 
 
 def test_model_in_the_cache_is_looked_at_without_asking(tmp_path: Path) -> None:
-    cached(tmp_path / "huggingface", "whisper")
+    cached(tmp_path / "huggingface", "owner/name", "whisper")
     with hub({"owner/name": OF_THE_FAMILY}) as (endpoint, asked):
         answer = run(tmp_path, "plan=true", "model.path=owner/name", endpoint=endpoint)
     assert (answer.returncode, asked) == (2, [])
