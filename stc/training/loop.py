@@ -24,14 +24,13 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
-from transformers import get_scheduler
 
 from stc.errors import StcError
 from stc.pipeline.stage import Context
 from stc.system.memory import BatchSize
 from stc.training.checkpoint_state import Losses, OfEach, Random, Stateful, Trained
 from stc.training.checkpoints import Checkpoints
-from stc.training.optimizers import make_optimizer
+from stc.training.optimizers import make_optimizer, make_schedule
 from stc.training.recipe import Optimisation
 from stc.workers.worker import current
 
@@ -98,12 +97,7 @@ def train(
         )
     trained = list(parameters)
     optimizer = make_optimizer(trained, settings, ctx.device)
-    scheduler = get_scheduler(
-        "constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
-        optimizer,
-        num_warmup_steps=warmup,
-        num_training_steps=steps,
-    )
+    scheduler = make_schedule(optimizer, settings, steps)
     losses = Losses(ctx.device)
     checkpoints = Checkpoints(
         ctx.scratch / "checkpoints",
