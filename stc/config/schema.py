@@ -235,10 +235,11 @@ def plan(composed: DictConfig) -> Plan:
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
     written = OmegaConf.to_container(composed, resolve=False)
-    stages = composed.pop("stages", {})
+    stages = composed.get("stages", {})
     if not isinstance(stages, DictConfig):
         raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
-    groups, faults = _resolved(composed)
+    names = [str(name) for name in composed if name != "stages"]
+    groups, faults = _resolved(composed, names)
     config, more = _config(groups, list(stages))
     faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
@@ -253,7 +254,6 @@ def plan(composed: DictConfig) -> Plan:
     named = _at_sources(faults, written, at_fault)
     if pruned and not counted:
         at_fault.add("prune")  # what is filled in there is missing
-    composed.stages = stages
     resolved, more = _resolved(composed, ["stages"])
     graph, unfit = laid_out(resolved.get("stages", {}))
     outputs = [(links(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
@@ -272,14 +272,15 @@ def plan(composed: DictConfig) -> Plan:
     config = config.model_copy(
         update={"force": tuple(force), "prune": config.prune.model_copy(update={"ratio": ratio})}
     )
-    return Plan(config, _resolved(composed)[0], pipeline)
+    settled = _resolved(composed, names)[0] if counted else groups
+    return Plan(config, {**settled, **resolved}, pipeline)
 
 
-def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str, Any], list[Fault]]:
+def _resolved(composed: DictConfig, names: Iterable[str]) -> tuple[dict[str, Any], list[Fault]]:
     """The groups as plain values, those left out that refer to something which is not there; and that as faults."""
     values: dict[str, Any] = {}
     faults: list[Fault] = []
-    for name in names or map(str, composed):
+    for name in names:
         try:
             value = OmegaConf.select(composed, name, throw_on_missing=True)
             is_group = OmegaConf.is_config(value)
