@@ -221,7 +221,7 @@ def recipe() -> Recipe:
 
 def context(device: str, scratch: Path) -> Context:
     def silent(*args: Any, **kwargs: Any) -> AbstractContextManager[Any]:
-        return nullcontext(SimpleNamespace(update=lambda n=1: None))
+        return nullcontext(SimpleNamespace(update=lambda n=1, note="": None))
 
     return Context(device, 0, 4, 1, scratch, log=silent, progress=silent)
 

@@ -169,7 +169,7 @@ def named(layer: Layer) -> str:
 
 def silent(planned: Plan) -> Context:
     def progress(*args: Any, **kwargs: Any) -> AbstractContextManager[Any]:
-        return nullcontext(SimpleNamespace(update=lambda n=1: None))
+        return nullcontext(SimpleNamespace(update=lambda n=1, note="": None))
 
     resources = planned.config.resources
     return replace(resources.context(resolve_device(resources.device)), progress=progress)

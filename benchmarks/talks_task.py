@@ -20,11 +20,11 @@ from typing import Any
 from stc.config.languages import language
 from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
-from stc.decoding.hypotheses import read_lines
 from stc.metrics.significance import retention
 from stc.metrics.text import METRICS, score, statistics
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
+from stc.system.read_files import read_lines
 
 TALKS = Path(__file__).parents[1] / "assets" / "talks"
 DRAWS = 5
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def read(file: Path) -> list[Row]:
-    return [json.loads(line) for line in read_lines(file)]
+    return [json.loads(text) for _, text in read_lines(file)]
 
 
 def hypotheses(system: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from stc.config import command_line as overrides
 from stc.config.command_line import checked
 from stc.errors import ConfigError, StcError
-from stc.pipeline.graph import Hub
+from stc.models.hub import Hub
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check, first_line
 from stc.store.artifact import Kind
@@ -95,10 +95,15 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 
 def _models(plan: Plan) -> Iterator[Check]:
     """The models that the run is given, and no other: the base, or what stands in for a stage."""
+    from stc.planning import preflight as ahead
+
+    faults = {str(fault.value): fault for found in ahead.of_hub([plan]) for fault in found}
+    yield from (Check("FAIL", "model", str(fault)) for fault in faults.values())
     nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.needed())
     given = [node.source for node in nodes if node.kind is Kind.MODEL and node.source is not None]
     for source in dict.fromkeys(source.id if isinstance(source, Hub) else str(source) for source in given):
-        yield from _model(Path(source), plan.config)
+        if source not in faults:
+            yield from _model(Path(source), plan.config)
 
 
 def _model(folder: Path, config: Config) -> Iterator[Check]:

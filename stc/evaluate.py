@@ -15,6 +15,7 @@ from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
 from stc.metrics.text import METRICS, MetricName, refuse_unready
 from stc.store.artifact import Kind
+from stc.store.lineage import trained_otherwise
 from stc.store.lookup import stored
 from stc.system.console import add_compute_options, command, default_dtype, progress, say, whole_number
 from stc.system.machine import DECODE_BATCH, resolve_device
@@ -124,6 +125,9 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
             found.append(system)
         except StcError as error:
             say(f"{named.name}: {error}")
+            continue
+        if note := trained_otherwise(system.folder, manifest.task.target_lang):
+            say(f"{system.name}: {note}")
     scores: dict[str, Scores] = {}
     for system in found:
         try:
@@ -186,7 +190,7 @@ def _size(folder: Path) -> dict[str, Any]:
 
 
 def _scored(system: System, manifest: Manifest, device: str, options: argparse.Namespace) -> Scores:
-    from stc.decoding.hypotheses import Translating, write_lines
+    from stc.decoding.hypotheses import Translating, write_texts
     from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
     from stc.pipeline.stage import Context
 
@@ -207,8 +211,8 @@ def _scored(system: System, manifest: Manifest, device: str, options: argparse.N
     )
     if options.output is not None:
         folder = _kept_in(options.output, system)
-        write_lines(folder / HYPOTHESES_FILE, texts)
-        write_lines(folder / REFERENCES_FILE, manifest.targets)
+        write_texts(folder / HYPOTHESES_FILE, texts)
+        write_texts(folder / REFERENCES_FILE, manifest.targets)
         scores.save(folder)
     return scores
 

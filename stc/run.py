@@ -66,7 +66,7 @@ def main() -> int:
             from stc.planning.preflight import refuse
 
             passed, plans = validate(passed)
-            refuse(plans)
+            refuse(plans, running=True)
             launchable(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)

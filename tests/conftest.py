@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere: tiny models, and equal results
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the real hub
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
 
 
 class _Silent:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import sqlite3
+import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
 
 from stc.doctor import main
+from stc.errors import InputError
+from stc.models.hub import Hub, Unreachable
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
+from stc.system.paths import ROOT
 
 
 def failing(found: Iterator[Check]) -> list[str]:
@@ -72,6 +80,21 @@ def test_language_that_a_run_takes_is_no_failure(
     assert "FAIL" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("error", [InputError("nobody has it"), Unreachable("there is no network")])
+def test_model_of_the_hub_that_cannot_be_had_is_one_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: InputError
+) -> None:
+    def config(hub: Hub) -> None:
+        raise error
+
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(Hub, "cached", lambda hub: None)
+    monkeypatch.setattr(Hub, "config", config)
+    assert main(["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "stages.teacher.from=owner/name"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert f"stages.teacher.from=owner/name: {error}" in line
+
+
 def test_check_that_breaks_is_a_failure_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +121,31 @@ def test_library_that_is_missing_or_too_old_or_broken_is_named(monkeypatch: pyte
     assert "pip install 'no-such-package>=1'" in found["no-such-package"].found
     assert "stc needs >=99" in found["numpy"].found
     assert "no libgfortran" in found["scipy"].found
+
+
+OPTIONAL = {"hibari-tts": "hibari", "piper-tts": "piper"}
+BROUGHT = {"triton", "onnxruntime"}
+"""What comes with a package that is declared: torch for CUDA, and piper-tts."""
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = [Requirement(one).name for one in declared]
+    modules = {{**checks.MODULES, **OPTIONAL}.get(name, name.replace("-", "_")) for name in names}
+    assert _imported() - sys.stdlib_module_names - {"stc"} - modules == BROUGHT
+
+
+def _imported() -> set[str]:
+    """The packages that stc imports, at the head of a file or inside a function."""
+    found: set[str] = set()
+    for file in (ROOT / "stc").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
 
 
 def test_four_bits_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

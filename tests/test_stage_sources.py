@@ -26,6 +26,8 @@ ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"
 # They say how a stage is called and how faults are worded; neither reaches a result.
 WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.stage", "stc.system.machine"}
+OURS = ("stc.", "talks.")
+TALKS = ("talks.stages.synthesize", "talks.stages.pretrain")
 # Packages whose modules are loaded by name and have a VERSION of their own.
 BY_NAME = {"stc.stages", "stc.models", "stc.quantization"}
 
@@ -34,6 +36,7 @@ def versions() -> dict[str, tuple[str, int]]:
     """What has a VERSION → the module of it, and the VERSION."""
     return {
         **{f"stage {name}": (f"stc.stages.{name}", stage_class(name).VERSION) for name in stage_names()},
+        **{f"stage {name.rpartition('.')[2]}": (name, stage_class(name).VERSION) for name in TALKS},
         **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in FAMILIES},
         **{
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
@@ -71,7 +74,7 @@ def _named(tree: ast.AST) -> Iterator[str]:
             yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("stc."):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(OURS):
             yield node.value
 
 
@@ -102,7 +105,7 @@ def digest(start: str) -> str:
     modules = {start}
     queue = list(modules)
     while queue:
-        named = {name for name in _named(_computed(queue.pop())) if name.startswith("stc.") and _file(name)}
+        named = {name for name in _named(_computed(queue.pop())) if name.startswith(OURS) and _file(name)}
         new = named - modules - WITHOUT_RESULTS
         modules |= new
         queue += new

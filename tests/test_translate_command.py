@@ -125,7 +125,7 @@ def test_files_of_a_folder_come_by_their_numbers_and_another_language_is_said(
 ) -> None:
     for number in (10, 9, 1):
         soundfile.write(tmp_path / f"sent_{number}.wav", np.zeros(1_600), 16_000)
-    monkeypatch.setattr("stc.translate.target_languages", lambda folder: {"zh"})
+    monkeypatch.setattr("stc.store.lineage.target_languages", lambda folder: {"zh"})
     assert main([str(tiny_model), str(tmp_path), *LIMITED, "--format", "jsonl"]) == 0
     said = capsys.readouterr()
     names = [Path(json.loads(line)["audio"]).stem for line in said.out.splitlines()]

@@ -37,7 +37,7 @@ def preload() -> None:
 
     Plugins.instance()
     for module in pkgutil.walk_packages(stc.__path__, "stc."):
-        apart = ("stc.corpus", "stc.decoding.gpu_kernels")  # what a run doesn't import, or only on a GPU
+        apart = ("talks", "stc.decoding.gpu_kernels")  # what a run doesn't import, or only on a GPU
         if not module.name.startswith(apart) and "__main__" not in module.name:
             importlib.import_module(module.name)
     gc.freeze()  # a worker's garbage collector need not go through, and so copy, all of that

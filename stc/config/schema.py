@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stc.data.json_lines import Columns
@@ -25,8 +25,9 @@ from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, neare
 from stc.metrics.text import MetricName, refuse_unready
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
+from stc.models.hub import Hub, model_source
 from stc.pipeline.from_config import laid_out, links
-from stc.pipeline.graph import Hub, Pipeline, model_source
+from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
 from stc.pruning.options import Prune
 from stc.quantization import quantizer
@@ -41,6 +42,9 @@ from stc.training.recipe import Recipe
 
 # ${key}, or ${oc.select:key,default}; where the default is null, what is to be set is not that key but the one here.
 _INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,(?!null\b)\w+)?\}")
+
+_ABSENT: Any = object()
+"""What stands under a key that is not there."""
 
 
 class _Group(BaseModel):
@@ -286,7 +290,12 @@ def _resolved(composed: DictConfig, names: Iterable[str]) -> tuple[dict[str, Any
             is_group = OmegaConf.is_config(value)
             values[name] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_group else value
         except OmegaConfBaseException as error:
-            faults.append(Fault(error.full_key or name, "", str(error.msg).split("\n")[0]))
+            key = (error.full_key or name).partition("[")[0]  # of an item, that of the list
+            written = _written(key, OmegaConf.to_container(composed, resolve=False))
+            why = str(error.msg).split("\n")[0]
+            if isinstance(error, InterpolationKeyError):
+                why = rf"{why}; in text that is no reference to a key, ${{ is written \${{, and the text in quotes"
+            faults.append(Fault(key, "" if written is _ABSENT else written, why))
     return values, faults
 
 
@@ -320,8 +329,21 @@ def _source(key: str, written: Any) -> str:
         else:
             return key
         if isinstance(node, str) and (other := _INTERPOLATION.fullmatch(node)):
+            if _written(other[1], written) is _ABSENT:
+                return key
             return _source(".".join([other[1], *further]), written)
     return key
+
+
+def _written(key: str, written: Any) -> Any:
+    """What is written under a key: the interpolation where that is one, or where what is above it is one."""
+    for part in key.split("."):
+        if isinstance(written, str):
+            return written
+        if not isinstance(written, Mapping) or part not in written:
+            return _ABSENT
+        written = written[part]
+    return written
 
 
 def _outputs(groups: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from stc.export.source import Form
 from stc.models import read_config
 from stc.models.folder import ModelFolder
+from stc.models.prompts import EXTRACTOR_FILE, PROCESSOR_FILE
 from stc.models.weights import attached_adapter, some
 from stc.system.read_files import read_json, shaped
 
@@ -102,7 +103,7 @@ class _Window(TypedDict):
 
 def _window(folder: Path) -> int | None:
     """Frames of the feature extractor's window; None where the folder says none."""
-    for name in ("processor_config.json", "preprocessor_config.json"):
+    for name in (PROCESSOR_FILE, EXTRACTOR_FILE):
         with suppress(FileNotFoundError):
             found = read_json(folder / name, dict[str, Any])
             extractor = shaped(found.get("feature_extractor", found), str(folder / name), dict[str, Any])

@@ -114,7 +114,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
 
 def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     """Execute a plan with one seed."""
-    from stc.pipeline.graph import Hub
+    from stc.models.hub import Hub
     from stc.pipeline.runner import Done, Evaluation
     from stc.pipeline.stage import Context
     from stc.planning.disk import refuse_full
@@ -273,9 +273,9 @@ def _where(tracked: Any) -> str:
 
 
 def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    from stc.decoding.hypotheses import read_lines
+    from stc.decoding.hypotheses import read_texts
     from stc.metrics.records import REFERENCES_FILE
 
     first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
     columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: read_lines(file) for name, file in columns.items()}
+    return {name: read_texts(file) for name, file in columns.items()}

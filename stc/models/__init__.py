@@ -53,8 +53,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}: a model is a Hugging Face folder") from None
+    return understood(config, str(path))
+
+
+def understood(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a parsed config.json, which its family understands.
+
+    Args:
+        where: the file, for the message.
+
+    Raises:
+        ModelError: it is of a family stc does not handle, or says what no model of the family can be.
+    """
     if not isinstance(config.get("model_type"), str):
-        raise ModelError(f"{path} says no model_type: one of {', '.join(FAMILIES)} is needed")
-    shaped(config, str(path), _Stated, error=ModelError)
-    architecture(config["model_type"]).check(config, str(path))
+        raise ModelError(f"{where} says no model_type: one of {', '.join(FAMILIES)} is needed")
+    shaped(config, where, _Stated, error=ModelError)
+    architecture(config["model_type"]).check(config, where)
     return config

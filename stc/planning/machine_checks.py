@@ -24,7 +24,8 @@ from stc.tracking.destination import health
 
 Status = Literal["OK", "WARN", "FAIL"]
 
-MODULES = {"hydra-core": "hydra"}  # where a package is imported by another name than it is installed by
+MODULES = {"hydra-core": "hydra", "pyyaml": "yaml"}
+"""What a package is imported by, where that is not the name it is installed by."""
 WRITTEN = {  # format → libsndfile's names for it
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
@@ -81,7 +82,7 @@ def libraries() -> Iterator[Check]:
             yield Check("FAIL", name, f"{found}: stc needs {requirement.specifier}; pip install '{requirement}'")
             continue
         try:
-            import_module(MODULES.get(name, name))
+            import_module(MODULES.get(name, name.replace("-", "_")))
         except Exception as error:  # a broken installation raises anything
             yield Check("FAIL", name, f"{found} is installed and cannot be imported: {first_line(error)}")
         else:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest, Speech, Utterance, place_file
-from stc.decoding.hypotheses import read_lines
+from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
 from stc.metrics.records import HYPOTHESES_FILE
@@ -87,7 +87,7 @@ class Distill(Stage):
 
 def _read(path: Path, data: Manifest) -> list[tuple[Utterance, int, str]]:
     """Each translation with its utterance, and which of the utterance's translations it is, counted from 1."""
-    texts = read_lines(path)
+    texts = read_texts(path)
     each, rest = divmod(len(texts), len(data))
     if rest or not each:
         raise InputError(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating, write_lines
+from stc.decoding.hypotheses import Translating, write_texts
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.metrics.text import MetricName, refuse_unready
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
@@ -46,8 +46,8 @@ class Evaluate(Translating, Stage):
         hypotheses = self.translations(self.loaded(inputs["model"].path, ctx), manifest, ctx)
         witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, manifest.task.target_lang)
-        write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
-        write_lines(out_dir / REFERENCES_FILE, manifest.targets)
+        write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
+        write_texts(out_dir / REFERENCES_FILE, manifest.targets)
         scores.save(out_dir)
         scored = {name: metric.score for name, metric in scores.metrics.items()}
         return {**scored, "sentences": scores.sentences, **witness}

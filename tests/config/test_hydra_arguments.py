@@ -13,6 +13,8 @@ from stc.config.hydra_arguments import groups, hydra_for, parsed
 from stc.config.override_names import assignment as read
 from stc.config.schema import Plan
 from stc.errors import ConfigError
+from stc.models import architecture
+from stc.models.hub import Hub
 from stc.planning.preflight import refuse
 from stc.system.paths import CONF, ROOT
 
@@ -37,6 +39,13 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub that has every model."""
+    published = architecture("qwen2_audio").published("Qwen/Qwen2-Audio-7B-Instruct")
+    monkeypatch.setattr(Hub, "config", lambda hub: published)
+
+
 MODEL = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25"]  # a model whose folder need not be there
 
 
@@ -47,7 +56,7 @@ def plan(*arguments: str) -> Plan:
 
 def faults(*arguments: str) -> list[str]:
     try:
-        refuse(validate(checked([*MODEL, *arguments]))[1])
+        refuse(validate(checked([*MODEL, *arguments]))[1], running=True)
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
@@ -177,7 +186,16 @@ def test_folder_that_is_not_there_is_a_hub_id_unless_it_must_be_a_path(
     monkeypatch.chdir(own)
     layers = "model.decoder_layers=32"
     assert faults(f"{key}=owner/name", layers) == []
-    for path in ("./owner/name", "lang/name", "owner/of/name", "name", "~/name", "lang/fr.yaml"):
+    for path in (
+        "./owner/name",
+        "lang/name",
+        "owner/of/name",
+        "name",
+        "~/name",
+        "lang/fr.yaml",
+        "owner/na--me",
+        "owner/name.git",
+    ):
         (fault,) = faults(f"{key}={path}", layers)
         assert fault.startswith(f"{key}={path}:")
     (own / "models" / "teacher").mkdir(parents=True)

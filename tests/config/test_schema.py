@@ -23,6 +23,7 @@ from stc.errors import ConfigError, Fault
 from stc.models.architecture import Stack
 from stc.pruning.options import SCREEN
 from stc.store.artifact import Kind
+from stc.store.location import mark
 from stc.system.paths import CONF, ROOT
 
 README = ROOT / "README.md"
@@ -439,6 +440,83 @@ def test_every_fault_is_told_once_of_the_setting_that_was_set_with_its_value(
     assert len(found) == len(begins), found
     for fault, told in zip(found, begins, strict=True):
         assert fault.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.path", "${y}"), ("data.path", "a${y}"), ("data.path", "${model.dta}"), ("store.dir", "${y}/store"),
+        ("stages.heal.epochs", "${y}"), ("finetune.epochs", "${y}"), ("prune.ratio", "${y}"),
+        ("metrics.names", "[bleu, '${y}']"),
+    ],
+)  # fmt: skip
+def test_reference_to_what_is_not_there_is_told_of_the_key_that_it_stands_under(
+    key: str, value: str, base: list[str]
+) -> None:
+    (fault,) = faults([f"{key}={value}", *base])
+    assert str(fault).startswith(f"{key}={value}: ".replace("'", ""))
+
+
+def test_text_with_the_sign_of_a_reference_can_be_written(base: list[str]) -> None:
+    assert str(planned([r"data.path='\${y}'", *base]).config.data.path) == "${y}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "group"),
+    [
+        (["prune.method=explicit"], "prune.method", "prune=explicit"),
+        (["prune.method=explicit", "prune.layers=[2,5]"], "prune.method", "prune=explicit"),
+        (["prune=random", "prune.method=angular"], "prune.method", "prune=angular"),
+        (["prune=middle", "prune.method=block_influence"], "prune.method", "prune=block_influence"),
+        (["prune.method=explcit"], "prune.method", "did you mean 'explicit'?"),
+        (["-m", "prune.method=explicit", "prune.ratio=0.25,0.5"], "prune.method", "prune=explicit"),
+        (["quant.method=int8"], "quant.method", "quant=int8"),
+    ],
+)  # fmt: skip
+def test_method_that_is_not_that_of_the_group_chosen_is_one_fault_that_says_which_to_choose(
+    arguments: list[str], key: str, group: str, base: list[str]
+) -> None:
+    (fault,) = faults([*arguments, *base])
+    assert fault.key == key
+    assert group in fault.allowed
+    assert all(member in fault.allowed for member in groups()[key.partition(".")[0]])
+
+
+def test_method_is_that_of_the_member_whatever_the_member_is_called(base: list[str]) -> None:
+    assert faults(["prune=greedy_bleu", *base]) == []
+    assert faults(["prune=greedy_bleu", "prune.method=greedy", *base]) == []
+
+
+def test_method_that_a_recipe_sets_beside_the_group_is_told_with_what_else_is_wrong(
+    tmp_path: Path, base: list[str]
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.yaml").write_text("# @package _global_\nprune: {method: middle}\n")
+    arguments = [f"--config-dir={tmp_path}", "experiments=mine", "finetune.epochs=true"]
+    assert [fault.key for fault in faults([*arguments, *base])] == ["prune.method", "finetune.epochs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (["hydra.run.dir=new/out", "store.dir=new"], ["store.dir"]),
+        (["hydra.run.dir=new", "store.dir=new", "finetune.epochs=true"], ["store.dir", "finetune.epochs"]),
+        (["-m", "hydra.sweep.dir=new/sweep", "store.dir=new", "seed=1,2"], ["store.dir"]),
+        (["store.dir=outputs"], ["store.dir"]),
+        (["hydra.run.dir=new/out", "store.dir=new/store"], []),
+        (["hydra.run.dir=new/out", "store.dir=new/out/store"], []),
+        (["-m", "hydra.run.dir=new/out", "store.dir=new", "seed=1,2"], []),
+        (["hydra.run.dir=new/${nothing}", "store.dir=new/other"], []),
+        (["hydra.run.dir=made/out", "store.dir=made"], []),
+    ],
+)  # fmt: skip
+def test_store_that_the_folder_of_the_run_would_be_in_is_refused_unless_it_is_one_already(
+    arguments: list[str], keys: list[str], base: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mark(tmp_path / "made")
+    assert [fault.key for fault in faults([*arguments, *base])] == keys
+    assert [one.name for one in tmp_path.iterdir()] == ["made"]
 
 
 def test_whole_number_may_be_written_with_an_exponent(base: list[str]) -> None:

@@ -150,7 +150,7 @@ def test_progress_counts_every_utterance(translator: Translator, manifest: Manif
     class Bar:
         done = 0
 
-        def update(self, n: int = 1) -> None:
+        def update(self, n: int = 1, note: str = "") -> None:
             self.done += n
 
     bar = Bar()

@@ -38,7 +38,7 @@ Made = Callable[[str], Path]
 
 
 class _Bar:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from stc.decoding.hypotheses import write_lines
+from stc.decoding.hypotheses import write_texts
 from stc.metrics.records import Measurement, Scores
 from stc.pipeline.stage import Context
 from stc.stages.compare import Compare
@@ -135,7 +135,7 @@ class Sweep:
 
         def write(folder: Path) -> dict[str, Any]:
             Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, references, lang).save(folder)
-            write_lines(folder / "references.txt", references)
+            write_texts(folder / "references.txt", references)
             return {}
 
         spec = {"stage": "evaluate", "inputs": {"model": model.identity, "data": identity_of({"test": test})}}

@@ -21,9 +21,9 @@ from stc.pipeline.curves import Curves, journaled, read_journal
 from stc.pipeline.stage import Context, Progress, Stage
 from stc.stages.adapt import Adapt
 from stc.stages.finetune import Finetune
-from stc.stages.pretrain import Pretrain
 from stc.store.artifact import Artifact, Kind
 from stc.training import checkpoints
+from talks.stages.pretrain import Pretrain
 
 RECIPE = BRIEF | {"epochs": 6, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller
 LORA = lora(dropout=0.3)
