@@ -240,15 +240,16 @@ def plan(composed: DictConfig) -> Plan:
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
     written: Any = OmegaConf.to_container(composed, resolve=False)
-    stages = composed.pop("stages", {})
+    stages = composed.get("stages", {})
     if not isinstance(stages, DictConfig):
         raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
     choosing = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
     if pruned and choosing:
-        stages = OmegaConf.merge(choosing, stages)
+        composed.stages = stages = OmegaConf.merge(choosing, stages)
         written["stages"] = OmegaConf.to_container(stages, resolve=False)
-    groups, faults = _resolved(composed)
+    names = [str(name) for name in composed if name != "stages"]
+    groups, faults = _resolved(composed, names)
     config, more = _config(groups, list(stages))
     faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
     counted, more = _between_groups(groups, pruned)
@@ -262,7 +263,6 @@ def plan(composed: DictConfig) -> Plan:
     named = _at_sources(faults, written, at_fault)
     if pruned and not counted:
         at_fault.add("prune")  # what is filled in there is missing
-    composed.stages = stages
     resolved, more = _resolved(composed, ["stages"])
     graph, unfit = laid_out(resolved.get("stages", {}))
     outputs = [(links(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
@@ -279,14 +279,15 @@ def plan(composed: DictConfig) -> Plan:
     force = [name for given in config.force for name in links(given, graph)]
     config = config.model_copy(update={"force": tuple(force)})
     pruning = validated(method_class(config.prune), config.prune)
-    return Plan(config, _resolved(composed)[0], pruning.model_copy(update=counted), pipeline)
+    settled = _resolved(composed, names)[0] if counted else groups
+    return Plan(config, {**settled, **resolved}, pruning.model_copy(update=counted), pipeline)
 
 
-def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str, Any], list[Fault]]:
+def _resolved(composed: DictConfig, names: Iterable[str]) -> tuple[dict[str, Any], list[Fault]]:
     """The groups as plain values, those left out that refer to something which is not there; and that as faults."""
     values: dict[str, Any] = {}
     faults: list[Fault] = []
-    for name in names or map(str, composed):
+    for name in names:
         try:
             value = OmegaConf.select(composed, name, throw_on_missing=True)
             is_group = OmegaConf.is_config(value)
