@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import soundfile
+from light import answers
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.data.manifest import Manifest
@@ -140,29 +139,19 @@ def test_five_minutes_are_refused_by_id(tiny_model: Path, tmp_path: Path, capsys
     assert "utterance 'talk' lasts 300.00 s; the model's window is 2 s" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("data", "options", "message"),
-    [
+def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_lines: Path) -> None:
+    at_fault: list[tuple[str, list[str], str]] = [
         ("mine.jsonl", [], "does not say its language: --lang is one of de, zh"),
         ("mine.jsonl", ["--lang", "de", "--audio", "file"], "line 1: no text under 'text_de'; keys: file, deutsch"),
         ("gone.jsonl", ["--lang", "de"], "gone.jsonl is missing; splits there: "),
         ("task.json", ["--lang", "de"], "neither a folder nor the name of a JSON Lines file"),
         ("audio", [], "manifest.jsonl is missing: not a manifest folder"),
         (".", ["--lang", "zh"], "--lang zh: the references of"),
-    ],
-)
-def test_data_at_fault_are_told_before_torch_is_imported(
-    tiny_model: Path, json_lines: Path, data: str, options: list[str], message: str
-) -> None:
-    code = (
-        "import sys; from stc.evaluate import main; code = main(sys.argv[1:]);"
-        "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
-    )
-    command = [sys.executable, "-c", code, str(tiny_model), "--data", str(json_lines.parent / data), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    ]
+    commands = [[str(tiny_model), "--data", str(json_lines.parent / data), *options] for data, options, _ in at_fault]
+    for answer, (_, _, message) in zip(answers("stc.evaluate", commands), at_fault, strict=True):
+        assert (answer.code, answer.out) == (1, "")
+        assert message in answer.err
 
 
 @pytest.mark.parametrize(
