@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,13 @@ WINDOW_SECONDS = 2
 
 # A file is run by one process; these begin first, so that no process is left alone with one at the end.
 LONG = ["test_end_to_end.py", "test_config.py", "test_fused.py", "test_resuming.py"]
+
+
+gc.set_threshold(100_000)  # imports make objects by the million, and none of them is ever given back
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported is not looked through again wherever stc frees memory
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -64,11 +64,13 @@ def started(folder: Path) -> Iterator[PlainPython]:
 
 def _forked() -> dict[str, Any]:
     """Fork for each script that is asked for; returns in the forks alone, with their script."""
+    gc.disable()  # imports make objects by the million, and none of them is ever given back
     for library, names in IMPORTED.items():
         module = importlib.import_module(library)
         for name in names:
             getattr(module, name)  # transformers imports what is named, when it is named
     gc.freeze()  # so that no fork copies what it does not change
+    gc.enable()
     while line := sys.stdin.readline():
         fork = os.fork()
         if not fork:
