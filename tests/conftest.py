@@ -174,6 +174,12 @@ def ctx(tmp_path: Path) -> Context:
     return _context(scratch, train_micro_batch=4)
 
 
+@pytest.fixture(scope="module")
+def module_ctx(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """A context like ``ctx``, for what the tests of a file have in common."""
+    return _context(tmp_path_factory.mktemp("scratch"), train_micro_batch=4)
+
+
 def _context(scratch: Path, train_micro_batch: int) -> Context:
     return Context(
         device="cpu",

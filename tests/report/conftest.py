@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ DEFAULTS = {"prune": "greedy", "finetune": "full", "distill": "sequence", "lang"
 def translations(lang: str, wrong: int, salt: str = "") -> list[str]:
     """Translations of which the first ``wrong`` have a fault, each system its own."""
     return [f"{line[:-6]}{salt} x" if at < wrong else line for at, line in enumerate(REFERENCES[lang])]
+
+
+@cache
+def scores_of(hypotheses: tuple[str, ...], lang: str) -> Scores:
+    """Return what many sweeps have alike."""
+    return Scores.of(("bleu", "chrf", "chrf_pp"), list(hypotheses), REFERENCES[lang][: len(hypotheses)], lang)
 
 
 @dataclass
@@ -134,7 +141,7 @@ class Sweep:
         references = REFERENCES[lang][: self.sentences]
 
         def write(folder: Path) -> dict[str, Any]:
-            Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, references, lang).save(folder)
+            scores_of(tuple(hypotheses), lang).save(folder)
             write_texts(folder / "references.txt", references)
             return {}
 
@@ -194,3 +201,9 @@ class Sweep:
 @pytest.fixture
 def sweep(tmp_path: Path, ctx: Context) -> Sweep:
     return Sweep(tmp_path / "sweep", ctx)
+
+
+@pytest.fixture(scope="module")
+def new_sweep(tmp_path_factory: pytest.TempPathFactory, module_ctx: Context) -> Callable[[], Sweep]:
+    """``new_sweep()``: one that the tests of a file read and leave as it is."""
+    return lambda: Sweep(tmp_path_factory.mktemp("common") / "sweep", module_ctx)
