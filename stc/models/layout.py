@@ -204,11 +204,13 @@ class Layout:
 
     def packed(self, quantizer: Quantizer) -> Layout:
         """Return it with the weights packed that a quantizer packs."""
-        elements, packed = self.elements(), self.elements(quantizer.packed, linear=True)
+        matrices = {one: count for one, count in self.weights.items() if one.linear and one.part in quantizer.packed}
+        elements, packed = self.elements(), sum(count * one.elements for one, count in matrices.items())
+        taken = sum(count * quantizer.packed_bytes(one.shape) for one, count in matrices.items())
         return replace(
             self,
             counts=Counts(elements, elements - packed + packed * quantizer.BITS // 8),
-            weight_bytes=STORED * (elements - packed) + round(packed * quantizer.bits / 8),
+            weight_bytes=STORED * (elements - packed) + round(taken),
             quantized=True,
             there=False,
         )

@@ -83,10 +83,10 @@ class Quantizer(BaseModel, ABC):
             kept: dotted names of the modules that are not to be packed, with all that is in them.
         """
 
-    @property
-    def bits(self) -> float:
-        """The bits of a folder that a packed weight takes, with its share of scales where that counts."""
-        return self.BITS
+    @abstractmethod
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        """Return about how many bytes of a folder a packed matrix takes, with its scales and what else belongs to it;
+        to within 1 % of the file."""
 
     @classmethod
     @abstractmethod

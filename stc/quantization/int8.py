@@ -11,6 +11,7 @@ utterances one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 WEIGHT = ".weight"
 SCALES = ".SCB"
 FORMAT = ".weight_format"
+NAMES = 200  # bytes a matrix, about, that name its scales and format
 
 
 class Int8(Quantizer):
@@ -45,6 +47,9 @@ class Int8(Quantizer):
         return BitsAndBytesConfig(
             load_in_8bit=True, llm_int8_threshold=self.threshold, llm_int8_skip_modules=list(kept)
         )
+
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        return math.prod(shape) + 4 * shape[0] + NAMES
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:

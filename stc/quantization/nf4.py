@@ -23,6 +23,7 @@ RECORD = ".quant_state.bitsandbytes__nf4"
 SCALES = (".absmax", ".quant_map")
 NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
 BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, scales that share one
+CODES, PLAIN_CODES = 2000, 700  # bytes a matrix, about: code books, the record and the names, with and without nesting
 MOST_BYTES = 100_000  # of a record
 
 
@@ -58,10 +59,9 @@ class NF4(Quantizer):
             llm_int8_skip_modules=list(kept),  # read for 4 bits as well, whatever its name says
         )
 
-    @property
-    def bits(self) -> float:
-        scales = 8 / BLOCK + 32 / (BLOCK * NESTED_BLOCK) if self.double_quant else 32 / BLOCK
-        return self.BITS + scales
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        scales = 1 / BLOCK + 4 / (BLOCK * NESTED_BLOCK) if self.double_quant else 4 / BLOCK
+        return math.prod(shape) * (self.BITS / 8 + scales) + (CODES if self.double_quant else PLAIN_CODES)
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:

@@ -145,7 +145,7 @@ def similarities(
 
     def add(batch: Batch) -> None:
         own = {stack: _nothing(layers) for stack, layers in stacks.items()}
-        with _states(stacks.get("encoder", ())) as states:
+        with _states(stacks.get("encoder", [])) as states:
             heard = family.hear(model, batch.inputs)
         if states:
             place = torch.arange(states[0].shape[1], device=states[0].device)
@@ -175,7 +175,7 @@ def _nothing(layers: Any) -> Similarity:
 def _states(layers: Any) -> Iterator[list[Tensor]]:
     """What goes into the first of ``layers`` and comes out of each, of one pass inside the context."""
     states: list[Tensor] = []
-    handles = [layers[0].register_forward_pre_hook(lambda layer, given: states.append(given[0]))]
+    handles = [layer.register_forward_pre_hook(lambda layer, given: states.append(given[0])) for layer in layers[:1]]
     handles += [layer.register_forward_hook(lambda layer, given, out: states.append(out)) for layer in layers]
     try:
         yield states

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 import stc.models
+from stc.config.command_line import checked, composed
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
+from stc.errors import ConfigError
 from stc.metrics.size import size_of
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load, save
@@ -24,6 +26,8 @@ from stc.pruning.search import translations_without_each
 from stc.stages.finetune import Finetune
 from stc.stages.prune import Prune
 from stc.store.artifact import Artifact, Kind
+from stc.system.paths import ROOT
+from stc.training.teacher_forcing import similarities
 
 FAMILY = '''
 """Frames of a spectrogram, four at a time, as the words of a language model."""
@@ -166,6 +170,11 @@ def test_it_translates_is_pruned_saved_and_loaded_again(
     assert translations(whole, manifest) == said
 
 
+def test_its_layers_are_compared_by_what_they_change(folder: Path, tiny_manifest: Path, ctx: Context) -> None:
+    found = similarities(loaded(folder), Manifest.load(tiny_manifest), ctx)
+    assert {stack: len(one.means()["influence"]) for stack, one in found.items()} == {"decoder": 5}
+
+
 def test_its_layers_are_searched(folder: Path, tiny_manifest: Path) -> None:
     manifest, model = Manifest.load(tiny_manifest), loaded(folder)
     found = translations_without_each(
@@ -175,6 +184,13 @@ def test_its_layers_are_searched(folder: Path, tiny_manifest: Path) -> None:
     with without_layers(model, {"decoder": REMOVED}):
         expected = translations(model, manifest)
     assert list(found) == [("decoder", 3, expected)]
+
+
+def test_layers_of_a_stack_it_lacks_cannot_be_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+    with pytest.raises(ConfigError, match=r"model\.path.*encoder"):
+        composed(checked([f"model.path={folder}", "prune.scope=both"]))
+    composed(checked([f"model.path={folder}", "prune.ratio=0.4"]))
 
 
 def test_its_sizes_are_foreseen(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
