@@ -22,6 +22,7 @@ from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
 from stc.metrics.significance import retention
 from stc.metrics.text import METRICS, score, statistics
+from stc.models.architecture import ends
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 from stc.system.read_files import read_lines
@@ -104,8 +105,8 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     teacher = load(Path(run["systems"][0]["model_dir"]), device="cpu", dtype="float32")
     encoded = encode(teacher, manifest, batch_size=BATCH)
     whole = score(metric, hypotheses(run["systems"][0]), manifest.targets, lang)
-    count = len(teacher.architecture.decoder(teacher.model).layers)
-    free = [layer for layer in range(count) if layer not in teacher.architecture.protected_layers(count)]
+    count = len(teacher.architecture.layers_of(teacher.model, "decoder"))
+    free = [layer for layer in range(count) if layer not in ends(count)]
     greedy = unhealed(teacher, encoded, removed)
     chosen = statistics(metric, greedy, manifest.targets, lang)
     print("| layers removed, not healed | score | of the greedy choice's score (95 % interval) |\n| --- | --- | --- |")
@@ -129,7 +130,7 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
 
 
 def unhealed(teacher: Translator, encoded: Encoded, layers: list[int]) -> list[str]:
-    with without_layers(teacher, layers):
+    with without_layers(teacher, {"decoder": layers}):
         return decode(teacher, encoded, batch_size=BATCH, max_new_tokens=MAX_NEW_TOKENS)
 
 

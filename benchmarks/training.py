@@ -118,7 +118,7 @@ def packed_base(config: Any, device: str) -> Translator:
         packed.support_avx512bf16_for_cpu = False  # as stc.quantization.nf4 has it
         model.set_submodule(name, packed.to(device))
     model.is_loaded_in_4bit = True  # what peft asks
-    for name in translator.architecture.fixed_weights():
+    for name in translator.architecture.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     return translator
 

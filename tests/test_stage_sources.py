@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.models import FAMILIES, architecture
+from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
 
@@ -37,7 +37,7 @@ def versions() -> dict[str, tuple[str, int]]:
     return {
         **{f"stage {name}": (stage_class(name).__module__, stage_class(name).VERSION) for name in stage_names()},
         **{f"stage {name.rpartition('.')[2]}": (name, stage_class(name).VERSION) for name in TALKS},
-        **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in FAMILIES},
+        **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in families()},
         **{
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
         },

@@ -446,6 +446,9 @@ def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stac
         if not isinstance(folder, Hub):
             facts = read_config(folder)
             stated = {**architecture(facts["model_type"]).layers(facts)}
+            if absent := [stack for stack in stacks if stack not in stated]:
+                why = f"has no {absent[0]} to remove layers of; it has {', '.join(stated)}"
+                return {}, [Fault("model.path", path, why)]
     except ConfigError as error:
         return {}, error.faults
     except ModelError as error:

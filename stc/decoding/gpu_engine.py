@@ -76,8 +76,8 @@ class Decoder:
         max_new_tokens: int,
         slots: int,
     ) -> None:
-        model, family = translator.model, translator.architecture
-        self._decoder = family.decoder(model)
+        model, family = translator.model, translator.fast_path
+        self._decoder = family.stack(model, "decoder")
         self._layers = [self._decoder.layers[layer] for layer in layers]
         self._rotation = family.rotation
         fused = _fusable(self._decoder)
@@ -227,7 +227,7 @@ class _Steps:
 def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: int) -> list[list[int]]:
     """The tokens that follow each prompt, (positions, hidden) each, all in one batch."""
     prompts = Packed.of(rows)
-    layers = range(len(translator.architecture.decoder(translator.model).layers))
+    layers = range(len(translator.architecture.layers_of(translator.model, "decoder")))
     decoder = Decoder(
         translator,
         layers,
@@ -248,8 +248,8 @@ def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: in
 
 def suits(translator: Translator) -> bool:
     """Whether this is how to decode: on a GPU, with heads whose width is a power of two, which the kernel reads by."""
-    architecture, model = translator.architecture, translator.model
-    width = architecture.attention_shape(architecture.decoder(model))[1]
+    family, model = translator.fast_path, translator.model
+    width = family.attention_shape(family.stack(model, "decoder"))[1]
     return model.device.type == "cuda" and width & (width - 1) == 0
 
 

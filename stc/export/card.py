@@ -80,7 +80,7 @@ class Card:
         if self.vllm is None:
             return "Not checked: stc knows what vLLM asks of Qwen2-Audio only."
         if not self.vllm:
-            return f"Config, processor and weights are what vLLM's {vllm.ARCHITECTURE} loads. {checked}"
+            return f"Config, processor and weights are what vLLM's {self.model_class} loads. {checked}"
         return f"vLLM cannot load it: {'; '.join(self.vllm)}. {checked}"
 
     def _metadata(self) -> str:

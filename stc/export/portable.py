@@ -51,9 +51,12 @@ def _spell_tokenizer(file: Path) -> None:
 
 
 def _spell_rotations(file: Path, config: dict[str, Any]) -> None:
-    text = config.get("text_config") or {}
-    if theta := (text.get("rope_parameters") or {}).get("rope_theta"):
-        _write(file, {**config, "text_config": {**text, "rope_theta": theta}})
+    spelled = dict(config)
+    for name, section in config.items():
+        if isinstance(section, dict) and (theta := (section.get("rope_parameters") or {}).get("rope_theta")):
+            spelled[name] = {**section, "rope_theta": theta}
+    if spelled != config:
+        _write(file, spelled)
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,18 @@ import torch
 
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
+from stc.models.fast_path import FastPath, beyond_engines
 from stc.models.folder import ModelFolder
 from stc.models.generation_config import GENERATION_FILE, Stated
 from stc.models.prompts import load_processor
-from stc.models.weights import SHARD_BYTES, some
+from stc.models.shapes import shapes_of
+from stc.models.weights import some
 from stc.quantization import Quantizer, stored_with
 
 LOG = logging.getLogger(__name__)
+
+SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
+PACKED_TOGETHER = 2  # weights in one stored element, at the most
 
 
 @dataclass
@@ -34,9 +40,19 @@ class Translator:
 
     @property
     def beyond_engines(self) -> str:
-        """What of the model as it is at present stc's own engines do not compute; see
-        :meth:`stc.models.architecture.Architecture.beyond_engines`."""
-        return self.architecture.beyond_engines(self.model.config.to_dict())
+        """What of the model as it is at present stc's own engines do not compute, in words."""
+        return beyond_engines(self.architecture, self.model.config.to_dict())
+
+    @property
+    def fast_path(self) -> FastPath:
+        """The family of a model that stc's engines compute.
+
+        Raises:
+            ModelError: they compute no model of its family.
+        """
+        if not isinstance(self.architecture, FastPath):
+            raise ModelError(f"{self.folder} has {self.beyond_engines}")
+        return self.architecture
 
 
 def load(
@@ -56,15 +72,13 @@ def load(
         ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
             surplus or of another shape than the config says; all by name.
     """
-    from transformers import AutoConfig
-
     found = ModelFolder.of(folder)
     family, stored_by = found.family, found.quantizer
     if stored_by is not None and quantize is not None:
         raise ModelError(f"{folder} is quantized already: {quantize.method} is for a folder that is not")
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = family.model_class().config_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
     processor = load_processor(folder, family)
@@ -72,11 +86,12 @@ def load(
     computing = getattr(torch, dtype)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
+    _refuse_far_more(found)
     settings: dict[str, Any] = {}
     if stored_by is not None:
         stored_by.set_compute_dtype(config.quantization_config, dtype)
     elif quantize is not None:
-        settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, config, quantize))
+        settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, quantize))
 
     with _quiet() as said:
         try:
@@ -101,7 +116,7 @@ def load(
     _decode_greedily(model, folder, stated)
     if stored_by is not None:
         _cast_plain_weights(model, computing)
-    for name in family.fixed_weights():
+    for name in family.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     if found.adapter is not None:
         _adapt(model, found.adapter, computing)
@@ -150,13 +165,9 @@ def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
     model.generation_config = GenerationConfig(**stated.greedy)
 
 
-def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:
+def _kept(family: Architecture, quantize: Quantizer) -> list[str]:
     """The modules that are not packed: those of every part the quantizer does not pack."""
-    with torch.device("meta"):
-        model = family.model_class()(config)
-    return [
-        module for part, modules in family.parts(model).items() if part not in quantize.packed for module in modules
-    ]
+    return [module for part, modules in family.parts.items() if part not in quantize.packed for module in modules]
 
 
 def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
@@ -191,6 +202,18 @@ def _set_stored_dtype(path: Path) -> None:
         if "dtype" in section:
             section["dtype"] = "bfloat16"
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _refuse_far_more(found: ModelFolder) -> None:
+    """Raise ModelError for a config that describes far more than the weights beside it: transformers makes room for
+    all of it before it misses a weight."""
+    described = sum(map(math.prod, shapes_of(found.config).values()))
+    stored = sum(one.elements for one in found.tensors.values())
+    if described > PACKED_TOGETHER * stored:
+        raise ModelError(
+            f"{found.path / 'config.json'} describes {described:,} parameters, and the weights beside it have "
+            f"{stored:,} elements"
+        )
 
 
 def _refuse_incomplete(folder: Path, info: dict[str, Any]) -> None:

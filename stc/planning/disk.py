@@ -9,7 +9,7 @@ from typing import Any
 
 from stc.data.manifest import Manifest, Speech
 from stc.errors import StcError
-from stc.models import FAMILIES, architecture, read_config, understood
+from stc.models import architecture, families, read_config, understood
 from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Adapters, Layout, Removals, States
 from stc.pipeline.graph import Node
@@ -63,7 +63,7 @@ def hub_layout(hub: Hub) -> Layout | None:
     try:
         return Layout.of_config(hub_config(hub))
     except Unreachable:
-        published = (architecture(family).published(hub.id) for family in FAMILIES)
+        published = (architecture(family).published(hub.id) for family in families())
         return next((Layout.of_config(config) for config in published if config is not None), None)
 
 

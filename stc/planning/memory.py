@@ -128,12 +128,12 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], ctx: Cont
     width = 2 if stage.precision == "bfloat16" else 4
     computed = 4 if stage.precision == "float32" else 2
     if stage.method == "full":
-        trained = sum(one.elements for one in model.weights if one.part in stage.parts)
+        trained = model.elements(stage.parts)
         fixed = model.counts.parameters * width
     else:
         assert stage.lora is not None  # the recipe's own check
         compute = "float32" if computed == 4 else "bfloat16"
-        base = model.packed(NF4(double_quant=True), compute) if stage.method == "qlora" else model
+        base = model.packed(NF4(double_quant=True)) if stage.method == "qlora" else model
         trained = model.adapters(stage.lora.r, stage.parts).parameters
         fixed = _weights(base, compute) + trained * width
     teacher = inputs.get("teacher")
@@ -160,8 +160,8 @@ def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Contex
     copied = {*stage.parts, "head"} if stage.method == "full" and stage.precision == "bfloat16-mixed" else set()
 
     def needed(part: Part) -> int:
-        matrices = sum(one.elements for one in model.weights if one.linear and one.part == part)
-        return KEPT * positions.get(part, 0) * _outputs(model, [part]) * computed + 2 * matrices * (part in copied)
+        copies = 2 * model.elements([part], linear=True) * (part in copied)
+        return KEPT * positions.get(part, 0) * model.outputs([part]) * computed + copies
 
     if not ctx.gradient_checkpointing:
         return sum(needed(part) for part in {*positions, *copied})
@@ -177,8 +177,7 @@ def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Contex
 def _unpacked(stage: Tuning, model: Layout) -> int:
     """The matrices of a base in 4 bits, unpacked beside it."""
     packed = NF4().packed if stage.method == "qlora" else []
-    elements = sum(one.elements for one in model.weights if one.linear and one.part in packed)
-    return elements * (4 if stage.precision == "float32" else 2)
+    return model.elements(packed, linear=True) * (4 if stage.precision == "float32" else 2)
 
 
 def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
@@ -194,7 +193,7 @@ def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch
 
 def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
     """Of one encoder layer's work on a batch."""
-    layer = _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1)
+    layer = model.outputs(["encoder"]) // max(model.layers.get("encoder", 0), 1)
     return KEPT * batch * _lengths(model, speech)[0] * layer * width
 
 
@@ -203,8 +202,3 @@ def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
     window = model.extent.window
     positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, Speech) else window
     return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS
-
-
-def _outputs(model: Layout, parts: Sequence[Part]) -> int:
-    """Of the linear layers of parts together, at one position."""
-    return sum(one.shape[0] for one in model.weights if one.linear and one.part in parts)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from stc.errors import ConfigError, Fault, ModelError, misfit, nearest, validated
 
 if TYPE_CHECKING:
-    from stc.system.safetensors_headers import Stored, Tensor
+    from stc.system.safetensors_headers import Stored
 
 PACKABLE = ("encoder", "projector", "decoder")
 """Parts whose linear layers can be packed. Embedding and head stay in bfloat16: rounding them costs most."""
@@ -39,6 +39,9 @@ class Quantizer(BaseModel, ABC):
 
     VERSION: ClassVar[int]
     """Raised when the same settings give other weights; part of the identity of what was quantized."""
+
+    BITS: ClassVar[int]
+    """Of a packed weight itself; 8 to an element of what is stored."""
 
     method: str
     parts: dict[str, str] = Field(default={}, validate_default=True)
@@ -80,15 +83,10 @@ class Quantizer(BaseModel, ABC):
             kept: dotted names of the modules that are not to be packed, with all that is in them.
         """
 
-    @property
-    def exact_size(self) -> bool:
-        """Whether the bytes of a folder follow from the shapes of its weights, and not a little from their values."""
-        return True
-
     @abstractmethod
-    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        """What a folder holds for the matrix ``name`` of a linear layer once it is packed: the packed weight, which
-        keeps its name, and its state."""
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        """Return about how many bytes of a folder a packed matrix takes, with its scales and what else belongs to it;
+        to within 1 % of the file."""
 
     @classmethod
     @abstractmethod
@@ -107,8 +105,8 @@ class Quantizer(BaseModel, ABC):
 
     @classmethod
     @abstractmethod
-    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
-        """How many parameters the stored weight ``name`` stands for."""
+    def logical_shape(cls, name: str, tensors: Mapping[str, Stored]) -> tuple[int, ...]:
+        """Return the shape that the stored weight ``name`` has when it is unpacked."""
 
     @classmethod
     @abstractmethod

@@ -11,6 +11,7 @@ utterances one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +20,12 @@ from pydantic import Field
 from stc.quantization import Quantizer
 
 if TYPE_CHECKING:
-    from stc.system.safetensors_headers import Stored, Tensor
+    from stc.system.safetensors_headers import Stored
 
 WEIGHT = ".weight"
 SCALES = ".SCB"
 FORMAT = ".weight_format"
+NAMES = 200  # bytes a matrix, about, that name its scales and format
 
 
 class Int8(Quantizer):
@@ -34,6 +36,7 @@ class Int8(Quantizer):
     """
 
     VERSION = 1
+    BITS = 8
 
     method: Literal["int8"] = "int8"
     threshold: float = Field(default=6.0, ge=0)
@@ -45,15 +48,8 @@ class Int8(Quantizer):
             load_in_8bit=True, llm_int8_threshold=self.threshold, llm_int8_skip_modules=list(kept)
         )
 
-    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        from stc.system.safetensors_headers import Tensor
-
-        layer = name.removesuffix(WEIGHT)
-        return {
-            name: Tensor("I8", shape),
-            layer + SCALES: Tensor("F32", shape[:1]),
-            layer + FORMAT: Tensor("U8", ()),
-        }
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        return math.prod(shape) + 4 * shape[0] + NAMES
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
@@ -70,8 +66,8 @@ class Int8(Quantizer):
         return name.endswith((SCALES, FORMAT))
 
     @classmethod
-    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
-        return tensors[name].elements
+    def logical_shape(cls, name: str, tensors: Mapping[str, Stored]) -> tuple[int, ...]:
+        return tensors[name].shape
 
     @classmethod
     def missing_state(cls, tensors: Mapping[str, Stored]) -> list[str]:

@@ -6,7 +6,6 @@ Beside a packed ``….weight`` a folder holds its state: block scales, code book
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,15 +17,14 @@ from stc.quantization import Quantizer
 from stc.system.read_files import parse_json
 
 if TYPE_CHECKING:
-    from stc.system.safetensors_headers import Stored, Tensor
+    from stc.system.safetensors_headers import Stored
 
 RECORD = ".quant_state.bitsandbytes__nf4"
 SCALES = (".absmax", ".quant_map")
 NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
 BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, scales that share one
-CODES, NESTED_CODES = 16, 256  # entries of the code books
+CODES, PLAIN_CODES = 2000, 700  # bytes a matrix, about: code books, the record and the names, with and without nesting
 MOST_BYTES = 100_000  # of a record
-OFFSET = 0.01234567891806364  # as long as the mean of a layer's scales is in a record, on average
 
 
 class _State(BaseModel):
@@ -45,6 +43,7 @@ class NF4(Quantizer):
     """
 
     VERSION = 1
+    BITS = 4
 
     method: Literal["nf4"] = "nf4"
     double_quant: bool = True
@@ -60,26 +59,9 @@ class NF4(Quantizer):
             llm_int8_skip_modules=list(kept),  # read for 4 bits as well, whatever its name says
         )
 
-    @property
-    def exact_size(self) -> bool:
-        return not self.double_quant  # its records hold a number of each layer, of some digits more or less
-
-    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        from stc.system.safetensors_headers import Tensor
-
-        record = {"quant_type": "nf4", "blocksize": BLOCK, "dtype": compute_dtype, "shape": shape}
-        elements = math.prod(shape)
-        blocks = -(-elements // BLOCK)
-        found = {
-            name: Tensor("U8", ((elements + 1) // 2, 1)),
-            name + SCALES[0]: Tensor("U8" if self.double_quant else "F32", (blocks,)),
-            name + SCALES[1]: Tensor("F32", (CODES,)),
-        }
-        if self.double_quant:
-            record |= {"nested_blocksize": NESTED_BLOCK, "nested_dtype": "float32", "nested_offset": OFFSET}
-            found[name + NESTED_SCALES[0]] = Tensor("F32", (-(-blocks // NESTED_BLOCK),))
-            found[name + NESTED_SCALES[1]] = Tensor("F32", (NESTED_CODES,))
-        return found | {name + RECORD: Tensor("U8", (len(json.dumps(record)),))}
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        scales = 1 / BLOCK + 4 / (BLOCK * NESTED_BLOCK) if self.double_quant else 4 / BLOCK
+        return math.prod(shape) * (self.BITS / 8 + scales) + (CODES if self.double_quant else PLAIN_CODES)
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
@@ -98,9 +80,9 @@ class NF4(Quantizer):
         return name.endswith((RECORD, *SCALES, *NESTED_SCALES))
 
     @classmethod
-    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
+    def logical_shape(cls, name: str, tensors: Mapping[str, Stored]) -> tuple[int, ...]:
         record = tensors.get(name + RECORD)
-        return tensors[name].elements if record is None else math.prod(_state(name, record).shape)
+        return tensors[name].shape if record is None else tuple(_state(name, record).shape)
 
     @classmethod
     def missing_state(cls, tensors: Mapping[str, Stored]) -> list[str]:

@@ -45,7 +45,7 @@ class Quantize(Compute, Stage):
         return {"quantizer_version": self.quant.VERSION}
 
     def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
-        return inputs["model"] and inputs["model"].packed(self.quant, self.dtype)
+        return inputs["model"] and inputs["model"].packed(self.quant)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import bytes_on_disk
@@ -61,7 +61,7 @@ class Quantize(Compute, Stage):
         check_reload(translator, out_dir)
         counts = count_parameters(out_dir)
         return {
-            "decoder_layers": translator.architecture.decoder_layers(read_config(out_dir)),
+            "decoder_layers": translator.architecture.layers(read_config(out_dir))["decoder"],
             "parameters": counts.parameters,
             "packed_elements": counts.packed_elements,
             "weight_bytes": bytes_on_disk(out_dir),

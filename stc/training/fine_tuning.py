@@ -192,7 +192,7 @@ def handed_on(model: Artifact) -> dict[str, Any]:
 
 def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:
     """The number in the teacher of each of the student's decoder layers."""
-    count, of = (len(one.architecture.decoder(one.model).layers) for one in (student, teacher))
+    count, of = (len(one.architecture.layers_of(one.model, "decoder")) for one in (student, teacher))
     removed = inputs["model"].facts.get("layers_removed", [])
     kept = [layer for layer in range(of) if layer not in removed]
     if len(kept) != count:

@@ -41,7 +41,7 @@ class CtcHead(nn.Module):
 
     def __init__(self, translator: Translator, characters: int) -> None:
         super().__init__()
-        (projector,) = translator.architecture.parts(translator.model)["projector"]
+        (projector,) = translator.architecture.parts["projector"]
         self._encoded = torch.empty(0)
         self._hook = translator.model.get_submodule(projector).register_forward_pre_hook(self._keep)
         width: int = translator.model.config.audio_config.hidden_size

@@ -75,7 +75,7 @@ def test_the_folders_generation_config_changes_nothing(translator: Translator, m
 def test_encoded_audio_can_be_decoded_with_fewer_layers(translator: Translator, manifest: Manifest) -> None:
     encoded = encode(translator, manifest, batch_size=4)
     whole = decode(translator, encoded, batch_size=8, max_new_tokens=12)
-    with without_layers(translator, [2, 3]):
+    with without_layers(translator, {"decoder": [2, 3]}):
         pruned = decode(translator, encoded, batch_size=8, max_new_tokens=12)
         assert pruned == translate(translator, manifest, batch_size=8, max_new_tokens=12)
     assert pruned != whole

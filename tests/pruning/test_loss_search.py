@@ -36,7 +36,7 @@ def plain(translator: Translator, manifest: Manifest, ctx: Context) -> dict[tupl
     for stack in ("decoder", "encoder"):
         for layer in sorted(CANDIDATES[stack]):
             gone = {**REMOVED, stack: [*REMOVED[stack], layer]}
-            with without_layers(translator, gone["decoder"], encoder=gone["encoder"]):
+            with without_layers(translator, gone):
                 found[stack, layer] = Forced(translator, manifest, ctx, hear_once=False).loss()
     return found
 
@@ -60,7 +60,7 @@ def test_a_layer_works_once_for_all_candidates_above_it(translator: Translator, 
 
     handles = [
         module.register_forward_hook(lambda *_, layer=layer: count(layer))
-        for layer, module in enumerate(translator.architecture.decoder(translator.model).layers)
+        for layer, module in enumerate(translator.architecture.layers_of(translator.model, "decoder"))
     ]
     candidates: Places = {"decoder": [2, 4], "encoder": []}
     list(losses_without_each(translator, manifest, {"decoder": [], "encoder": []}, candidates, batch_size=8))

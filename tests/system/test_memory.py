@@ -134,7 +134,7 @@ def test_search_goes_on_with_the_candidates_that_are_left(
 @pytest.fixture
 def short_forward(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From when it is called on, memory suffices for three utterances at a time in the decoder and no more."""
-    decoder = translator.architecture.decoder(translator.model)
+    decoder = translator.architecture.stack(translator.model, "decoder")
     forward = decoder.forward
 
     def short(*args: Any, inputs_embeds: torch.Tensor, **rest: Any) -> Any:

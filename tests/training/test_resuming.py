@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_decoder_layers
+from stc.models.surgery import drop_layers
 from stc.pipeline.curves import Curves, journaled, read_journal
 from stc.pipeline.stage import Context, Progress, Stage
 from stc.stages.adapt import Adapt
@@ -69,7 +69,7 @@ def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempP
     others = [row.model_copy(update={"target": "1 2 3 4 5 6 7 8"}) for row in whole.rows]
     Manifest(folder / "unlike", whole.task, others).save()
     translator = load(tiny_model, device="cpu", dtype="float32")
-    drop_decoder_layers(translator, {2})
+    drop_layers(translator, "decoder", {2})
     save(translator, folder / "pruned")
     pruned = Artifact(Kind.MODEL, folder / "pruned", "pruned", {"layers_removed": [2]})
     return {

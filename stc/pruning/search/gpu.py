@@ -73,8 +73,8 @@ class _Climb:
         self._prompts = Packed.of(embeddings)
         self._together = together
         tokens, rows = len(self._prompts.embeddings), together * len(embeddings)
-        architecture = translator.architecture
-        heads, width, _ = architecture.attention_shape(architecture.decoder(translator.model))
+        family = translator.fast_path
+        heads, width, _ = family.attention_shape(family.stack(translator.model, "decoder"))
         layer_bytes = 2 * heads * width * self._prompts.embeddings.element_size()
         self._slots = _slots(
             len(kept), together, tokens * layer_bytes, rows * max_new_tokens * layer_bytes * len(kept),

@@ -42,7 +42,7 @@ def losses_without_each(
     gone = removed["encoder"]
     size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
-        with without_layers(translator, [], encoder=gone):
+        with without_layers(translator, {"encoder": gone}):
             pairs = _pairs(translator, manifest, size, None if gone else features)
         left = set(candidates["decoder"])
 
@@ -53,7 +53,7 @@ def losses_without_each(
 
         yield from size.resumed(search)
     for layer in sorted(candidates["encoder"]):
-        with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
+        with without_layers(translator, {**removed, "encoder": [*gone, layer]}):
             loss = _loss(translator, _pairs(translator, manifest, size), size)
         yield "encoder", layer, loss
 
@@ -100,7 +100,7 @@ class _Batch:
 
     def through(self, translator: Translator) -> _Batch:
         """After the decoder as it is at present."""
-        decoder = translator.architecture.decoder(translator.model)
+        decoder = translator.architecture.stack(translator.model, "decoder")
         return replace(self, hidden=decoder(inputs_embeds=self.hidden, use_cache=False).last_hidden_state)
 
     def nats(self, translator: Translator) -> Tensor:
@@ -147,7 +147,7 @@ def _without_each(
     What the layers below a candidate give is the same for every candidate above them. It is computed on the way up, one
     layer at a time, and a candidate's own pass starts at the layer above it.
     """
-    count = len(translator.architecture.decoder(translator.model).layers)
+    count = len(translator.architecture.layers_of(translator.model, "decoder"))
     kept = [layer for layer in range(count) if layer not in removed]
     batches = [_Batch.of(pairs[start : start + batch_size]) for start in range(0, len(pairs), batch_size)]
     wanted = sorted(candidates)

@@ -45,7 +45,7 @@ def translations_without_each(
     gone = removed["encoder"]
     size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
-        with without_layers(translator, [], encoder=gone):
+        with without_layers(translator, {"encoder": gone}):
             encoded = encode(translator, manifest, batch_size=size, features=None if gone else features)
         for layer, texts in translate_without_each(
             translator,
@@ -57,7 +57,7 @@ def translations_without_each(
         ):
             yield "decoder", layer, texts
     for layer in sorted(candidates["encoder"]):
-        with without_layers(translator, removed["decoder"], encoder=[*gone, layer]):
+        with without_layers(translator, {**removed, "encoder": [*gone, layer]}):
             encoded = encode(translator, manifest, batch_size=size)
             texts = decode(translator, encoded, batch_size=size, max_new_tokens=max_new_tokens)
         yield "encoder", layer, texts
@@ -86,11 +86,11 @@ def translate_without_each(
     """
     if translator.beyond_engines:
         for layer in sorted(candidates):
-            with without_layers(translator, [*removed, layer]):
+            with without_layers(translator, {"decoder": [*removed, layer]}):
                 texts = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens)
             yield layer, texts
         return
-    count = len(translator.architecture.decoder(translator.model).layers)
+    count = len(translator.architecture.layers_of(translator.model, "decoder"))
     kept = [layer for layer in range(count) if layer not in removed]
     left = _Left(by_length(encoded), {layer: [] for layer in sorted(candidates)})
     engine = _on_gpu if suits(translator) else _on_cpu
