@@ -31,8 +31,7 @@ BESIDE = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LI
 """What belongs to a model beside its weights: config, processor, tokenizer, templates, and its terms."""
 FLOATS = ("BF16", "F16", "F32", "F64")
 """What weights that are not packed may be stored in; transformers would cast others without their scales."""
-PACKED = ("U8", "I8")
-PACKED_TOGETHER = 2  # weights in one stored element, at the most
+FAR_MORE = 2  # times as many weights as there are; up to that, loading names those that are missing
 
 
 class _Index(BaseModel):
@@ -121,7 +120,7 @@ class ModelFolder:
         transformers makes room for what the config describes before it misses a weight.
         """
         method = self.quantizer
-        types = FLOATS if method is None else (*FLOATS, *PACKED)
+        types = FLOATS if method is None else (*FLOATS, *method.STORED_AS)
         where = self.path / "config.json"
         if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
             raise ModelError(
@@ -132,7 +131,7 @@ class ModelFolder:
             raise ModelError(f"{self.path} lacks {some(missing)}")
         described = sum(one.elements for one in self.family.weights(self.config, self.family.layers(self.config)))
         stored = sum(one.elements for one in self.tensors.values())
-        if described > PACKED_TOGETHER * stored:
+        if described > stored * max(FAR_MORE, method.WEIGHTS_AN_ELEMENT if method else 1):
             raise ModelError(
                 f"{where} describes {described:,} parameters, and the weights beside it have {stored:,} elements"
             )

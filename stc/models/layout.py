@@ -95,7 +95,7 @@ class Layout:
         other_bytes: of config, tokenizer and the like, about.
         exact: whether the bytes are these to the last; they can differ by the digits of some numbers otherwise.
         largest: whether it is the largest of several that may come out.
-        quantized: whether its weights are packed.
+        quantizer: the method its weights are packed by, or None.
     """
 
     family: Architecture
@@ -106,7 +106,7 @@ class Layout:
     other_bytes: int
     exact: bool = True
     largest: bool = False
-    quantized: bool = False
+    quantizer: type[Quantizer] | None = None
 
     @cached_property
     def weights(self) -> list[Weight]:
@@ -137,7 +137,7 @@ class Layout:
             counted(model),
             weights,
             sum(file.stat().st_size for file in model.files) - weights,
-            quantized=model.quantizer is not None,
+            quantizer=model.quantizer,
         )
 
     @classmethod
@@ -178,7 +178,7 @@ class Layout:
             counts=Counts(sum(one.elements for one in self.weights), packed),
             weight_bytes=_bytes(self.family, tensors),
             exact=quantizer.exact_size,
-            quantized=True,
+            quantizer=type(quantizer),
         )
 
     def adapters(self, rank: int, parts: Iterable[Part]) -> Adapters:

@@ -17,8 +17,14 @@ from safetensors import SafetensorError, safe_open
 from stc.errors import ModelError
 from stc.system.read_files import open_regular
 
-WIDTHS = {"U8": 1, "I8": 1, "BF16": 2, "F32": 4}
-"""Bytes an element of what model folders of ours hold, by dtype; safetensors writes wider ones first."""
+_BY_WIDTH = {
+    1: ("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"),
+    2: ("I16", "U16", "F16", "BF16"),
+    4: ("I32", "U32", "F32"),
+    8: ("F64", "I64", "U64"),
+}
+WIDTHS = {dtype: width for width, dtypes in _BY_WIDTH.items() for dtype in dtypes}
+"""Bytes an element of each dtype, in the opposite of the order in which safetensors writes tensors."""
 
 
 @dataclass(frozen=True)
