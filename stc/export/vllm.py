@@ -18,10 +18,10 @@ from stc.export.source import Form
 from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.weights import attached_adapter, some
+from stc.quantization import stored_with
 from stc.system.read_files import read_json, shaped
 
 VERSION = "0.33.0"
-PLUGIN = "vllm-bnb-plugin 0.0.3"
 MODEL_TYPE = "qwen2_audio"
 ARCHITECTURE = "Qwen2AudioForConditionalGeneration"
 
@@ -58,14 +58,12 @@ def refusals(folder: Path, form: Form) -> list[str] | None:
 def _refusals(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
     if (named := config.get("architectures")) != [ARCHITECTURE]:
         yield f"architectures is {named}, and vLLM knows {ARCHITECTURE}"
-    if quantization := config.get("quantization_config"):
-        method = quantization.get("quant_method")
-        yield (
-            f"quantization method {method!r} is none vLLM has for this architecture: bitsandbytes left vLLM for "
-            f"{PLUGIN}, which refuses a model without packed_modules_mapping, as {ARCHITECTURE} is"
-            if method == "bitsandbytes"
-            else f"quantization method {method!r} was not checked"
-        )
+    if (packed_by := stored_with(config)) is not None:
+        method = config["quantization_config"].get("quant_method")
+        if packed_by.VLLM is None:
+            yield f"quantization method {method!r} was not checked"
+        elif packed_by.VLLM:
+            yield f"quantization method {method!r} is none vLLM has for {ARCHITECTURE}: {packed_by.VLLM}"
     else:
         yield from _other_weights(folder, config)
     if (frames := _window(folder)) not in (None, WINDOW):
