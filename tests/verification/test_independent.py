@@ -13,6 +13,7 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating
 from stc.errors import StcError
+from stc.models.folder import ModelFolder
 from stc.models.qwen2_audio import ARCHITECTURE
 from stc.pipeline.stage import Context
 from stc.quantization import methods
@@ -58,8 +59,11 @@ def test_witness_gives_the_text_of_batched_decoding_whatever_penalties_the_folde
 
 
 def test_witness_imports_nothing_of_stc_even_for_a_quantized_model(quantized: Path, manifest: Manifest) -> None:
+    packed_by = ModelFolder.of(quantized).quantizer
+    assert packed_by is not None
     request = {
-        "models": [[str(quantized), None]], "conversation": ARCHITECTURE.conversation(manifest.task),
+        "models": [[str(quantized), None]], "exactly": dict(packed_by.EXACTLY),
+        "conversation": ARCHITECTURE.conversation(manifest.task),
         "chat_template": None,
         "audio": [str(path) for path in manifest.audio_paths()], "device": "cpu", "dtype": "float32",
         "attention": "sdpa", "max_new_tokens": 12, "threads": 1,
