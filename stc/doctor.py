@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from stc.config.schema import Config, Plan
+    from stc.quantization import Quantizer
 
 _DESCRIPTION = """\
 Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL, and what to do.
@@ -66,7 +67,7 @@ def _examine(settings: Sequence[str]) -> int:
     composed: list[tuple[DictConfig, Plan]] = []
     show("config", partial(_config, settings, composed))
     device: Literal["auto", "cpu", "cuda"] = composed[0][1].config.resources.device if composed else "auto"
-    show("devices", partial(checks.devices, device))
+    show("devices", partial(checks.devices, device, _quantizers(composed[0][1]) if composed else []))
     if composed:
         config = composed[0][1].config
         show("model", partial(_models, composed[0][1]))
@@ -91,6 +92,17 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
             yield Check("FAIL", "config", str(fault))
         return
     yield Check("OK", "config", " ".join(settings) or "the defaults")
+
+
+def _quantizers(plan: Plan) -> list[Quantizer]:
+    """Return what a run packs by: models that it makes, and bases of adapters while they are trained."""
+    from stc.stages.quantize import Quantize
+    from stc.training.fine_tuning import Tuning
+
+    stages = [plan.pipeline.nodes[name].stage for name in plan.pipeline.needed()]
+    made = [stage.quant for stage in stages if isinstance(stage, Quantize)]
+    trained = [stage.packed_by for stage in stages if isinstance(stage, Tuning) and stage.packed_by]
+    return list({repr(quantizer): quantizer for quantizer in (*made, *trained)}.values())
 
 
 def _models(plan: Plan) -> Iterator[Check]:

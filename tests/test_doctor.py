@@ -21,6 +21,7 @@ from stc.errors import InputError
 from stc.models.hub import Hub, Unreachable
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
+from stc.quantization import methods, quantizer
 from stc.system.paths import ROOT
 
 
@@ -36,7 +37,7 @@ def test_sound_machine_is_found_so_and_nothing_is_left_behind(
     lines = capsys.readouterr().out.splitlines()
     assert not [line for line in lines if line.startswith("FAIL")]
     told = {line[6:].split("  ")[0].strip() for line in lines}
-    assert {"torch", "transformers", "mlflow", "audio", "4 bits, cpu", "bfloat16, cpu", "store", "data"} <= told
+    assert {"torch", "transformers", "mlflow", "audio", "nf4, cpu", "bfloat16, cpu", "store", "data"} <= told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,16 +149,18 @@ def _imported() -> set[str]:
     return found
 
 
-def test_four_bits_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0.02 < checks.nf4_error("cpu") < checks.NF4_ERROR
+@pytest.mark.parametrize("method", methods())
+def test_packed_layers_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    packs = quantizer({"method": method})
+    assert packs.MOST_ERROR / 10 < checks.rounding_error(packs, "cpu") < packs.MOST_ERROR
     for error in (0.9, float("nan")):
-        monkeypatch.setattr(checks, "nf4_error", lambda device, error=error: error)
-        assert any("NF4 is off by" in found for found in failing(checks.devices("cpu")))
+        monkeypatch.setattr(checks, "rounding_error", lambda quantizer, device, error=error: error)
+        assert any("is off by" in found for found in failing(checks.devices("cpu", [packs])))
 
 
 def test_gpu_that_is_asked_for_and_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert any("device=cuda" in found for found in failing(checks.devices("cuda")))
+    assert any("device=cuda" in found for found in failing(checks.devices("cuda", [])))
 
 
 @pytest.mark.parametrize(("more", "status"), [(checks.ROOM + 1, "OK"), (1, "WARN"), (-1, "FAIL")])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from stc.decoding.attention import Memory, over_memory, over_prompts
 from stc.decoding.tokens import end_tokens, spoken
+from stc.quantization import has_packed
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -80,7 +81,7 @@ class Decoder:
         self._decoder = family.stack(model, "decoder")
         self._layers = [self._decoder.layers[layer] for layer in layers]
         self._rotation = family.rotation
-        fused = _fusable(self._decoder)
+        fused = not has_packed(model, [self._decoder]) and _fusable(self._decoder)
         self._inputs: Any = _fused(family.attention_inputs) if fused else family.attention_inputs
         self._output: Any = _fused(family.layer_output) if fused else family.layer_output
         self._graphs = fused
@@ -254,8 +255,8 @@ def suits(translator: Translator) -> bool:
 
 
 def _fusable(decoder: nn.Module) -> bool:
-    """Whether a decoder is on a GPU and made of plain modules. Quantized layers and adapters bring kernels of their
-    own, some of which wait for the GPU, which a graph cannot record."""
+    """Whether a decoder is on a GPU and made of plain modules. Adapters, as packed layers, bring kernels of their own,
+    some of which wait for the GPU, which a graph cannot record."""
     own = {type(module).__module__.split(".")[0] for module in decoder.modules()}
     return own <= {"torch", "transformers"} and next(decoder.parameters()).is_cuda
 

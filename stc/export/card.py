@@ -17,6 +17,7 @@ from stc.metrics.sample_size import caution, enough
 from stc.metrics.size import bytes_on_disk
 from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters
+from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters
 from stc.models.weights import attached_adapter
 
@@ -29,7 +30,6 @@ TITLES: dict[Form, str] = {
     "quantized": "a quantized model",
     "adapter": "an adapter",
 }
-NEEDS: dict[Form, list[str]] = {"merged": [], "quantized": ["bitsandbytes"], "adapter": ["peft"]}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,10 @@ class Card:
         # An adapter is for layers by the names they have since transformers 5.
         oldest = "5" if attached or self.form == "adapter" else OLDEST
         transformers = f"transformers ({oldest} or later)"
-        needs = ["torch", transformers, "accelerate", "soundfile", *NEEDS[self.form], *(["peft"] * attached)]
+        packed_by = None if self.form == "adapter" else ModelFolder.of(folder).quantizer
+        further = [packed_by.LIBRARY] if packed_by else []
+        further += ["peft"] if attached or self.form == "adapter" else []
+        needs = ["torch", transformers, "accelerate", "soundfile", *further]
         yield f"With {', '.join(needs)} installed, and `utterance.wav` a recording of one channel:"
         code = snippet(
             self.name,
@@ -170,6 +173,7 @@ class Card:
             self.example.settings,
             base=self.base_model if self.form == "adapter" else None,
             attached=attached,
+            registers=packed_by.REGISTERS if packed_by else None,
         )
         yield f"```python\n{code}\n```"
 

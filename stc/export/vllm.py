@@ -20,10 +20,10 @@ from stc.models.architecture import VLLM
 from stc.models.folder import ModelFolder
 from stc.models.prompts import EXTRACTOR_FILE, PROCESSOR_FILE
 from stc.models.weights import attached_adapter, some
+from stc.quantization import stored_with
 from stc.system.read_files import read_json, shaped
 
 VERSION = "0.33.0"
-PLUGIN = "vllm-bnb-plugin 0.0.3"
 
 
 def refusals(folder: Path, form: Form) -> list[str] | None:
@@ -45,14 +45,12 @@ def refusals(folder: Path, form: Form) -> list[str] | None:
 def _refusals(folder: Path, config: Mapping[str, Any], asked: VLLM) -> Iterator[str]:
     if (named := config.get("architectures")) != [asked.architecture]:
         yield f"architectures is {named}, and vLLM knows {asked.architecture}"
-    if quantization := config.get("quantization_config"):
-        method = quantization.get("quant_method")
-        yield (
-            f"quantization method {method!r} is none vLLM has for this architecture: bitsandbytes left vLLM for "
-            f"{PLUGIN}, which refuses a model without packed_modules_mapping, as {asked.architecture} is"
-            if method == "bitsandbytes"
-            else f"quantization method {method!r} was not checked"
-        )
+    if (packed_by := stored_with(config)) is not None:
+        method = config["quantization_config"].get("quant_method")
+        if packed_by.VLLM is None:
+            yield f"quantization method {method!r} was not checked"
+        elif packed_by.VLLM:
+            yield f"quantization method {method!r} is none vLLM has for {asked.architecture}: {packed_by.VLLM}"
     else:
         found = {name for name in ModelFolder.of(folder).tensors if not name.startswith(asked.encoder)}
         if missing := sorted(asked.names - found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +88,15 @@ def load(
     torch.backends.cuda.enable_cudnn_sdp(False)
     _refuse_far_more(found)
     settings: dict[str, Any] = {}
+    method = stored_by or quantize
+    if method is not None:
+        method.register()
     if stored_by is not None:
         stored_by.set_compute_dtype(config.quantization_config, dtype)
     elif quantize is not None:
         settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, quantize))
 
-    with _quiet() as said:
+    with _quiet(*[method.LIBRARY] if method else []) as said:
         try:
             model, info = family.model_class().from_pretrained(
                 folder,
@@ -115,12 +118,11 @@ def load(
     _refuse_incomplete(folder, info)
     _decode_greedily(model, folder, stated)
     if stored_by is not None:
-        _cast_plain_weights(model, computing)
+        _cast_plain_weights(model, stored_by, computing)
     for name in family.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     if found.adapter is not None:
-        _adapt(model, found.adapter, computing)
-    method = stored_by or quantize
+        _adapt(model, found.adapter, stored_by, computing)
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
     translator = Translator(model.eval(), processor, family, folder)
@@ -139,9 +141,10 @@ def save(translator: Translator, folder: Path) -> None:
     if getattr(model, "peft_config", None):
         raise ModelError(f"{translator.folder} has an adapter, which has to be merged before the model is saved")
     stored_by = stored_with(model.config.to_dict())
+    as_it_is = _of_packed_layers(model, stored_by)
     state = {
         translator.architecture.stored_name(name): tensor
-        if not tensor.is_floating_point() or (stored_by is not None and stored_by.is_state(name))
+        if as_it_is(name) or not tensor.is_floating_point()
         else tensor.to(torch.bfloat16)
         for name, tensor in model.state_dict().items()
     }
@@ -170,7 +173,7 @@ def _kept(family: Architecture, quantize: Quantizer) -> list[str]:
     return [module for part, modules in family.parts.items() if part not in quantize.packed for module in modules]
 
 
-def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
+def _adapt(model: Any, adapter: Path, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
     """Put the adapter of a folder on the linear layers it is for.
 
     Raises:
@@ -185,14 +188,25 @@ def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
             raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
     if missing := sorted(info.missing_keys):
         raise ModelError(f"{adapter} lacks {some(missing)}")
-    _cast_plain_weights(model, dtype)  # transformers chooses a precision of its own for adapters
+    _cast_plain_weights(model, method, dtype)  # transformers chooses a precision of its own for adapters
 
 
-def _cast_plain_weights(model: Any, dtype: torch.dtype) -> None:
+def _cast_plain_weights(model: Any, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
     """Bring what is not packed to ``dtype``: transformers leaves it as stored in a folder that is quantized."""
-    for parameter in model.parameters():
-        if type(parameter) is torch.nn.Parameter and parameter.is_floating_point():
+    as_it_is = _of_packed_layers(model, method)
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not as_it_is(name):
             parameter.data = parameter.data.to(dtype)
+
+
+def _of_packed_layers(model: Any, method: type[Quantizer] | None) -> Callable[[str], bool]:
+    """Return what tells of a name whether it is that of a packed weight, or of quantization state. A layer's bias is
+    neither."""
+    if method is None:
+        return lambda name: False
+    packed = tuple(f"{name}." for name in method.packed_layers(model))
+    biases = {f"{name}bias" for name in packed}
+    return lambda name: name.startswith(packed) and name not in biases
 
 
 def _set_stored_dtype(path: Path) -> None:
@@ -241,26 +255,28 @@ def _without_quantizer(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep transformers' progress bars and load report off the terminal; gives what the report would have said."""
+def _quiet(*libraries: str) -> Iterator[list[str]]:
+    """Keep transformers' progress bars and load report off the terminal, and warnings of further libraries; gives what
+    the report would have said."""
     from transformers.utils import logging as transformers_logging
 
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     loading = logging.getLogger("transformers.modeling_utils")
-    # bitsandbytes warns at import of an optional kernel package it would fetch from a hub.
-    packing = logging.getLogger("bitsandbytes.backends.cpu.ops")
-    bars, propagates, level = transformers_logging.is_progress_bar_enabled(), loading.propagate, packing.level
+    levels = {logger: logger.level for logger in map(logging.getLogger, libraries)}
+    bars, propagates = transformers_logging.is_progress_bar_enabled(), loading.propagate
     loading.addHandler(handler)
     loading.propagate = False
-    packing.setLevel(logging.ERROR)
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
         yield said
     finally:
         loading.removeHandler(handler)
         loading.propagate = propagates
-        packing.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         if bars:
             transformers_logging.enable_progress_bar()

@@ -32,7 +32,6 @@ BESIDE = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LI
 """What belongs to a model beside its weights: config, processor, tokenizer, templates, and its terms."""
 FLOATS = ("BF16", "F16", "F32", "F64")
 """What weights that are not packed may be stored in; transformers would cast others without their scales."""
-PACKED = ("U8", "I8")
 
 
 class _Index(BaseModel):
@@ -118,7 +117,7 @@ class ModelFolder:
     def _refuse_unlike_config(self) -> None:
         """Raise ModelError for weights of a type that config.json does not describe."""
         method = self.quantizer
-        types = FLOATS if method is None else (*FLOATS, *PACKED)
+        types = FLOATS if method is None else (*FLOATS, *method.STORED_AS)
         where = self.path / "config.json"
         if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
             raise ModelError(

@@ -119,7 +119,7 @@ class Layout:
         weight_bytes: of the safetensors files together; of a model to come, about.
         other_bytes: of config, tokenizer and the like, about.
         largest: whether it is the largest of several that may come out.
-        quantized: whether its weights are packed.
+        quantizer: the method its weights are packed by, or None.
         there: whether it is a folder, whose sizes are counted and not foreseen.
     """
 
@@ -131,7 +131,7 @@ class Layout:
     weight_bytes: int
     other_bytes: int = 0
     largest: bool = False
-    quantized: bool = False
+    quantizer: type[Quantizer] | None = None
     there: bool = False
 
     @classmethod
@@ -150,7 +150,7 @@ class Layout:
             counted(model),
             model.weight_bytes,
             sum(file.stat().st_size for file in model.files) - model.weight_bytes,
-            quantized=model.quantizer is not None,
+            quantizer=model.quantizer,
             there=True,
         )
 
@@ -186,7 +186,7 @@ class Layout:
         """Return the same as :func:`stc.models.checkpoint.save` writes it, in bfloat16."""
         elements = self.elements()
         return replace(
-            self, counts=Counts(elements, elements), weight_bytes=STORED * elements, quantized=False, there=False
+            self, counts=Counts(elements, elements), weight_bytes=STORED * elements, quantizer=None, there=False
         )
 
     def pruned(self, removals: Removals) -> Layout:
@@ -211,7 +211,7 @@ class Layout:
             self,
             counts=Counts(elements, elements - packed + packed * quantizer.BITS // 8),
             weight_bytes=STORED * (elements - packed) + round(taken),
-            quantized=True,
+            quantizer=type(quantizer),
             there=False,
         )
 

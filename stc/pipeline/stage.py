@@ -69,7 +69,7 @@ class Context:
         scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
-        unpack: whether to unpack a base in 4 bits while adapters are trained on it; ``auto``: where memory has plenty
+        unpack: whether to unpack a packed base while adapters are trained on it; ``auto``: where memory has plenty
             of room.
         compile: whether to compile the layers that a fine-tuning goes through, and on a GPU to replay them where
             adapters are trained; ``auto``: on a GPU, for a long one. Dropout then draws other numbers.
@@ -93,8 +93,8 @@ class Context:
 class Stage(BaseModel):
     """A stage: frozen, typed fields that decide its result, and ``run``.
 
-    One module holds one stage, named as the module in CamelCase. In YAML a stage is named by its file in ``stc/stages``
-    (``stage: finetune``), or by the dotted path of a module of anybody's (``stage: talks.stages.pretrain``).
+    One module defines one stage. In YAML it is named by its file in ``stc/stages`` (``stage: finetune``), or by the
+    dotted path of a module of anybody's (``stage: talks.stages.pretrain``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

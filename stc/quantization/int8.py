@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from stc.quantization import Quantizer
+from stc.quantization._bitsandbytes import BitsAndBytes
 
 if TYPE_CHECKING:
+    import torch
+
     from stc.system.safetensors_headers import Stored
 
 WEIGHT = ".weight"
@@ -28,7 +30,7 @@ FORMAT = ".weight_format"
 NAMES = 200  # bytes a matrix, about, that name its scales and format
 
 
-class Int8(Quantizer):
+class Int8(BitsAndBytes):
     """Settings of LLM.int8.
 
     Attributes:
@@ -37,6 +39,8 @@ class Int8(Quantizer):
 
     VERSION = 1
     BITS = 8
+    STORED_AS = ("I8", "U8")
+    MOST_ERROR = 0.02  # rounding to eight bits leaves about a hundredth
 
     method: Literal["int8"] = "int8"
     threshold: float = Field(default=6.0, ge=0)
@@ -75,8 +79,17 @@ class Int8(Quantizer):
         return [name + SCALES for name in packed if name + SCALES not in tensors]
 
     @classmethod
-    def compute_exactly(cls, model: Any) -> None:
-        """Nothing to do: inputs are rounded to 8 bits whatever their precision, and sums of them are integers."""
+    def layer_type(cls) -> type:
+        from bitsandbytes.nn import Linear8bitLt
 
+        return Linear8bitLt
 
-QUANTIZER = Int8
+    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+        from bitsandbytes.nn import Int8Params, Linear8bitLt
+
+        packed = Linear8bitLt(
+            layer.in_features, layer.out_features, layer.bias is not None, False, threshold=self.threshold
+        )
+        packed.weight = Int8Params(layer.weight.data.cpu(), requires_grad=False)  # packed on its way elsewhere
+        packed.bias = layer.bias
+        return packed.to(layer.weight.device)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 from stc.errors import ModelError
-from stc.quantization import Quantizer
+from stc.quantization._bitsandbytes import BitsAndBytes
 from stc.system.read_files import parse_json
 
 if TYPE_CHECKING:
+    import torch
+
     from stc.system.safetensors_headers import Stored
 
 RECORD = ".quant_state.bitsandbytes__nf4"
@@ -35,7 +37,7 @@ class _State(BaseModel):
     nested_blocksize: int | None = None
 
 
-class NF4(Quantizer):
+class NF4(BitsAndBytes):
     """Settings of NF4.
 
     Attributes:
@@ -44,6 +46,12 @@ class NF4(Quantizer):
 
     VERSION = 1
     BITS = 4
+    STORED_AS = ("U8",)
+    # Else bitsandbytes repacks a layer at its first pass on a CPU with AVX-512 BF16: it then computes in bfloat16
+    # whatever the input, rounds the scales for good, and passes no gradient on.
+    EXACTLY: ClassVar[Mapping[str, Any]] = {"support_avx512bf16_for_cpu": False}
+    TRAINABLE = True
+    MOST_ERROR = 0.2  # four bits leave about a tenth
 
     method: Literal["nf4"] = "nf4"
     double_quant: bool = True
@@ -102,16 +110,28 @@ class NF4(Quantizer):
         return missing
 
     @classmethod
-    def compute_exactly(cls, model: Any) -> None:
-        """Turn off the repacking bitsandbytes does at the first pass on CPUs with AVX-512 BF16.
+    def layer_type(cls) -> type:
+        from bitsandbytes.nn import Linear4bit
 
-        It computes in bfloat16 whatever the input, rounds the scales for good, and passes no gradient on.
-        """
-        import bitsandbytes
+        return Linear4bit
 
-        for module in model.modules():
-            if isinstance(module, bitsandbytes.nn.Linear4bit):
-                module.support_avx512bf16_for_cpu = False
+    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+        from bitsandbytes.nn import Linear4bit, Params4bit
+
+        packed = Linear4bit(
+            layer.in_features, layer.out_features, layer.bias is not None, compute_dtype, self.double_quant, "nf4"
+        )
+        packed.weight = Params4bit(
+            layer.weight.data, requires_grad=False, compress_statistics=self.double_quant, quant_type="nf4"
+        )
+        packed.bias = layer.bias
+        return packed.to(layer.weight.device)
+
+    @classmethod
+    def unpack(cls, layer: Any) -> torch.Tensor:
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(layer.weight.data, layer.weight.quant_state)
 
 
 def _state(name: str, record: Stored) -> _State:
@@ -124,6 +144,3 @@ def _state(name: str, record: Stored) -> _State:
     if record.dtype != "U8" or record.elements > MOST_BYTES:
         raise ModelError(f"{where} is {record.dtype} of {record.elements:,} elements: a short text in U8 is needed")
     return parse_json(record.read(), where, _State, error=ModelError)
-
-
-QUANTIZER = NF4
