@@ -22,7 +22,8 @@ from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
 from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, nearest, validated
-from stc.metrics.text import MetricName, refuse_unready
+from stc.metrics.metric import MetricName, metric_named
+from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
 from stc.models.hub import Hub, model_source
@@ -364,9 +365,9 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
     if lang:
         metrics = _sound(Metrics, groups, "metrics")
         names = [*(metrics.names if metrics else ()), *([prune.metric] if prune and prune.metric else [])]
-        for metric in dict.fromkeys(names):
+        for name in dict.fromkeys(name for name in names if name != LOSS):
             try:
-                refuse_unready(metric, lang.code)
+                metric_named(name).refuse_unready(lang.code)
             except InputError as error:
                 faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
     if prune is None:

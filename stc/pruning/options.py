@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import Fault, nearest
-from stc.metrics.selection import SelectionMetric
+from stc.metrics.metric import names
+from stc.metrics.selection import LOSS, SelectionMetric
 from stc.models.architecture import Stack
 from stc.models.removal import Layer, Scope, removable, stacks, unremovable
 from stc.system.fields import Seed
@@ -99,8 +100,8 @@ class Prune(BaseModel):
 
     def _unscreened(self) -> list[Fault]:
         """A fault where a screen is asked for and there is none."""
-        if self.search == "screened" and self.metric == "loss":
-            allowed = "the loss is what a screen goes by: prune.search=exact, or one of bleu, chrf, chrf_pp"
+        if self.search == "screened" and self.metric == LOSS:
+            allowed = f"the loss is what a screen goes by: prune.search=exact, or one of {', '.join(names())}"
             return [Fault("prune.metric", self.metric, allowed, others=(("prune.search", self.search),))]
         if self.search == "exact" and self.screen is not None:
             allowed = "prune.search=exact has no screen; prune.search=screened has"

@@ -411,7 +411,8 @@ def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_
         (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: prune=random has no such key; its keys: ratio, "
          "scope, seed"),
         (["prune=random", "prune.seed=null"], "prune.seed=null: is needed"),
-        (["prune.metric=comet"], "prune.metric=comet: must be 'bleu', 'chrf', 'chrf_pp' or 'loss'"),
+        (["prune.metric=comet"], "prune.metric=comet: metric 'comet' is unknown: one of bleu, chrf, "
+         "chrf_pp, loss; PACKAGE.MODULE is one of yours"),
         (["prune=explicit"], "prune.layers=[]: the layers to remove are needed: prune.layers=[2,5], or of the encoder "
          "prune.encoder_layers=[2]"),
         (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot be removed: of 16 decoder "

@@ -41,6 +41,8 @@ class Sweep:
         folder: of the sweep, beside the store.
         machine: what the next systems are measured on.
         sentences: of the test set.
+        metrics: that systems are scored by.
+        metric: that retention is measured by, if not the one of the language.
     """
 
     folder: Path
@@ -48,6 +50,8 @@ class Sweep:
     jobs: int = 0
     machine: Mapping[str, object] = field(default_factory=dict)
     sentences: int = SENTENCES
+    metrics: Sequence[str] = ("bleu", "chrf", "chrf_pp")
+    metric: str | None = None
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +122,7 @@ class Sweep:
             inputs["models"][name] = model
             inputs["scores"][name] = self._scores(model, lang, hypotheses, test)
             inputs["measurements"][name] = self._measurement(model, layers, packed)
-        compare = Compare(metric=METRIC[lang], resamples=50, confidence=0.95, seed=0)
+        compare = Compare(metric=self.metric or METRIC[lang], resamples=50, confidence=0.95, seed=0)
         spec = {
             "stage": "compare",
             "inputs": {
@@ -134,7 +138,7 @@ class Sweep:
         references = REFERENCES[lang][: self.sentences]
 
         def write(folder: Path) -> dict[str, Any]:
-            Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, references, lang).save(folder)
+            Scores.of(self.metrics, hypotheses, references, lang, sources=references).save(folder)
             write_lines(folder / "references.txt", references)
             return {}
 
