@@ -2,8 +2,8 @@
 
     python tests/test_stage_sources.py --same-results
 
-states, for every stage, model family, quantizer and metric at its present VERSION, that the source as it is now gives the same
-results as before. The lock has one digest of each: what was compared before is in the history of the file.
+states, for every stage, model family, quantizer and metric at its present VERSION, that the source as it is now gives
+the same results as before. The lock has one digest of each: what was compared before is in the history of the file.
 """
 
 from __future__ import annotations
