@@ -30,7 +30,7 @@ from stc.config.command_line import checked
 from stc.config.languages import language
 from stc.config.schema import Plan, plan
 from stc.data.manifest import Manifest
-from stc.metrics.text import METRICS
+from stc.metrics.metric import metric_named
 from stc.models.checkpoint import load
 from stc.models.removal import Layer, Removal, by_stack
 from stc.pipeline.runner import Evaluation
@@ -79,7 +79,7 @@ def compare(overrides: Sequence[str], screens: Sequence[int]) -> None:
         for screen in screens
     }
     where = torch.cuda.get_device_name() if context.device == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
-    metric = METRICS[stage_of(planned).metric]
+    metric = metric_named(stage_of(planned).metric).title
     print(f"\n## {language(planned.config.lang.code).name} ({metric}; {where})\n")
     by_round(exact, places, screened)
     by_search(exact, places, screened, metric, losses)

@@ -20,8 +20,8 @@ from typing import Any
 from stc.config.languages import language
 from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
+from stc.metrics.metric import metric_named, score, statistics
 from stc.metrics.significance import retention
-from stc.metrics.text import METRICS, score, statistics
 from stc.models.architecture import ends
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
@@ -52,7 +52,7 @@ def main() -> None:
         run = json.loads(file.read_text("utf-8"))
         lang = run["lang"]
         rows = read(TALKS / "test.jsonl")
-        print(f"\n## {language(lang).name} ({METRICS[language(lang).metric]})\n", flush=True)
+        print(f"\n## {language(lang).name} ({metric_named(language(lang).metric).title})\n", flush=True)
         by_subset(run, rows, lang)
         listening(run, rows, lang)
         removal(run, rows, lang)

@@ -12,6 +12,7 @@ import pytest
 import sacrebleu
 import soundfile
 from light import answers
+from own_metrics import add_own_metrics
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.data.manifest import Manifest
@@ -68,6 +69,24 @@ def test_scores_are_those_of_the_translations(
     assert rows["packed"]["params"] == rows["plain"]["params"]
     assert rows["packed"]["bytes_on_disk"] < rows["plain"]["bytes_on_disk"]
     assert (content["metric"], rows[content["reference"]]["retention"]) == ("chrf_pp", 1.0)
+
+
+def test_metrics_asked_for_are_the_ones_scored_and_retention_is_by_the_first(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    json_lines: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_own_metrics(tmp_path, monkeypatch)
+    asked = [str(tiny_model), "--metrics", "lab.length,bleu", *LIMITED]
+    assert main([*asked, "--data", str(tiny_manifest), "--limit", "2", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["metric"], set(content["signatures"])) == ("lab.length", {"lab.length", "bleu"})
+    lines = ["--data", str(json_lines), "--lang", "de", "--audio", "file", "--target", "deutsch"]
+    assert main([*asked, *lines]) == 1
+    assert "--source is needed: lab.length" in capsys.readouterr().err
 
 
 def test_variant_of_a_language_has_its_metric_and_its_tokenizer(

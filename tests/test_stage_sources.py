@@ -2,8 +2,8 @@
 
     python tests/test_stage_sources.py --same-results
 
-states, for every stage, model family and quantizer at its present VERSION, that the source as it is now gives the same
-results as before. The lock has one digest of each: what was compared before is in the history of the file.
+states, for every stage, model family, quantizer and metric at its present VERSION, that the source as it is now gives
+the same results as before. The lock has one digest of each: what was compared before is in the history of the file.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from stc.metrics.metric import metric_named, names
 from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
@@ -29,7 +30,7 @@ WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.s
 OURS = ("stc.", "talks.")
 TALKS = ("talks.stages.synthesize", "talks.stages.pretrain")
 # Packages whose modules are loaded by name and have a VERSION of their own.
-BY_NAME = {"stc.stages", "stc.models", "stc.pruning", "stc.quantization"}
+BY_NAME = {"stc.stages", "stc.metrics", "stc.models", "stc.pruning", "stc.quantization"}
 
 
 def versions() -> dict[str, tuple[str, int]]:
@@ -41,6 +42,7 @@ def versions() -> dict[str, tuple[str, int]]:
         **{
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
         },
+        **{f"metric {name}": (f"stc.metrics.{name}", metric_named(name).VERSION) for name in names()},
     }
 
 

@@ -22,7 +22,8 @@ from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
 from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, nearest, validated
-from stc.metrics.text import MetricName, refuse_unready
+from stc.metrics.metric import MetricName, metric_named
+from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
 from stc.models.hub import Hub, model_source
@@ -393,10 +394,10 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
     prune, model = _sound_pruning(groups), _sound(Model, groups, "model")
     if lang:
         metrics = _sound(Metrics, groups, "metrics")
-        chosen_by = getattr(prune, "metric", None)
-        for metric in dict.fromkeys([*(metrics.names if metrics else ()), *([chosen_by] if chosen_by else [])]):
+        names = [*(metrics.names if metrics else ()), getattr(prune, "metric", LOSS)]
+        for name in dict.fromkeys(name for name in names if name != LOSS):
             try:
-                refuse_unready(metric, lang.code)
+                metric_named(name).refuse_unready(lang.code)
             except InputError as error:
                 faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
     if prune is None or not pruned or model is None:

@@ -13,9 +13,9 @@ from stc.export.portable import OLDEST
 from stc.export.prose import told
 from stc.export.source import Form
 from stc.export.usage import snippet
+from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import caution, enough
 from stc.metrics.size import bytes_on_disk
-from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters
 from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters
@@ -133,7 +133,7 @@ class Card:
         yield "## Quality"
         yield f"On {where}" + (f" of `{self.known.dataset}`" if self.known.dataset else "") + ", one reference each:"
         rows = [
-            (METRICS.get(name, name), f"{metric.score:.2f}", f"`{metric.signature}`")
+            (metric_named(name).heading, f"{metric.score:.2f}", f"`{metric.signature}`")
             for name, metric in scores.metrics.items()
         ]
         yield _table(("metric", "score", "signature"), rows)
@@ -142,9 +142,9 @@ class Card:
             return
         compared = row["compared"]
         if row["name"] == compared["reference"]:
-            yield f"It is the best unpruned system of its table, by {METRICS[compared['metric']]}."
+            yield f"It is the best unpruned system of its table, by {metric_named(compared['metric']).title}."
             return
-        kept = f"It keeps {100 * row['retention']:.1f} % of the {METRICS[compared['metric']]}"
+        kept = f"It keeps {100 * row['retention']:.1f} % of the {metric_named(compared['metric']).better}"
         if row["retention_ci"] is not None and enough(scores.sentences):
             low, high = (100 * bound for bound in row["retention_ci"])
             kept += (

@@ -205,7 +205,7 @@ def _main(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
     """The figures of the system a run is about, the last of its table, by names that every run has. MLflow compares
     by the first unless told otherwise, and draws a chart of each: those of the other systems would hide these."""
     figures = {"retention": system["retention"], "bytes": system["bytes_on_disk"], "ratio": ratio}
-    figures |= {key: system.get(key) for key in ("params", "bleu", "chrf", "chrf_pp", "rtf", "retention_deviation")}
+    figures |= {key: system.get(key) for key in ("params", *system["metrics"], "rtf", "retention_deviation")}
     return {key: value for key, value in figures.items() if value is not None}
 
 

@@ -14,7 +14,8 @@ from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
 from stc.errors import Fault, InputError, misfit
-from stc.metrics.selection import SelectionMetric, described, goodness
+from stc.metrics.metric import names, versions
+from stc.metrics.selection import LOSS, SelectionMetric, described, goodness
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.options import Compute
@@ -45,8 +46,8 @@ class Greedy(ByRatio):
 
     @model_validator(mode="after")
     def _screens(self) -> Self:
-        if self.search == "screened" and self.metric == "loss":
-            allowed = "the loss is what a screen goes by: prune.search=exact, or one of bleu, chrf, chrf_pp"
+        if self.search == "screened" and self.metric == LOSS:
+            allowed = f"the loss is what a screen goes by: prune.search=exact, or one of {', '.join(names())}"
             raise misfit(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
         if self.search == "exact" and self.screen is not None:
             allowed = "prune.search=exact has no screen; prune.search=screened has"
@@ -97,7 +98,7 @@ class Importance(Compute, Shared):
 
     @model_validator(mode="after")
     def _screens_by_something_else(self) -> Self:
-        if self.screen is not None and self.metric == "loss":
+        if self.screen is not None and self.metric == LOSS:
             allowed = "a screen goes by the loss, so that of metric loss there is none"
             raise misfit(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
         return self
@@ -105,6 +106,9 @@ class Importance(Compute, Shared):
     def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if "features" in given and self.scope == "encoder":
             yield "features", "scope=encoder: an encoder without a layer hears the audio anew; leave it out"
+
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        return {} if self.metric == LOSS else versions([self.metric])
 
     def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
         if "previous" in inputs:
@@ -133,7 +137,7 @@ class Importance(Compute, Shared):
         manifest = Manifest.load(inputs["data"].path)
         places = before.places(counts, folder)
         screened = self.screen is not None and self.screen < len(candidates)
-        losses = self._scores("loss", inputs, before, candidates, places, ctx, screen=True) if screened else {}
+        losses = self._scores(LOSS, inputs, before, candidates, places, ctx, screen=True) if screened else {}
         finalists = sorted(sorted(candidates, key=losses.__getitem__)[: self.screen]) if screened else candidates
         scores = self._scores(self.metric, inputs, before, finalists, places, ctx)
         best = max(finalists, key=lambda layer: goodness(self.metric, scores[layer]))
@@ -143,14 +147,14 @@ class Importance(Compute, Shared):
             "candidates": [{"stack": one[0], "layer": one[1], "score": scores.get(one)} for one in candidates],
         }
         if screened:
-            how["screen"] = {"kept": self.screen, "signature": described("loss", manifest.task.target_lang)}
+            how["screen"] = {"kept": self.screen, "signature": described(LOSS, manifest.task.target_lang)}
             how["candidates"] = [{**one, "loss": losses[one["stack"], one["layer"]]} for one in how["candidates"]]
         facts = Removal(before.of, (*before.order, best)).save(out_dir, how)
         return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}
 
     def _scores(
         self,
-        metric: SelectionMetric,
+        metric: str,
         inputs: Inputs,
         before: Removal,
         candidates: list[Layer],
@@ -184,7 +188,7 @@ class Importance(Compute, Shared):
     def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
         """(stack, candidate, score) with layers numbered as in the model."""
         from stc.decoding.features import features_of
-        from stc.metrics.text import score
+        from stc.metrics.metric import score
         from stc.pipeline.model_cache import kept
         from stc.pruning.search.losses import losses_without_each
         from stc.pruning.search.translations import translations_without_each
@@ -197,7 +201,7 @@ class Importance(Compute, Shared):
         manifest = Manifest.load(inputs["data"].path)
         translator = kept(inputs["model"], self, ctx.device)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
-        if work["metric"] == "loss":
+        if work["metric"] == LOSS:
             yield from losses_without_each(
                 translator, manifest, work["removed"], candidates, batch_size=ctx.decode_batch, features=features
             )
@@ -211,7 +215,8 @@ class Importance(Compute, Shared):
             max_new_tokens=self.max_new_tokens,
             features=features,
         ):
-            yield stack, place, score(work["metric"], texts, manifest.targets, manifest.task.target_lang)
+            lang = manifest.task.target_lang
+            yield stack, place, score(work["metric"], texts, manifest.targets, lang, manifest.sources)
 
 
 class _Scored(TypedDict):

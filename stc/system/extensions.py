@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import isabstract
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import TypeVar
 
 from stc.errors import ConfigError, Fault, nearest
@@ -24,6 +25,22 @@ def names(package: str) -> list[str]:
     assert spec is not None
     found = (one.name for one in iter_modules(spec.submodule_search_locations) if not one.ispkg)
     return sorted(name for name in found if not name.startswith("_"))
+
+
+def imported(path: str) -> ModuleType:
+    """Import a module by its dotted path.
+
+    Raises:
+        LookupError: there is none; the message says which part of the path.
+    """
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    try:
+        return import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise  # what it imports is missing
+        raise LookupError(f"there is no module {error.name}") from None
 
 
 def by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Kind]:
@@ -45,14 +62,10 @@ def by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Ki
     else:
         allowed = f"one of {', '.join(known)}{nearest(str(name), known)}; PACKAGE.MODULE is one of yours"
         raise ConfigError([Fault(key, name, allowed)])
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
     try:
-        module = import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
-            raise  # what it imports is missing
-        raise ConfigError([Fault(key, name, f"there is no module {error.name}")]) from None
+        module = imported(path)
+    except LookupError as error:
+        raise ConfigError([Fault(key, name, str(error))]) from None
     defined = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == path]
     found = [one for one in dict.fromkeys(defined) if issubclass(one, base) and not isabstract(one)]
     if len(found) != 1:

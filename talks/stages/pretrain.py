@@ -82,7 +82,7 @@ class Pretrain(Optimisation, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.greedy import translate
-        from stc.metrics.text import score
+        from stc.metrics.metric import score
         from stc.models.checkpoint import load, save
         from stc.models.counting import count_parameters
         from talks.training.from_scratch import train_from_scratch

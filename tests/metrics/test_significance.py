@@ -10,8 +10,8 @@ from sacrebleu.metrics import CHRF
 from sacrebleu.significance import PairedTest
 
 from stc.errors import InputError
+from stc.metrics.metric import score, statistics
 from stc.metrics.significance import Difference, Retention, difference, interval, retention
-from stc.metrics.text import score, statistics
 
 WORDS = ["das", "rote", "Haus", "steht", "am", "Fluss", "und", "ein", "kleiner", "Hund", "läuft", "heute", "über"]
 
@@ -25,17 +25,17 @@ def corpus(sentences: int, wrong: float) -> tuple[list[str], list[str]]:
 
 
 @cache
-def stats(sentences: int, wrong: float) -> list[list[int]]:
+def stats(sentences: int, wrong: float) -> list[list[float]]:
     return statistics("chrf_pp", *corpus(sentences, wrong), "de")
 
 
 def keep(
-    ours: list[list[int]], theirs: list[list[int]], *, resamples: int = 300, confidence: float = 0.95, seed: int = 0
+    ours: list[list[float]], theirs: list[list[float]], *, resamples: int = 300, confidence: float = 0.95, seed: int = 0
 ) -> Retention:
     return retention("chrf_pp", ours, theirs, resamples=resamples, confidence=confidence, seed=seed)
 
 
-def differ(ours: list[list[int]], theirs: list[list[int]], *, resamples: int = 500, seed: int = 0) -> Difference:
+def differ(ours: list[list[float]], theirs: list[list[float]], *, resamples: int = 500, seed: int = 0) -> Difference:
     return difference("chrf_pp", ours, theirs, resamples=resamples, confidence=0.95, seed=seed)
 
 

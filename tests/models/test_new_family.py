@@ -22,7 +22,7 @@ from stc.models.create import END, END_OF_TEXT, build_processor
 from stc.models.layout import Layout, Removals
 from stc.models.surgery import without_layers
 from stc.pipeline.stage import Context
-from stc.pruning.search import translations_without_each
+from stc.pruning.search.translations import translations_without_each
 from stc.stages.finetune import Finetune
 from stc.stages.prune import Prune
 from stc.store.artifact import Artifact, Kind

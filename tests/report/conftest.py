@@ -35,9 +35,10 @@ def translations(lang: str, wrong: int, salt: str = "") -> list[str]:
 
 
 @cache
-def scores_of(hypotheses: tuple[str, ...], lang: str) -> Scores:
+def scores_of(metrics: tuple[str, ...], hypotheses: tuple[str, ...], lang: str) -> Scores:
     """Return what many sweeps have alike."""
-    return Scores.of(("bleu", "chrf", "chrf_pp"), list(hypotheses), REFERENCES[lang][: len(hypotheses)], lang)
+    references = REFERENCES[lang][: len(hypotheses)]
+    return Scores.of(metrics, list(hypotheses), references, lang, sources=references)
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Sweep:
         folder: of the sweep, beside the store.
         machine: what the next systems are measured on.
         sentences: of the test set.
+        metrics: that systems are scored by.
+        metric: that retention is measured by, if not the one of the language.
     """
 
     folder: Path
@@ -55,6 +58,8 @@ class Sweep:
     jobs: int = 0
     machine: Mapping[str, object] = field(default_factory=dict)
     sentences: int = SENTENCES
+    metrics: Sequence[str] = ("bleu", "chrf", "chrf_pp")
+    metric: str | None = None
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,7 +130,7 @@ class Sweep:
             inputs["models"][name] = model
             inputs["scores"][name] = self._scores(model, lang, hypotheses, test)
             inputs["measurements"][name] = self._measurement(model, layers, packed)
-        compare = Compare(metric=METRIC[lang], resamples=50, confidence=0.95, seed=0)
+        compare = Compare(metric=self.metric or METRIC[lang], resamples=50, confidence=0.95, seed=0)
         spec = {
             "stage": "compare",
             "inputs": {
@@ -141,7 +146,7 @@ class Sweep:
         references = REFERENCES[lang][: self.sentences]
 
         def write(folder: Path) -> dict[str, Any]:
-            scores_of(tuple(hypotheses), lang).save(folder)
+            scores_of(tuple(self.metrics), tuple(hypotheses), lang).save(folder)
             write_texts(folder / "references.txt", references)
             return {}
 

@@ -11,7 +11,7 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.errors import InputError
-from stc.metrics.text import score
+from stc.metrics.metric import score
 from stc.models.architecture import Stack
 from stc.models.checkpoint import load, save
 from stc.models.removal import Layer

@@ -8,7 +8,7 @@ import pytest
 import sacrebleu
 
 from stc.errors import InputError
-from stc.metrics.text import from_statistics, refuse_unready, score, signature, statistics
+from stc.metrics.metric import corpus_score, metric_named, names, score, statistics
 
 GERMAN = (
     ["Das rote Haus steht am Fluss.", "Ein Hund läuft.", ""],
@@ -37,7 +37,8 @@ def test_chinese_bleu_is_tokenized_by_character() -> None:
 @pytest.mark.parametrize("tag", ["zh-TW", "zh-CN", "zh-Hans", "yue"])
 def test_bleu_of_every_language_in_chinese_characters_is_that_of_chinese(tag: str) -> None:
     assert score("bleu", *CHINESE, tag) == score("bleu", *CHINESE, "zh") > 0
-    assert signature("bleu", tag) == signature("bleu", "zh")
+    bleu = metric_named("bleu")
+    assert bleu.signature(tag) == bleu.signature("zh")
 
 
 @pytest.mark.parametrize(("tag", "package"), [("ja", "sacrebleu[ja]"), ("ko-KR", "sacrebleu[ko]")])
@@ -47,24 +48,23 @@ def test_bleu_that_needs_a_package_names_it_before_it_is_computed(
     for name in ("ja", "ko"):
         monkeypatch.setattr(f"sacrebleu.tokenizers.tokenizer_{name}_mecab.MeCab", None)
     with pytest.raises(InputError, match=rf"pip install '{re.escape(package)}'"):
-        refuse_unready("bleu", tag)
-    refuse_unready("chrf", tag)
-    refuse_unready("bleu", "ja-Latn")
+        metric_named("bleu").refuse_unready(tag)
+    metric_named("chrf").refuse_unready(tag)
+    metric_named("bleu").refuse_unready("ja-Latn")
 
 
-@pytest.mark.parametrize("metric", ["bleu", "chrf", "chrf_pp"])
+@pytest.mark.parametrize("metric", names())
 def test_score_of_a_subset_follows_from_its_rows_of_statistics(metric: str) -> None:
     hypotheses, references = GERMAN
     rows = statistics(metric, hypotheses, references, "de")
-    totals = [sum(column) for column in zip(*rows[:2], strict=True)]
-    assert from_statistics(metric, [totals]) == [score(metric, hypotheses[:2], references[:2], "de")]
+    assert corpus_score(metric, rows[:2]) == score(metric, hypotheses[:2], references[:2], "de")
 
 
 def test_signature_says_how_text_was_tokenized() -> None:
-    assert "|tok:zh|" in signature("bleu", "zh")
-    assert "|tok:13a|" in signature("bleu", "de")
-    assert "|nw:2|" in signature("chrf_pp", "de")
-    assert "nrefs:1|" in signature("chrf", "zh")
+    assert "|tok:zh|" in metric_named("bleu").signature("zh")
+    assert "|tok:13a|" in metric_named("bleu").signature("de")
+    assert "|nw:2|" in metric_named("chrf_pp").signature("de")
+    assert "nrefs:1|" in metric_named("chrf").signature("zh")
 
 
 def test_unknown_metric_is_named_with_the_nearest() -> None:
