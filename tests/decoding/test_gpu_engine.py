@@ -74,7 +74,7 @@ def test_candidates_that_share_steps_say_what_each_says_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     removed, candidates, expected = searched
-    monkeypatch.setattr("stc.pruning.search.suits", lambda translator: True)
+    monkeypatch.setattr("stc.pruning.search.translations.suits", lambda translator: True)
     found = candidates_said(translator, encoded, removed, candidates, batch_size=rows)
     assert found == expected
     assert len({tuple(texts) for _, texts in found}) == len(candidates)
@@ -94,8 +94,8 @@ def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
             decoded.append((layer, len(tokens)))
             yield layer, tokens
 
-    monkeypatch.setattr("stc.pruning.search.suits", lambda translator: True)
-    monkeypatch.setattr("stc.pruning.search.tokens_without_each", short_of_memory)
+    monkeypatch.setattr("stc.pruning.search.translations.suits", lambda translator: True)
+    monkeypatch.setattr("stc.pruning.search.translations.tokens_without_each", short_of_memory)
     found = candidates_said(translator, encoded, [], [1, 2, 3, 4], batch_size=4)
     assert found == expected
     assert decoded == [*((layer, 4) for layer in [1, 2, 3, 4, 1, 2]), *((layer, 2) for layer in [3, 4, 3, 4])]
