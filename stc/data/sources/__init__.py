@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from stc.errors import ConfigError, Fault, InputError, misfit, validated
+from stc.errors import ConfigError, Fault, InputError, misfit, validated, written
 from stc.system.extensions import by_name
 from stc.system.paths import Folder
 
@@ -161,7 +161,13 @@ class Reads(BaseModel):
         }
         given = {key: value for key, value in beside.items() if value is not None}
         known = {key: value for key, value in given.items() if key in cls.model_fields}
-        faults = [Fault(key, given[key], f"the source {name} has no such setting") for key in given.keys() - known]
+        faults = [
+            Fault(
+                key, given[key], f"the source {name} has no such setting; {key}={written(field.default)} leaves it out"
+            )
+            for key, field in Reads.model_fields.items()
+            if key in given.keys() - known
+        ]
         faults += [
             Fault(f"source.{key}", self.source[key], f"is set by {key}, beside source")
             for key in self.source.keys() & beside
