@@ -74,7 +74,8 @@ def identify_and_make(folder: Path) -> None:
 
 def _stage(folder: Path) -> Any:
     from stc.config.languages import language
-    from stc.stages.manifest import Columns, Manifest
+    from stc.data.sources import Columns
+    from stc.stages.manifest import Manifest
 
     columns = Columns(audio="audio", source="text_en", target="text_de")
     return Manifest(path=folder, split="train", columns=columns, task=language("de").task)

@@ -158,6 +158,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 
 def _data(plan: Plan) -> Iterator[Check]:
     """The first utterance of every split, and what of the data would stop the run later."""
+    from stc.data.sources import Reads
     from stc.models.task import Task
     from stc.planning import preflight as ahead
     from stc.stages.manifest import Manifest
@@ -165,19 +166,18 @@ def _data(plan: Plan) -> Iterator[Check]:
     config = plan.config
     for split in config.data.splits.model_dump().values():
         first = Manifest(
-            path=config.data.path,
+            **{key: getattr(config.data, key) for key in Reads.model_fields},
             split=split,
-            columns=config.data.columns,
             task=Task(target_lang=config.lang.code, target_name=config.lang.name),
             limit=1,
-            allow_links=config.data.allow_links,
         )
         try:
             first.in_place()
         except StcError as error:
             yield Check("FAIL", "data", str(error))
             return
-    yield Check("OK", "data", f"{config.data.path}: the first utterance of every split can be read")
+    named = config.data.path or config.data.source["name"]
+    yield Check("OK", "data", f"{named}: the first utterance of every split can be read")
     for fault in ahead.faults([plan]):
         yield Check("FAIL", "data", str(fault))
     for note in ahead.notes([plan]):

@@ -162,7 +162,7 @@ def _manifest(options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
 
 
 def _json_lines(file: Path, options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
-    from stc.stages.manifest import Columns
+    from stc.data.sources import Columns
     from stc.stages.manifest import Manifest as ReadManifest
 
     if file.suffix != ".jsonl":

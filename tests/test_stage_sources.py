@@ -22,6 +22,7 @@ from stc.metrics.metric import metric_named, names
 from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
+from stc.system.extensions import names
 
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"
@@ -29,14 +30,18 @@ LOCK = Path(__file__).parent / "stage_sources.json"
 WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.stage", "stc.system.machine"}
 OURS = ("stc.", "talks.")
 TALKS = ("talks.stages.synthesize", "talks.stages.pretrain")
-# Packages whose modules are loaded by name and have a VERSION of their own.
-BY_NAME = {"stc.stages", "stc.metrics", "stc.models", "stc.pruning", "stc.quantization"}
+# Packages whose modules are loaded by name and have a VERSION: their own, a data source that of the stage manifest.
+BY_NAME = {"stc.data.sources", "stc.stages", "stc.metrics", "stc.models", "stc.pruning", "stc.quantization"}
 
 
 def versions() -> dict[str, tuple[str, int]]:
     """What has a VERSION → the module of it, and the VERSION."""
     return {
         **{f"stage {name}": (stage_class(name).__module__, stage_class(name).VERSION) for name in stage_names()},
+        **{
+            f"data source {name}": (f"stc.data.sources.{name}", stage_class("manifest").VERSION)
+            for name in names("stc.data.sources")
+        },
         **{f"stage {name.rpartition('.')[2]}": (name, stage_class(name).VERSION) for name in TALKS},
         **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in families()},
         **{

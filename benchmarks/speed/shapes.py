@@ -22,13 +22,13 @@ import torch
 
 from stc.config.languages import language
 from stc.data.manifest import Manifest, Utterance
+from stc.data.sources import Columns
 from stc.errors import InputError
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.create import SAMPLING_RATE, build_processor, random_model
 from stc.models.qwen2_audio import published_config
 from stc.models.task import Task
-from stc.stages.manifest import Columns
 from stc.stages.manifest import Manifest as Split
 from stc.system.durable_files import file_sha256
 from stc.system.paths import ROOT

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from stc.data.json_lines import Columns
 from stc.data.manifest import OnOverlap
+from stc.data.sources import Reads
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
@@ -73,31 +73,18 @@ class Splits(_Group):
     test: str
 
 
-def _named(path: Any) -> Any:
-    if path is None:
-        raise ValueError(
-            "this model has no data of its own: data.path=FOLDER names those to train and test on; data=talks takes "
-            "the small synthetic corpus that ships"
-        )
-    return path
-
-
-class Data(_Group):
-    """A folder with one JSON Lines file a split. ``limit`` keeps the first so many utterances of each. Without a name
+class Data(_Group, Reads):
+    """The data, and where they come from. ``limit`` keeps the first so many utterances of each split. Without a name
     the data are called as their folder.
 
     Attributes:
-        allow_links: whether links are followed that lead to audio outside of the folder.
         on_overlap: what becomes of an utterance of ``train`` that is in another split as well.
     """
 
     name: str | None = None
-    path: Annotated[Folder, BeforeValidator(_named)]
     splits: Splits
-    columns: Columns
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
-    allow_links: bool = False
 
 
 class Lang(_Group):

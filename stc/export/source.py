@@ -130,12 +130,11 @@ def _composed(path: Path) -> dict[str, str]:
     os.environ.setdefault("STC_ROOT", str(ROOT))
     for key in ("model.name", "model.path", "data.name", "data.path"):
         try:
-            value = str(OmegaConf.select(config, key, throw_on_missing=True))
+            value = OmegaConf.select(config, key, throw_on_missing=True)
         except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
             continue
-        found[key] = at_home(value) if key.endswith(".path") else value
-    if found.get("data.name") == str(None):
-        del found["data.name"]
-        if "data.path" in found:
-            found["data.name"] = Path(found["data.path"]).resolve().name
+        if value is not None:
+            found[key] = at_home(str(value)) if key.endswith(".path") else str(value)
+    if "data.name" not in found and "data.path" in found:
+        found["data.name"] = Path(found["data.path"]).resolve().name
     return found

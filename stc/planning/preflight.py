@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stc.data.manifest import Manifest as Folder
 from stc.data.manifest import Speech
+from stc.data.sources import Absent
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Layout
@@ -87,7 +88,8 @@ def notes(plans: Sequence[Plan]) -> list[str]:
 def small_corpus(plan: Plan) -> Iterator[str]:
     """Yield a note where a model of one's own is to be trained on the corpus that ships."""
     model, data = plan.config.model, plan.config.data
-    if Path(data.path).resolve() == SHIPPED_CORPUS.resolve() and Path(model.path).resolve() != SHIPPED_BASE.resolve():
+    shipped = data.path is not None and data.path.resolve() == SHIPPED_CORPUS.resolve()
+    if shipped and Path(model.path).resolve() != SHIPPED_BASE.resolve():
         yield (
             f"{model.path} is trained and tested on {data.path}, the small synthetic corpus that ships; "
             "data.path=FOLDER names data of your own"
@@ -97,22 +99,16 @@ def small_corpus(plan: Plan) -> Iterator[str]:
 def _faults(plan: Plan, read: dict[str, Lengths], seen: dict[str, Any]) -> Iterator[Fault]:
     pipeline = plan.pipeline
     lengths: dict[str, Lengths] = {}
-    absent: set[tuple[str, object]] = set()
     for name in pipeline.needed():
         node = pipeline.nodes[name]
-        if (setting := _key(node, plan)) in absent:
-            continue  # said already
         try:
             if node.kind is Kind.MANIFEST:
                 key = repr(node.stage or node.source)
                 lengths[name] = read[key] = read[key] if key in read else list(_lengths(node))
         except InputError as error:
-            if isinstance(node.stage, Manifest):
-                if node.stage.file.exists():
-                    continue  # of a line the job tells, which stops no other one
-                if not node.stage.path.is_dir():
-                    absent.add(setting)
-            yield Fault(*setting, str(error))
+            if isinstance(node.stage, Manifest) and not isinstance(error, Absent):
+                continue  # of a row the job tells, which stops no other one
+            yield Fault(*_key(node, plan), str(error))
     for name, window in _windows(pipeline, seen).items():
         long = [f"{where} ({seconds:.2f} s)" for where, seconds in lengths.get(name, []) if seconds > window]
         if long:
@@ -127,8 +123,10 @@ def _faults(plan: Plan, read: dict[str, Lengths], seen: dict[str, Any]) -> Itera
 def _key(node: Node, plan: Plan) -> tuple[str, object]:
     """The setting that says where the data or the model of a node is, and its value."""
     if isinstance(node.stage, Manifest):
-        path = node.stage.path
-        return "data.path" if path == plan.config.data.path else f"stages.{node.name}.path", path
+        setting = "source" if node.stage.path is None else "path"
+        value = getattr(node.stage, setting)
+        of_data = value == getattr(plan.config.data, setting)
+        return f"data.{setting}" if of_data else f"stages.{node.name}.{setting}", value
     source = node.source.id if isinstance(node.source, Hub) else node.source
     return "model.path" if source == plan.config.model.path else f"stages.{node.name}.from", source
 
@@ -137,12 +135,10 @@ def _lengths(node: Node) -> Iterator[tuple[str, float]]:
     """Yield where each utterance of known length is listed, and its seconds.
 
     Raises:
-        InputError: the data are not there, or a line is malformed.
+        InputError: the data are not there, or a row is malformed.
     """
     if isinstance(node.stage, Manifest):
-        where = node.stage.file.name
-        found = ((f"{where}, line {number}", seconds) for number, seconds in node.stage.lengths())
-        yield from ((line, seconds) for line, seconds in found if seconds is not None)
+        yield from ((place, seconds) for place, seconds in node.stage.lengths() if seconds is not None)
     elif node.source is not None and not isinstance(node.source, Hub):
         yield from ((row.id, row.duration) for row in Folder.load(node.source).rows)
 

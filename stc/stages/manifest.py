@@ -1,4 +1,4 @@
-"""manifest: one split of a folder of speech with texts, as this project's manifest."""
+"""manifest: one split of speech with texts, from a data source, as this project's manifest."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.json_lines import Columns, Line, read, told
 from stc.data.manifest import Content, OnOverlap, Span, Speech, Utterance, place_file
 from stc.data.manifest import Manifest as Rows
-from stc.errors import InputError, nearest
+from stc.data.rows import CheckedRow, checked, told
+from stc.data.sources import Reads
+from stc.errors import InputError
 from stc.models.task import Task
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import Kind
 from stc.system.durable_files import file_sha256
 from stc.system.language_tags import WITHOUT_SPACES, script
-from stc.system.paths import Folder
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +31,15 @@ log = logging.getLogger(__name__)
 LISTED = 20  # utterances named of those that are left out
 
 
-class Manifest(Stage):
-    """Reads ``<path>/<split>.jsonl``: a JSON object a line, audio paths relative to ``path``.
+class Manifest(Reads, Stage):
+    """Reads a split of a data source (:mod:`stc.data.sources`).
 
-    ``id``, ``sha256`` and ``duration`` of a line are found out where it has none, and compared with the file where it
-    has. A line with an ``offset`` is a segment of its file, of that ``duration`` or to the end, and is cut from it. The
-    result is identified by what the file and its audio contain, not by where they are.
+    ``id``, ``sha256`` and ``duration`` of a row are found out where it has none, and compared with the audio where it
+    has. A row with an ``offset`` is a segment of its audio, of that ``duration`` or to the end, and is cut from it. The
+    result is identified by what the rows and their audio contain, not by where they are or what reads them.
 
     Attributes:
         limit: only the first so many utterances.
-        allow_links: whether a link in ``path`` may lead to audio outside of it.
         on_overlap: what becomes of an utterance that has the audio or the text of one in a split of the input
             ``without``: with ``drop`` it is left out, which is said and counted (the fact ``dropped``); with ``refuse``
             that input is not read, and the stage ``disjoint`` is who refuses.
@@ -50,32 +49,25 @@ class Manifest(Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"without": Takes(Kind.MANIFEST, many=True, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
     # Whether overlaps are dropped shows in the inputs.
-    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"path", "allow_links", "on_overlap"})
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"source", "path", "allow_links", "on_overlap"})
 
-    path: Folder
     split: str
-    columns: Columns
     task: Task
     limit: int | None = Field(default=None, ge=1)
-    allow_links: bool = False
     on_overlap: OnOverlap = "refuse"
 
     def unread(self, given: Collection[str]) -> Iterator[str]:
         if self.on_overlap == "refuse":
             yield "without"
 
-    @property
-    def file(self) -> Path:
-        return self.path / f"{self.split}.jsonl"
-
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         digest = hashlib.sha256()
-        for line in self._lines():
-            digest.update((line.stated_sha256 or line.sha256).encode())
-            digest.update(json.dumps(line.content, sort_keys=True).encode())
-            if line.duration is not None or line.offset is not None:
-                start, end, whole = line.span()
-                if not whole:  # a line of a whole file is known by its content alone
+        for row in self._rows():
+            digest.update((row.stated_sha256 or row.sha256).encode())
+            digest.update(json.dumps(row.content, sort_keys=True).encode())
+            if row.duration is not None or row.offset is not None:
+                start, end, whole = row.span()
+                if not whole:  # a row of a whole file is known by its content alone
                     digest.update(f"{start} {end}".encode())
         found = {"content": digest.hexdigest()}
         written = script(self.task.target_lang)
@@ -89,120 +81,113 @@ class Manifest(Stage):
         known = [one for one in seconds if one is not None]
         return Speech.of(known) if len(known) == len(seconds) else None
 
-    def lengths(self) -> Iterator[tuple[int, float | None]]:
-        """Yield (line, seconds) of every utterance; None where its audio does not say so, of which :meth:`run` says
-        why.
+    def lengths(self) -> Iterator[tuple[str, float | None]]:
+        """Yield the place in its file and the seconds of every utterance; None for those whose audio does not say so:
+        :meth:`run` says why.
 
         Raises:
-            InputError: the file is not there, or a line is malformed.
+            Absent: the data are not there.
+            InputError: a row is malformed.
         """
-        for line in self._lines():
+        for row in self._rows():
             try:
-                start, end, _ = line.span()
+                start, end, _ = row.span()
             except InputError:
-                yield line.number, None
+                yield row.place, None
             else:
-                yield line.number, end - start
+                yield row.place, end - start
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         others = {label: Content(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
         rows: list[Utterance] = []
         dropped: list[str] = []
-        for line in self._lines():
+        for row in self._rows():
             try:
-                row = _placed(line, out_dir)
+                utterance = _placed(row, out_dir)
             except FileExistsError:
-                raise InputError(f"{line.where}: id {line.id!r} is the file of another line") from None
-            if having := [label for label, split in others.items() if split.match(row) is not None]:
-                (out_dir / row.audio).unlink()
-                dropped.append(f"line {line.number} {row.source!r} ({', '.join(having)})")
+                raise InputError(f"{row.where}: id {row.id!r} is the file of another line") from None
+            if having := [label for label, split in others.items() if split.match(utterance) is not None]:
+                (out_dir / utterance.audio).unlink()
+                dropped.append(f"{row.place} {utterance.source!r} ({', '.join(having)})")
             else:
-                rows.append(row)
+                rows.append(utterance)
         if dropped:
             more = f" and {len(dropped) - LISTED} more" if len(dropped) > LISTED else ""
-            log.warning(
-                "%s: %d utterances are left out: %s%s", self.file, len(dropped), "; ".join(dropped[:LISTED]), more
-            )
+            listed = "; ".join(dropped[:LISTED])
+            log.warning("%s: %d utterances are left out: %s%s", self._described(), len(dropped), listed, more)
         if not rows:
-            raise InputError(f"{self.file}: every utterance is in {', '.join(others)} as well")
+            raise InputError(f"{self._described()}: every utterance is in {', '.join(others)} as well")
         Rows(out_dir, self.task, rows).save()
-        facts = {"utterances": len(rows), "seconds": round(sum(row.duration for row in rows), 2)}
+        facts = {"utterances": len(rows), "seconds": round(sum(utterance.duration for utterance in rows), 2)}
         return facts | ({"dropped": len(dropped)} if others else {})
 
     def in_place(self) -> Rows:
-        """Return the utterances with their audio where it is: what :meth:`run` makes a folder of. Segments are cut into
-        a temporary folder, which goes with the process.
+        """Return the utterances with their audio where it is: what :meth:`run` makes a folder of. Segments, and
+        audio that came as bytes, are in a temporary folder, which goes with the process.
 
         Raises:
             InputError: naming the file and line of what is wrong.
         """
-        folder = Path(os.path.realpath(self.path))
-        return Rows(folder, self.task, [_in_place(line) for line in self._lines()])
+        folder = Path(os.path.realpath(self.path or _temporary().name))
+        return Rows(folder, self.task, [_in_place(row) for row in self._rows()])
 
-    def _lines(self) -> Iterator[Line]:
-        """Yield the lines.
+    def _rows(self) -> Iterator[CheckedRow]:
+        return checked(self.data_source(), self.split, limit=self.limit)
 
-        Raises:
-            InputError: naming the file and line of what is wrong.
-        """
-        try:
-            yield from read(self.path, self.split, self.columns, limit=self.limit, allow_links=self.allow_links)
-        except FileNotFoundError:
-            if not self.path.is_dir():
-                raise InputError(f"{self.path} is not there: a folder with {self.file.name} is needed") from None
-            there = sorted(other.stem for other in self.path.glob("*.jsonl"))
-            raise InputError(
-                f"{self.file} is missing; splits there: {', '.join(there) or 'none'}{nearest(self.split, there)}"
-            ) from None
+    def _described(self) -> str:
+        return self.data_source().described(self.split)
 
 
-def _placed(line: Line, folder: Path) -> Utterance:
-    """Bring a line's audio into a manifest's folder.
+def _placed(row: CheckedRow, folder: Path) -> Utterance:
+    """Bring a row's audio into a manifest's folder.
 
     Raises:
-        FileExistsError: another line's is in its place.
+        FileExistsError: another row's is in its place.
     """
-    start, end, whole = _checked(line)
-    audio = f"audio/{line.id}{Path(line.audio).suffix if whole else '.wav'}"
+    start, end, whole = _checked(row)
+    audio = f"audio/{row.id}{Path(row.audio).suffix if whole else '.wav'}"
     if not whole:
-        return _cut(line, start, end, folder / audio, audio)
-    place_file(Path(line.audio), folder / audio)
-    return _row(line, audio, line.sha256, end)
+        return _cut(row, start, end, folder / audio, audio)
+    place_file(Path(row.audio), folder / audio)
+    return _row(row, audio, row.sha256, end)
 
 
-def _in_place(line: Line) -> Utterance:
-    start, end, whole = _checked(line)
-    if whole:
-        return _row(line, line.audio, line.sha256, end)
+def _in_place(row: CheckedRow) -> Utterance:
+    start, end, whole = _checked(row)
+    if whole and not row.passing:
+        return _row(row, row.audio, row.sha256, end)
     file = Path(mkdtemp(dir=_temporary().name), "segment.wav")
-    return _cut(line, start, end, file, str(file))
+    if not whole:
+        return _cut(row, start, end, file, str(file))
+    place_file(Path(row.audio), file)
+    return _row(row, str(file), row.sha256, end)
 
 
-def _checked(line: Line) -> tuple[float, float, bool]:
-    """The line's span, of a file that is the one the line describes."""
-    span = line.span()
-    if line.stated_sha256 not in (None, line.sha256):
-        raise InputError(f"{line.where}: {line.audio} is not the file the line describes (sha256)")
+def _checked(row: CheckedRow) -> tuple[float, float, bool]:
+    """Return the row's span, of a file that is the one the row describes."""
+    span = row.span()
+    if row.stated_sha256 not in (None, row.sha256):
+        raise InputError(f"{row.where}: {row.audio} is not the file the line describes (sha256)")
     return span
 
 
-def _cut(line: Line, start: float, end: float, file: Path, audio: str) -> Utterance:
+def _cut(row: CheckedRow, start: float, end: float, file: Path, audio: str) -> Utterance:
     from stc.data.audio_file import cut
 
-    with told(line.where):
-        seconds = cut(Path(line.audio), start, end, file)
-    whole = Span(sha256=line.sha256, start=start, end=end)
-    return _row(line, audio, file_sha256(file), seconds, cut_from=whole)
+    with told(row.where):
+        seconds = cut(Path(row.audio), start, end, file)
+    whole = Span(sha256=row.sha256, start=start, end=end)
+    return _row(row, audio, file_sha256(file), seconds, cut_from=whole)
 
 
-def _row(line: Line, audio: str, sha256: str, duration: float, cut_from: Span | None = None) -> Utterance:
+def _row(row: CheckedRow, audio: str, sha256: str, duration: float, cut_from: Span | None = None) -> Utterance:
     return Utterance(
-        id=line.id,
+        id=row.id,
         audio=audio,
         sha256=sha256,
         duration=duration,
-        source=line.source,
-        target=line.target,
+        source=row.source,
+        target=row.target,
         cut_from=cut_from,
     )
 

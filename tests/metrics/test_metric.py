@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from own_metrics import add_own_metrics
 from pydantic import ValidationError
-from stc.stages.importance import Importance
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
@@ -17,6 +16,7 @@ from stc.metrics.metric import metric_named, score
 from stc.metrics.records import Scores
 from stc.metrics.side_by_side import side_by_side
 from stc.pipeline.stage import Context
+from stc.pruning.greedy import Importance
 from stc.stages.compare import Compare
 from stc.stages.evaluate import Evaluate
 from stc.store.artifact import Artifact, Kind

@@ -12,11 +12,12 @@ import pytest
 import soundfile
 
 from stc.data.manifest import Manifest as Rows
+from stc.data.sources import Columns
 from stc.errors import InputError
 from stc.models.task import Task
 from stc.pipeline.stage import Context
 from stc.stages.disjoint import Disjoint
-from stc.stages.manifest import Columns, Manifest
+from stc.stages.manifest import Manifest
 from stc.store.artifact import Artifact, Kind
 
 TASK = Task(target_lang="de", target_name="German")

@@ -16,10 +16,11 @@ import soundfile
 from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import Speech
+from stc.data.sources import Columns
 from stc.errors import InputError
 from stc.models.task import Task
 from stc.pipeline.stage import Context
-from stc.stages.manifest import Columns, Manifest
+from stc.stages.manifest import Manifest
 from stc.system.durable_files import file_sha256
 
 TASK = Task(target_lang="de", target_name="German")
@@ -101,7 +102,7 @@ def test_limit_keeps_the_first_rows(read: Callable[..., Rows]) -> None:
         ({"de": "a\0"}, r"line 2: under 'de' is no text"),
         ({"id": True}, r"line 2: id is true"),
         ({"id": float("nan")}, r"line 2: id is NaN"),
-        ({"id": "same"}, r"line 2: id 'same' is that of line 1, too"),
+        ({"id": "same"}, r"line 2: id 'same' is that of test\.jsonl, line 1, too"),
         ({"id": "./same"}, r"line 2: id './same' is the file of another line"),
         ({"id": "../../escaped"}, r"line 2: id '../../escaped' names a file outside"),
         ({"id": "n" * 300}, r"line 2: id 'n+'… is too long"),

@@ -1,7 +1,8 @@
-"""The lines of somebody's JSON Lines file of audio with texts, checked one by one, and what they say of their audio."""
+"""The rows of a data source, checked one by one, and what they say of their audio: the same for every source."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -12,55 +13,50 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
+from stc.data.sources import Absent, AudioBytes, FolderSource, Row, Source
 from stc.errors import InputError, nearest
 from stc.system.durable_files import file_sha256
-from stc.system.read_files import parse_json, read_lines
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
 AS_STATED = 0.005  # seconds; a stated duration that is rounded to hundredths is used, a rougher one is the file's
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-class Columns(BaseModel):
-    """Which key of a line holds what."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    audio: str
-    source: str
-    target: str
-
-
 @dataclass(frozen=True)
-class Line:
-    """A line, with everything checked that can be without opening its audio.
+class CheckedRow:
+    """A row of a source, with everything checked that can be without opening its audio.
 
     Attributes:
         where: file and line, for messages.
-        content: as it is in the file.
+        content: what it is known by in the identity of the data, beside its audio.
         audio: the real path of its audio.
         stamp: size and time of change of its audio's file.
+        passing: whether that file goes when the next row is read: it was made of the bytes of the row.
         stated_sha256: of that file, in small letters.
-        duration: in seconds, that the line states.
+        duration: in seconds, that the row states.
         offset: where its audio begins in the file, in seconds; None where it does not say so.
     """
 
-    number: int
     where: str
     content: Mapping[str, Any]
     id: str
     audio: str
     stamp: tuple[int, int]
+    passing: bool
     source: str
     target: str
     stated_sha256: str | None
     duration: float | None
     offset: float | None
+
+    @property
+    def place(self) -> str:
+        """Where it is listed, without the folders."""
+        return os.path.basename(self.where)
 
     @property
     def sha256(self) -> str:
@@ -98,46 +94,71 @@ class Line:
             return start, min(end, seen.seconds), False
 
 
-def read(
-    path: Path, split: str, columns: Columns, *, limit: int | None = None, allow_links: bool = False
-) -> Iterator[Line]:
-    """Yield the first ``limit`` lines of ``<path>/<split>.jsonl``.
+def checked(source: Source, split: str, *, limit: int | None = None) -> Iterator[CheckedRow]:
+    """Yield the first ``limit`` rows of a split. The file of audio that came as bytes is there until the next row.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        Absent: there are no such data, or no such split.
         InputError: naming the file and line of what is wrong.
     """
-    file = path / f"{split}.jsonl"
-    folder = _Folder(path, allow_links)
-    lines: dict[str, int] = {}
-    for number, text in read_lines(file):
-        where = f"{file}, line {number}"
-        content = parse_json(text, where, dict[str, Any])
-        with told(where):
-            audio, stamp = folder.find(_text(content, columns.audio))
-            target = _text(content, columns.target)
-            if not target.strip():
-                raise InputError(f"the text under {columns.target!r} is empty")
-            line = Line(
-                number=number,
-                where=where,
-                content=content,
-                id=_id(content) or f"{split}-{number:06d}",
-                audio=audio,
-                stamp=stamp,
-                source=_text(content, columns.source, optional=True),
-                target=target,
-                stated_sha256=_stated_sha256(content),
-                duration=_seconds(content, "duration"),
-                offset=_seconds(content, "offset"),
-            )
-            if lines.setdefault(line.id, number) != number:
-                raise InputError(f"id {line.id!r} is that of line {lines[line.id]}, too")
-        yield line
-        if len(lines) == limit:
-            return
-    if not lines:
-        raise InputError(f"{file} has no rows")
+    if not source.has(split):
+        there = source.splits()
+        listed = f"splits there: {', '.join(there) or 'none'}{nearest(split, there)}"
+        raise Absent(f"{source.described(split)} is missing; {listed}")
+    folder = _Folder(source.path, source.allow_links) if isinstance(source, FolderSource) else None
+    ids: dict[str, str] = {}
+    with TemporaryDirectory(prefix="stc-audio-") as passing:
+        for row in source.rows(split):
+            with told(row.where):
+                found = _checked(row, split, folder, Path(passing))
+                if found.id in ids:
+                    raise InputError(f"id {found.id!r} is that of {ids[found.id]}, too")
+                ids[found.id] = found.place
+            yield found
+            if found.passing:
+                os.unlink(found.audio)
+            if len(ids) == limit:
+                return
+    if not ids:
+        raise InputError(f"{source.described(split)} has no rows")
+
+
+def _checked(row: Row, split: str, folder: _Folder | None, passing: Path) -> CheckedRow:
+    called = row.called
+    if isinstance(row.audio, AudioBytes):
+        audio, stamp = _written(row.audio, passing)
+    elif folder is None:
+        raise InputError(f"{called.audio} is no bytes, and a path needs a source with a folder (FolderSource)")
+    else:
+        audio, stamp = folder.find(_text(called.audio, row.audio))
+    target = _text(called.target, row.target)
+    if not target.strip():
+        raise InputError(f"the text under {called.target!r} is empty")
+    stated: dict[str, Any] = {
+        "id": _id(row.id) or f"{split}-{row.number:06d}",
+        "source": _text(called.source, row.source, optional=True),
+        "target": target,
+        "duration": _seconds("duration", row.duration),
+        "offset": _seconds("offset", row.offset),
+    }
+    return CheckedRow(
+        where=row.where,
+        content=stated if row.content is None else row.content,
+        audio=audio,
+        stamp=stamp,
+        passing=isinstance(row.audio, AudioBytes),
+        stated_sha256=_stated_sha256(row.sha256),
+        **stated,
+    )
+
+
+def _written(audio: AudioBytes, folder: Path) -> tuple[str, tuple[int, int]]:
+    """Write a file that is named by its content, so that its path and size say which content that is; return both."""
+    if not re.fullmatch(r"\.[A-Za-z0-9]{1,8}", audio.suffix):
+        raise _unfit("the suffix of its audio", audio.suffix, "that of a file is needed, such as .wav")
+    file = folder / f"{hashlib.sha256(audio.content).hexdigest()}{audio.suffix}"
+    file.write_bytes(audio.content)
+    return str(file), (len(audio.content), 0)
 
 
 class _Folder:
@@ -183,30 +204,26 @@ class _Folder:
         return path.startswith(self._root.rstrip("/") + "/")
 
 
-def _text(content: Mapping[str, Any], column: str, *, optional: bool = False) -> str:
-    if column not in content:
-        raise InputError(f"no text under {column!r}; keys: {', '.join(content)}{nearest(column, content)}")
-    text = content[column]
+def _text(name: str, text: object, *, optional: bool = False) -> str:
     if not isinstance(text, str):
-        raise _unfit(column, text, "a text is needed" + (', "" where there is none' if optional else ""))
+        raise _unfit(name, text, "a text is needed" + (', "" where there is none' if optional else ""))
     if _NO_TEXT.search(text):
-        raise InputError(f"under {column!r} is no text: it has NUL or half a surrogate pair")
+        raise InputError(f"under {name!r} is no text: it has NUL or half a surrogate pair")
     return text
 
 
 def _unfit(key: str, value: object, needed: str) -> InputError:
-    shown = json.dumps(value, ensure_ascii=False)
+    shown = json.dumps(value, ensure_ascii=False, default=repr)
     return InputError(f"{key} is {shown if len(shown) <= 40 else f'{shown[:40]}…'}: {needed}")
 
 
-def _id(content: Mapping[str, Any]) -> str | None:
-    """Return the line's id, which will be the name of a file."""
-    stated = content.get("id")
+def _id(stated: object) -> str | None:
+    """Return the row's id, which will be the name of a file."""
     if stated is None or stated == "":
         return None
     if isinstance(stated, bool) or not isinstance(stated, str | int | float) or stated != stated:
         raise _unfit("id", stated, "a text or a number is needed, or null for one to be made")
-    name = _text({"id": str(stated)}, "id")
+    name = _text("id", str(stated))
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(f"id {name!r} names a file outside the manifest's folder")
     if any(len(part.encode()) > LONGEST_NAME for part in Path(name).parts):
@@ -214,8 +231,7 @@ def _id(content: Mapping[str, Any]) -> str | None:
     return name
 
 
-def _stated_sha256(content: Mapping[str, Any]) -> str | None:
-    stated = content.get("sha256")
+def _stated_sha256(stated: object) -> str | None:
     if stated is None:
         return None
     if not isinstance(stated, str) or not re.fullmatch("[0-9a-fA-F]{64}", stated):
@@ -223,9 +239,8 @@ def _stated_sha256(content: Mapping[str, Any]) -> str | None:
     return stated.lower()
 
 
-def _seconds(content: Mapping[str, Any], key: str) -> float | None:
-    """Return the duration or the offset that a line states."""
-    stated = content.get(key)
+def _seconds(key: str, stated: Any) -> float | None:
+    """Return the duration or the offset that a row states."""
     if stated is None:
         return None
     try:
