@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.metrics.metric import metric_named, names
+from stc.metrics import metric as metrics
 from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
@@ -47,7 +47,7 @@ def versions() -> dict[str, tuple[str, int]]:
         **{
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
         },
-        **{f"metric {name}": (f"stc.metrics.{name}", metric_named(name).VERSION) for name in names()},
+        **{f"metric {name}": (f"stc.metrics.{name}", metrics.metric_named(name).VERSION) for name in metrics.names()},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString, ValueType
@@ -92,7 +92,7 @@ def _wanted(key: str) -> Literal["text", "folder"] | None:
     if key in (*_HYDRA_FOLDERS, "model.path") or (key.startswith("stages.") and key.endswith(".from")):
         return "folder"
     types = set(_types(key))
-    if types == {Path}:
+    if types - {type(None)} == {Path}:
         return "folder"
     return "text" if str in types and types <= {str, type(None)} else None
 
@@ -113,7 +113,8 @@ def _below(model: type[BaseModel], path: list[str]) -> Iterator[Any]:
     name, *rest = path
     if name in model.model_fields:
         annotation = model.model_fields[name].annotation
-        for one in get_args(annotation) or [annotation]:
+        for member in get_args(annotation) or [annotation]:
+            one = get_args(member)[0] if get_origin(member) is Annotated else member
             if not rest:
                 yield one
             elif isinstance(one, type) and issubclass(one, BaseModel):

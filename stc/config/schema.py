@@ -234,7 +234,8 @@ def plan(composed: DictConfig) -> Plan:
     pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
     choosing = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
     if pruned and choosing:
-        composed.stages = stages = OmegaConf.merge(choosing, stages)
+        composed.stages = OmegaConf.merge(choosing, stages)
+        stages = composed.stages
         written["stages"] = OmegaConf.to_container(stages, resolve=False)
     names = [str(name) for name in composed if name != "stages"]
     groups, faults = _resolved(composed, names)

@@ -304,9 +304,9 @@ def test_ratio_that_is_no_whole_number_of_the_layers_of_the_scope_is_answered_wi
     valid = fault.allowed.partition(": ")[2].split(", ")
     total = sum(layers.values())
     assert (fault.key, valid) == ("prune.ratio", [f"{count / total:.4g}" for count in range(1, removable + 1)])
-    group = planned([f"prune.scope={scope}", f"prune.ratio={valid[-1]}", *base]).config.prune
+    group = planned([f"prune.scope={scope}", f"prune.ratio={valid[-1]}", *base]).pruning
     for ratio in valid:
-        assert group.model_copy(update={"ratio": float(ratio)}).counted(layers)[1] == []
+        assert group.model_copy(update={"ratio": float(ratio)}).for_layers(layers)[1] == []
 
 
 AT_FAULT: list[tuple[list[str], str, Any]] = [
@@ -396,7 +396,7 @@ MISPLACED = [
     (["prune.search=null"], "prune.search=null: must be"),
     (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: no such key"),
     (["prune=random", "prune.seed=null"], "prune.seed=null: must be"),
-    (["prune.metric=comet"], "prune.metric=comet: must be"),
+    (["prune.metric=comet"], "prune.metric=comet: metric 'comet'"),
     (["prune=explicit"], "prune.layers=[]: the layers to remove"),
     (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot"),
     (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot"),
