@@ -1,5 +1,6 @@
 """Adapters trained apart end as fine-tuning's do when merged, and compute as they were trained when kept."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +41,35 @@ RECIPE: dict[str, Any] = {
 COMPUTE: dict[str, Any] = {"dtype": "float32", "attention": "sdpa"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     return {"model": Artifact(Kind.MODEL, tiny_model, "model"), "train": manifest, "dev": manifest}
 
 
-@pytest.fixture
-def adapter(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> Artifact:
-    out = made(tmp_path / "adapter")
-    return Artifact(Kind.ADAPTER, out, "adapter", dict(Adapt(**RECIPE).run(inputs, out, ctx)))
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what the tests have in common, and leave as it is."""
+    return tmp_path_factory.mktemp("adapt")
 
 
-@pytest.fixture
-def kept(inputs: dict[str, Artifact], adapter: Artifact, tmp_path: Path, ctx: Context) -> Path:
-    packed = made(tmp_path / "packed")
-    Quantize(quant={"method": "nf4", "double_quant": True}, **COMPUTE).run(inputs, packed, ctx)
-    out = made(tmp_path / "kept")
-    Attach(**COMPUTE).run({"model": Artifact(Kind.MODEL, packed, "packed"), "adapter": adapter}, out, ctx)
+@pytest.fixture(scope="module")
+def adapter(inputs: dict[str, Artifact], work: Path, module_ctx: Context) -> Artifact:
+    out = made(work / "adapter")
+    return Artifact(Kind.ADAPTER, out, "adapter", dict(Adapt(**RECIPE).run(inputs, out, module_ctx)))
+
+
+@pytest.fixture(scope="module")
+def packed(inputs: dict[str, Artifact], work: Path, module_ctx: Context) -> Path:
+    out = made(work / "packed")
+    Quantize(quant={"method": "nf4", "double_quant": True}, **COMPUTE).run(inputs, out, module_ctx)
+    return out
+
+
+@pytest.fixture(scope="module")
+def kept(adapter: Artifact, packed: Path, work: Path, module_ctx: Context) -> Path:
+    out = made(work / "kept")
+    Attach(**COMPUTE).run({"model": Artifact(Kind.MODEL, packed, "packed"), "adapter": adapter}, out, module_ctx)
     return out
 
 
@@ -111,14 +123,14 @@ def test_plain_transformers_loads_a_folder_with_its_adapter(kept: Path) -> None:
     assert not torch.allclose(bare, ours, atol=1e-2)
 
 
-def test_adapter_counts_in_parameters_elements_and_bytes(adapter: Artifact, kept: Path, tmp_path: Path) -> None:
+def test_adapter_counts_in_parameters_elements_and_bytes(adapter: Artifact, packed: Path, kept: Path) -> None:
     added = sum(tensor.numel() for tensor in load_file(adapter.path / "adapter_model.safetensors").values())
     assert added == adapter.facts["trainable_parameters"]
-    without, with_it = count_parameters(tmp_path / "packed"), count_parameters(kept)
+    without, with_it = count_parameters(packed), count_parameters(kept)
     assert with_it.parameters == without.parameters + added
     assert with_it.packed_elements == without.packed_elements + added
     size = (adapter.path / "adapter_model.safetensors").stat().st_size
-    assert bytes_on_disk(kept) == bytes_on_disk(tmp_path / "packed") + size
+    assert bytes_on_disk(kept) == bytes_on_disk(packed) + size
 
 
 def test_adapter_names_no_path_of_this_machine(adapter: Artifact) -> None:
@@ -138,10 +150,11 @@ def test_model_with_an_adapter_is_neither_saved_nor_given_another(
         )
 
 
-def test_damaged_adapter_is_refused_by_name(kept: Path) -> None:
-    (kept / "adapter" / "adapter_model.safetensors").unlink()
+def test_damaged_adapter_is_refused_by_name(kept: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(kept, tmp_path / "damaged")
+    (damaged / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"lacks adapter_model\.safetensors"):
-        load(kept, device="cpu", dtype="float32")
+        load(damaged, device="cpu", dtype="float32")
 
 
 def test_full_fine_tuning_has_no_adapters() -> None:

@@ -22,11 +22,12 @@ from stc.quantization.nf4 import NF4
 from stc.stages.finetune import Finetune
 from stc.stages.logits import Logits
 from stc.store.artifact import Artifact, Kind
+from stc.training.translator import HeldOut
 
 SETTINGS: dict[str, Any] = {
     "method": "full",
     "parts": ["decoder"],
-    "epochs": 6,
+    "epochs": 4,
     "batch_size": 4,
     "learning_rate": 3e-3,
     "schedule": "cosine",
@@ -42,7 +43,7 @@ QLORA = SETTINGS | {"method": "qlora", "lora": {"r": 8, "alpha": 16, "rslora": T
 LORA = QLORA | {"method": "lora"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     return {"model": Artifact(Kind.MODEL, tiny_model, "model"), "train": manifest, "dev": manifest}
@@ -56,17 +57,22 @@ def run(settings: dict[str, Any], inputs: dict[str, Artifact], out: Path, ctx: C
     return Finetune(**settings).run(inputs, out, replace(ctx, scratch=scratch))
 
 
+@pytest.fixture(scope="module")
+def untrained_loss(tiny_model: Path, tiny_manifest: Path, module_ctx: Context) -> float:
+    """The loss on ``dev`` of the model that trainings start from."""
+    return HeldOut(load(tiny_model, device="cpu", dtype="float32"), Manifest.load(tiny_manifest), module_ctx).loss()
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
 
 
 def test_training_the_decoder_lowers_the_loss_and_touches_nothing_else(
-    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+    inputs: dict[str, Artifact], untrained_loss: float, tmp_path: Path, ctx: Context
 ) -> None:
-    barely = run(SETTINGS | {"learning_rate": 1e-12}, inputs, tmp_path / "barely", ctx)
     facts = run(SETTINGS, inputs, tmp_path / "trained", ctx)
-    assert facts["dev_loss"] < 0.8 * barely["dev_loss"]
-    assert facts["steps"] == 12
+    assert facts["dev_loss"] < 0.8 * untrained_loss
+    assert facts["steps"] == 8
     before, after = weights(inputs["model"].path), weights(tmp_path / "trained")
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -78,7 +84,7 @@ def test_training_the_decoder_lowers_the_loss_and_touches_nothing_else(
     assert facts["trainable_share"] == pytest.approx(trained / sum(tensor.numel() for tensor in after.values()))
 
 
-@pytest.mark.parametrize("settings", [SETTINGS | {"epochs": 2}, QLORA | {"epochs": 2}], ids=["full", "qlora"])
+@pytest.mark.parametrize("settings", [SETTINGS | {"epochs": 1}, QLORA | {"epochs": 1}], ids=["full", "qlora"])
 def test_the_same_seed_gives_the_same_weights(
     settings: dict[str, Any], inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
@@ -91,13 +97,12 @@ def test_the_same_seed_gives_the_same_weights(
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16-mixed", "bfloat16"])
+@pytest.mark.parametrize("precision", ["bfloat16-mixed", "bfloat16"])
 def test_adapters_give_a_plain_folder_that_has_learnt(
-    method: str, precision: str, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+    method: str, precision: str, inputs: dict[str, Artifact], untrained_loss: float, tmp_path: Path, ctx: Context
 ) -> None:
-    barely = run(QLORA | {"learning_rate": 1e-12, "epochs": 1}, inputs, tmp_path / "barely", ctx)
     facts = run(QLORA | {"method": method, "precision": precision}, inputs, tmp_path / "trained", ctx)
-    assert facts["dev_loss"] < 0.95 * barely["dev_loss"]
+    assert facts["dev_loss"] < 0.95 * untrained_loss
     before, after = weights(inputs["model"].path), weights(tmp_path / "trained")
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -144,13 +149,14 @@ def cache(inputs: dict[str, Artifact], out: Path, ctx: Context, top_k: int) -> A
     return Artifact(Kind.LOGITS, out, "logits", facts)
 
 
-@pytest.fixture
-def pruned(inputs: dict[str, Artifact], tmp_path: Path) -> dict[str, Artifact]:
+@pytest.fixture(scope="module")
+def pruned(inputs: dict[str, Artifact], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """The inputs with the model less one layer, and the whole one as its teacher."""
+    folder = tmp_path_factory.mktemp("finetune") / "pruned"
     translator = load(inputs["model"].path, device="cpu", dtype="float32")
     drop_layers(translator, "decoder", {2})
-    save(translator, tmp_path / "pruned")
-    model = Artifact(Kind.MODEL, tmp_path / "pruned", "pruned", {"layers_removed": [2]})
+    save(translator, folder)
+    model = Artifact(Kind.MODEL, folder, "pruned", {"layers_removed": [2]})
     return inputs | {"model": model, "teacher": inputs["model"]}
 
 
@@ -166,12 +172,17 @@ def distance(folder: Path, inputs: dict[str, Artifact]) -> float:
     return float(divergence(ours.log_softmax(-1), theirs.log_softmax(-1), 0)) / batch.tokens
 
 
+@pytest.fixture(scope="module")
+def distance_before(pruned: dict[str, Artifact]) -> float:
+    return distance(pruned["model"].path, pruned)
+
+
 @pytest.mark.parametrize("settings", [SETTINGS, LORA, QLORA, SETTINGS | {"parts": ["encoder", "decoder"]}])
 def test_distillation_brings_a_pruned_model_closer_to_its_teacher(
-    settings: dict[str, Any], pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
+    settings: dict[str, Any], pruned: dict[str, Artifact], distance_before: float, tmp_path: Path, ctx: Context
 ) -> None:
-    facts = run(settings | DISTILLED, pruned, tmp_path / "out", ctx)
-    assert distance(tmp_path / "out", pruned) < 0.9 * distance(pruned["model"].path, pruned)
+    facts = run(settings | DISTILLED | {"epochs": 6}, pruned, tmp_path / "out", ctx)
+    assert distance(tmp_path / "out", pruned) < 0.9 * distance_before
     assert facts["layers_removed"] == [2]
 
 
@@ -181,7 +192,7 @@ def test_hidden_states_of_layers_nobody_knows_are_not_compared(
     stranger = pruned | {"model": Artifact(Kind.MODEL, pruned["model"].path, "stranger")}
     with pytest.raises(InputError, match=r"has 5 decoder layers .* hidden: 0 compares none"):
         run(SETTINGS | DISTILLED, stranger, tmp_path / "out", ctx)
-    run(SETTINGS | UNSEEN, stranger, tmp_path / "without", ctx)
+    run(SETTINGS | UNSEEN | {"epochs": 1}, stranger, tmp_path / "without", ctx)
 
 
 @pytest.mark.parametrize(
@@ -206,18 +217,19 @@ def test_distillation_needs_one_teacher_and_patience_needs_held_out_data(
 
 
 def test_logits_computed_before_teach_what_the_teacher_beside_it_does(
-    pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
+    pruned: dict[str, Artifact], distance_before: float, tmp_path: Path, ctx: Context
 ) -> None:
+    brief = SETTINGS | UNSEEN | {"epochs": 2}
     beside = {name: artifact for name, artifact in pruned.items() if name != "dev"}
-    run(SETTINGS | UNSEEN, beside, tmp_path / "online", ctx)
+    run(brief, beside, tmp_path / "online", ctx)
     cached = {name: artifact for name, artifact in beside.items() if name != "teacher"}
     logits = cache(pruned, tmp_path / "logits", ctx, top_k=384)
-    run(SETTINGS | UNSEEN, cached | {"logits": logits}, tmp_path / "cached", ctx)
+    run(brief, cached | {"logits": logits}, tmp_path / "cached", ctx)
     online, stored = weights(tmp_path / "online"), weights(tmp_path / "cached")
     for name in online:
         torch.testing.assert_close(stored[name].float(), online[name].float(), rtol=2e-2, atol=2e-3)
     run(SETTINGS | UNSEEN, cached | {"logits": cache(pruned, tmp_path / "few", ctx, top_k=8)}, tmp_path / "out", ctx)
-    assert distance(tmp_path / "out", pruned) < 0.9 * distance(pruned["model"].path, pruned)
+    assert distance(tmp_path / "out", pruned) < 0.9 * distance_before
 
 
 def test_logits_of_other_data_or_another_temperature_are_refused(
@@ -246,14 +258,13 @@ def test_patience_ends_a_training_that_gets_worse_and_keeps_the_best_epoch(
 
 
 def test_augmented_audio_is_learnt_from_and_follows_from_the_seed(
-    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+    inputs: dict[str, Artifact], untrained_loss: float, tmp_path: Path, ctx: Context
 ) -> None:
-    augmented = SETTINGS | {"augment": True}
-    barely = run(augmented | {"learning_rate": 1e-12}, inputs, tmp_path / "barely", ctx)
+    augmented = SETTINGS | {"augment": True, "epochs": 3}
     facts = run(augmented, inputs, tmp_path / "one", ctx)
-    assert facts["dev_loss"] < 0.9 * barely["dev_loss"]
+    assert facts["dev_loss"] < 0.9 * untrained_loss
     run(augmented, inputs, tmp_path / "two", ctx)
-    run(SETTINGS, inputs, tmp_path / "clean", ctx)
+    run(SETTINGS | {"epochs": 3}, inputs, tmp_path / "clean", ctx)
     one, two, clean = (weights(tmp_path / name) for name in ("one", "two", "clean"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not all(torch.equal(one[name], clean[name]) for name in one)

@@ -22,7 +22,7 @@ from stc.pruning.greedy import Importance
 from stc.store.artifact import Artifact, Kind
 from stc.training.teacher_forcing import Forced
 
-TOKENS = 20
+TOKENS = 10
 STAGE = Importance(metric="chrf", dtype="float32", max_new_tokens=TOKENS)
 
 
@@ -84,7 +84,7 @@ def test_candidates_of_the_encoder_are_heard_anew(planted: dict[str, Artifact], 
     assert candidates(ranking, "encoder") == {layer: score_without(planted, [], [layer]) for layer in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("metric", ["chrf", "chrf_pp", "bleu", "loss"])
+@pytest.mark.parametrize("metric", ["chrf", "bleu", "loss"])
 def test_every_metric_removes_the_layers_that_do_nothing_first(
     metric: str, planted: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
@@ -241,13 +241,12 @@ def test_a_screen_may_keep_the_exact_choice_out(inputs: dict[str, Artifact], tmp
     assert ranking.facts["layer"] == 1
 
 
-@pytest.mark.parametrize("screen", [4, 5])
 def test_a_screen_that_lets_everybody_through_is_none(
-    screen: int, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     run(inputs, tmp_path / "exact", ctx)
     wide = replace(ctx, scratch=tmp_path / "wide_scratch")
-    run(inputs, tmp_path / "wide", wide, screen=screen)
+    run(inputs, tmp_path / "wide", wide, screen=4)
     exact, found = ((tmp_path / name / "ranking.json").read_text() for name in ("exact", "wide"))
     assert found == exact
     assert not (wide.scratch / "screen.jsonl").exists()

@@ -74,9 +74,9 @@ def test_a_row_tells_seen_from_held_out(tmp_path: Path) -> None:
 def test_the_shipped_format_is_small_and_keeps_the_speech(tmp_path: Path) -> None:
     """12 MB hold all splits at 8.5 KB an utterance of 2.8 s; what is heard differs by no more than Opus does at
     21 kbit/s."""
-    wanted = some(16)
+    wanted = some(8)
     spoken = speak(
-        iter(wanted), 16, tmp_path, audio_format="ogg", max_seconds=MAX_SECONDS, workers=1, done=lambda n: None
+        iter(wanted), 8, tmp_path, audio_format="ogg", max_seconds=MAX_SECONDS, workers=1, done=lambda n: None
     )
     size = sum((tmp_path / one.audio).stat().st_size for one in spoken)
     assert size / sum(one.duration for one in spoken) < 8500 / 2.8

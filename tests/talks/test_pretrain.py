@@ -1,5 +1,6 @@
 """A base trained from scratch is a whole model folder, and has learnt."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from stc.store.artifact import Artifact, Kind
 from talks.stages.pretrain import Pretrain
 
 SETTINGS: dict[str, Any] = {
-    "steps": 40,
+    "steps": 24,
     "vocab_size": 320,
     "window_seconds": 2,
     "mel_bins": 40,
@@ -34,36 +35,45 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inputs(tiny_manifest: Path) -> dict[str, dict[str, Artifact]]:
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     return {"train": {"de": manifest}, "dev": {"de": manifest}}
 
 
-def test_a_model_is_made_and_learns(inputs: dict[str, dict[str, Artifact]], tmp_path: Path, ctx: Context) -> None:
-    first, last = (tmp_path / name for name in ("first", "last"))
-    first.mkdir()
-    last.mkdir()
-    barely = Pretrain(**SETTINGS | {"steps": 5}).run(inputs, first, ctx)
-    facts = Pretrain(**SETTINGS).run(inputs, last, ctx)
-    assert facts["train_loss"] < 0.7 * barely["train_loss"]
-    assert facts["parameters"] == count_parameters(last).parameters
+@pytest.fixture(scope="module")
+def few_steps(
+    inputs: dict[str, dict[str, Artifact]], module_ctx: Context, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Mapping[str, Any]]:
+    """The folder and the facts of a model that has hardly been trained."""
+    return run({"steps": 5}, {"train": inputs["train"]}, tmp_path_factory.mktemp("pretrain") / "few", module_ctx)
+
+
+def run(
+    changes: dict[str, Any], inputs: dict[str, dict[str, Artifact]], out: Path, ctx: Context
+) -> tuple[Path, Mapping[str, Any]]:
+    out.mkdir()
+    return out, Pretrain(**SETTINGS | changes).run(inputs, out, ctx)
+
+
+def test_a_model_is_made_and_learns(
+    inputs: dict[str, dict[str, Artifact]], few_steps: tuple[Path, Mapping[str, Any]], tmp_path: Path, ctx: Context
+) -> None:
+    out, facts = run({}, inputs, tmp_path / "out", ctx)
+    assert facts["train_loss"] < 0.7 * few_steps[1]["train_loss"]
+    assert facts["parameters"] == count_parameters(out).parameters
     assert facts["dev_chrf"].keys() == {"de"}
-    model = load(last, device="cpu", dtype="float32").model
+    model = load(out, device="cpu", dtype="float32").model
     assert len(model.get_decoder().layers) == 3
     assert not any("classes" in name for name in model.state_dict())
 
 
 def test_the_same_seed_gives_the_same_model(
-    inputs: dict[str, dict[str, Artifact]], tmp_path: Path, ctx: Context
+    inputs: dict[str, dict[str, Artifact]], few_steps: tuple[Path, Mapping[str, Any]], tmp_path: Path, ctx: Context
 ) -> None:
-    settings = SETTINGS | {"steps": 5}
-    facts = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        facts.append(Pretrain(**settings).run({"train": inputs["train"]}, tmp_path / name, ctx))
-    assert facts[0] == facts[1]
-    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+    again = run({"steps": 5}, {"train": inputs["train"]}, tmp_path / "again", ctx)
+    assert again[1] == few_steps[1]
+    one, two = ((folder / "model.safetensors").read_bytes() for folder, _ in (few_steps, again))
     assert one == two
 
 

@@ -35,7 +35,7 @@ def make(stage: Synthesize, folder: Path, inputs: dict[str, Artifact] | None = N
 
 
 def stage(**fields: Any) -> Synthesize:
-    return Synthesize(**{"part": "base", "sentences": 12, "seed": 5, "target_lang": "de", "noise": 0.5, **fields})
+    return Synthesize(**{"part": "base", "sentences": 6, "seed": 5, "target_lang": "de", "noise": 0.5, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def german(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_the_manifest_is_complete(german: Manifest) -> None:
-    assert len(german) == 12
+    assert len(german) == 6
     assert german.task.target_name == "German"
     for row, path in zip(german.rows, german.audio_paths(), strict=True):
         info = soundfile.info(path)
@@ -53,9 +53,9 @@ def test_the_manifest_is_complete(german: Manifest) -> None:
         assert row.duration <= 3.0
 
 
-def test_two_runs_give_the_same_bytes_with_any_number_of_workers(german: Manifest, tmp_path: Path) -> None:
-    again = make(stage(max_seconds=3.0), tmp_path / "again", workers=2)
-    assert [row.model_dump() for row in again.rows] == [row.model_dump() for row in german.rows]
+def test_a_longer_run_begins_with_the_same_bytes_with_any_number_of_workers(german: Manifest, tmp_path: Path) -> None:
+    more = make(stage(max_seconds=3.0, sentences=8), tmp_path / "more", workers=2)
+    assert [row.model_dump() for row in more.rows[:6]] == [row.model_dump() for row in german.rows]
 
 
 def test_a_second_language_shares_the_audio(german: Manifest, tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_a_second_language_shares_the_audio(german: Manifest, tmp_path: Path) ->
 
 def test_sentences_of_another_manifest_are_left_out(german: Manifest, tmp_path: Path) -> None:
     known = Artifact(Kind.MANIFEST, german.folder, "known")
-    other = make(stage(sentences=4), tmp_path / "other", {"without": known})
+    other = make(stage(sentences=2), tmp_path / "other", {"without": known})
+    assert len(other) == 2
     assert not {row.source for row in other.rows} & {row.source for row in german.rows}
-    assert {row.source for row in make(stage(sentences=4), tmp_path / "all").rows} & {r.source for r in german.rows}
 
 
 def test_audio_of_another_seed_is_refused(german: Manifest, tmp_path: Path) -> None:
@@ -79,21 +79,16 @@ def test_audio_of_another_seed_is_refused(german: Manifest, tmp_path: Path) -> N
         make(stage(seed=6, max_seconds=3.0, target_lang="zh"), tmp_path / "zh", {"audio": audio})
 
 
-def test_ogg_is_a_sixth_of_the_size(tmp_path: Path) -> None:
-    wav = make(stage(sentences=4), tmp_path / "wav")
-    ogg = make(stage(sentences=4, audio_format="ogg"), tmp_path / "ogg")
-    size = [sum(path.stat().st_size for path in manifest.audio_paths()) for manifest in (wav, ogg)]
+def test_ogg_is_a_sixth_of_the_size(german: Manifest, tmp_path: Path) -> None:
+    ogg = make(stage(max_seconds=3.0, audio_format="ogg"), tmp_path / "ogg")
+    size = [sum(path.stat().st_size for path in manifest.audio_paths()) for manifest in (german, ogg)]
     assert size[1] < size[0] / 6
-    assert [row.duration for row in wav.rows] == [row.duration for row in ogg.rows]
+    assert [row.duration for row in german.rows] == [row.duration for row in ogg.rows]
 
 
-def test_engines_are_weighted_and_the_first_recordings_of_a_longer_run_are_the_same(
-    german: Manifest, tmp_path: Path
-) -> None:
-    more = make(stage(max_seconds=3.0, sentences=14), tmp_path / "more")
-    assert [row.model_dump() for row in more.rows[:12]] == [row.model_dump() for row in german.rows]
+def test_engines_are_weighted(german: Manifest, tmp_path: Path) -> None:
     mixed = make(stage(max_seconds=3.0, engines={"espeak": 1, "hibari": 1}), tmp_path / "mixed")
-    assert 0 < sum(row.sha256 in {other.sha256 for other in german.rows} for row in mixed.rows) < 12
+    assert 0 < sum(row.sha256 in {other.sha256 for other in german.rows} for row in mixed.rows) < 6
 
 
 def test_a_held_out_engine_is_refused_outside_test() -> None:

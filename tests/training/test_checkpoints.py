@@ -108,10 +108,9 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "SHARE", 1e9)
 
 
-@pytest.fixture
-def undisturbed(tmp_path: Path, ctx: Context) -> Regression:
-    (tmp_path / "undisturbed").mkdir()
-    return Regression().train(replace(ctx, scratch=tmp_path / "undisturbed"))
+@pytest.fixture(scope="module")
+def undisturbed(module_ctx: Context) -> Regression:
+    return Regression().train(module_ctx)
 
 
 @pytest.mark.usefixtures("always")

@@ -54,10 +54,14 @@ def test_what_is_given_logged_shown_and_said_arrives(two: Context, caplog: pytes
         shown.append("end")
 
     ctx = replace(two, log=lambda metrics, step=None: logged.append((metrics, step)), progress=progress)
-    given = list(at_work.Work().spread({}, {"items": list("abcde")}, ctx))
-    assert sorted(given) == [[0, "a"], [0, "c"], [0, "e"], [1, "b"], [1, "d"]]
+    given = []
+    for rank, item in at_work.Work().spread({}, {"items": list("abcde")}, ctx):
+        given.append((rank, item))
+        if rank == 0:
+            shown.append(item)
+    assert sorted(given) == [(0, "a"), (0, "c"), (0, "e"), (1, "b"), (1, "d")]
     assert logged == [({"processes": 2.0}, 1)]  # by the first process alone
-    assert shown == [("working", 1, "it"), 1, "end"]
+    assert shown == [("working", 1, "it"), "a", "c", "e", 1, "end"]  # each thing when it came
     assert caplog.messages == ["all say this"]
     assert not left(two.scratch)
 

@@ -186,18 +186,18 @@ def test_autocast_keeps_copies_of_weights_only_where_nothing_is_computed_again(a
     assert caches == [not again]
 
 
-@pytest.mark.parametrize("fields", [RECIPE, RECIPE | lora(dropout=0.3)], ids=["full", "lora"])
+@pytest.mark.parametrize("fields", [{}, lora(dropout=0.3)], ids=["full", "lora"])
 def test_a_stage_gives_the_same_model_with_it_as_without(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context, fields: dict[str, Any]
 ) -> None:
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     inputs = {"model": Artifact(Kind.MODEL, tiny_model, "model"), "train": manifest}
-    found = []
+    stage, found = Finetune(**RECIPE | {"epochs": 1} | fields), []
     for again in (False, True):
         out, scratch = tmp_path / f"out {again}", tmp_path / f"scratch {again}"
         out.mkdir()
         scratch.mkdir()
-        facts = Finetune(**fields).run(inputs, out, replace(ctx, scratch=scratch, gradient_checkpointing=again))
+        facts = stage.run(inputs, out, replace(ctx, scratch=scratch, gradient_checkpointing=again))
         weights = {name: one for file in out.glob("*.safetensors") for name, one in load_file(file).items()}
         found.append((facts, weights))
     (facts, weights), (facts_again, weights_again) = found
