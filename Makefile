@@ -44,8 +44,8 @@ test-all: test
 	$(MAKE) test-long
 
 lint: setup
-	$(BIN)/ruff check stc tests benchmarks
-	$(BIN)/ruff format --check stc tests benchmarks
+	$(BIN)/ruff check stc talks tests benchmarks
+	$(BIN)/ruff format --check stc talks tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

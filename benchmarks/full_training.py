@@ -91,7 +91,7 @@ def translator(config: Any, setting: Setting, device: str) -> Translator:
     model = random_model(config, seed=0, device=device, dtype="float32")
     if setting.precision == "bfloat16":
         model.to(torch.bfloat16)
-    for name in family.fixed_weights():
+    for name in family.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     return Translator(model, None, family, Path())
 

@@ -30,13 +30,13 @@ from stc.config.command_line import checked
 from stc.config.languages import language
 from stc.config.schema import Plan, plan
 from stc.data.manifest import Manifest
-from stc.metrics.text import METRICS
+from stc.metrics.metric import metric_named
 from stc.models.checkpoint import load
 from stc.models.removal import Layer, Removal, by_stack
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
-from stc.pruning.loss_search import losses_without_each
-from stc.stages.importance import Importance
+from stc.pruning.greedy import Importance
+from stc.pruning.search.losses import losses_without_each
 from stc.store import Store
 from stc.store.artifact import Artifact
 from stc.system.console import prepare_libraries
@@ -79,7 +79,7 @@ def compare(overrides: Sequence[str], screens: Sequence[int]) -> None:
         for screen in screens
     }
     where = torch.cuda.get_device_name() if context.device == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
-    metric = METRICS[stage_of(planned).metric]
+    metric = metric_named(stage_of(planned).metric).title
     print(f"\n## {language(planned.config.lang.code).name} ({metric}; {where})\n")
     by_round(exact, places, screened)
     by_search(exact, places, screened, metric, losses)
@@ -169,7 +169,7 @@ def named(layer: Layer) -> str:
 
 def silent(planned: Plan) -> Context:
     def progress(*args: Any, **kwargs: Any) -> AbstractContextManager[Any]:
-        return nullcontext(SimpleNamespace(update=lambda n=1: None))
+        return nullcontext(SimpleNamespace(update=lambda n=1, note="": None))
 
     resources = planned.config.resources
     return replace(resources.context(resolve_device(resources.device)), progress=progress)

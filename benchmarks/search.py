@@ -30,8 +30,8 @@ from speed.shapes import Subject, add_subject, check_lengths, settle, subject
 from speed.watch import Measured, add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
 from stc.decoding.features import Features, write_features
-from stc.metrics.text import METRICS, score
-from stc.pruning.search import translations_without_each
+from stc.metrics.metric import metric_named, score
+from stc.pruning.search.translations import translations_without_each
 from stc.system.console import progress
 from stc.system.machine import DECODE_BATCH
 from stc.system.memory import BatchSize
@@ -231,7 +231,12 @@ def report(of: Subject, found: Sequence[Side], rounds: int) -> dict[str, Any]:
     print("\n" + table(rows) + "\n")
     for pair, result in compared.items():
         print(f"{pair}: " + ", ".join(f"{name} {value}" for name, value in result.items()))
-    return {"metric": METRICS[of.metric], "utterances": len(of.manifest), "sides": figures, "compared": compared}
+    return {
+        "metric": metric_named(of.metric).title,
+        "utterances": len(of.manifest),
+        "sides": figures,
+        "compared": compared,
+    }
 
 
 def check_fp32(args: Any, device: str) -> dict[str, int]:

@@ -36,8 +36,8 @@ from stc.models.create import build_processor, random_model
 from stc.models.qwen2_audio import published_config
 from stc.models.task import Task
 from stc.pipeline.model_cache import put_away
+from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
-from stc.stages.importance import Importance
 from stc.store.artifact import Artifact, Kind
 from stc.system.machine import gpus, resolve_device
 from stc.workers.stage import Shared

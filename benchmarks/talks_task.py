@@ -20,11 +20,12 @@ from typing import Any
 from stc.config.languages import language
 from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
-from stc.decoding.hypotheses import read_lines
+from stc.metrics.metric import metric_named, score, statistics
 from stc.metrics.significance import retention
-from stc.metrics.text import METRICS, score, statistics
+from stc.models.architecture import ends
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
+from stc.system.read_files import read_lines
 
 TALKS = Path(__file__).parents[1] / "assets" / "talks"
 DRAWS = 5
@@ -51,14 +52,14 @@ def main() -> None:
         run = json.loads(file.read_text("utf-8"))
         lang = run["lang"]
         rows = read(TALKS / "test.jsonl")
-        print(f"\n## {language(lang).name} ({METRICS[language(lang).metric]})\n", flush=True)
+        print(f"\n## {language(lang).name} ({metric_named(language(lang).metric).title})\n", flush=True)
         by_subset(run, rows, lang)
         listening(run, rows, lang)
         removal(run, rows, lang)
 
 
 def read(file: Path) -> list[Row]:
-    return [json.loads(line) for line in read_lines(file)]
+    return [json.loads(text) for _, text in read_lines(file)]
 
 
 def hypotheses(system: Mapping[str, Any]) -> list[str]:
@@ -104,8 +105,8 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     teacher = load(Path(run["systems"][0]["model_dir"]), device="cpu", dtype="float32")
     encoded = encode(teacher, manifest, batch_size=BATCH)
     whole = score(metric, hypotheses(run["systems"][0]), manifest.targets, lang)
-    count = len(teacher.architecture.decoder(teacher.model).layers)
-    free = [layer for layer in range(count) if layer not in teacher.architecture.protected_layers(count)]
+    count = len(teacher.architecture.layers_of(teacher.model, "decoder"))
+    free = [layer for layer in range(count) if layer not in ends(count)]
     greedy = unhealed(teacher, encoded, removed)
     chosen = statistics(metric, greedy, manifest.targets, lang)
     print("| layers removed, not healed | score | of the greedy choice's score (95 % interval) |\n| --- | --- | --- |")
@@ -129,7 +130,7 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
 
 
 def unhealed(teacher: Translator, encoded: Encoded, layers: list[int]) -> list[str]:
-    with without_layers(teacher, layers):
+    with without_layers(teacher, {"decoder": layers}):
         return decode(teacher, encoded, batch_size=BATCH, max_new_tokens=MAX_NEW_TOKENS)
 
 

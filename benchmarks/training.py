@@ -53,6 +53,7 @@ from stc.models.create import random_model
 from stc.models.parts import lora_targets, part_parameters
 from stc.models.qwen2_audio import published_config
 from stc.quantization import PACKABLE
+from stc.quantization.nf4 import NF4
 from stc.training.acceleration.compile import fused
 from stc.training.acceleration.dequantize import unpacked
 from stc.training.acceleration.lora import low_rank
@@ -105,20 +106,16 @@ class Side:
 
 
 def packed_base(config: Any, device: str) -> Translator:
-    """A model of the shape with random weights whose linear layers are in NF4, as if loaded from a folder."""
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
+    """A model of the shape with random weights whose linear layers are packed, as if loaded from a folder."""
+    method = NF4()
     model = random_model(config, seed=0, device=device, dtype="bfloat16")
     translator = Translator(model, None, architecture(config.model_type), Path())
     for name in lora_targets(translator, PACKABLE):
-        plain = model.get_submodule(name)
-        packed = Linear4bit(plain.in_features, plain.out_features, plain.bias is not None, torch.bfloat16, True, "nf4")
-        packed.weight = Params4bit(plain.weight.data, requires_grad=False, compress_statistics=True, quant_type="nf4")
-        packed.bias = plain.bias
-        packed.support_avx512bf16_for_cpu = False  # as stc.quantization.nf4 has it
-        model.set_submodule(name, packed.to(device))
+        model.set_submodule(name, method.pack(model.get_submodule(name), torch.bfloat16))
+    method.compute_exactly(model)
+    model.config.quantization_config = method.transformers_config("bfloat16", [])
     model.is_loaded_in_4bit = True  # what peft asks
-    for name in translator.architecture.fixed_weights():
+    for name in translator.architecture.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     return translator
 

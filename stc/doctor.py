@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from stc.config import command_line as overrides
 from stc.config.command_line import checked
 from stc.errors import ConfigError, StcError
-from stc.pipeline.graph import Hub
+from stc.models.hub import Hub
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check, first_line
 from stc.store.artifact import Kind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from stc.config.schema import Config, Plan
+    from stc.quantization import Quantizer
 
 _DESCRIPTION = """\
 Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL, and what to do.
@@ -66,7 +67,7 @@ def _examine(settings: Sequence[str]) -> int:
     composed: list[tuple[DictConfig, Plan]] = []
     show("config", partial(_config, settings, composed))
     device: Literal["auto", "cpu", "cuda"] = composed[0][1].config.resources.device if composed else "auto"
-    show("devices", partial(checks.devices, device))
+    show("devices", partial(checks.devices, device, _quantizers(composed[0][1]) if composed else []))
     if composed:
         config = composed[0][1].config
         show("model", partial(_models, composed[0][1]))
@@ -93,12 +94,28 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
     yield Check("OK", "config", " ".join(settings) or "the defaults")
 
 
+def _quantizers(plan: Plan) -> list[Quantizer]:
+    """Return what a run packs by: models that it makes, and bases of adapters while they are trained."""
+    from stc.stages.quantize import Quantize
+    from stc.training.fine_tuning import Tuning
+
+    stages = [plan.pipeline.nodes[name].stage for name in plan.pipeline.needed()]
+    made = [stage.quant for stage in stages if isinstance(stage, Quantize)]
+    trained = [stage.packed_by for stage in stages if isinstance(stage, Tuning) and stage.packed_by]
+    return list({repr(quantizer): quantizer for quantizer in (*made, *trained)}.values())
+
+
 def _models(plan: Plan) -> Iterator[Check]:
     """The models that the run is given, and no other: the base, or what stands in for a stage."""
+    from stc.planning import preflight as ahead
+
+    faults = {str(fault.value): fault for found in ahead.of_hub([plan]) for fault in found}
+    yield from (Check("FAIL", "model", str(fault)) for fault in faults.values())
     nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.needed())
     given = [node.source for node in nodes if node.kind is Kind.MODEL and node.source is not None]
     for source in dict.fromkeys(source.id if isinstance(source, Hub) else str(source) for source in given):
-        yield from _model(Path(source), plan.config)
+        if source not in faults:
+            yield from _model(Path(source), plan.config)
 
 
 def _model(folder: Path, config: Config) -> Iterator[Check]:

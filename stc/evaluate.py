@@ -13,25 +13,26 @@ from typing import TYPE_CHECKING, Any
 from stc.config.languages import codes, language, metric_of
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
-from stc.metrics.text import METRICS, MetricName, refuse_unready
+from stc.metrics.metric import metric_named
 from stc.store.artifact import Kind
+from stc.store.lineage import trained_otherwise
 from stc.store.lookup import stored
 from stc.system.console import add_compute_options, command, default_dtype, progress, say, whole_number
 from stc.system.machine import DECODE_BATCH, resolve_device
 from stc.system.natural_order import natural
 from stc.system.paths import CONF
+from stc.system.read_files import read_yaml
 
 if TYPE_CHECKING:
     from stc.metrics.records import Scores
 
-SCORED: tuple[MetricName, ...] = ("bleu", "chrf", "chrf_pp")
 _SETTINGS = CONF / "metrics" / "text.yaml"
 _SEED = 0
 
 _DESCRIPTION = """\
-Translate one data set with each model folder and set their scores side by side: parameters, bytes on disk, BLEU, chrF
-and chrF++, and how much of the quality of the best unpruned one each of them keeps. A folder may be a result of stc or
-anybody's, in 4 bits or not."""
+Translate one data set with each model folder and set their scores side by side: parameters, bytes on disk, metrics,
+and how much of the quality of the best unpruned one each of them keeps. A folder may be a result of stc or anybody's,
+in 4 bits or not."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--target", metavar="KEY", help="of the reference translation in a line (default: text_ and the language)"
     )
+    data.add_argument("--source", metavar="KEY", help="of the source text in a line, for a metric that reads it")
     data.add_argument("--limit", type=whole_number, metavar="N", help="only the first N utterances")
     data.add_argument(
         "--allow-links", action="store_true", help="follow links that lead to audio outside the file's folder"
+    )
+    parser.add_argument(
+        "--metrics", metavar="NAMES", help=f"with commas between (default: those of conf/metrics/{_SETTINGS.name})"
     )
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="JSON instead of the table")
@@ -108,9 +113,10 @@ def _fault(systems: Sequence[System]) -> str | None:
 
 
 def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
-    manifest = _manifest(options)
-    for name in SCORED:
-        refuse_unready(name, manifest.task.target_lang)
+    metrics = options.metrics.split(",") if options.metrics else list(read_yaml(_SETTINGS).names)
+    manifest = _manifest(options, metrics)
+    for name in metrics:
+        metric_named(name).refuse_unready(manifest.task.target_lang)
     device = resolve_device(options.device)
     if options.output is not None:
         for system in systems:
@@ -124,10 +130,13 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
             found.append(system)
         except StcError as error:
             say(f"{named.name}: {error}")
+            continue
+        if note := trained_otherwise(system.folder, manifest.task.target_lang):
+            say(f"{system.name}: {note}")
     scores: dict[str, Scores] = {}
     for system in found:
         try:
-            scores[system.name] = _scored(system, manifest, device, options)
+            scores[system.name] = _scored(system, manifest, metrics, device, options)
         except StcError as error:
             say(f"{system.name}: {error}")
     if scores:
@@ -135,7 +144,7 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     return 1 if len(scores) < len(systems) else 0
 
 
-def _manifest(options: argparse.Namespace) -> Manifest:
+def _manifest(options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
     """The data, its audio where it is.
 
     Raises:
@@ -143,7 +152,7 @@ def _manifest(options: argparse.Namespace) -> Manifest:
     """
     data = stored(options.data, Kind.MANIFEST)
     if not data.is_dir():
-        return _json_lines(data, options)
+        return _json_lines(data, options, metrics)
     if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural)):
         raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
     manifest = Manifest.load(data)
@@ -152,7 +161,7 @@ def _manifest(options: argparse.Namespace) -> Manifest:
     return Manifest(manifest.folder, manifest.task, manifest.rows[: options.limit])
 
 
-def _json_lines(file: Path, options: argparse.Namespace) -> Manifest:
+def _json_lines(file: Path, options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
     from stc.stages.manifest import Columns
     from stc.stages.manifest import Manifest as ReadManifest
 
@@ -160,11 +169,13 @@ def _json_lines(file: Path, options: argparse.Namespace) -> Manifest:
         raise InputError(f"--data {file}: neither a folder nor the name of a JSON Lines file, which ends in .jsonl")
     if options.lang is None:
         raise InputError(f"--data {file} does not say its language: --lang is one of {', '.join(codes())}")
+    if options.source is None and (reading := [name for name in metrics if metric_named(name).needs_source]):
+        raise InputError(f"--source is needed: {', '.join(reading)} reads the source text")
     target = options.target or f"text_{options.lang}"
     return ReadManifest(
         path=file.parent,
         split=file.stem,
-        columns=Columns(audio=options.audio, source=target, target=target),  # no score here reads the source
+        columns=Columns(audio=options.audio, source=options.source or target, target=target),
         task=language(options.lang).task,
         limit=options.limit,
         allow_links=options.allow_links,
@@ -185,8 +196,10 @@ def _size(folder: Path) -> dict[str, Any]:
     }
 
 
-def _scored(system: System, manifest: Manifest, device: str, options: argparse.Namespace) -> Scores:
-    from stc.decoding.hypotheses import Translating, write_lines
+def _scored(
+    system: System, manifest: Manifest, metrics: Sequence[str], device: str, options: argparse.Namespace
+) -> Scores:
+    from stc.decoding.hypotheses import Translating, write_texts
     from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
     from stc.pipeline.stage import Context
 
@@ -201,14 +214,13 @@ def _scored(system: System, manifest: Manifest, device: str, options: argparse.N
         progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
     )
     texts = translating.translations(translating.loaded(system.folder, context), manifest, context)
-    scores = Scores.of(SCORED, texts, manifest.targets, manifest.task.target_lang)
-    say(
-        f"{system.name}: " + ", ".join(f"{METRICS[name]} {scored.score:.1f}" for name, scored in scores.metrics.items())
-    )
+    scores = Scores.of(metrics, texts, manifest.targets, manifest.task.target_lang, manifest.sources)
+    told = (f"{metric_named(name).heading} {scored.score:.1f}" for name, scored in scores.metrics.items())
+    say(f"{system.name}: {', '.join(told)}")
     if options.output is not None:
         folder = _kept_in(options.output, system)
-        write_lines(folder / HYPOTHESES_FILE, texts)
-        write_lines(folder / REFERENCES_FILE, manifest.targets)
+        write_texts(folder / HYPOTHESES_FILE, texts)
+        write_texts(folder / REFERENCES_FILE, manifest.targets)
         scores.save(folder)
     return scores
 
@@ -223,18 +235,17 @@ def _kept_in(output: Path, system: System) -> Path:
 
 
 def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
-    from omegaconf import OmegaConf
-
     from stc.metrics.side_by_side import side_by_side
     from stc.report.comparison import in_context
     from stc.report.run_table import table
 
-    lang = next(iter(scores.values())).target_lang
-    settings = OmegaConf.load(_SETTINGS)
+    first = next(iter(scores.values()))
+    preferred = metric_of(first.target_lang)
+    settings = read_yaml(_SETTINGS)
     compared, quality = side_by_side(
         scores,
         {name: size["layers"] + size["encoder_layers"] for name, size in sizes.items()},
-        metric=metric_of(lang),
+        metric=preferred if preferred in first.metrics else next(iter(first.metrics)),
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=_SEED,

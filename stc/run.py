@@ -23,7 +23,7 @@ Groups (the first word of a line is the key):
 Keys one often sets:
   prune.ratio=0.5            fraction of the layers of the scope removed
   prune.scope=both           remove layers of the decoder, the encoder, or both
-  prune.metric=bleu          what a greedy search goes by: bleu, chrf, chrf_pp, loss
+  prune.metric=bleu          what a greedy search goes by: a metric, or loss
   model.path=FOLDER          a Hugging Face folder or hub id
   data.path=FOLDER           <split>.jsonl files and their audio
   data.limit=50              only the first utterances of each split
@@ -66,7 +66,7 @@ def main() -> int:
             from stc.planning.preflight import refuse
 
             passed, plans = validate(passed)
-            refuse(plans)
+            refuse(plans, running=True)
             launchable(passed)
     except ConfigError as error:
         print(faulty(error), file=sys.stderr)

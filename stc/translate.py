@@ -18,7 +18,7 @@ from stc.decoding.recording_formats import FORMATS, SUFFIXES, written
 from stc.errors import InputError
 from stc.models import architecture, read_config
 from stc.store.artifact import Kind
-from stc.store.lineage import primary, target_languages
+from stc.store.lineage import trained_otherwise
 from stc.store.lookup import stored
 from stc.system.console import add_compute_options, command, default_dtype, progress, say
 from stc.system.machine import DECODE_BATCH, resolve_device
@@ -114,9 +114,8 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         parser.error(fault)
     if not any(source.path is None or source.path.exists() for source in sources):
         raise InputError(f"{sources[0].name} is missing" + (", and so are the others" if len(sources) > 1 else ""))
-    trained = target_languages(options.model)
-    if trained and primary(options.lang) not in map(primary, trained):
-        say(f"{options.model} was trained to translate into {', '.join(sorted(trained))}, not into {options.lang}")
+    if note := trained_otherwise(options.model, options.lang):
+        say(note)
     failed = 0
     with _sink(options.output, folder) as write:
         for source, translation in zip(sources, _translations(sources, options), strict=True):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported anywhere: tiny models, and equal results
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the real hub
 
 import numpy as np
 import pytest
 import soundfile
+from plain_python import PlainPython, started
 
 from stc.data.manifest import Manifest, Utterance
 from stc.models.task import Task
@@ -42,6 +43,13 @@ WINDOW_SECONDS = 2
 
 # A file is run by one process; these begin first, so that no process is left alone with one at the end.
 LONG = ["test_end_to_end.py", "test_config.py", "test_fused.py", "test_resuming.py"]
+
+
+gc.set_threshold(100_000)  # imports make objects by the million, and none of them is ever given back
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported is not looked through again wherever stc frees memory
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -149,7 +157,7 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
 
 
 class _Silent:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 
@@ -164,6 +172,12 @@ def ctx(tmp_path: Path) -> Context:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     return _context(scratch, train_micro_batch=4)
+
+
+@pytest.fixture(scope="module")
+def module_ctx(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """A context like ``ctx``, for what the tests of a file have in common."""
+    return _context(tmp_path_factory.mktemp("scratch"), train_micro_batch=4)
 
 
 def _context(scratch: Path, train_micro_batch: int) -> Context:
@@ -221,14 +235,21 @@ def logits() -> Callable[[Translator], torch.Tensor]:
     return compute
 
 
+@pytest.fixture(scope="session")
+def plain_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainPython]:
+    """A process that imports no stc and runs scripts."""
+    with started(tmp_path_factory.mktemp("plain_python")) as process:
+        yield process
+
+
 @pytest.fixture
-def plain_logits(tmp_path: Path) -> Callable[[Path, str], torch.Tensor]:
+def plain_logits(tmp_path: Path, plain_python: PlainPython) -> Callable[[Path, str], torch.Tensor]:
     """``plain_logits(folder, dtype)``: logits for token ids 1 to 29, by a process that imports no stc."""
     from safetensors.torch import load_file
 
     def compute(folder: Path, dtype: str) -> torch.Tensor:
         out = tmp_path / "plain_logits.safetensors"
-        subprocess.run([sys.executable, "-I", "-c", PLAIN_LOGITS, str(folder), str(out), dtype], check=True)
+        plain_python.run(PLAIN_LOGITS, str(folder), str(out), dtype).check_returncode()
         return load_file(out)["logits"]
 
     return compute

@@ -57,7 +57,7 @@ class Steps:
         self._death = death
         self._done = 0
 
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         self._done += n
         if self._last is not None and self._done > self._last:
             raise self._death

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import sqlite3
+import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
 
 from stc.doctor import main
+from stc.errors import InputError
+from stc.models.hub import Hub, Unreachable
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
+from stc.quantization import methods, quantizer
+from stc.system.paths import ROOT
 
 
 def failing(found: Iterator[Check]) -> list[str]:
@@ -28,7 +37,7 @@ def test_sound_machine_is_found_so_and_nothing_is_left_behind(
     lines = capsys.readouterr().out.splitlines()
     assert not [line for line in lines if line.startswith("FAIL")]
     told = {line[6:].split("  ")[0].strip() for line in lines}
-    assert {"torch", "transformers", "mlflow", "audio", "4 bits, cpu", "bfloat16, cpu", "store", "data"} <= told
+    assert {"torch", "transformers", "mlflow", "audio", "nf4, cpu", "bfloat16, cpu", "store", "data"} <= told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,6 +81,21 @@ def test_language_that_a_run_takes_is_no_failure(
     assert "FAIL" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("error", [InputError("nobody has it"), Unreachable("there is no network")])
+def test_model_of_the_hub_that_cannot_be_had_is_one_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: InputError
+) -> None:
+    def config(hub: Hub) -> None:
+        raise error
+
+    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(Hub, "cached", lambda hub: None)
+    monkeypatch.setattr(Hub, "config", config)
+    assert main(["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "stages.teacher.from=owner/name"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert f"stages.teacher.from=owner/name: {error}" in line
+
+
 def test_check_that_breaks_is_a_failure_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,16 +124,43 @@ def test_library_that_is_missing_or_too_old_or_broken_is_named(monkeypatch: pyte
     assert "no libgfortran" in found["scipy"].found
 
 
-def test_four_bits_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0.02 < checks.nf4_error("cpu") < checks.NF4_ERROR
+OPTIONAL = {"hibari-tts": "hibari", "piper-tts": "piper"}
+BROUGHT = {"triton", "onnxruntime"}
+"""What comes with a package that is declared: torch for CUDA, and piper-tts."""
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    names = [Requirement(one).name for one in declared]
+    modules = {{**checks.MODULES, **OPTIONAL}.get(name, name.replace("-", "_")) for name in names}
+    assert _imported() - sys.stdlib_module_names - {"stc"} - modules == BROUGHT
+
+
+def _imported() -> set[str]:
+    """The packages that stc imports, at the head of a file or inside a function."""
+    found: set[str] = set()
+    for file in (ROOT / "stc").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("method", methods())
+def test_packed_layers_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    packs = quantizer({"method": method})
+    assert packs.MOST_ERROR / 10 < checks.rounding_error(packs, "cpu") < packs.MOST_ERROR
     for error in (0.9, float("nan")):
-        monkeypatch.setattr(checks, "nf4_error", lambda device, error=error: error)
-        assert any("NF4 is off by" in found for found in failing(checks.devices("cpu")))
+        monkeypatch.setattr(checks, "rounding_error", lambda quantizer, device, error=error: error)
+        assert any("is off by" in found for found in failing(checks.devices("cpu", [packs])))
 
 
 def test_gpu_that_is_asked_for_and_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert any("device=cuda" in found for found in failing(checks.devices("cuda")))
+    assert any("device=cuda" in found for found in failing(checks.devices("cuda", [])))
 
 
 @pytest.mark.parametrize(("more", "status"), [(checks.ROOM + 1, "OK"), (1, "WARN"), (-1, "FAIL")])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import numpy as np
 import pytest
 import sacrebleu
 import soundfile
+from light import answers
+from own_metrics import add_own_metrics
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.data.manifest import Manifest
@@ -71,6 +71,24 @@ def test_scores_are_those_of_the_translations(
     assert (content["metric"], rows[content["reference"]]["retention"]) == ("chrf_pp", 1.0)
 
 
+def test_metrics_asked_for_are_the_ones_scored_and_retention_is_by_the_first(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    json_lines: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_own_metrics(tmp_path, monkeypatch)
+    asked = [str(tiny_model), "--metrics", "lab.length,bleu", *LIMITED]
+    assert main([*asked, "--data", str(tiny_manifest), "--limit", "2", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["metric"], set(content["signatures"])) == ("lab.length", {"lab.length", "bleu"})
+    lines = ["--data", str(json_lines), "--lang", "de", "--audio", "file", "--target", "deutsch"]
+    assert main([*asked, *lines]) == 1
+    assert "--source is needed: lab.length" in capsys.readouterr().err
+
+
 def test_variant_of_a_language_has_its_metric_and_its_tokenizer(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +108,14 @@ def test_strangers_folder_and_json_lines_of_other_keys_give_the_same(
     ours, theirs = json.loads(capsys.readouterr().out)["systems"]
     assert ours["chrf_pp"] == theirs["chrf_pp"] > 0
     assert theirs["bytes_on_disk"] > 1.9 * ours["bytes_on_disk"]
+
+
+def test_model_of_another_language_is_said_and_scored(
+    tiny_model: Path, tiny_manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stc.store.lineage.target_languages", lambda folder: {"zh"})
+    assert main([f"mine={tiny_model}", "--data", str(tiny_manifest), "--limit", "1", *LIMITED]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "mine: " in line and "zh, not into de" in line]
 
 
 def test_table_has_a_row_a_folder_and_no_speed(
@@ -132,29 +158,19 @@ def test_five_minutes_are_refused_by_id(tiny_model: Path, tmp_path: Path, capsys
     assert "utterance 'talk' lasts 300.00 s; the model's window is 2 s" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("data", "options", "message"),
-    [
+def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_lines: Path) -> None:
+    at_fault: list[tuple[str, list[str], str]] = [
         ("mine.jsonl", [], "does not say its language: --lang is one of de, zh"),
         ("mine.jsonl", ["--lang", "de", "--audio", "file"], "line 1: no text under 'text_de'; keys: file, deutsch"),
         ("gone.jsonl", ["--lang", "de"], "gone.jsonl is missing; splits there: "),
         ("task.json", ["--lang", "de"], "neither a folder nor the name of a JSON Lines file"),
         ("audio", [], "manifest.jsonl is missing: not a manifest folder"),
         (".", ["--lang", "zh"], "--lang zh: the references of"),
-    ],
-)
-def test_data_at_fault_are_told_before_torch_is_imported(
-    tiny_model: Path, json_lines: Path, data: str, options: list[str], message: str
-) -> None:
-    code = (
-        "import sys; from stc.evaluate import main; code = main(sys.argv[1:]);"
-        "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
-    )
-    command = [sys.executable, "-c", code, str(tiny_model), "--data", str(json_lines.parent / data), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    ]
+    commands = [[str(tiny_model), "--data", str(json_lines.parent / data), *options] for data, options, _ in at_fault]
+    for answer, (_, _, message) in zip(answers("stc.evaluate", commands), at_fault, strict=True):
+        assert (answer.code, answer.out) == (1, "")
+        assert message in answer.err
 
 
 @pytest.mark.parametrize(

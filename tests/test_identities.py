@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from stc.config.command_line import checked
 from stc.config.hydra_arguments import groups
+from stc.config.schema import Plan
 from stc.config.schema import plan as plan_of
 from stc.pipeline.stage import Context
 from stc.planning.outcome import Outlook, Surroundings
@@ -68,13 +71,24 @@ class Prepared(Store):
         return super().look(kind, identity)
 
 
+def defaults() -> set[str]:
+    """The choices that are made where a command makes none."""
+    listed = OmegaConf.load(CONF / "config.yaml")["defaults"]
+    return {f"{group}={name}" for one in listed if isinstance(one, DictConfig) for group, name in one.items()}
+
+
+@cache
+def planned(*choices: str) -> Plan:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return plan_of(compose("config", checked(choices)))
+
+
 def identities(command: list[str], folder: Path, known: Surroundings) -> dict[str, str]:
     """Return the identity of every stage that a command needs, by its name.
 
     A model of the hub is not fetched; what is made from it is known by its name.
     """
-    with initialize_config_dir(str(CONF), version_base=None):
-        plan = plan_of(compose("config", checked(command)))
+    plan = planned(*(one for one in command if one not in defaults()))
     context = Context("cpu", 0, 1, 1, folder, lambda *_, **__: None, lambda *_, **__: None)  # type: ignore[arg-type]
     steps = Outlook(plan.pipeline, Prepared(folder), lambda name, scratch: context, known=known).steps()
     return {step.name: step.identity[:DIGITS] for step in steps}

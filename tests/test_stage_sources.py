@@ -2,8 +2,8 @@
 
     python tests/test_stage_sources.py --same-results
 
-states, for every stage, model family and quantizer at its present VERSION, that the source as it is now gives the same
-results as before. The lock has one digest of each: what was compared before is in the history of the file.
+states, for every stage, model family, quantizer and metric at its present VERSION, that the source as it is now gives
+the same results as before. The lock has one digest of each: what was compared before is in the history of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from stc.models import FAMILIES, architecture
+from stc.metrics.metric import metric_named, names
+from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
 
@@ -26,18 +27,22 @@ ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"
 # They say how a stage is called and how faults are worded; neither reaches a result.
 WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.stage", "stc.system.machine"}
+OURS = ("stc.", "talks.")
+TALKS = ("talks.stages.synthesize", "talks.stages.pretrain")
 # Packages whose modules are loaded by name and have a VERSION of their own.
-BY_NAME = {"stc.stages", "stc.models", "stc.quantization"}
+BY_NAME = {"stc.stages", "stc.metrics", "stc.models", "stc.pruning", "stc.quantization"}
 
 
 def versions() -> dict[str, tuple[str, int]]:
     """What has a VERSION → the module of it, and the VERSION."""
     return {
-        **{f"stage {name}": (f"stc.stages.{name}", stage_class(name).VERSION) for name in stage_names()},
-        **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in FAMILIES},
+        **{f"stage {name}": (stage_class(name).__module__, stage_class(name).VERSION) for name in stage_names()},
+        **{f"stage {name.rpartition('.')[2]}": (name, stage_class(name).VERSION) for name in TALKS},
+        **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in families()},
         **{
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
         },
+        **{f"metric {name}": (f"stc.metrics.{name}", metric_named(name).VERSION) for name in names()},
     }
 
 
@@ -71,15 +76,16 @@ def _named(tree: ast.AST) -> Iterator[str]:
             yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("stc."):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(OURS):
             yield node.value
 
 
 def _loaded_by_name(tree: ast.AST) -> Iterator[str]:
-    """The package of each ``import_module(f"stc.package.{name}")``."""
+    """The package of each ``import_module(f"stc.package.{name}")`` and each ``by_name("stc.package", name, …)``."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_module":
-            start = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else None
+        called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        if isinstance(node, ast.Call) and called in ("import_module", "by_name"):
+            start = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
             if isinstance(start, ast.Constant) and isinstance(start.value, str):
                 yield start.value.rstrip(".")
 
@@ -102,7 +108,7 @@ def digest(start: str) -> str:
     modules = {start}
     queue = list(modules)
     while queue:
-        named = {name for name in _named(_computed(queue.pop())) if name.startswith("stc.") and _file(name)}
+        named = {name for name in _named(_computed(queue.pop())) if name.startswith(OURS) and _file(name)}
         new = named - modules - WITHOUT_RESULTS
         modules |= new
         queue += new

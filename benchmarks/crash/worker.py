@@ -37,7 +37,7 @@ def preload() -> None:
 
     Plugins.instance()
     for module in pkgutil.walk_packages(stc.__path__, "stc."):
-        apart = ("stc.corpus", "stc.decoding.gpu_kernels")  # what a run doesn't import, or only on a GPU
+        apart = ("talks", "stc.decoding.gpu_kernels")  # what a run doesn't import, or only on a GPU
         if not module.name.startswith(apart) and "__main__" not in module.name:
             importlib.import_module(module.name)
     gc.freeze()  # a worker's garbage collector need not go through, and so copy, all of that
@@ -105,7 +105,7 @@ def start(arguments: Sequence[str], log: Path, where: Where, events: Events, pla
 
 def _watch(where: Where, events: Events, plan: Plan | None) -> None:
     import stc.pipeline.runner
-    import stc.stages.importance
+    import stc.pruning.greedy
     import stc.store
     import stc.training.checkpoints as checkpoints
 
@@ -149,14 +149,14 @@ def _watch(where: Where, events: Events, plan: Plan | None) -> None:
         return steps
 
     checkpoints.Checkpoints.resume = resuming  # type: ignore
-    recover = stc.stages.importance._recover
+    recover = stc.pruning.greedy._recover
 
     def recovering(journal: Path) -> Any:
         scores = recover(journal)
         events.note("recovered", _identity(str(journal)), len(scores))
         return scores
 
-    stc.stages.importance._recover = recovering
+    stc.pruning.greedy._recover = recovering
 
 
 def _staged(make: Callable[..., Any], where: Where) -> Callable[..., Any]:

@@ -23,7 +23,6 @@ import torch
 from stc.config.languages import language
 from stc.data.manifest import Manifest, Utterance
 from stc.errors import InputError
-from stc.metrics.text import MetricName
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.create import SAMPLING_RATE, build_processor, random_model
@@ -59,7 +58,7 @@ class Subject:
     manifest: Manifest
     max_new_tokens: int
     fixed: bool
-    metric: MetricName
+    metric: str
 
     @property
     def layers(self) -> int:

@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stc.config.hydra_arguments import groups, hydra_for, parsed, spelled
+from stc.config.hydra_arguments import groups, hydra_for, parsed, primary, spelled
 from stc.errors import ConfigError, Fault, nearest, written
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from stc.config.schema import Plan
 
 
-_COMPOSED_WITH = ("hydra.searchpath", "hydra.mode", "hydra/sweeper", "hydra.sweeper")
-"""Settings of Hydra's own that decide which jobs there are, and what is in them."""
+_COMPOSED_WITH = (
+    "hydra.searchpath", "hydra.mode", "hydra/sweeper", "hydra.sweeper", "hydra.run.dir", "hydra.sweep.dir",
+)  # fmt: skip
+"""Settings of Hydra's own that decide which jobs there are, what is in them, and which folders are made for them."""
 
 
 _SWEEPER_PARAMS = "hydra.sweeper.params"
@@ -231,11 +233,7 @@ def _asks_for_a_sweep(given: Namespace) -> bool:
     if not any(one.is_sweep_override() or one.key_or_group == "hydra.mode" for one in read):
         return False
     with hydra_for(given) as hydra:
-        return bool(hydra.get_mode(_primary(given), [one.input_line for one in read]) is RunMode.MULTIRUN)
-
-
-def _primary(given: Namespace) -> str:
-    return given.config_name or "config"
+        return bool(hydra.get_mode(primary(given), [one.input_line for one in read]) is RunMode.MULTIRUN)
 
 
 def _with_sweeper_params(overrides: Sequence[str]) -> list[str]:
@@ -268,13 +266,13 @@ def _joined(params: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
 def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Fault]]:
     """The arguments with a sweep that the configs ask for written out, every job that is sound, and the faults."""
     from hydra.errors import HydraException
-    from omegaconf import open_dict
 
-    from stc.config.schema import plan
+    from stc.config.composition import planned
 
     given = parsed(arguments)
     faults: dict[str, Fault] = {}
     found: list[Job] = []
+    methods: dict[tuple[str, str], object] = {}
     with hydra_for(given) as hydra:
         try:
             wanted = jobs(arguments, hydra.config_loader)
@@ -292,9 +290,7 @@ def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Faul
             try:
                 if job is wanted[0] and (spelled_out := _written_out(config.hydra, given)):
                     break
-                with open_dict(config):
-                    del config["hydra"]
-                found.append(Job(job, config, plan(config)))
+                found.append(Job(job, config, planned(config, given, methods)))
             except ConfigError as error:
                 told = [fault.about(list(map(_place, job))) for fault in error.faults]
                 faults.update({str(fault): fault for fault in told})
@@ -309,7 +305,7 @@ def _compose(job: Sequence[str], given: Namespace) -> DictConfig:
     sound = [
         one for one in job if not one.lstrip("+~").startswith("hydra") or one.lstrip("+").startswith(_COMPOSED_WITH)
     ]
-    return compose(_primary(given), sound, return_hydra_config=True)
+    return compose(primary(given), sound, return_hydra_config=True)
 
 
 def _written_out(hydra: DictConfig, given: Namespace) -> list[str] | None:

@@ -54,6 +54,11 @@ def _option(name: str) -> str:
     return "-m" if name == "multirun" else f"--{name.replace('_', '-')}"
 
 
+def primary(given: Namespace) -> str:
+    """The name of the config that a command starts from."""
+    return given.config_name or "config"
+
+
 def groups(given: Namespace | None = None) -> dict[str, list[str]]:
     """Every config group of a run and its members: what ships, and what the command adds to it."""
     added = [] if given is None else list(_added(given))

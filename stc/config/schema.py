@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stc.data.json_lines import Columns
@@ -22,13 +22,15 @@ from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
 from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, nearest, validated
-from stc.metrics.text import MetricName, refuse_unready
+from stc.metrics.metric import MetricName, metric_named
+from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
+from stc.models.hub import Hub, model_source
 from stc.pipeline.from_config import laid_out, links
-from stc.pipeline.graph import Hub, Pipeline, model_source
+from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
-from stc.pruning.options import Prune
+from stc.pruning import ByRatio, PruningMethod, method_class
 from stc.quantization import quantizer
 from stc.store.location import unfit
 from stc.system.console import progress
@@ -41,6 +43,9 @@ from stc.training.recipe import Recipe
 
 # ${key}, or ${oc.select:key,default}; where the default is null, what is to be set is not that key but the one here.
 _INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,(?!null\b)\w+)?\}")
+
+_ABSENT: Any = object()
+"""What stands under a key that is not there."""
 
 
 class _Group(BaseModel):
@@ -194,7 +199,7 @@ class Config(_Group):
     model: Model
     data: Data
     lang: Lang
-    prune: Prune
+    prune: Mapping[str, Any]
     quant: Mapping[str, Any]
     distill: Distill
     teacher: Recipe
@@ -214,10 +219,11 @@ class Config(_Group):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: its validated config, the same as plain values, and its graph."""
+    """What a run will do: its validated config, the same as plain values, how layers are chosen, and its graph."""
 
     config: Config
     values: dict[str, Any]
+    pruning: PruningMethod
     pipeline: Pipeline
 
     @property
@@ -234,14 +240,19 @@ def plan(composed: DictConfig) -> Plan:
     """
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
-    written = OmegaConf.to_container(composed, resolve=False)
-    stages = composed.pop("stages", {})
+    written: Any = OmegaConf.to_container(composed, resolve=False)
+    stages = composed.get("stages", {})
     if not isinstance(stages, DictConfig):
         raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
-    groups, faults = _resolved(composed)
+    pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
+    choosing = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
+    if pruned and choosing:
+        composed.stages = stages = OmegaConf.merge(choosing, stages)
+        written["stages"] = OmegaConf.to_container(stages, resolve=False)
+    names = [str(name) for name in composed if name != "stages"]
+    groups, faults = _resolved(composed, names)
     config, more = _config(groups, list(stages))
     faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
-    pruned = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
     counted, more = _between_groups(groups, pruned)
     faults += more
     if counted:
@@ -253,7 +264,6 @@ def plan(composed: DictConfig) -> Plan:
     named = _at_sources(faults, written, at_fault)
     if pruned and not counted:
         at_fault.add("prune")  # what is filled in there is missing
-    composed.stages = stages
     resolved, more = _resolved(composed, ["stages"])
     graph, unfit = laid_out(resolved.get("stages", {}))
     outputs = [(links(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
@@ -268,24 +278,28 @@ def plan(composed: DictConfig) -> Plan:
     if named or config is None or pipeline is None:
         raise ConfigError(list({str(fault): fault for fault in named}.values()))
     force = [name for given in config.force for name in links(given, graph)]
-    ratio = counted.get("ratio", config.prune.ratio)
-    config = config.model_copy(
-        update={"force": tuple(force), "prune": config.prune.model_copy(update={"ratio": ratio})}
-    )
-    return Plan(config, _resolved(composed)[0], pipeline)
+    config = config.model_copy(update={"force": tuple(force)})
+    pruning = validated(method_class(config.prune), config.prune)
+    settled = _resolved(composed, names)[0] if counted else groups
+    return Plan(config, {**settled, **resolved}, pruning.model_copy(update=counted), pipeline)
 
 
-def _resolved(composed: DictConfig, names: Iterable[str] = ()) -> tuple[dict[str, Any], list[Fault]]:
+def _resolved(composed: DictConfig, names: Iterable[str]) -> tuple[dict[str, Any], list[Fault]]:
     """The groups as plain values, those left out that refer to something which is not there; and that as faults."""
     values: dict[str, Any] = {}
     faults: list[Fault] = []
-    for name in names or map(str, composed):
+    for name in names:
         try:
             value = OmegaConf.select(composed, name, throw_on_missing=True)
             is_group = OmegaConf.is_config(value)
             values[name] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_group else value
         except OmegaConfBaseException as error:
-            faults.append(Fault(error.full_key or name, "", str(error.msg).split("\n")[0]))
+            key = (error.full_key or name).partition("[")[0]  # of an item, that of the list
+            written = _written(key, OmegaConf.to_container(composed, resolve=False))
+            why = str(error.msg).split("\n")[0]
+            if isinstance(error, InterpolationKeyError):
+                why = rf"{why}; in text that is no reference to a key, ${{ is written \${{, and the text in quotes"
+            faults.append(Fault(key, "" if written is _ABSENT else written, why))
     return values, faults
 
 
@@ -319,8 +333,21 @@ def _source(key: str, written: Any) -> str:
         else:
             return key
         if isinstance(node, str) and (other := _INTERPOLATION.fullmatch(node)):
+            if _written(other[1], written) is _ABSENT:
+                return key
             return _source(".".join([other[1], *further]), written)
     return key
+
+
+def _written(key: str, written: Any) -> Any:
+    """What is written under a key: the interpolation where that is one, or where what is above it is one."""
+    for part in key.split("."):
+        if isinstance(written, str):
+            return written
+        if not isinstance(written, Mapping) or part not in written:
+            return _ABSENT
+        written = written[part]
+    return written
 
 
 def _outputs(groups: Mapping[str, Any]) -> tuple[str, ...]:
@@ -336,6 +363,11 @@ def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
     if isinstance(quant := groups.get("quant"), Mapping):
         try:
             quantizer(quant)
+        except ConfigError as error:
+            faults += error.faults
+    if isinstance(prune := groups.get("prune"), Mapping):
+        try:
+            validated(method_class(prune), prune, "prune")
         except ConfigError as error:
             faults += error.faults
     force = groups.get("force")
@@ -359,24 +391,19 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
         except InputError as error:
             others = (("lang.code", lang.code),)
             faults.append(Fault("distill.filters.length_ratio", dict(distill.filters.length_ratio), str(error), others))
-    prune, model = _sound(Prune, groups, "prune"), _sound(Model, groups, "model")
+    prune, model = _sound_pruning(groups), _sound(Model, groups, "model")
     if lang:
         metrics = _sound(Metrics, groups, "metrics")
-        names = [*(metrics.names if metrics else ()), *([prune.metric] if prune and prune.metric else [])]
-        for metric in dict.fromkeys(names):
+        names = [*(metrics.names if metrics else ()), getattr(prune, "metric", LOSS)]
+        for name in dict.fromkeys(name for name in names if name != LOSS):
             try:
-                refuse_unready(metric, lang.code)
+                metric_named(name).refuse_unready(lang.code)
             except InputError as error:
                 faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
-    if prune is None:
-        return {}, faults
-    for fault in prune.misplaced():
-        left_out = fault.value is None and groups["prune"].get(fault.key.partition(".")[2]) is not None
-        faults += [] if left_out else [fault]
-    if not pruned or model is None or not (prune.stacks if prune.method == "explicit" else prune.ratio):
+    if prune is None or not pruned or model is None:
         return {}, faults
     of, unknown = _layers(model, str(groups["model"]["path"]), prune.stacks)
-    counted, uncounted = prune.counted(of) if not unknown else ({}, [])
+    counted, uncounted = prune.for_layers(of) if not unknown else ({}, [])
     return counted, faults + unknown + uncounted
 
 
@@ -396,6 +423,22 @@ def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named 
         return None
 
 
+def _sound_pruning(groups: Mapping[str, Any]) -> PruningMethod | None:
+    """The settings of the pruning method, where those are sound that say how many layers are removed from what."""
+    values = groups.get("prune") or {}
+    try:
+        method = method_class(values)
+    except ConfigError:
+        return None
+    try:
+        return validated(method, values)
+    except ConfigError as error:
+        bad = {fault.key.partition(".")[0] for fault in error.faults}
+    if bad & {"ratio", "scope"} or not issubclass(method, ByRatio):
+        return None
+    return ByRatio.model_construct(**{key: values[key] for key in ("method", "ratio", "scope")})
+
+
 def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
     """Return how many layers the stacks of a model have, by its folder or, of a model of the hub, by the config."""
     stated: dict[Stack, int | None] = {"decoder": model.decoder_layers, "encoder": model.encoder_layers}
@@ -404,6 +447,9 @@ def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stac
         if not isinstance(folder, Hub):
             facts = read_config(folder)
             stated = {**architecture(facts["model_type"]).layers(facts)}
+            if absent := [stack for stack in stacks if stack not in stated]:
+                why = f"has no {absent[0]} to remove layers of; it has {', '.join(stated)}"
+                return {}, [Fault("model.path", path, why)]
     except ConfigError as error:
         return {}, error.faults
     except ModelError as error:

@@ -73,6 +73,10 @@ class Manifest:
         return len(self.rows)
 
     @property
+    def sources(self) -> list[str]:
+        return [row.source for row in self.rows]
+
+    @property
     def targets(self) -> list[str]:
         return [row.target for row in self.rows]
 

@@ -98,7 +98,7 @@ def _shared(rows: Sequence[Tensor]) -> int:
 def continued(translator: Translator, rows: Sequence[Tensor], new_tokens: int) -> list[list[int]]:
     """The tokens that follow each prompt, (positions, hidden) each, all in one batch."""
     decoder = Decoder(translator, Prompts.of(rows, new_tokens))
-    layers = range(len(translator.architecture.decoder(translator.model).layers))
+    layers = range(len(translator.architecture.layers_of(translator.model, "decoder")))
     hidden, memories = decoder.prompts.embeddings, [decoder.memory() for _ in layers]
     for layer, memory in zip(layers, memories, strict=True):
         hidden = decoder.through(layer, hidden, memory, last=layer == layers[-1])
@@ -112,8 +112,8 @@ class Decoder:
     """
 
     def __init__(self, translator: Translator, prompts: Prompts) -> None:
-        model, self._family = translator.model, translator.architecture
-        self._decoder = self._family.decoder(model)
+        model, self._family = translator.model, translator.fast_path
+        self._decoder = self._family.stack(model, "decoder")
         self._head, self._embed = model.get_output_embeddings(), model.get_input_embeddings()
         self._stop = end_tokens(translator)
         self._heads, self._width, self._scale = self._family.attention_shape(self._decoder)

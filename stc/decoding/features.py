@@ -190,9 +190,11 @@ def features_of(
 
 
 def encoder_digest(translator: Translator) -> str:
-    """The SHA-256 of the encoder's weights as they are loaded: of names, dtypes, shapes and values."""
+    """Return the SHA-256 of the encoder's weights as they are loaded: of names, dtypes, shapes and values."""
     sha = hashlib.sha256()
-    for name, tensor in sorted(translator.architecture.encoder(translator.model).state_dict().items()):
+    family = translator.architecture
+    weights = family.stack(translator.model, "encoder").state_dict() if "encoder" in family.stacks else {}
+    for name, tensor in sorted(weights.items()):
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()

@@ -5,7 +5,7 @@ data in fixed places of memory, so that one graph serves every batch, every cand
 and several candidates at a time. Rows that have ended read no keys or values any more.
 
 What a step costs is mostly reading: weights once for all rows, keys and values for each. Hence several candidates
-share a step (:mod:`stc.pruning.search`).
+share a step (:mod:`stc.pruning.search.translations`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from stc.decoding.attention import Memory, over_memory, over_prompts
 from stc.decoding.tokens import end_tokens, spoken
+from stc.quantization import has_packed
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -76,11 +77,11 @@ class Decoder:
         max_new_tokens: int,
         slots: int,
     ) -> None:
-        model, family = translator.model, translator.architecture
-        self._decoder = family.decoder(model)
+        model, family = translator.model, translator.fast_path
+        self._decoder = family.stack(model, "decoder")
         self._layers = [self._decoder.layers[layer] for layer in layers]
         self._rotation = family.rotation
-        fused = _fusable(self._decoder)
+        fused = not has_packed(model, [self._decoder]) and _fusable(self._decoder)
         self._inputs: Any = _fused(family.attention_inputs) if fused else family.attention_inputs
         self._output: Any = _fused(family.layer_output) if fused else family.layer_output
         self._graphs = fused
@@ -227,7 +228,7 @@ class _Steps:
 def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: int) -> list[list[int]]:
     """The tokens that follow each prompt, (positions, hidden) each, all in one batch."""
     prompts = Packed.of(rows)
-    layers = range(len(translator.architecture.decoder(translator.model).layers))
+    layers = range(len(translator.architecture.layers_of(translator.model, "decoder")))
     decoder = Decoder(
         translator,
         layers,
@@ -248,14 +249,14 @@ def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: in
 
 def suits(translator: Translator) -> bool:
     """Whether this is how to decode: on a GPU, with heads whose width is a power of two, which the kernel reads by."""
-    architecture, model = translator.architecture, translator.model
-    width = architecture.attention_shape(architecture.decoder(model))[1]
+    family, model = translator.fast_path, translator.model
+    width = family.attention_shape(family.stack(model, "decoder"))[1]
     return model.device.type == "cuda" and width & (width - 1) == 0
 
 
 def _fusable(decoder: nn.Module) -> bool:
-    """Whether a decoder is on a GPU and made of plain modules. Quantized layers and adapters bring kernels of their
-    own, some of which wait for the GPU, which a graph cannot record."""
+    """Whether a decoder is on a GPU and made of plain modules. Adapters, as packed layers, bring kernels of their own,
+    some of which wait for the GPU, which a graph cannot record."""
     own = {type(module).__module__.split(".")[0] for module in decoder.modules()}
     return own <= {"torch", "transformers"} and next(decoder.parameters()).is_cuda
 

@@ -71,13 +71,13 @@ class Translating(Compute):
         return [text for texts in several for text in texts]
 
 
-def write_lines(path: Path, texts: Iterable[str]) -> None:
+def write_texts(path: Path, texts: Iterable[str]) -> None:
     """Write one text a line, each as :func:`stc.system.text_lines.one_line` has it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(one_line(text) + "\n" for text in texts)
 
 
-def read_lines(path: Path) -> list[str]:
+def read_texts(path: Path) -> list[str]:
     """Return the texts of a file, one a line. Lines end in a newline, or as Windows has it, and in nothing else: a text
     that others have written may hold a lone carriage return, or U+2028."""
     with path.open(encoding="utf-8", newline="\n") as file:

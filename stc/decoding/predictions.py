@@ -40,7 +40,7 @@ def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Pr
     """
     model, architecture = translator.model, translator.architecture
     heard = batch.heard or architecture.hear(model, batch.inputs)
-    decoded = architecture.decoder(model)(
+    decoded = architecture.stack(model, "decoder")(
         inputs_embeds=architecture.embed(model, batch.inputs["input_ids"], heard),
         attention_mask=batch.inputs["attention_mask"],
         use_cache=False,

@@ -1,5 +1,5 @@
 """Continuing prompts by transformers' ``generate``: for beams and drawing, and for models that stc's own engines do not
-compute (:meth:`stc.models.checkpoint.Translator.beyond_engines`).
+compute (:func:`stc.models.fast_path.beyond_engines`).
 
 What ``generate`` isn't told it takes from the folder's generation_config, even beside a configuration it is given. So
 the model's own is replaced meanwhile, and of the folder's only the tokens that end a turn are used.

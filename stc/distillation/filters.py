@@ -137,6 +137,6 @@ def han_share(text: str) -> float:
 
 
 def _close_to_target(least: float, task: Task) -> Filter:
-    from stc.metrics.text import score
+    from stc.metrics.metric import score
 
     return lambda row, text: score("chrf", [text], [row.target], task.target_lang) >= least

@@ -86,7 +86,7 @@ def export(
             license_id=license_id,
             known=known,
             example=example,
-            vllm=vllm.refusals(building, form),
+            vllm=vllm.refusals(described, form),
         )
         (building / CARD_FILE).write_text(card.text(building), encoding="utf-8")
         out.parent.mkdir(parents=True, exist_ok=True)

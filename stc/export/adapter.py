@@ -65,6 +65,6 @@ def _found(name: str | None) -> Path | None:
         return Path(name)
     if Path(name).is_absolute() or name.count("/") != 1:
         return None
-    from stc.pipeline.graph import Hub
+    from stc.models.hub import Hub
 
     return Hub(name).fetch(read_config)

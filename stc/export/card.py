@@ -13,10 +13,11 @@ from stc.export.portable import OLDEST
 from stc.export.prose import told
 from stc.export.source import Form
 from stc.export.usage import snippet
+from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import caution, enough
 from stc.metrics.size import bytes_on_disk
-from stc.metrics.text import METRICS
 from stc.models.counting import Counts, count_parameters
+from stc.models.folder import ModelFolder
 from stc.models.layout import Adapters
 from stc.models.weights import attached_adapter
 
@@ -29,7 +30,6 @@ TITLES: dict[Form, str] = {
     "quantized": "a quantized model",
     "adapter": "an adapter",
 }
-NEEDS: dict[Form, list[str]] = {"merged": [], "quantized": ["bitsandbytes"], "adapter": ["peft"]}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Card:
         if self.vllm is None:
             return "Not checked: stc knows what vLLM asks of Qwen2-Audio only."
         if not self.vllm:
-            return f"Config, processor and weights are what vLLM's {vllm.ARCHITECTURE} loads. {checked}"
+            return f"Config, processor and weights are what vLLM's {self.model_class} loads. {checked}"
         return f"vLLM cannot load it: {'; '.join(self.vllm)}. {checked}"
 
     def _metadata(self) -> str:
@@ -133,7 +133,7 @@ class Card:
         yield "## Quality"
         yield f"On {where}" + (f" of `{self.known.dataset}`" if self.known.dataset else "") + ", one reference each:"
         rows = [
-            (METRICS.get(name, name), f"{metric.score:.2f}", f"`{metric.signature}`")
+            (metric_named(name).heading, f"{metric.score:.2f}", f"`{metric.signature}`")
             for name, metric in scores.metrics.items()
         ]
         yield _table(("metric", "score", "signature"), rows)
@@ -142,9 +142,9 @@ class Card:
             return
         compared = row["compared"]
         if row["name"] == compared["reference"]:
-            yield f"It is the best unpruned system of its table, by {METRICS[compared['metric']]}."
+            yield f"It is the best unpruned system of its table, by {metric_named(compared['metric']).title}."
             return
-        kept = f"It keeps {100 * row['retention']:.1f} % of the {METRICS[compared['metric']]}"
+        kept = f"It keeps {100 * row['retention']:.1f} % of the {metric_named(compared['metric']).better}"
         if row["retention_ci"] is not None and enough(scores.sentences):
             low, high = (100 * bound for bound in row["retention_ci"])
             kept += (
@@ -161,7 +161,10 @@ class Card:
         # An adapter is for layers by the names they have since transformers 5.
         oldest = "5" if attached or self.form == "adapter" else OLDEST
         transformers = f"transformers ({oldest} or later)"
-        needs = ["torch", transformers, "accelerate", "soundfile", *NEEDS[self.form], *(["peft"] * attached)]
+        packed_by = None if self.form == "adapter" else ModelFolder.of(folder).quantizer
+        further = [packed_by.LIBRARY] if packed_by else []
+        further += ["peft"] if attached or self.form == "adapter" else []
+        needs = ["torch", transformers, "accelerate", "soundfile", *further]
         yield f"With {', '.join(needs)} installed, and `utterance.wav` a recording of one channel:"
         code = snippet(
             self.name,
@@ -170,6 +173,7 @@ class Card:
             self.example.settings,
             base=self.base_model if self.form == "adapter" else None,
             attached=attached,
+            registers=packed_by.REGISTERS if packed_by else None,
         )
         yield f"```python\n{code}\n```"
 

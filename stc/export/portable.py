@@ -14,7 +14,7 @@ from typing import Any
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.generation_config import say_greedy
-from stc.models.prompts import PROCESSOR_FILE, TEMPLATE_FILE, template_file
+from stc.models.prompts import EXTRACTOR_FILE, PROCESSOR_FILE, TEMPLATE_FILE, template_file
 from stc.system.read_files import read_json
 
 OLDEST = "4.57"  # version of transformers that was tried with what this module writes
@@ -39,7 +39,7 @@ def finish(folder: Path) -> None:
 def _spell_processor(folder: Path) -> None:
     processor = _content(folder / PROCESSOR_FILE)
     if extractor := processor.pop("feature_extractor", None):
-        _write(folder / "preprocessor_config.json", {**extractor, "processor_class": processor.get("processor_class")})
+        _write(folder / EXTRACTOR_FILE, {**extractor, "processor_class": processor.get("processor_class")})
         _write(folder / PROCESSOR_FILE, processor)
 
 
@@ -51,9 +51,12 @@ def _spell_tokenizer(file: Path) -> None:
 
 
 def _spell_rotations(file: Path, config: dict[str, Any]) -> None:
-    text = config.get("text_config") or {}
-    if theta := (text.get("rope_parameters") or {}).get("rope_theta"):
-        _write(file, {**config, "text_config": {**text, "rope_theta": theta}})
+    spelled = dict(config)
+    for name, section in config.items():
+        if isinstance(section, dict) and (theta := (section.get("rope_parameters") or {}).get("rope_theta")):
+            spelled[name] = {**section, "rope_theta": theta}
+    if spelled != config:
+        _write(file, spelled)
 
 
 def _content(file: Path) -> dict[str, Any]:

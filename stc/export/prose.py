@@ -7,6 +7,7 @@ from typing import Any
 
 from stc.export.history import Step
 from stc.quantization import PACKABLE
+from stc.training.recipe import QLORA
 
 
 def told(step: Step) -> str:
@@ -25,7 +26,8 @@ def _finetuned(step: Step) -> str:
     how = f"every weight of {parts}"
     if lora := config.get("lora"):
         how = f"adapters of rank {lora['r']} on the linear layers of {parts}"
-        how += ", over a 4-bit base" if config["method"] == "qlora" else ""
+        packed_by = (config.get("quant") or {"method": QLORA})["method"]
+        how += f", over a base packed by {packed_by}" if config["method"] == "qlora" else ""
     epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
     taught = ", learning a teacher's distribution at every token" if config.get("distillation") else ""
     return (

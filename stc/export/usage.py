@@ -52,6 +52,7 @@ def snippet(
     *,
     base: str | None = None,
     attached: bool = False,
+    registers: str | None = None,
 ) -> str:
     """Python that prints the translation of ``utterance.wav``.
 
@@ -59,9 +60,15 @@ def snippet(
         name: of the model, or, where ``base`` is given, of the adapter on it.
         model_class: the transformers class of the model, or of the base.
         attached: whether the model's folder has an adapter that belongs to it.
+        registers: a module that makes the model's quantization known to transformers.
     """
     told = ",\n    ".join(json.dumps(turn, ensure_ascii=False) for turn in conversation)
     loading = ADAPTER if base else MODEL + ATTACHED if attached else MODEL
-    return loading.format(
-        name=json.dumps(name), base=json.dumps(base), model_class=model_class, dtype=json.dumps(settings.dtype)
-    ) + TRANSLATE.format(conversation=f"[\n    {told},\n]", max_new_tokens=settings.max_new_tokens)
+    first = f"import {registers}\n" if registers else ""
+    return (
+        first
+        + loading.format(
+            name=json.dumps(name), base=json.dumps(base), model_class=model_class, dtype=json.dumps(settings.dtype)
+        )
+        + TRANSLATE.format(conversation=f"[\n    {told},\n]", max_new_tokens=settings.max_new_tokens)
+    )

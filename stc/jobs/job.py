@@ -114,7 +114,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
 
 def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     """Execute a plan with one seed."""
-    from stc.pipeline.graph import Hub
+    from stc.models.hub import Hub
     from stc.pipeline.runner import Done, Evaluation
     from stc.pipeline.stage import Context
     from stc.planning.disk import refuse_full
@@ -154,7 +154,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
         result = {
             "lang": config.lang.code,
             "prune_ratio": _ratio(planned),
-            "prune_method": config.prune.method if planned.prunes else None,
+            "prune_method": planned.pruning.method if planned.prunes else None,
             "layers_removed": _removed(done, "order"),
             "encoder_layers_removed": _removed(done, "encoder_order"),
             "systems": systems,
@@ -174,12 +174,12 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
 
 
 def _ratio(planned: Any) -> float:
-    return float(planned.config.prune.ratio or 0.0) if planned.prunes else 0.0
+    return float(planned.pruning.ratio or 0.0) if planned.prunes else 0.0
 
 
 def _name(planned: Any) -> str:
     config = planned.config
-    pruned = f"{config.prune.method} {_ratio(planned):g}" if planned.prunes else "0"
+    pruned = f"{planned.pruning.method} {_ratio(planned):g}" if planned.prunes else "0"
     return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
 
 
@@ -187,9 +187,9 @@ def _params(planned: Any) -> dict[str, str]:
     """What runs are compared by, whatever a sweep is over; the whole config is beside them."""
     config = planned.config
     how = {
-        "prune.method": config.prune.method,
+        "prune.method": planned.pruning.method,
         "prune.ratio": f"{_ratio(planned):g}",
-        "prune.scope": config.prune.scope,
+        "prune.scope": config.prune.get("scope"),
     }
     return {
         "model": config.model.name,
@@ -205,7 +205,7 @@ def _main(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
     """The figures of the system a run is about, the last of its table, by names that every run has. MLflow compares
     by the first unless told otherwise, and draws a chart of each: those of the other systems would hide these."""
     figures = {"retention": system["retention"], "bytes": system["bytes_on_disk"], "ratio": ratio}
-    figures |= {key: system.get(key) for key in ("params", "bleu", "chrf", "chrf_pp", "rtf", "retention_deviation")}
+    figures |= {key: system.get(key) for key in ("params", *system["metrics"], "rtf", "retention_deviation")}
     return {key: value for key, value in figures.items() if value is not None}
 
 
@@ -273,9 +273,9 @@ def _where(tracked: Any) -> str:
 
 
 def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    from stc.decoding.hypotheses import read_lines
+    from stc.decoding.hypotheses import read_texts
     from stc.metrics.records import REFERENCES_FILE
 
     first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
     columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: read_lines(file) for name, file in columns.items()}
+    return {name: read_texts(file) for name, file in columns.items()}

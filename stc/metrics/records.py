@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
-from stc.metrics.text import from_statistics, signature, statistics
+from stc.metrics.metric import corpus_score, metric_named, statistics
 from stc.system.read_files import read_json
 
 HYPOTHESES_FILE = "hypotheses.txt"
@@ -39,13 +39,13 @@ class _Record(BaseModel):
 
 
 class MetricScore(BaseModel):
-    """A corpus score in [0, 100], how sacreBLEU computed it, and its sentence-level counts: (sentences, counts)."""
+    """A corpus score, how exactly it was computed, and its sentence-level statistics: (sentences, statistics)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     score: float
     signature: str
-    statistics: list[list[int]]
+    statistics: list[list[int | float]]
 
 
 class Scores(_Record):
@@ -58,19 +58,25 @@ class Scores(_Record):
     metrics: dict[str, MetricScore]
 
     @classmethod
-    def of(cls, names: Iterable[str], hypotheses: Sequence[str], references: Sequence[str], target_lang: str) -> Self:
+    def of(
+        cls,
+        names: Iterable[str],
+        hypotheses: Sequence[str],
+        references: Sequence[str],
+        target_lang: str,
+        sources: Sequence[str] = (),
+    ) -> Self:
         """Score translations by the metrics of these names.
 
         Raises:
-            InputError: as :func:`stc.metrics.text.statistics`.
+            InputError: as :func:`stc.metrics.metric.statistics`.
         """
         metrics = {}
         for name in dict.fromkeys(names):
-            rows = statistics(name, hypotheses, references, target_lang)
-            totals = [sum(column) for column in zip(*rows, strict=True)]
+            rows = statistics(name, hypotheses, references, target_lang, sources)
             metrics[name] = MetricScore(
-                score=from_statistics(name, [totals])[0],
-                signature=signature(name, target_lang),
+                score=corpus_score(name, rows),
+                signature=metric_named(name).signature(target_lang),
                 statistics=rows,
             )
         return cls(target_lang=target_lang, sentences=len(references), metrics=metrics)

@@ -1,20 +1,34 @@
-"""By what layers are selected: a text metric of translations, or the teacher-forced loss. Imports no torch."""
+"""By what layers are selected: a metric of translations, or the teacher-forced loss. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from stc.metrics.text import signature
+from pydantic import AfterValidator
 
-SelectionMetric = Literal["bleu", "chrf", "chrf_pp", "loss"]
-LOWER_IS_BETTER = frozenset({"loss"})
+from stc.metrics.metric import checked, metric_named
+
+LOSS = "loss"
+"""What stands for the teacher-forced loss where a metric could be named. Less of it is better."""
+
+SelectionMetric = Annotated[str, AfterValidator(lambda name: checked(name, LOSS))]
+"""A field that names a metric or the loss."""
 
 
-def goodness(metric: SelectionMetric, score: float) -> float:
-    """``score`` turned so that more of it is better."""
-    return -score if metric in LOWER_IS_BETTER else score
+def goodness(name: str, score: float) -> float:
+    """Return ``score`` turned so that more of it is better."""
+    return -score if name == LOSS else metric_named(name).goodness(score)
 
 
-def described(metric: SelectionMetric, target_lang: str) -> str:
-    """What the score is exactly: sacreBLEU's signature, or the loss in words."""
-    return "teacher-forced cross-entropy, nats a target token" if metric == "loss" else signature(metric, target_lang)
+def title_of(name: str) -> str:
+    """Return the name in print."""
+    return name if name == LOSS else metric_named(name).title
+
+
+def described(name: str, target_lang: str) -> str:
+    """Return what the score is exactly: the signature of the metric, or the loss in words."""
+    return (
+        "teacher-forced cross-entropy, nats a target token"
+        if name == LOSS
+        else metric_named(name).signature(target_lang)
+    )

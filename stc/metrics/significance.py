@@ -17,20 +17,16 @@ cases. Here equal differences count, and differences are shifted before their si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 import numpy as np
 
 from stc.errors import InputError
+from stc.metrics.metric import Metric, Rows, metric_named
 from stc.metrics.sample_size import enough
-from stc.metrics.text import from_statistics
 
 _BLOCK = 256  # resamples drawn together: bounds the memory at _BLOCK × sentences
-
-Statistics = Sequence[Sequence[int]]
-"""(sentences, counts), as :func:`stc.metrics.text.statistics` gives them."""
 
 
 class Resampling(TypedDict):
@@ -50,12 +46,12 @@ class Resampling(TypedDict):
 
 @dataclass(frozen=True)
 class Retention:
-    """Score of a system divided by the score of the reference system.
+    """How much of the reference system's quality a system keeps, as the metric divides their scores.
 
     Attributes:
-        value: the ratio on the whole corpus; None where the reference system scores zero.
-        interval: its confidence interval (low, high); None for too few sentences, and where the reference system
-            scores zero on any of the resamples.
+        value: the ratio on the whole corpus; None where a score of zero leaves it open.
+        interval: its confidence interval (low, high); None for too few sentences, and where the ratio is open on any
+            of the resamples.
     """
 
     value: float | None
@@ -64,7 +60,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Difference:
-    """Score of a system minus the score of another, in points of [0, 100].
+    """Score of a system minus the score of another, in points.
 
     For too few sentences there is a value and nothing else.
 
@@ -83,9 +79,7 @@ class Difference:
     p_randomization: float | None
 
 
-def retention(
-    metric: str, system: Statistics, reference_system: Statistics, **resampling: Unpack[Resampling]
-) -> Retention:
+def retention(metric: str, system: Rows, reference_system: Rows, **resampling: Unpack[Resampling]) -> Retention:
     """Retention and its paired-bootstrap percentile interval.
 
     Args:
@@ -95,56 +89,59 @@ def retention(
     Raises:
         InputError: when the two do not cover the same number of sentences.
     """
+    scorer = metric_named(metric)
     ours, theirs = _paired(metric, system, reference_system)
-    whole, reference = _corpus_score(metric, ours), _corpus_score(metric, theirs)
-    value = whole / reference if reference > 0 else None
+    value = scorer.retention(_corpus_score(scorer, ours), _corpus_score(scorer, theirs))
     if not enough(len(ours)):
         return Retention(value, None)
-    resampled, references = (_bootstrapped(metric, one, resampling) for one in (ours, theirs))
-    if not (references > 0).all():
+    pairs = zip(*(_bootstrapped(scorer, one, resampling) for one in (ours, theirs)), strict=True)
+    ratios = [ratio for pair in pairs if (ratio := scorer.retention(*pair)) is not None]
+    if len(ratios) < resampling["resamples"]:
         return Retention(value, None)
-    return Retention(value, _percentiles(resampled / references, resampling["confidence"]))
+    return Retention(value, _percentiles(np.array(ratios), resampling["confidence"]))
 
 
-def interval(metric: str, system: Statistics, **resampling: Unpack[Resampling]) -> tuple[float, float] | None:
+def interval(metric: str, system: Rows, **resampling: Unpack[Resampling]) -> tuple[float, float] | None:
     """Return the bootstrap percentile interval of one system's corpus score, None for too few sentences."""
     if not enough(len(system)):
         return None
-    return _percentiles(_bootstrapped(metric, np.asarray(system, dtype=np.int64), resampling), resampling["confidence"])
+    scores = _bootstrapped(metric_named(metric), np.asarray(system), resampling)
+    return _percentiles(scores, resampling["confidence"])
 
 
-def difference(metric: str, system: Statistics, other: Statistics, **resampling: Unpack[Resampling]) -> Difference:
+def difference(metric: str, system: Rows, other: Rows, **resampling: Unpack[Resampling]) -> Difference:
     """Whether two systems differ, by paired bootstrap and by approximate randomization.
 
     Raises:
         InputError: when the two do not cover the same number of sentences.
     """
+    scorer = metric_named(metric)
     ours, theirs = _paired(metric, system, other)
-    value = _corpus_score(metric, ours) - _corpus_score(metric, theirs)
+    value = _corpus_score(scorer, ours) - _corpus_score(scorer, theirs)
     if not enough(len(ours)):
         return Difference(value, None, None, None)
-    resampled, others = (_bootstrapped(metric, one, resampling) for one in (ours, theirs))
+    resampled, others = (_bootstrapped(scorer, one, resampling) for one in (ours, theirs))
     differences = resampled - others
     return Difference(
         value,
         _percentiles(differences, resampling["confidence"]),
         _p_value(differences - differences.mean(), value),
-        _p_value(_exchanged(metric, ours, theirs, resampling), value),
+        _p_value(_exchanged(scorer, ours, theirs, resampling), value),
     )
 
 
-def _paired(metric: str, system: Statistics, other: Statistics) -> tuple[np.ndarray, np.ndarray]:
-    ours, theirs = np.asarray(system, dtype=np.int64), np.asarray(other, dtype=np.int64)
+def _paired(metric: str, system: Rows, other: Rows) -> tuple[np.ndarray, np.ndarray]:
+    ours, theirs = np.asarray(system), np.asarray(other)
     if ours.shape != theirs.shape:
         raise InputError(f"{metric}: statistics of shape {ours.shape} cannot be paired with {theirs.shape}")
     return ours, theirs
 
 
-def _corpus_score(metric: str, rows: np.ndarray) -> float:
-    return from_statistics(metric, rows.sum(axis=0, keepdims=True).tolist())[0]
+def _corpus_score(scorer: Metric, rows: np.ndarray) -> float:
+    return scorer.from_statistics(rows.sum(axis=0, keepdims=True).tolist())[0]
 
 
-def _bootstrapped(metric: str, rows: np.ndarray, resampling: Resampling) -> np.ndarray:
+def _bootstrapped(scorer: Metric, rows: np.ndarray, resampling: Resampling) -> np.ndarray:
     """Scores of corpora drawn with replacement: (resamples,)."""
     generator, resamples = np.random.default_rng(resampling["seed"]), resampling["resamples"]
     sentences = len(rows)
@@ -153,11 +150,11 @@ def _bootstrapped(metric: str, rows: np.ndarray, resampling: Resampling) -> np.n
     for start in range(0, resamples, _BLOCK):
         # How often each sentence is drawn: (block, sentences). A corpus's statistics are then a matrix product.
         times = generator.multinomial(sentences, uniform, size=min(_BLOCK, resamples - start))
-        scores += from_statistics(metric, (times @ rows).tolist())
+        scores += scorer.from_statistics((times @ rows).tolist())
     return np.array(scores)
 
 
-def _exchanged(metric: str, ours: np.ndarray, theirs: np.ndarray, resampling: Resampling) -> np.ndarray:
+def _exchanged(scorer: Metric, ours: np.ndarray, theirs: np.ndarray, resampling: Resampling) -> np.ndarray:
     """Score differences after each sentence's two translations were exchanged or not, by a coin: (resamples,)."""
     generator, trials = np.random.default_rng(resampling["seed"]), resampling["resamples"]
     total = (ours + theirs).sum(axis=0)
@@ -166,7 +163,7 @@ def _exchanged(metric: str, ours: np.ndarray, theirs: np.ndarray, resampling: Re
         keep = generator.integers(2, size=(min(_BLOCK, trials - start), len(ours)))
         first = keep @ ours + (1 - keep) @ theirs
         scores = zip(
-            from_statistics(metric, first.tolist()), from_statistics(metric, (total - first).tolist()), strict=True
+            scorer.from_statistics(first.tolist()), scorer.from_statistics((total - first).tolist()), strict=True
         )
         differences += [one - other for one, other in scores]
     return np.array(differences)

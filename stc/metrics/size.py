@@ -26,10 +26,10 @@ def size_of(folder: Path) -> Size:
         ModelError: the folder is no model, or a damaged one.
     """
     model = ModelFolder.of(folder)
-    counts = counted(model)
+    counts, layers = counted(model), model.family.layers(model.config)
     return Size(
-        decoder_layers=model.family.decoder_layers(model.config),
-        encoder_layers=model.family.encoder_layers(model.config),
+        decoder_layers=layers.get("decoder", 0),
+        encoder_layers=layers.get("encoder", 0),
         parameters=counts.parameters,
         packed_elements=counts.packed_elements,
         bytes_on_disk=model.weight_bytes,

@@ -12,22 +12,21 @@ from stc.errors import ModelError, nearest
 from stc.models.architecture import Architecture
 from stc.system.read_files import read_json, shaped
 
-FAMILIES = tuple(
-    sorted(file.stem for file in Path(__file__).parent.glob("*.py") if "\nARCHITECTURE" in file.read_text("utf-8"))
-)
-"""Model types stc handles: the modules of this package that define an ``ARCHITECTURE``."""
+
+def families() -> list[str]:
+    """Return the model types stc handles: the modules of this package that define an ``ARCHITECTURE``."""
+    files = [file for folder in __path__ for file in Path(folder).glob("*.py")]
+    return sorted(file.stem for file in files if "\nARCHITECTURE" in file.read_text("utf-8"))
 
 
 def architecture(model_type: str) -> Architecture:
-    """The facts of a model family.
+    """Return the facts of a model family.
 
     Raises:
         ModelError: the family is not one stc handles.
     """
-    if model_type not in FAMILIES:
-        raise ModelError(
-            f"model_type {model_type!r} is not handled: {', '.join(FAMILIES)}{nearest(model_type, FAMILIES)}"
-        )
+    if model_type not in (known := families()):
+        raise ModelError(f"model_type {model_type!r} is not handled: {', '.join(known)}{nearest(model_type, known)}")
     found: Architecture = import_module(f"stc.models.{model_type}").ARCHITECTURE
     return found
 
@@ -53,8 +52,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}: a model is a Hugging Face folder") from None
+    return understood(config, str(path))
+
+
+def understood(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a parsed config.json, which its family understands.
+
+    Args:
+        where: the file, for the message.
+
+    Raises:
+        ModelError: it is of a family stc does not handle, or says what no model of the family can be.
+    """
     if not isinstance(config.get("model_type"), str):
-        raise ModelError(f"{path} says no model_type: one of {', '.join(FAMILIES)} is needed")
-    shaped(config, str(path), _Stated, error=ModelError)
-    architecture(config["model_type"]).check(config, str(path))
+        raise ModelError(f"{where} says no model_type: one of {', '.join(families())} is needed")
+    shaped(config, where, _Stated, error=ModelError)
+    architecture(config["model_type"]).check(config, where)
     return config

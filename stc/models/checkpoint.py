@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,18 @@ import torch
 
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
+from stc.models.fast_path import FastPath, beyond_engines
 from stc.models.folder import ModelFolder
 from stc.models.generation_config import GENERATION_FILE, Stated
 from stc.models.prompts import load_processor
-from stc.models.weights import SHARD_BYTES, some
+from stc.models.shapes import shapes_of
+from stc.models.weights import some
 from stc.quantization import Quantizer, stored_with
 
 LOG = logging.getLogger(__name__)
+
+SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
+PACKED_TOGETHER = 2  # weights in one stored element, at the most
 
 
 @dataclass
@@ -34,9 +40,19 @@ class Translator:
 
     @property
     def beyond_engines(self) -> str:
-        """What of the model as it is at present stc's own engines do not compute; see
-        :meth:`stc.models.architecture.Architecture.beyond_engines`."""
-        return self.architecture.beyond_engines(self.model.config.to_dict())
+        """What of the model as it is at present stc's own engines do not compute, in words."""
+        return beyond_engines(self.architecture, self.model.config.to_dict())
+
+    @property
+    def fast_path(self) -> FastPath:
+        """The family of a model that stc's engines compute.
+
+        Raises:
+            ModelError: they compute no model of its family.
+        """
+        if not isinstance(self.architecture, FastPath):
+            raise ModelError(f"{self.folder} has {self.beyond_engines}")
+        return self.architecture
 
 
 def load(
@@ -56,15 +72,13 @@ def load(
         ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
             surplus or of another shape than the config says; all by name.
     """
-    from transformers import AutoConfig
-
     found = ModelFolder.of(folder)
     family, stored_by = found.family, found.quantizer
     if stored_by is not None and quantize is not None:
         raise ModelError(f"{folder} is quantized already: {quantize.method} is for a folder that is not")
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = family.model_class().config_class.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
     processor = load_processor(folder, family)
@@ -72,13 +86,17 @@ def load(
     computing = getattr(torch, dtype)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
+    _refuse_far_more(found)
     settings: dict[str, Any] = {}
+    method = stored_by or quantize
+    if method is not None:
+        method.register()
     if stored_by is not None:
         stored_by.set_compute_dtype(config.quantization_config, dtype)
     elif quantize is not None:
-        settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, config, quantize))
+        settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, quantize))
 
-    with _quiet() as said:
+    with _quiet(*[method.LIBRARY] if method else []) as said:
         try:
             model, info = family.model_class().from_pretrained(
                 folder,
@@ -100,12 +118,11 @@ def load(
     _refuse_incomplete(folder, info)
     _decode_greedily(model, folder, stated)
     if stored_by is not None:
-        _cast_plain_weights(model, computing)
-    for name in family.fixed_weights():
+        _cast_plain_weights(model, stored_by, computing)
+    for name in family.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     if found.adapter is not None:
-        _adapt(model, found.adapter, computing)
-    method = stored_by or quantize
+        _adapt(model, found.adapter, stored_by, computing)
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
     translator = Translator(model.eval(), processor, family, folder)
@@ -124,9 +141,10 @@ def save(translator: Translator, folder: Path) -> None:
     if getattr(model, "peft_config", None):
         raise ModelError(f"{translator.folder} has an adapter, which has to be merged before the model is saved")
     stored_by = stored_with(model.config.to_dict())
+    as_it_is = _of_packed_layers(model, stored_by)
     state = {
         translator.architecture.stored_name(name): tensor
-        if not tensor.is_floating_point() or (stored_by is not None and stored_by.is_state(name))
+        if as_it_is(name) or not tensor.is_floating_point()
         else tensor.to(torch.bfloat16)
         for name, tensor in model.state_dict().items()
     }
@@ -150,16 +168,12 @@ def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
     model.generation_config = GenerationConfig(**stated.greedy)
 
 
-def _kept(family: Architecture, config: Any, quantize: Quantizer) -> list[str]:
+def _kept(family: Architecture, quantize: Quantizer) -> list[str]:
     """The modules that are not packed: those of every part the quantizer does not pack."""
-    with torch.device("meta"):
-        model = family.model_class()(config)
-    return [
-        module for part, modules in family.parts(model).items() if part not in quantize.packed for module in modules
-    ]
+    return [module for part, modules in family.parts.items() if part not in quantize.packed for module in modules]
 
 
-def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
+def _adapt(model: Any, adapter: Path, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
     """Put the adapter of a folder on the linear layers it is for.
 
     Raises:
@@ -174,14 +188,25 @@ def _adapt(model: Any, adapter: Path, dtype: torch.dtype) -> None:
             raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
     if missing := sorted(info.missing_keys):
         raise ModelError(f"{adapter} lacks {some(missing)}")
-    _cast_plain_weights(model, dtype)  # transformers chooses a precision of its own for adapters
+    _cast_plain_weights(model, method, dtype)  # transformers chooses a precision of its own for adapters
 
 
-def _cast_plain_weights(model: Any, dtype: torch.dtype) -> None:
+def _cast_plain_weights(model: Any, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
     """Bring what is not packed to ``dtype``: transformers leaves it as stored in a folder that is quantized."""
-    for parameter in model.parameters():
-        if type(parameter) is torch.nn.Parameter and parameter.is_floating_point():
+    as_it_is = _of_packed_layers(model, method)
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not as_it_is(name):
             parameter.data = parameter.data.to(dtype)
+
+
+def _of_packed_layers(model: Any, method: type[Quantizer] | None) -> Callable[[str], bool]:
+    """Return what tells of a name whether it is that of a packed weight, or of quantization state. A layer's bias is
+    neither."""
+    if method is None:
+        return lambda name: False
+    packed = tuple(f"{name}." for name in method.packed_layers(model))
+    biases = {f"{name}bias" for name in packed}
+    return lambda name: name.startswith(packed) and name not in biases
 
 
 def _set_stored_dtype(path: Path) -> None:
@@ -191,6 +216,18 @@ def _set_stored_dtype(path: Path) -> None:
         if "dtype" in section:
             section["dtype"] = "bfloat16"
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _refuse_far_more(found: ModelFolder) -> None:
+    """Raise ModelError for a config that describes far more than the weights beside it: transformers makes room for
+    all of it before it misses a weight."""
+    described = sum(map(math.prod, shapes_of(found.config).values()))
+    stored = sum(one.elements for one in found.tensors.values())
+    if described > PACKED_TOGETHER * stored:
+        raise ModelError(
+            f"{found.path / 'config.json'} describes {described:,} parameters, and the weights beside it have "
+            f"{stored:,} elements"
+        )
 
 
 def _refuse_incomplete(folder: Path, info: dict[str, Any]) -> None:
@@ -218,26 +255,28 @@ def _without_quantizer(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep transformers' progress bars and load report off the terminal; gives what the report would have said."""
+def _quiet(*libraries: str) -> Iterator[list[str]]:
+    """Keep transformers' progress bars and load report off the terminal, and warnings of further libraries; gives what
+    the report would have said."""
     from transformers.utils import logging as transformers_logging
 
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     loading = logging.getLogger("transformers.modeling_utils")
-    # bitsandbytes warns at import of an optional kernel package it would fetch from a hub.
-    packing = logging.getLogger("bitsandbytes.backends.cpu.ops")
-    bars, propagates, level = transformers_logging.is_progress_bar_enabled(), loading.propagate, packing.level
+    levels = {logger: logger.level for logger in map(logging.getLogger, libraries)}
+    bars, propagates = transformers_logging.is_progress_bar_enabled(), loading.propagate
     loading.addHandler(handler)
     loading.propagate = False
-    packing.setLevel(logging.ERROR)
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
         yield said
     finally:
         loading.removeHandler(handler)
         loading.propagate = propagates
-        packing.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         if bars:
             transformers_logging.enable_progress_bar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +34,17 @@ def count_parameters(folder: Path) -> Counts:
 def counted(model: ModelFolder) -> Counts:
     """Count a model, with the adapter that belongs to it. Tied weights are stored, and counted, once; quantization
     state is not counted."""
-    method, tensors = model.quantizer, model.tensors
+    shapes = logical_shapes(model)
     adapted = sum(tensor.elements for tensor in model.adapted.values())
-    if method is None:
-        elements = sum(tensor.elements for tensor in tensors.values()) + adapted
-        return Counts(elements, elements)
-    weights = [name for name in tensors if not method.is_state(name)]
     return Counts(
-        parameters=sum(method.logical_elements(name, tensors) for name in weights) + adapted,
-        packed_elements=sum(tensors[name].elements for name in weights) + adapted,
+        parameters=sum(map(math.prod, shapes.values())) + adapted,
+        packed_elements=sum(model.tensors[name].elements for name in shapes) + adapted,
     )
+
+
+def logical_shapes(model: ModelFolder) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every weight of the model itself, by its name on disk; of a packed one, when unpacked."""
+    method, tensors = model.quantizer, model.tensors
+    if method is None:
+        return {name: tensor.shape for name, tensor in tensors.items()}
+    return {name: method.logical_shape(name, tensors) for name in tensors if not method.is_state(name)}

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
+from stc.models.fast_path import beyond_engines
 from stc.models.generation_config import Stated
 from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, attached_adapter, refuse_others, some
 from stc.quantization import Quantizer, stored_with
@@ -31,8 +32,6 @@ BESIDE = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LI
 """What belongs to a model beside its weights: config, processor, tokenizer, templates, and its terms."""
 FLOATS = ("BF16", "F16", "F32", "F64")
 """What weights that are not packed may be stored in; transformers would cast others without their scales."""
-PACKED = ("U8", "I8")
-PACKED_TOGETHER = 2  # weights in one stored element, at the most
 
 
 class _Index(BaseModel):
@@ -95,7 +94,7 @@ class ModelFolder:
         found = {
             "family": self.family.VERSION,
             "quantizer": self.quantizer.VERSION if self.quantizer else 1,
-            "decoding": 2 if self.family.beyond_engines(self.config) else 1,
+            "decoding": 2 if beyond_engines(self.family, self.config) else 1,
         }
         return {name: version for name, version in found.items() if version > 1}
 
@@ -116,12 +115,9 @@ class ModelFolder:
         return sorted({*_beside(self.path), *self.weight_files, *adapter})
 
     def _refuse_unlike_config(self) -> None:
-        """Raise ModelError for weights of a type or a number that config.json does not describe.
-
-        transformers makes room for what the config describes before it misses a weight.
-        """
+        """Raise ModelError for weights of a type that config.json does not describe."""
         method = self.quantizer
-        types = FLOATS if method is None else (*FLOATS, *PACKED)
+        types = FLOATS if method is None else (*FLOATS, *method.STORED_AS)
         where = self.path / "config.json"
         if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
             raise ModelError(
@@ -130,12 +126,6 @@ class ModelFolder:
             )
         if method is not None and (missing := method.missing_state(self.tensors)):
             raise ModelError(f"{self.path} lacks {some(missing)}")
-        described = sum(one.elements for one in self.family.weights(self.config, self.family.layers(self.config)))
-        stored = sum(one.elements for one in self.tensors.values())
-        if described > PACKED_TOGETHER * stored:
-            raise ModelError(
-                f"{where} describes {described:,} parameters, and the weights beside it have {stored:,} elements"
-            )
 
 
 def files_of_adapter(adapter: Path) -> list[Path]:

@@ -1,24 +1,26 @@
 """What a model's folder is, or will be once it is made: its layers, its parameters and the bytes of its weights.
 
-All of it follows from config.json and what is done to the model, so that a plan can say it before any weight is there.
-Imports neither torch nor transformers.
+The shapes of the weights are those in the headers of a folder, or, for a model that is not on this machine, those that
+its config describes. A model that loses layers has proportionally fewer of each shape. Bytes are those of the weights
+alone, which are within 1 % of the files'. Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.models import architecture
-from stc.models.architecture import Architecture, Extent, Part, Stack, Weight
-from stc.models.counting import Counts, counted
+from stc.models.architecture import Architecture, Extent, Part, Stack
+from stc.models.counting import Counts, counted, logical_shapes
 from stc.models.folder import ModelFolder
 from stc.models.removal import Removal, by_stack
-from stc.models.weights import ADAPTER_WEIGHTS, SHARD_BYTES, adapter_tensors, file_bytes
-from stc.system.safetensors_headers import Tensor
+from stc.models.shapes import Shapes, shapes_of
+from stc.models.weights import ADAPTER_WEIGHTS, adapter_tensors
 
 if TYPE_CHECKING:
     from stc.quantization import Quantizer
@@ -27,11 +29,12 @@ Layers = Mapping[Stack, int]
 
 POSITIONS_A_SECOND = 50  # of the layers of an encoder like Whisper's
 WIDTH = {"float32": 4, "bfloat16": 2}
+STORED = WIDTH["bfloat16"]  # bytes of an element that is not packed
 
 
 @dataclass(frozen=True)
 class Removals:
-    """How many layers a ranking removes.
+    """The number of layers a ranking removes.
 
     Attributes:
         of: how many the stacks had.
@@ -45,7 +48,7 @@ class Removals:
 
     @classmethod
     def of_facts(cls, facts: Mapping[str, Any]) -> Removals:
-        """Those of a ranking that is there, by the facts of its record."""
+        """Return those of a ranking that is there, by the facts of its record."""
         removal = Removal.from_facts(facts)
         return cls(removal.of, {stack: len(layers) for stack, layers in by_stack(removal.order).items()})
 
@@ -55,13 +58,33 @@ class Removals:
         return replace(self, known={stack: self.known.get(stack, 0) + 1 for stack in self.of})
 
     def left(self) -> list[dict[Stack, int]]:
-        """The layers that may be left, by stack; one item where that is known."""
+        """Return the layers that may be left, by stack; one item where that is known."""
         left = {stack: count - self.known.get(stack, 0) for stack, count in self.of.items()}
         if not self.either:
             return [left]
         first, second = left
         shares = range(self.either + 1)
         return [{first: left[first] - one, second: left[second] - (self.either - one)} for one in shares]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A kind of weight.
+
+    Attributes:
+        part: None of what belongs to no part that the family names.
+        stack: whose layers have it; None outside of layers.
+        linear: whether it is the matrix of a linear layer: what quantizers pack and adapters are put on.
+    """
+
+    shape: tuple[int, ...]
+    part: Part | None
+    stack: Stack | None
+    linear: bool
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -90,140 +113,140 @@ class Layout:
 
     Attributes:
         config: its config.json, or that of the model it is made of.
+        layers: how many each of its stacks has.
+        weights: how many of each kind of weight it has.
         counts: parameters, and elements as they are stored.
-        weight_bytes: of the safetensors files together.
+        weight_bytes: of the safetensors files together; of a model to come, about.
         other_bytes: of config, tokenizer and the like, about.
-        exact: whether the bytes are these to the last; they can differ by the digits of some numbers otherwise.
         largest: whether it is the largest of several that may come out.
-        quantized: whether its weights are packed.
+        quantizer: the method its weights are packed by, or None.
+        there: whether it is a folder, whose sizes are counted and not foreseen.
     """
 
     family: Architecture
     config: Mapping[str, Any]
     layers: Layers
+    weights: Mapping[Weight, int]
     counts: Counts
     weight_bytes: int
-    other_bytes: int
-    exact: bool = True
+    other_bytes: int = 0
     largest: bool = False
-    quantized: bool = False
+    quantizer: type[Quantizer] | None = None
+    there: bool = False
 
-    @cached_property
-    def weights(self) -> list[Weight]:
-        return self.family.weights(self.config, self.layers)
+    @classmethod
+    def of_folder(cls, folder: Path) -> Layout:
+        """Return a model that is there.
 
-    @cached_property
+        Raises:
+            ModelError: the folder is no model, or a damaged one.
+        """
+        model = ModelFolder.of(folder)
+        return cls(
+            model.family,
+            model.config,
+            model.family.layers(model.config),
+            Counter(_weights(model.family, logical_shapes(model))),
+            counted(model),
+            model.weight_bytes,
+            sum(file.stat().st_size for file in model.files) - model.weight_bytes,
+            quantizer=model.quantizer,
+            there=True,
+        )
+
+    @classmethod
+    def of_config(cls, config: Mapping[str, Any]) -> Layout:
+        """Return a plain model that is not there yet."""
+        family = architecture(config["model_type"])
+        weights = Counter(_weights(family, shapes_of(config)))
+        return cls(family, config, family.layers(config), weights, Counts(0, 0), 0).plain()
+
+    @property
     def extent(self) -> Extent:
         return self.family.extent(self.config)
 
     @property
     def window_seconds(self) -> float:
         """The longest utterance it hears."""
-        return self.extent.window / POSITIONS_A_SECOND
+        return self.extent.window / POSITIONS_A_SECOND or math.inf
 
-    @classmethod
-    def of_folder(cls, folder: Path) -> Layout:
-        """A model that is there.
-
-        Raises:
-            ModelError: the folder is no model, or a damaged one.
-        """
-        model = ModelFolder.of(folder)
-        weights = model.weight_bytes
-        return cls(
-            model.family,
-            model.config,
-            model.family.layers(model.config),
-            counted(model),
-            weights,
-            sum(file.stat().st_size for file in model.files) - weights,
-            quantized=model.quantizer is not None,
+    def elements(self, parts: Collection[str] | None = None, *, linear: bool = False) -> int:
+        """Return the parameters of parts, or of all there is; only those of linear layers where that is asked."""
+        return sum(
+            count * one.elements
+            for one, count in self.weights.items()
+            if (parts is None or one.part in parts) and (one.linear or not linear)
         )
 
-    @classmethod
-    def of_config(cls, config: Mapping[str, Any], layers: Layers | None = None, other_bytes: int = 0) -> Layout:
-        """A plain model as :func:`stc.models.checkpoint.save` writes it, in bfloat16."""
-        family = architecture(config["model_type"])
-        layers = family.layers(config) if layers is None else layers
-        tensors = {one.name: Tensor("BF16", one.shape) for one in family.weights(config, layers)}
-        return cls(family, config, layers, _counted(tensors), _bytes(family, tensors), other_bytes)
+    def outputs(self, parts: Collection[Part]) -> int:
+        """Return those of the linear layers of parts together, at one position."""
+        return sum(count * one.shape[0] for one, count in self.weights.items() if one.linear and one.part in parts)
 
     def plain(self) -> Layout:
-        """The same saved anew: weights in bfloat16, in shards of ours."""
-        return replace(self.of_config(self.config, self.layers, self.other_bytes), largest=self.largest)
+        """Return the same as :func:`stc.models.checkpoint.save` writes it, in bfloat16."""
+        elements = self.elements()
+        return replace(
+            self, counts=Counts(elements, elements), weight_bytes=STORED * elements, quantizer=None, there=False
+        )
 
     def pruned(self, removals: Removals) -> Layout:
-        """With the layers left that a ranking leaves, however many of them are gone already."""
-        possible = [self.of_config(self.config, {**self.layers, **left}, self.other_bytes) for left in removals.left()]
+        """Return it with the layers left that a ranking leaves, however many of them are gone already."""
+        possible = [self._with_layers({**self.layers, **left}) for left in removals.left()]
         largest = max(possible, key=lambda layout: layout.weight_bytes)
         return replace(largest, largest=self.largest or len(possible) > 1)
 
-    def packed(self, quantizer: Quantizer, compute_dtype: str) -> Layout:
-        tensors: dict[str, Tensor] = {}
-        state: dict[str, Tensor] = {}
-        module = ""
-        for one in self.weights:
-            if one.name.rpartition(".")[0] != module:  # a layer's state comes after all of its weights
-                tensors |= state
-                module, state = one.name.rpartition(".")[0], {}
-            if one.linear and one.part in quantizer.packed:
-                state = quantizer.stored(one.name, one.shape, compute_dtype)
-                tensors[one.name] = state.pop(one.name)
-            else:
-                tensors[one.name] = Tensor("BF16", one.shape)
-        tensors |= state
-        packed = sum(tensor.elements for name, tensor in tensors.items() if not quantizer.is_state(name))
+    def _with_layers(self, left: Layers) -> Layout:
+        weights = {
+            one: round(count * left[one.stack] / self.layers[one.stack]) if one.stack else count
+            for one, count in self.weights.items()
+        }
+        return replace(self, layers=left, weights=weights).plain()
+
+    def packed(self, quantizer: Quantizer) -> Layout:
+        """Return it with the weights packed that a quantizer packs."""
+        matrices = {one: count for one, count in self.weights.items() if one.linear and one.part in quantizer.packed}
+        elements, packed = self.elements(), sum(count * one.elements for one, count in matrices.items())
+        taken = sum(count * quantizer.packed_bytes(one.shape) for one, count in matrices.items())
         return replace(
             self,
-            counts=Counts(sum(one.elements for one in self.weights), packed),
-            weight_bytes=_bytes(self.family, tensors),
-            exact=quantizer.exact_size,
-            quantized=True,
+            counts=Counts(elements, elements - packed + packed * quantizer.BITS // 8),
+            weight_bytes=STORED * (elements - packed) + round(taken),
+            quantizer=type(quantizer),
+            there=False,
         )
 
-    def adapters(self, rank: int, parts: Iterable[Part]) -> Adapters:
-        """Adapters of a rank on the linear layers of parts of it, as peft saves them, in bfloat16."""
-        adapted = [one for one in self.weights if one.linear and one.part in parts]
-        tensors = {name: tensor for one in adapted for name, tensor in _low_rank(one, rank).items()}
-        return Adapters(sum(tensor.elements for tensor in tensors.values()), file_bytes(tensors))
+    def adapters(self, rank: int, parts: Collection[Part]) -> Adapters:
+        """Return adapters of a rank on the linear layers of parts of it, in bfloat16."""
+        parameters = sum(
+            count * rank * sum(one.shape) for one, count in self.weights.items() if one.linear and one.part in parts
+        )
+        return Adapters(parameters, STORED * parameters)
 
     def states(self, seconds: float, dtype: str) -> States:
-        """What its encoder makes of so much audio."""
+        """Return what its encoder makes of so much audio."""
         positions = round(seconds * POSITIONS_A_SECOND / self.family.encoder_pooling)
         return States(positions * self.extent.heard * WIDTH[dtype])
 
     def with_adapters(self, adapters: Adapters) -> Layout:
-        """With the adapters kept beside it."""
+        """Return it with the adapters kept beside it."""
         counts = self.counts
         return replace(
             self,
             counts=Counts(counts.parameters + adapters.parameters, counts.packed_elements + adapters.parameters),
             weight_bytes=self.weight_bytes + adapters.weight_bytes,
+            there=False,
         )
 
 
-def _low_rank(weight: Weight, rank: int) -> dict[str, Tensor]:
-    name = f"base_model.model.{weight.name.removesuffix('.weight')}"
-    outputs, inputs = weight.shape
-    return {
-        f"{name}.lora_A.weight": Tensor("BF16", (rank, inputs)),
-        f"{name}.lora_B.weight": Tensor("BF16", (outputs, rank)),
-    }
+def _weights(family: Architecture, shapes: Shapes) -> Iterator[Weight]:
+    """Yield the weights with these names, which are those of the model or those on disk."""
+    parts = [(part, module) for part, modules in family.parts.items() for module in modules]
+    for name, shape in shapes.items():
+        part = next((part for part, module in parts if _inside(family, name, module)), None)
+        stack = next((stack for stack, layers in family.stacks.items() if _inside(family, name, layers)), None)
+        matrix = len(shape) == 2 and (stack is not None or part in ("projector", "head"))
+        yield Weight(shape, part, stack, matrix)
 
 
-def _counted(tensors: Mapping[str, Tensor]) -> Counts:
-    elements = sum(tensor.elements for tensor in tensors.values())
-    return Counts(elements, elements)
-
-
-def _bytes(family: Architecture, tensors: Mapping[str, Tensor]) -> int:
-    """Of the files of a model whose tensors, named and in order as in the model, are saved in shards."""
-    shards: list[dict[str, Tensor]] = [{}]
-    room = SHARD_BYTES
-    for name, tensor in tensors.items():
-        if tensor.bytes > room and shards[-1]:
-            shards.append({})
-            room = SHARD_BYTES
-        shards[-1][family.stored_name(name)] = tensor
-        room -= tensor.bytes
-    return sum(file_bytes(shard) for shard in shards)
+def _inside(family: Architecture, name: str, module: str) -> bool:
+    return name.startswith((f"{module}.", family.stored_name(f"{module}.")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -48,8 +47,8 @@ def lora_targets(translator: Translator, parts: Iterable[Part]) -> list[str]:
 
 
 def _prefixes(translator: Translator, parts: Iterable[Part]) -> list[str]:
-    modules: dict[Any, list[str]] = dict(translator.architecture.parts(translator.model))
-    return [prefix for part in parts for prefix in modules[part]]
+    modules = translator.architecture.parts
+    return [prefix for part in parts for prefix in modules.get(part, ())]
 
 
 def _inside(name: str, prefixes: list[str]) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stc.models.architecture import Architecture
 
 PROCESSOR_FILE = "processor_config.json"
+EXTRACTOR_FILE = "preprocessor_config.json"
+"""What holds the settings of the feature extractor where :data:`PROCESSOR_FILE` does not: transformers 4 writes it."""
 TEMPLATE_FILE = "chat_template.jinja"
 TEMPLATE_FILES = ("chat_template.json", TEMPLATE_FILE)  # in the order in which transformers looks for them
 SECONDS = 2.0
@@ -31,7 +33,7 @@ def template_file(folder: Path) -> Path | None:
     """The file that transformers takes a folder's chat template from; None where the folder has no template.
 
     Raises:
-        ModelError: processor_config.json is damaged.
+        ModelError: the processor's file is damaged.
     """
     try:
         config = read_json(folder / PROCESSOR_FILE, dict[str, Any], error=ModelError)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import InputError, ModelError, nearest
-from stc.models.architecture import Architecture, Extent, Heard, Part, Stack, Weight
+from stc.models.architecture import VLLM, Extent, Heard, Part, Stack
+from stc.models.fast_path import FastPath
 from stc.models.task import Task
 from stc.system.read_files import shaped
 
@@ -143,6 +144,25 @@ CHAT_TEMPLATE = (
 )
 
 PUBLISHED = "Qwen/Qwen2-Audio-7B-Instruct"
+CLASS = "Qwen2AudioForConditionalGeneration"
+
+# What vLLM has places for in the decoder and the projector, and the frames of a spectrogram that its schema demands.
+VLLM_NAMES = (
+    "multi_modal_projector.linear.weight",
+    "multi_modal_projector.linear.bias",
+    "language_model.model.embed_tokens.weight",
+    "language_model.model.norm.weight",
+)
+VLLM_HEAD = "language_model.lm_head.weight"
+VLLM_LAYERS = "language_model.model.layers"
+VLLM_LAYER = (
+    *(f"self_attn.{name}_proj.{kind}" for name in "qkv" for kind in ("weight", "bias")),
+    "self_attn.o_proj.weight",
+    *(f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")),
+    "input_layernorm.weight",
+    "post_attention_layernorm.weight",
+)
+VLLM_WINDOW = 3000
 
 # Frames after an utterance's last that the two convolutions still see: silence, which is not zero in log-mel.
 CONVOLVED = 2
@@ -156,10 +176,22 @@ STORED_PREFIXES = {
 }
 
 
-class Qwen2Audio(Architecture):
+class Qwen2Audio(FastPath):
     model_type = "qwen2_audio"
-    encoder_pooling = 2
     chat_template = CHAT_TEMPLATE
+    parts: ClassVar[Mapping[Part, Sequence[str]]] = {
+        "encoder": ["model.audio_tower"],
+        "projector": ["model.multi_modal_projector"],
+        "decoder": ["model.language_model.layers", "model.language_model.norm"],
+        "embedding": ["model.language_model.embed_tokens"],
+        "head": ["lm_head"],
+    }
+    stacks: ClassVar[Mapping[Stack, str]] = {
+        "decoder": "model.language_model.layers",
+        "encoder": "model.audio_tower.layers",
+    }
+    encoder_pooling = 2
+    fixed_weights = ("model.audio_tower.embed_positions.weight",)
 
     def check(self, config: Mapping[str, Any], where: str) -> None:
         _read(config, where)
@@ -172,40 +204,44 @@ class Qwen2Audio(Architecture):
         found += [name for name in OTHER_ATTENTION if (text.model_extra or {}).get(name)]
         return ", ".join(found)
 
-    def decoder_layers(self, config: Mapping[str, Any]) -> int:
-        return _read(config).text_config.num_hidden_layers
-
-    def encoder_layers(self, config: Mapping[str, Any]) -> int:
-        return _read(config).audio_config.encoder_layers
-
-    def weights(self, config: Mapping[str, Any], layers: Mapping[Stack, int]) -> list[Weight]:
-        audio, text = _sections(config)
-        return [
-            *_encoder_weights(audio, layers["encoder"]),
-            *_linear("model.multi_modal_projector.linear", audio.d_model, text.hidden_size, "projector"),
-            *_decoder_weights(text, layers["decoder"]),
-        ]
+    def layers(self, config: Mapping[str, Any]) -> dict[Stack, int]:
+        found = _read(config)
+        return {"decoder": found.text_config.num_hidden_layers, "encoder": found.audio_config.encoder_layers}
 
     def extent(self, config: Mapping[str, Any]) -> Extent:
-        audio, text = _sections(config)
+        found = _read(config)
+        audio, text = found.audio_config, found.text_config
         return Extent(audio.max_source_positions, 2 * text.head * text.key_heads, text.vocab_size, audio.d_model)
 
     def published(self, hub_id: str) -> Mapping[str, Any] | None:
         return {"model_type": self.model_type, **published_config()} if hub_id == PUBLISHED else None
 
-    def set_decoder_layers(self, config: Any, kept: Sequence[int]) -> None:
+    def vllm(self, config: Mapping[str, Any]) -> VLLM:
+        """Its encoder is transformers' own class there; its decoder is vLLM's Qwen2."""
+        text = config["text_config"]
+        names = {
+            *VLLM_NAMES,
+            *(f"{VLLM_LAYERS}.{n}.{name}" for n in range(text["num_hidden_layers"]) for name in VLLM_LAYER),
+        }
+        if not (text.get("tie_word_embeddings") or config.get("tie_word_embeddings")):
+            names.add(VLLM_HEAD)
+        kinds, activation = sorted(set(text.get("layer_types") or [])), text.get("hidden_act", "silu")
+        faults = []
+        if len(kinds) > 1:
+            faults.append(
+                f"layer_types are of {len(kinds)} kinds ({', '.join(kinds)}), which vLLM's Qwen2 does not mix"
+            )
+        if activation != "silu":
+            faults.append(f"hidden_act is {activation!r}, and vLLM's Qwen2 knows 'silu' only")
+        return VLLM(CLASS, VLLM_WINDOW, frozenset(names), "audio_tower.", tuple(faults))
+
+    def keep_layers(self, config: Any, stack: Stack, kept: Sequence[int]) -> None:
+        if stack == "encoder":
+            config.audio_config.encoder_layers = len(kept)
+            return
         text = config.text_config
         text.layer_types = [text.layer_types[layer] for layer in kept]
         text.num_hidden_layers = len(kept)
-
-    def set_encoder_layers(self, config: Any, kept: Sequence[int]) -> None:
-        config.audio_config.encoder_layers = len(kept)
-
-    def set_layer_index(self, layer: Any, index: int) -> None:
-        layer.self_attn.layer_idx = index
-
-    def decoder(self, model: Any) -> Any:
-        return model.get_decoder()
 
     def attention_inputs(
         self, layer: Any, hidden: Tensor, rotation: tuple[Tensor, Tensor]
@@ -232,21 +268,6 @@ class Qwen2Audio(Architecture):
     def attention_shape(self, decoder: Any) -> tuple[int, int, float]:
         attention = decoder.layers[0].self_attn
         return decoder.config.num_key_value_heads, attention.head_dim, attention.scaling
-
-    def encoder(self, model: Any) -> Any:
-        return model.model.audio_tower
-
-    def parts(self, model: Any) -> dict[Part, list[str]]:
-        return {
-            "encoder": ["model.audio_tower"],
-            "projector": ["model.multi_modal_projector"],
-            "decoder": ["model.language_model.layers", "model.language_model.norm"],
-            "embedding": ["model.language_model.embed_tokens"],
-            "head": ["lm_head"],
-        }
-
-    def fixed_weights(self) -> tuple[str, ...]:
-        return ("model.audio_tower.embed_positions.weight",)
 
     def stored_name(self, name: str) -> str:
         for prefix, stored in STORED_PREFIXES.items():
@@ -325,71 +346,6 @@ def _read(config: Mapping[str, Any], where: str = "config.json") -> _Config:
     """
     stated = {name: value for name, value in config.items() if value is not None}
     return shaped(stated, where, _Config, error=ModelError)
-
-
-def _sections(config: Mapping[str, Any]) -> tuple[_Encoder, _Decoder]:
-    """Return the sections of the encoder and of the decoder."""
-    found = _read(config)
-    return found.audio_config, found.text_config
-
-
-def _linear(name: str, inputs: int, outputs: int, part: Part, *, bias: bool = True) -> list[Weight]:
-    found = [Weight(f"{name}.weight", (outputs, inputs), part, linear=True)]
-    return [*found, Weight(f"{name}.bias", (outputs,), part)] if bias else found
-
-
-def _norm(name: str, width: int, part: Part, *, bias: bool) -> list[Weight]:
-    return [Weight(f"{name}.{kind}", (width,), part) for kind in ("weight", *(["bias"] if bias else []))]
-
-
-def _encoder_weights(audio: _Encoder, layers: int) -> list[Weight]:
-    part: Part = "encoder"
-    tower, width = "model.audio_tower", audio.d_model
-    found = [
-        weight
-        for conv, inputs in (("conv1", audio.num_mel_bins), ("conv2", width))
-        for weight in (
-            Weight(f"{tower}.{conv}.weight", (width, inputs, 3), part),
-            Weight(f"{tower}.{conv}.bias", (width,), part),
-        )
-    ]
-    found.append(Weight(f"{tower}.embed_positions.weight", (audio.max_source_positions, width), part))
-    for index in range(layers):
-        layer = f"{tower}.layers.{index}"
-        found += [
-            *_linear(f"{layer}.self_attn.k_proj", width, width, part, bias=False),
-            *_linear(f"{layer}.self_attn.v_proj", width, width, part),
-            *_linear(f"{layer}.self_attn.q_proj", width, width, part),
-            *_linear(f"{layer}.self_attn.out_proj", width, width, part),
-            *_norm(f"{layer}.self_attn_layer_norm", width, part, bias=True),
-            *_linear(f"{layer}.fc1", width, audio.encoder_ffn_dim, part),
-            *_linear(f"{layer}.fc2", audio.encoder_ffn_dim, width, part),
-            *_norm(f"{layer}.final_layer_norm", width, part, bias=True),
-        ]
-    return [*found, *_norm(f"{tower}.layer_norm", width, part, bias=True)]
-
-
-def _decoder_weights(text: _Decoder, layers: int) -> list[Weight]:
-    part: Part = "decoder"
-    model, width, ffn = "model.language_model", text.hidden_size, text.intermediate_size
-    queries, keys = text.head * text.num_attention_heads, text.head * text.key_heads
-    found = [Weight(f"{model}.embed_tokens.weight", (text.vocab_size, width), "embedding")]
-    for index in range(layers):
-        attention, mlp = f"{model}.layers.{index}.self_attn", f"{model}.layers.{index}.mlp"
-        found += [
-            *_linear(f"{attention}.q_proj", width, queries, part),
-            *_linear(f"{attention}.k_proj", width, keys, part),
-            *_linear(f"{attention}.v_proj", width, keys, part),
-            *_linear(f"{attention}.o_proj", queries, width, part, bias=False),
-            *_linear(f"{mlp}.gate_proj", width, ffn, part, bias=False),
-            *_linear(f"{mlp}.up_proj", width, ffn, part, bias=False),
-            *_linear(f"{mlp}.down_proj", ffn, width, part, bias=False),
-            *_norm(f"{model}.layers.{index}.input_layernorm", width, part, bias=False),
-            *_norm(f"{model}.layers.{index}.post_attention_layernorm", width, part, bias=False),
-        ]
-    found += _norm(f"{model}.norm", width, part, bias=False)
-    # Whatever a config says of it, transformers ties no head of this family to its embedding.
-    return [*found, *_linear("lm_head", width, text.vocab_size, "head", bias=False)]
 
 
 @contextmanager

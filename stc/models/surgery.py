@@ -8,7 +8,7 @@ encoder it is the layers and their number.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stc.errors import ModelError
-from stc.models.architecture import Stack
+from stc.models.architecture import Stack, ends
 from stc.models.checkpoint import Translator, load
 from stc.models.weights import some
 from stc.quantization import stored_with
@@ -27,55 +27,58 @@ CHECKED_TOKENS = 12
 CACHE_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 
-def drop_decoder_layers(translator: Translator, layers: Collection[int]) -> None:
-    """Remove decoder layers in place; ``layers`` are numbered as they are in the model given.
+def drop_layers(translator: Translator, stack: Stack, layers: Collection[int]) -> None:
+    """Remove layers of a stack in place; ``layers`` are numbered as they are in the model given.
 
     Raises:
         ModelError: a layer does not exist or is protected.
     """
-    _keep(translator, _others(translator, "decoder", layers))
-
-
-def drop_encoder_layers(translator: Translator, layers: Collection[int]) -> None:
-    """Remove encoder layers in place; as :func:`drop_decoder_layers`."""
-    _keep_encoder(translator, _others(translator, "encoder", layers))
+    _keep(translator, stack, _others(translator, stack, layers))
 
 
 @contextmanager
-def without_layers(translator: Translator, layers: Collection[int], *, encoder: Collection[int] = ()) -> Iterator[None]:
-    """The model without some of its decoder and encoder layers, for as long as the context lasts. No weight is copied.
+def without_layers(translator: Translator, removed: Mapping[Stack, Collection[int]]) -> Iterator[None]:
+    """Leave out some of the layers of some stacks, for as long as the context lasts. No weight is copied.
 
     Raises:
         ModelError: a layer does not exist or is protected.
     """
-    kept = _others(translator, "encoder", encoder)
-    with only_layers(translator, _others(translator, "decoder", layers)):
-        tower, config = translator.architecture.encoder(translator.model), translator.model.config
-        every = tower.layers
-        try:
-            _keep_encoder(translator, kept)
-            yield
-        finally:
-            tower.layers = every
-            translator.architecture.set_encoder_layers(config, range(len(every)))
+    kept = {stack: _others(translator, stack, layers) for stack, layers in removed.items() if layers}
+    with _reduced(translator, kept):
+        yield
 
 
 @contextmanager
 def only_layers(translator: Translator, layers: Sequence[int], *, norm: bool = True) -> Iterator[None]:
-    """The decoder reduced to ``layers``, protected or not, for as long as the context lasts; without ``norm`` it
+    """Reduce the decoder to ``layers``, protected or not, for as long as the context lasts; without ``norm`` it
     gives what its last layer gives, and not the final norm of it."""
-    decoder = translator.architecture.decoder(translator.model)
-    config = vars(translator.model.config.get_text_config())
-    every, described, final = decoder.layers, dict(config), decoder.norm
+    family = translator.architecture
+    decoder = family.stack(translator.model, "decoder")
+    final = getattr(decoder, family.final_norm)
+    with _reduced(translator, {"decoder": layers}):
+        try:
+            if not norm:
+                setattr(decoder, family.final_norm, nn.Identity())
+            yield
+        finally:
+            setattr(decoder, family.final_norm, final)
+
+
+@contextmanager
+def _reduced(translator: Translator, kept: Mapping[Stack, Sequence[int]]) -> Iterator[None]:
+    config = translator.model.config
+    sections = [vars(one) for one in (config, *(getattr(config, name) for name in config.sub_configs))]
+    described = [dict(section) for section in sections]
+    every = {stack: translator.architecture.layers_of(translator.model, stack) for stack in kept}
     try:
-        _keep(translator, layers)
-        if not norm:
-            decoder.norm = nn.Identity()
+        for stack, layers in kept.items():
+            _keep(translator, stack, layers)
         yield
     finally:
-        decoder.layers, decoder.norm = every, final
-        _number(translator)
-        config.update(described)
+        for stack, whole in every.items():
+            _put(translator, stack, whole)
+        for section, before in zip(sections, described, strict=True):
+            section.update(before)
 
 
 def check_cache(translator: Translator) -> None:
@@ -96,7 +99,7 @@ def check_cache(translator: Translator) -> None:
                 steps.append(out.logits)
         except (IndexError, KeyError) as error:
             raise ModelError(f"decoder layers and key-value cache do not fit each other: {error}") from error
-    count = len(translator.architecture.decoder(model).layers)
+    count = len(translator.architecture.layers_of(model, "decoder"))
     lengths = [int(cache.get_seq_length(layer)) for layer in range(len(cache.layers))] if cache is not None else []
     if lengths != [tokens.shape[1]] * count:
         raise ModelError(
@@ -137,9 +140,10 @@ def check_reload(translator: Translator, folder: Path) -> None:
 
 def _others(translator: Translator, stack: Stack, layers: Collection[int]) -> list[int]:
     """The layers of a stack that stay without ``layers``, all of which must be ones that can go."""
-    family, model = translator.architecture, translator.model
-    count = len((family.decoder(model) if stack == "decoder" else family.encoder(model)).layers)
-    protected = family.protected_layers(count)
+    if stack not in (known := translator.architecture.stacks):
+        raise ModelError(f"{translator.folder} has no {stack}; it has {', '.join(known)}")
+    count = len(translator.architecture.layers_of(translator.model, stack))
+    protected = ends(count)
     allowed = [layer for layer in range(count) if layer not in protected]
     if wrong := sorted(set(layers) - set(allowed)):
         which = f"{allowed[0]} to {allowed[-1]}" if allowed else "none"
@@ -149,22 +153,21 @@ def _others(translator: Translator, stack: Stack, layers: Collection[int]) -> li
     return [layer for layer in range(count) if layer not in layers]
 
 
-def _keep(translator: Translator, kept: Sequence[int]) -> None:
-    decoder = translator.architecture.decoder(translator.model)
-    decoder.layers = nn.ModuleList([decoder.layers[index] for index in kept])
-    _number(translator)
-    translator.architecture.set_decoder_layers(translator.model.config, kept)
+def _keep(translator: Translator, stack: Stack, kept: Sequence[int]) -> None:
+    layers = translator.architecture.layers_of(translator.model, stack)
+    _put(translator, stack, nn.ModuleList([layers[index] for index in kept]))
+    translator.architecture.keep_layers(translator.model.config, stack, kept)
 
 
-def _keep_encoder(translator: Translator, kept: Sequence[int]) -> None:
-    tower = translator.architecture.encoder(translator.model)
-    tower.layers = nn.ModuleList([tower.layers[index] for index in kept])
-    translator.architecture.set_encoder_layers(translator.model.config, kept)
-
-
-def _number(translator: Translator) -> None:
-    for index, layer in enumerate(translator.architecture.decoder(translator.model).layers):
-        translator.architecture.set_layer_index(layer, index)
+def _put(translator: Translator, stack: Stack, layers: nn.ModuleList) -> None:
+    """Make ``layers`` those of a stack, and tell each its place, which is where it keeps its keys and values in the
+    cache."""
+    family = translator.architecture
+    setattr(family.stack(translator.model, stack), family.stacks[stack].rpartition(".")[2], layers)
+    for index, layer in enumerate(layers):
+        for module in layer.modules():
+            if getattr(module, "layer_idx", None) is not None:
+                module.layer_idx = index  # type: ignore[assignment]
 
 
 def _check_tokens(model: Any) -> Tensor:

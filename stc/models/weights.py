@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from stc.errors import ModelError
 from stc.system.read_files import read_json
-from stc.system.safetensors_headers import WIDTHS, Stored, Tensor, tensors_of
+from stc.system.safetensors_headers import Stored, tensors_of
 
-SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
 MOST_RANK = 2**16  # of an adapter: far above any that is of use
 
@@ -55,26 +53,6 @@ def refuse_others(folder: Path, known: Collection[str]) -> None:
             f"{folder} has {some(others)} beside {some(sorted(known))}, which alone would be loaded: "
             "move what does not belong to the model elsewhere"
         )
-
-
-def file_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of a file with these tensors, written by safetensors for PyTorch.
-
-    Tensors of wider elements come first, and those of one dtype by name; the header is padded to eight bytes.
-    """
-    ranks = list(WIDTHS)
-    order = sorted(tensors, key=lambda name: (-ranks.index(tensors[name].dtype), name.encode()))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name in order:
-        start, end = end, end + tensors[name].bytes
-        header[name] = {
-            "dtype": tensors[name].dtype,
-            "shape": tensors[name].shape,
-            "data_offsets": [start, end],
-        }
-    length = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
-    return 8 + -(-length // 8) * 8 + end
 
 
 def some(names: Iterable[str], shown: int = 5) -> str:

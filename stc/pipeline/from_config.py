@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.errors import ConfigError, Fault, nearest, validated
-from stc.pipeline.graph import Node, model_source
+from stc.models.hub import model_source
+from stc.pipeline.graph import Node
 from stc.pipeline.stage import Stage
 from stc.pipeline.stage_by_name import stage_class
 from stc.store.artifact import Kind
@@ -172,7 +173,7 @@ def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[
     labelled = _labelled(name, given, entry.get("labels"))
     if name not in chains:
         inputs = {key: _ends(target, chains) for key, target in labelled.items()}
-        return [Node(name, cls.GIVES, entry["stage"], stage, inputs)]
+        return [Node(name, cls.GIVES, cls.NAME or entry["stage"], stage, inputs)]
     links = []
     for number, step in enumerate(chains[name].steps, start=1):
         inputs = {key: _ends(target, chains, step) for key, target in labelled.items()}
@@ -183,7 +184,7 @@ def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[
             left_out = [key for key, target in then.items() if target is None]
             inputs = {key: target for key, target in inputs.items() if key not in left_out}
         inputs |= {key: target for key, target in earlier.items() if target is not None}
-        links.append(Node(f"{name}.{number}", cls.GIVES, entry["stage"], stage, inputs))
+        links.append(Node(f"{name}.{number}", cls.GIVES, cls.NAME or entry["stage"], stage, inputs))
     return links
 
 

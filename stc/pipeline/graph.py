@@ -2,88 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stc.errors import ConfigError, Fault, InputError, nearest
+from stc.errors import ConfigError, Fault, nearest
+from stc.models.hub import Hub
 from stc.pipeline.stage import Stage
 from stc.store.artifact import Kind
-from stc.store.lookup import stored
-from stc.system.paths import at_home
 
 Wiring = str | Mapping[str, str]
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
-_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
-
-
-@dataclass(frozen=True)
-class Hub:
-    """A model of the Hugging Face hub in the place of a folder. ``id`` is ``owner/name``."""
-
-    id: str
-
-    def fetch(self, check: Callable[[Path], object]) -> Path:
-        """Return the folder of its files in the local cache, downloaded where they are not there yet.
-
-        Args:
-            check: is given the folder when config.json is in it, before the weights come; raises what refuses it.
-
-        Raises:
-            InputError: the files are not there, and cannot be downloaded.
-        """
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        try:
-            check(Path(snapshot_download(self.id, allow_patterns=["config.json"])))
-            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
-        except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-            raise InputError(
-                f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
-                "does not give it: "
-                f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
-            ) from error
-
-    def cached(self) -> Path | None:
-        """The folder of its files in the local cache, or None where they are not all there."""
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        try:
-            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return None
-
-
-def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
-    """What a setting names that takes a folder, a result of a store or an id of the Hugging Face hub.
-
-    Args:
-        key: of the setting, for the message.
-        kind: of a result that is named by the first digits of its identity.
-
-    Raises:
-        ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
-    """
-    try:
-        folder = stored(Path(at_home(given)), kind)
-    except InputError as error:
-        raise ConfigError([Fault(key, given, str(error))]) from None
-    if given.strip() and os.path.isdir(folder):
-        return folder.resolve()
-    # A folder with the name of the owner makes it a path, mistyped.
-    if _HUB_ID.fullmatch(given) and not os.path.isdir(folder.parent):
-        return Hub(given)
-    if not given.strip():
-        raise ConfigError([Fault(key, given, "is empty; a folder or an id of the Hugging Face hub is needed")])
-    if os.path.exists(folder):
-        raise ConfigError([Fault(key, given, "is a file; a folder or an id of the Hugging Face hub is needed")])
-    near = nearest(str(folder), [str(one) for one in folder.parent.glob("*") if one.is_dir()])
-    raise ConfigError([Fault(key, given, f"no such folder{near}")])
 
 
 @dataclass(frozen=True)

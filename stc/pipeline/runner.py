@@ -20,8 +20,9 @@ from typing import Any
 from stc.errors import InputError
 from stc.models import read_config
 from stc.models.folder import ModelFolder
+from stc.models.hub import Hub
 from stc.pipeline.curves import Curves, journaled, read_journal
-from stc.pipeline.graph import Hub, Node, Pipeline
+from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.model_cache import put_away
 from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, Elsewhere, Store, identity_of

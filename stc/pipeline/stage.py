@@ -44,9 +44,10 @@ Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an in
 
 
 class Progress(Protocol):
-    """A progress bar: ``update(n)`` after every ``n`` finished items."""
+    """A progress bar: ``update(n)`` after every ``n`` finished items. A ``note`` says how the work goes, in a word or
+    two, and stands until there is another."""
 
-    def update(self, n: int = 1) -> Any: ...
+    def update(self, n: int = 1, note: str = "") -> Any: ...
 
 
 class ProgressFactory(Protocol):
@@ -68,7 +69,7 @@ class Context:
         scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
         log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
         progress: makes a progress bar.
-        unpack: whether to unpack a base in 4 bits while adapters are trained on it; ``auto``: where memory has plenty
+        unpack: whether to unpack a packed base while adapters are trained on it; ``auto``: where memory has plenty
             of room.
         compile: whether to compile the layers that a fine-tuning goes through, and on a GPU to replay them where
             adapters are trained; ``auto``: on a GPU, for a long one. Dropout then draws other numbers.
@@ -92,12 +93,13 @@ class Context:
 class Stage(BaseModel):
     """A stage: frozen, typed fields that decide its result, and ``run``.
 
-    One file in ``stc/stages`` holds one stage, named as the file in CamelCase; the file's name is the stage's
-    name in YAML (``stage: finetune``).
+    One module defines one stage. In YAML it is named by its file in ``stc/stages`` (``stage: finetune``), or by the
+    dotted path of a module of anybody's (``stage: talks.stages.pretrain``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    NAME: ClassVar[str] = ""  # in identities, where it is another than in YAML
     VERSION: ClassVar[int]
     TAKES: ClassVar[Mapping[str, Takes]]
     GIVES: ClassVar[Kind]
@@ -121,6 +123,10 @@ class Stage(BaseModel):
         for nothing: a pipeline gives every training the encoder's states, and one that trains the encoder hears the
         audio. What the fields contradict is :meth:`unfit`.
         """
+        return iter(())
+
+    def lacking(self) -> Iterator[str]:
+        """Yield what it needs and this machine does not have, a library for instance, each with how to get it."""
         return iter(())
 
     def foresee(self, inputs: Mapping[str, Any]) -> Any:

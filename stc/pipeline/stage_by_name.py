@@ -1,29 +1,34 @@
-"""Stages by name: those of ``stc/stages``, a file each."""
+"""Stages by name: a file of ``stc/stages`` or of a pruning method, or a module of anybody's by its dotted path."""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from pathlib import Path
 
-from stc.errors import ConfigError, Fault, nearest
 from stc.pipeline.stage import Stage
-
-FOLDER = Path(__file__).parents[1] / "stages"
+from stc.system.extensions import by_name, names
 
 
 def stage_names() -> list[str]:
-    return sorted(file.stem for file in FOLDER.glob("*.py") if file.stem != "__init__")
+    """Return the names of the stages that ship."""
+    return sorted([*names("stc.stages"), *_of_methods()])
+
+
+@cache
+def _of_methods() -> dict[str, type[Stage]]:
+    """Return the stages that choose layers, by name: each is in the file of its pruning method."""
+    modules = [import_module(f"stc.pruning.{name}") for name in names("stc.pruning")]
+    found = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
+    return {one.NAME: one for one in found if issubclass(one, Stage) and one.NAME}
 
 
 def stage_class(name: str) -> type[Stage]:
-    """The stage of a file in ``stc/stages``, whose class is the file's name in CamelCase.
+    """Return the stage of that name.
+
+    Args:
+        name: as in YAML: ``finetune``, or ``talks.stages.pretrain``.
 
     Raises:
         ConfigError: there is no such stage.
     """
-    if name not in stage_names():
-        allowed = f"stages are {', '.join(stage_names())}{nearest(name, stage_names())}"
-        raise ConfigError([Fault("stage", name, allowed)])
-    module = import_module(f"stc.stages.{name}")
-    found: type[Stage] = getattr(module, "".join(word.capitalize() for word in name.split("_")))
-    return found
+    return _of_methods().get(name) or by_name("stc.stages", name, Stage, "stage")

@@ -10,7 +10,7 @@ from stc.planning.disk import disk, free_disk
 from stc.planning.jobs import Job, Row, device_of, lay_out
 from stc.planning.memory import free_memory, peak, to_write
 from stc.planning.outcome import State
-from stc.planning.preflight import notes, refuse
+from stc.planning.preflight import notes, of_hub, refuse
 from stc.planning.text import told
 from stc.system.quantities import size
 
@@ -23,12 +23,13 @@ def show(arguments: list[str]) -> int:
     """
     jobs = composed(arguments)
     plans = [job.plan for job in jobs]
-    refuse(plans)
+    refuse(plans, running=False)
     found = lay_out([(job.config, job.plan) for job in jobs], _titles([job.overrides for job in jobs]))
     for line in told(found):
         print(line)
     print(_counted(found))
-    for note in notes(plans):
+    _, unasked = of_hub(plans)
+    for note in [*unasked, *notes(plans)]:
         print(f"note: {note}")
     if fetched := {row.step.identity: disk(row.will_be) for job in found for row in job.rows if _fetched(row)}:
         known = all(fetched.values())

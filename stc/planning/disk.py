@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import Manifest, Speech
 from stc.errors import StcError
-from stc.models import FAMILIES, architecture, read_config
+from stc.models import architecture, families, read_config, understood
+from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Adapters, Layout, Removals, States
-from stc.pipeline.graph import Hub, Node
+from stc.pipeline.graph import Node
 from stc.pipeline.stage import Inputs
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
@@ -41,17 +43,28 @@ def given(kind: Kind, folder: Path) -> Any:
     return known(Artifact(kind, folder, "", (record or {}).get("facts", {})))
 
 
-def hub_layout(hub: Hub) -> Layout | None:
-    """A model of the hub, by its config where that is on this machine or known without asking; else None.
+def hub_config(hub: Hub) -> Mapping[str, Any]:
+    """The config.json of a model of the hub: that of this machine's cache, or else the hub's.
 
     Raises:
+        Unreachable: it is not on this machine, and the hub cannot be asked.
+        InputError: the hub does not give it.
         ModelError: it is of a family that stc does not handle.
     """
     folder = hub.cached()
     if folder is not None and (folder / "config.json").is_file():
-        return Layout.of_config(read_config(folder))
-    published = (architecture(family).published(hub.id) for family in FAMILIES)
-    return next((Layout.of_config(config) for config in published if config is not None), None)
+        return read_config(folder)
+    return understood(hub.config(), f"config.json of {hub.id}")
+
+
+def hub_layout(hub: Hub) -> Layout | None:
+    """A model of the hub, by its config, or where the hub cannot be asked by what is known of the published base; else
+    None. Raises InputError and ModelError as :func:`hub_config`."""
+    try:
+        return Layout.of_config(hub_config(hub))
+    except Unreachable:
+        published = (architecture(family).published(hub.id) for family in families())
+        return next((Layout.of_config(config) for config in published if config is not None), None)
 
 
 def disk(will_be: Any) -> int:

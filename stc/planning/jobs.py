@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.pipeline.graph import Hub
+from stc.models.hub import Hub
 from stc.pipeline.stage import Context
 from stc.planning.disk import hub_layout, known
 from stc.planning.outcome import Outlook, State, Step, Surroundings

@@ -10,21 +10,25 @@ import platform
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stc.errors import StcError
 from stc.system.machine import resolve_device
 from stc.system.quantities import size
 from stc.tracking.destination import health
 
+if TYPE_CHECKING:
+    from stc.quantization import Quantizer
+
 Status = Literal["OK", "WARN", "FAIL"]
 
-MODULES = {"hydra-core": "hydra"}  # where a package is imported by another name than it is installed by
+MODULES = {"hydra-core": "hydra", "pyyaml": "yaml"}
+"""What a package is imported by, where that is not the name it is installed by."""
 WRITTEN = {  # format → libsndfile's names for it
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
@@ -35,7 +39,6 @@ WRITTEN = {  # format → libsndfile's names for it
 SHIPPED = "ogg (Opus)"  # what the embedded corpus is in
 ROOM = 500_000_000  # bytes beside them: audio of the manifests, scratch, translations
 MEMORY = 2 * 2**30  # bytes that torch, transformers and a small model want
-NF4_ERROR = 0.2  # relative; four bits leave about a tenth
 ANSWER_SECONDS = 3.0
 
 
@@ -81,7 +84,7 @@ def libraries() -> Iterator[Check]:
             yield Check("FAIL", name, f"{found}: stc needs {requirement.specifier}; pip install '{requirement}'")
             continue
         try:
-            import_module(MODULES.get(name, name))
+            import_module(MODULES.get(name, name.replace("-", "_")))
         except Exception as error:  # a broken installation raises anything
             yield Check("FAIL", name, f"{found} is installed and cannot be imported: {first_line(error)}")
         else:
@@ -99,11 +102,12 @@ def _dependencies() -> list[str]:
     return requires("stc") or []
 
 
-def devices(asked: Literal["auto", "cpu", "cuda"]) -> Iterator[Check]:
-    """Memory, and on each device bfloat16 and a layer in 4 bits; a device a run would not use cannot fail one.
+def devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantizer]) -> Iterator[Check]:
+    """Memory, and on each device bfloat16 and packed layers; a device a run would not use cannot fail one.
 
     Args:
         asked: ``resources.device``.
+        quantizers: by which the run packs.
     """
     import psutil
     import torch
@@ -135,7 +139,8 @@ def devices(asked: Literal["auto", "cpu", "cuda"]) -> Iterator[Check]:
     for device in there:
         lacking: Status = "FAIL" if device.split(":")[0] == used else "WARN"
         yield _bfloat16(device, lacking)
-        yield _nf4(device, lacking)
+        for quantizer in quantizers:
+            yield _packed(quantizer, device, lacking)
 
 
 def _bfloat16(device: str, lacking: Status) -> Check:
@@ -154,31 +159,29 @@ def _bfloat16(device: str, lacking: Status) -> Check:
     return Check("OK", about, "computes")
 
 
-def _nf4(device: str, lacking: Status) -> Check:
-    """A layer packed by bitsandbytes gives nearly what it gives unpacked."""
-    about = f"4 bits, {device}"
+def _packed(quantizer: Quantizer, device: str, lacking: Status) -> Check:
+    """A packed layer gives nearly what it gives unpacked."""
+    about = f"{quantizer.method}, {device}"
     try:
-        error = nf4_error(device)
-    except Exception as fault:  # bitsandbytes raises what its native library does
-        return Check(lacking, about, f"bitsandbytes fails here: {first_line(fault)}")
-    if not error < NF4_ERROR:
-        return Check(lacking, about, f"bitsandbytes computes wrongly here: NF4 is off by {error:.0%}")
-    return Check("OK", about, f"NF4 is packed and computes, {error:.0%} off as it should be")
+        error = rounding_error(quantizer, device)
+    except Exception as fault:  # libraries raise what their native parts do
+        return Check(lacking, about, f"{quantizer.LIBRARY} fails here: {first_line(fault)}")
+    if not error < quantizer.MOST_ERROR:
+        return Check(lacking, about, f"{quantizer.LIBRARY} computes wrongly here: a layer is off by {error:.1%}")
+    return Check("OK", about, f"a layer is packed by {quantizer.LIBRARY} and computes, {error:.1%} off as it should be")
 
 
-def nf4_error(device: str) -> float:
-    """How far the output of a small layer packed in NF4 is from that of the layer itself, relative to its norm."""
-    import bitsandbytes
+def rounding_error(quantizer: Quantizer, device: str) -> float:
+    """How far the output of a small packed layer is from that of the layer itself, relative to its norm."""
     import torch
 
     random = torch.Generator().manual_seed(0)
-    weight, batch = torch.randn(64, 128, generator=random), torch.randn(4, 128, generator=random)
-    layer = bitsandbytes.nn.Linear4bit(128, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32)
-    layer.weight = bitsandbytes.nn.Params4bit(weight.clone(), requires_grad=False, quant_type="nf4")
-    layer = layer.to(device)
+    layer = torch.nn.Linear(128, 64, bias=False)
+    batch = torch.randn(4, 128, generator=random)
     with torch.inference_mode():
-        packed = layer(batch.to(device)).float().cpu()
-    exact = batch @ weight.T
+        layer.weight.copy_(torch.randn(64, 128, generator=random))
+        exact = layer(batch)
+        packed = quantizer.pack(layer.to(device), torch.float32)(batch.to(device)).float().cpu()
     return float((packed - exact).norm() / exact.norm())
 
 

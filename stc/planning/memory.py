@@ -10,7 +10,7 @@ Memory is an estimate from the largest tensors, in bytes:
   the matrices in bfloat16. Where a batch is cut into several micro-batches, the gradient of the first is there beside
   what the second needs.
 - gradient checkpointing: of all layers their inputs, and the rest of the above of the largest one only.
-- a 4-bit base that is unpacked (``resources.unpack=true``): its matrices once more, as wide as is computed. ``auto``
+- a packed base that is unpacked (``resources.unpack=true``): its matrices once more, as wide as is computed. ``auto``
   takes only what is free, and is not counted.
 - decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio,
   if there are no features in its place. A greedy search keeps those keys and values for all its utterances.
@@ -35,9 +35,8 @@ from stc.models.options import Compute
 from stc.pipeline.stage import Context, Stage
 from stc.planning.disk import disk
 from stc.planning.jobs import Job, device_of
-from stc.quantization.nf4 import NF4
+from stc.pruning.greedy import Importance
 from stc.stages.features import Features
-from stc.stages.importance import Importance
 from stc.training.fine_tuning import Tuning
 from stc.workers.stage import Shared
 
@@ -118,9 +117,10 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
 
 def _weights(model: Layout, dtype: str) -> int:
     parameters, packed = model.counts.parameters, model.counts.packed_elements
-    if not model.quantized:
+    if model.quantizer is None:
         return parameters * WIDTH[dtype]
-    plain = max(2 * packed - parameters, 0) if packed < parameters else 0  # in 4 bits, two share an element
+    together = 8 // model.quantizer.BITS
+    plain = max(together * packed - parameters, 0) // (together - 1) if together > 1 else 0
     return model.weight_bytes + plain * (WIDTH[dtype] - 2)
 
 
@@ -128,12 +128,12 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], ctx: Cont
     width = 2 if stage.precision == "bfloat16" else 4
     computed = 4 if stage.precision == "float32" else 2
     if stage.method == "full":
-        trained = sum(one.elements for one in model.weights if one.part in stage.parts)
+        trained = model.elements(stage.parts)
         fixed = model.counts.parameters * width
     else:
         assert stage.lora is not None  # the recipe's own check
         compute = "float32" if computed == 4 else "bfloat16"
-        base = model.packed(NF4(double_quant=True), compute) if stage.method == "qlora" else model
+        base = model.packed(stage.packed_by) if stage.packed_by else model
         trained = model.adapters(stage.lora.r, stage.parts).parameters
         fixed = _weights(base, compute) + trained * width
     teacher = inputs.get("teacher")
@@ -160,8 +160,8 @@ def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Contex
     copied = {*stage.parts, "head"} if stage.method == "full" and stage.precision == "bfloat16-mixed" else set()
 
     def needed(part: Part) -> int:
-        matrices = sum(one.elements for one in model.weights if one.linear and one.part == part)
-        return KEPT * positions.get(part, 0) * _outputs(model, [part]) * computed + 2 * matrices * (part in copied)
+        copies = 2 * model.elements([part], linear=True) * (part in copied)
+        return KEPT * positions.get(part, 0) * model.outputs([part]) * computed + copies
 
     if not ctx.gradient_checkpointing:
         return sum(needed(part) for part in {*positions, *copied})
@@ -175,10 +175,9 @@ def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Contex
 
 
 def _unpacked(stage: Tuning, model: Layout) -> int:
-    """The matrices of a base in 4 bits, unpacked beside it."""
-    packed = NF4().packed if stage.method == "qlora" else []
-    elements = sum(one.elements for one in model.weights if one.linear and one.part in packed)
-    return elements * (4 if stage.precision == "float32" else 2)
+    """The matrices of a packed base, unpacked beside it."""
+    packed = stage.packed_by.packed if stage.packed_by else []
+    return model.elements(packed, linear=True) * (4 if stage.precision == "float32" else 2)
 
 
 def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
@@ -194,7 +193,7 @@ def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch
 
 def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
     """Of one encoder layer's work on a batch."""
-    layer = _outputs(model, ["encoder"]) // max(model.layers["encoder"], 1)
+    layer = model.outputs(["encoder"]) // max(model.layers.get("encoder", 0), 1)
     return KEPT * batch * _lengths(model, speech)[0] * layer * width
 
 
@@ -203,8 +202,3 @@ def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
     window = model.extent.window
     positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, Speech) else window
     return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS
-
-
-def _outputs(model: Layout, parts: Sequence[Part]) -> int:
-    """Of the linear layers of parts together, at one position."""
-    return sum(one.shape[0] for one in model.weights if one.linear and one.part in parts)

@@ -13,7 +13,8 @@ from typing import Any
 
 from stc.errors import ModelError
 from stc.models.folder import ModelFolder
-from stc.pipeline.graph import Hub, Node, Pipeline
+from stc.models.hub import Hub
+from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Done, Evaluation, from_outside
 from stc.pipeline.stage import Context
 from stc.store import ABSENT, Store, identity_of

@@ -1,27 +1,25 @@
 """What would stop a run late, or change it, and can be told before it starts.
 
 Data that are not there, utterances longer than the model hears, warm-ups that their training is too short for, a model
-of which nothing is known, speech engines that are not installed. Only the lines of the data are read, the headers of
-audio files, and the model's config. Imports neither torch nor transformers.
+that the Hugging Face hub does not give, speech engines that are not installed. Only the lines of the data are read, the
+headers of audio files, and the model's config. Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.corpus.engines import lacking
 from stc.data.manifest import Manifest as Folder
 from stc.data.manifest import Speech
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
-from stc.models import FAMILIES
+from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Layout
-from stc.pipeline.graph import Hub, Node, Pipeline
-from stc.planning.disk import given, hub_layout
+from stc.pipeline.graph import Node, Pipeline
+from stc.planning.disk import given, hub_config, hub_layout
 from stc.stages.manifest import Manifest
-from stc.stages.synthesize import Synthesize
 from stc.store.artifact import Kind
 from stc.system.paths import ROOT
 from stc.training.recipe import Recipe
@@ -37,22 +35,46 @@ Lengths = list[tuple[str, float]]
 """Where an utterance is listed, and its seconds."""
 
 
-def refuse(plans: Sequence[Plan]) -> None:
+def refuse(plans: Sequence[Plan], *, running: bool) -> None:
     """Stop before anything is computed or tracked.
+
+    Args:
+        running: whether what the hub cannot be asked for is needed now.
 
     Raises:
         ConfigError: the data of a job are not there, an utterance is longer than the model hears, or the model is one
-            that stc does not handle.
+            that the hub does not give or that stc does not handle.
     """
-    if found := faults(plans):
+    refused, unasked = of_hub(plans)
+    if found := [*refused, *(unasked if running else []), *faults(plans)]:
         raise ConfigError(found)
 
 
+def of_hub(plans: Sequence[Plan]) -> tuple[list[Fault], list[Fault]]:
+    """Return which models of the hub stop one of several jobs, each once: those that it does not give or stc does not
+    handle, and those that are not on this machine while the hub cannot be asked."""
+    refused: list[Fault] = []
+    unasked: list[Fault] = []
+    for plan in plans:
+        for node in map(plan.pipeline.nodes.__getitem__, plan.pipeline.needed()):
+            if isinstance(node.source, Hub):
+                try:
+                    hub_config(node.source)
+                except Unreachable as error:
+                    unasked.append(Fault(*_key(node, plan), str(error)))
+                except (InputError, ModelError) as error:
+                    refused.append(Fault(*_key(node, plan), str(error)))
+    return _each_once(refused), _each_once(unasked)
+
+
 def faults(plans: Sequence[Plan]) -> list[Fault]:
-    """What would stop one of several jobs, each fault once."""
+    """What of the data would stop one of several jobs, each fault once."""
     read: dict[str, Lengths] = {}  # by stage: the jobs of a sweep read the same files
     seen: dict[str, Any] = {}
-    found = (fault for plan in plans for fault in _faults(plan, read, seen))
+    return _each_once(fault for plan in plans for fault in _faults(plan, read, seen))
+
+
+def _each_once(found: Iterable[Fault]) -> list[Fault]:
     return list({str(fault): fault for fault in found}.values())
 
 
@@ -81,12 +103,10 @@ def _faults(plan: Plan, read: dict[str, Lengths], seen: dict[str, Any]) -> Itera
         if (setting := _key(node, plan)) in absent:
             continue  # said already
         try:
-            if isinstance(node.source, Hub):
-                hub_layout(node.source)
-            elif node.kind is Kind.MANIFEST:
+            if node.kind is Kind.MANIFEST:
                 key = repr(node.stage or node.source)
                 lengths[name] = read[key] = read[key] if key in read else list(_lengths(node))
-        except (InputError, ModelError) as error:
+        except InputError as error:
             if isinstance(node.stage, Manifest):
                 if node.stage.file.exists():
                     continue  # of a line the job tells, which stops no other one
@@ -182,14 +202,8 @@ def _notes(pipeline: Pipeline, seen: dict[str, Any]) -> Iterator[str]:
     will_be = _foreseen(pipeline, seen)
     for name in pipeline.needed():
         node = pipeline.nodes[name]
-        if isinstance(node.source, Hub) and will_be[name] is None:
-            yield (
-                f"{node.source.id} is not on this machine: its family and size are not known before it is fetched; "
-                f"stc handles {', '.join(FAMILIES)}"
-            )
-        if isinstance(node.stage, Synthesize):
-            spoken_by = [one for one, weight in node.stage.engines.items() if weight > 0]
-            yield from (f"{name}, unless it is in the store: {why}" for one in spoken_by if (why := lacking(one)))
+        if node.stage is not None:
+            yield from (f"{name}, unless it is in the store: {why}" for why in node.stage.lacking())
         train = node.inputs.get("train")
         if isinstance(node.stage, Recipe) and isinstance(train, str) and isinstance(will_be[train], Speech):
             steps = node.stage.epochs * math.ceil(will_be[train].utterances / node.stage.batch_size)

@@ -1,1 +1,103 @@
-"""Ways to choose the layers that are removed, and the search that tries each one's removal."""
+"""What every pruning method has: its settings, and what they come to for the layers of a model. Imports no torch.
+
+A method is a file of this package, named as the method, or a module of anybody's by its dotted path. It defines the
+class of its settings, and the stages that choose the layers. How those are wired is in the member of the group
+``prune``, under ``stages``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stc.errors import Fault
+from stc.models.architecture import Stack
+from stc.models.removal import Scope, removable, stacks
+from stc.system.extensions import by_name, names
+
+HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # the stages that encode the audio for all healing
+
+Filled = tuple[dict[str, Any], list[Fault]]
+"""What is filled in for a model, and the faults there are; where there are any, the rest means nothing."""
+
+
+class PruningMethod(BaseModel, ABC):
+    """How layers are chosen, and how many.
+
+    Attributes:
+        ratio: the fraction of the layers that is removed.
+        layers_removed: filled in: how many that is.
+        of: filled in: how many layers each stack has that layers are removed from.
+        heal_features: filled in: the stage that encodes the training audio for healing, where what is healed has the
+            teacher's encoder; ``dev_features`` the same of the held-out audio.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    ratio: float | None
+    layers_removed: None = None
+    of: None = None
+    heal_features: None = None
+    dev_features: None = None
+
+    @property
+    @abstractmethod
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stacks that layers are removed from."""
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether the model is trained between removals, its encoder included."""
+        return False
+
+    @abstractmethod
+    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+        """Return what is filled in for a model whose stacks have so many layers."""
+
+    def _filled(self, of: Mapping[Stack, int], ratio: float, removed: int) -> dict[str, Any]:
+        other_encoder = self.trains_encoder or "encoder" in self.stacks
+        features = {name: None if other_encoder else name for name in (HEAL_FEATURES, DEV_FEATURES)}
+        return {"ratio": ratio, "layers_removed": removed, "of": dict(of), **features}
+
+
+class ByRatio(PruningMethod):
+    """A method that is told how many layers to remove, and from which stacks."""
+
+    ratio: float = Field(gt=0, lt=1)
+    scope: Scope
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        return stacks(self.scope)
+
+    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+        total, most = sum(of.values()), len(removable(of))
+        wanted = self.ratio * total
+        removed = round(wanted)
+        faults = []
+        if abs(wanted - removed) > 0.01 or not 1 <= removed <= most:
+            valid = ", ".join(f"{count / total:.4g}" for count in range(1, most + 1))
+            named = " and ".join(f"{count} {stack}" for stack, count in of.items())
+            allowed = f"must be a whole number of the {named} layers: {valid}"
+            if not most:
+                allowed = f"none of the {named} layers can be removed: the first and the last are protected"
+            faults.append(Fault("prune.ratio", self.ratio, allowed))
+        return self._filled(of, self.ratio, removed), faults
+
+
+def methods() -> list[str]:
+    """Return the names of the methods that ship: the files of this package."""
+    return names("stc.pruning")
+
+
+def method_class(settings: Mapping[str, Any]) -> type[PruningMethod]:
+    """Return the class of the settings that a config has under ``prune``.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    return by_name("stc.pruning", settings.get("method"), PruningMethod, "prune.method")  # type: ignore[type-abstract]

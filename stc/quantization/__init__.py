@@ -1,23 +1,29 @@
 """Quantization methods, one file each, behind one interface.
 
 A method is named by its file: ``{method: nf4, double_quant: true}`` in a config is an instance of the class that
-``stc/quantization/nf4.py`` exports as ``QUANTIZER``. No module here imports torch before it is used.
+``stc/quantization/nf4.py`` defines. One that is elsewhere is named by its dotted path
+(``method: my_package.my_method``), and where no config names it, by :data:`YOURS`. No module here imports torch before
+it is used.
 """
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
-from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from stc.errors import ConfigError, Fault, ModelError, misfit, nearest, validated
+from stc.system.extensions import by_name, names
 
 if TYPE_CHECKING:
-    from stc.system.safetensors_headers import Stored, Tensor
+    import torch
+
+    from stc.system.safetensors_headers import Stored
 
 PACKABLE = ("encoder", "projector", "decoder")
 """Parts whose linear layers can be packed. Embedding and head stay in bfloat16: rounding them costs most."""
@@ -25,11 +31,16 @@ PACKABLE = ("encoder", "projector", "decoder")
 PLAIN = "bfloat16"
 """What stands for a part that is not packed."""
 
+YOURS = "STC_QUANTIZERS"
+"""An environment variable: the dotted paths of methods outside of stc that folders may be packed by, a colon between
+two. What a config names is added, for the processes that are started. A folder is not asked which: it may be a
+stranger's, and importing what it names would run what it brings."""
+
 
 class Quantizer(BaseModel, ABC):
     """A quantization method with its settings.
 
-    Class methods answer for any folder the method wrote, whatever its settings were.
+    Constants and class methods answer for any folder the method wrote, whatever its settings were.
 
     Attributes:
         parts: how the linear layers of each part are stored: by this method, or in ``bfloat16``.
@@ -39,6 +50,31 @@ class Quantizer(BaseModel, ABC):
 
     VERSION: ClassVar[int]
     """Raised when the same settings give other weights; part of the identity of what was quantized."""
+
+    BITS: ClassVar[int]
+    """Of a packed weight itself; 8 to an element of what is stored."""
+
+    LIBRARY: ClassVar[str]
+    """The package that computes with packed weights, as it is installed by."""
+
+    REGISTERS: ClassVar[str | None] = None
+    """The module to import before ``from_pretrained``, where transformers does not know the method by itself."""
+
+    STORED_AS: ClassVar[tuple[str, ...]]
+    """The types, by safetensors' names, that packed weights and their state have in a folder beside floating ones."""
+
+    EXACTLY: ClassVar[Mapping[str, Any]] = {}
+    """Attributes of its layers, with the values by which they compute as precisely as the method can. Set before
+    computing in float32 and before training; a witness without stc sets them as well."""
+
+    TRAINABLE: ClassVar[bool] = False
+    """Whether adapters can be trained on it: its layers pass gradients on, and :meth:`unpack` is there."""
+
+    MOST_ERROR: ClassVar[float]
+    """The most that a layer of it is off where it works, relative to the norm of the output; see :meth:`pack`."""
+
+    VLLM: ClassVar[str | None] = None
+    """Why vLLM cannot load a folder of it: empty where it can, None where that was not looked into."""
 
     method: str
     parts: dict[str, str] = Field(default={}, validate_default=True)
@@ -80,15 +116,10 @@ class Quantizer(BaseModel, ABC):
             kept: dotted names of the modules that are not to be packed, with all that is in them.
         """
 
-    @property
-    def exact_size(self) -> bool:
-        """Whether the bytes of a folder follow from the shapes of its weights, and not a little from their values."""
-        return True
-
     @abstractmethod
-    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        """What a folder holds for the matrix ``name`` of a linear layer once it is packed: the packed weight, which
-        keeps its name, and its state."""
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        """Return about how many bytes of a folder a packed matrix takes, with its scales and what else belongs to it;
+        to within 1 % of the file."""
 
     @classmethod
     @abstractmethod
@@ -107,8 +138,8 @@ class Quantizer(BaseModel, ABC):
 
     @classmethod
     @abstractmethod
-    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
-        """How many parameters the stored weight ``name`` stands for."""
+    def logical_shape(cls, name: str, tensors: Mapping[str, Stored]) -> tuple[int, ...]:
+        """Return the shape that the stored weight ``name`` has when it is unpacked."""
 
     @classmethod
     @abstractmethod
@@ -117,43 +148,106 @@ class Quantizer(BaseModel, ABC):
 
     @classmethod
     @abstractmethod
-    def compute_exactly(cls, model: Any) -> None:
-        """Have every quantized layer compute as precisely as the method can, and leave its weights as loaded."""
+    def layer_type(cls) -> type:
+        """The module that its packed linear layers are; its library is imported for that."""
+
+    @abstractmethod
+    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+        """A linear layer as it is once ``from_pretrained`` has packed it, on the device of the one given."""
+
+    @classmethod
+    def unpack(cls, layer: Any) -> torch.Tensor:
+        """The matrix that a packed layer computes with."""
+        raise NotImplementedError(f"{cls.__name__} unpacks no layers")
+
+    @classmethod
+    def packed_layers(cls, model: torch.nn.Module) -> dict[str, Any]:
+        """The packed layers of a model, by dotted name."""
+        kind = cls.layer_type()
+        return {name: module for name, module in model.named_modules() if isinstance(module, kind)}
+
+    @classmethod
+    def compute_exactly(cls, model: torch.nn.Module) -> None:
+        """Have every packed layer compute as precisely as the method can, and leave its weights as loaded."""
+        for layer in cls.packed_layers(model).values():
+            for name, value in cls.EXACTLY.items():
+                setattr(layer, name, value)
+
+    @classmethod
+    def register(cls) -> None:
+        """Make the method known to transformers."""
+        if cls.REGISTERS:
+            import_module(cls.REGISTERS)
 
 
 def methods() -> list[str]:
-    """The known methods: the files of this package."""
-    return sorted(module.name for module in iter_modules(__path__))
+    """Return the names of stc's own methods."""
+    return names("stc.quantization")
 
 
 def quantizer(settings: Mapping[str, Any]) -> Quantizer:
-    """The quantizer a config describes.
+    """Return the quantizer that a config describes.
 
     Raises:
         ConfigError: ``method`` is missing or unknown, or a setting is not one of the method's.
     """
-    known = methods()
     method = settings.get("method")
-    if method not in known:
-        raise ConfigError([Fault("quant.method", method, f"one of {', '.join(known)}{nearest(str(method), known)}")])
-    return validated(_class_of(method), settings, "quant")
+    found = validated(_class_of(method, "quant.method"), settings, "quant")
+    if "." in found.method and found.method not in _yours():
+        os.environ[YOURS] = ":".join([*_yours(), found.method])
+    return found
 
 
 def stored_with(config: Mapping[str, Any]) -> type[Quantizer] | None:
-    """The method a model folder with this config.json is quantized by; None for one that is not quantized.
+    """Return the method that a model folder with this config.json is quantized by; None for one that is not quantized.
 
     Raises:
         ModelError: it is quantized by a method stc does not know.
+        ConfigError: :data:`YOURS` names one that is not there.
     """
     stored = config.get("quantization_config")
     if not stored:
         return None
-    for method in methods():
-        if (found := _class_of(method)).wrote(stored):
+    known = [*methods(), *_yours()]
+    for method in known:
+        if (found := _class_of(method, YOURS)).wrote(stored):
             return found
-    raise ModelError(f"quantized by {stored.get('quant_method')!r}, which is none of {', '.join(methods())}")
+    raise ModelError(
+        f"quantized by {stored.get('quant_method')!r}, which is none of {', '.join(known)}; {YOURS}=PACKAGE.MODULE "
+        "names one of yours"
+    )
 
 
-def _class_of(method: str) -> type[Quantizer]:
-    found: type[Quantizer] = import_module(f"stc.quantization.{method}").QUANTIZER
-    return found
+def has_packed(model: Any, modules: Iterable[torch.nn.Module]) -> bool:
+    """Return whether there is a packed layer among some modules of a transformers model, or within them."""
+    method = stored_with(model.config.to_dict())
+    return method is not None and any(method.packed_layers(module) for module in modules)
+
+
+def _yours() -> list[str]:
+    return [name for name in os.environ.get(YOURS, "").split(":") if name]
+
+
+def _class_of(method: object, key: str) -> type[Quantizer]:
+    return by_name("stc.quantization", method, Quantizer, key)  # type: ignore[type-abstract]
+
+
+def _by_method(value: Any) -> Any:
+    if isinstance(value, Quantizer):
+        return value
+    if not isinstance(value, Mapping):
+        raise misfit(Fault("", value, "must be a mapping with a method and its settings"))
+    try:
+        return quantizer(value)
+    except ConfigError as error:
+        raise misfit(*map(_below, error.faults)) from None
+
+
+def _below(fault: Fault) -> Fault:
+    """Return the fault with its keys as they are below ``quant``."""
+    others = tuple((key.partition(".")[2], value) for key, value in fault.others)
+    return replace(fault, key=fault.key.partition(".")[2], others=others)
+
+
+Quant = Annotated[SerializeAsAny[Quantizer], BeforeValidator(_by_method)]
+"""A field that a mapping is given for: the name of a method, and its settings."""

@@ -6,27 +6,27 @@ Beside a packed ``….weight`` a folder holds its state: block scales, code book
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
 from stc.errors import ModelError
-from stc.quantization import Quantizer
+from stc.quantization._bitsandbytes import BitsAndBytes
 from stc.system.read_files import parse_json
 
 if TYPE_CHECKING:
-    from stc.system.safetensors_headers import Stored, Tensor
+    import torch
+
+    from stc.system.safetensors_headers import Stored
 
 RECORD = ".quant_state.bitsandbytes__nf4"
 SCALES = (".absmax", ".quant_map")
 NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
 BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, scales that share one
-CODES, NESTED_CODES = 16, 256  # entries of the code books
+CODES, PLAIN_CODES = 2000, 700  # bytes a matrix, about: code books, the record and the names, with and without nesting
 MOST_BYTES = 100_000  # of a record
-OFFSET = 0.01234567891806364  # as long as the mean of a layer's scales is in a record, on average
 
 
 class _State(BaseModel):
@@ -37,7 +37,7 @@ class _State(BaseModel):
     nested_blocksize: int | None = None
 
 
-class NF4(Quantizer):
+class NF4(BitsAndBytes):
     """Settings of NF4.
 
     Attributes:
@@ -45,6 +45,13 @@ class NF4(Quantizer):
     """
 
     VERSION = 1
+    BITS = 4
+    STORED_AS = ("U8",)
+    # Else bitsandbytes repacks a layer at its first pass on a CPU with AVX-512 BF16: it then computes in bfloat16
+    # whatever the input, rounds the scales for good, and passes no gradient on.
+    EXACTLY: ClassVar[Mapping[str, Any]] = {"support_avx512bf16_for_cpu": False}
+    TRAINABLE = True
+    MOST_ERROR = 0.2  # four bits leave about a tenth
 
     method: Literal["nf4"] = "nf4"
     double_quant: bool = True
@@ -60,26 +67,9 @@ class NF4(Quantizer):
             llm_int8_skip_modules=list(kept),  # read for 4 bits as well, whatever its name says
         )
 
-    @property
-    def exact_size(self) -> bool:
-        return not self.double_quant  # its records hold a number of each layer, of some digits more or less
-
-    def stored(self, name: str, shape: tuple[int, ...], compute_dtype: str) -> dict[str, Tensor]:
-        from stc.system.safetensors_headers import Tensor
-
-        record = {"quant_type": "nf4", "blocksize": BLOCK, "dtype": compute_dtype, "shape": shape}
-        elements = math.prod(shape)
-        blocks = -(-elements // BLOCK)
-        found = {
-            name: Tensor("U8", ((elements + 1) // 2, 1)),
-            name + SCALES[0]: Tensor("U8" if self.double_quant else "F32", (blocks,)),
-            name + SCALES[1]: Tensor("F32", (CODES,)),
-        }
-        if self.double_quant:
-            record |= {"nested_blocksize": NESTED_BLOCK, "nested_dtype": "float32", "nested_offset": OFFSET}
-            found[name + NESTED_SCALES[0]] = Tensor("F32", (-(-blocks // NESTED_BLOCK),))
-            found[name + NESTED_SCALES[1]] = Tensor("F32", (NESTED_CODES,))
-        return found | {name + RECORD: Tensor("U8", (len(json.dumps(record)),))}
+    def packed_bytes(self, shape: tuple[int, ...]) -> float:
+        scales = 1 / BLOCK + 4 / (BLOCK * NESTED_BLOCK) if self.double_quant else 4 / BLOCK
+        return math.prod(shape) * (self.BITS / 8 + scales) + (CODES if self.double_quant else PLAIN_CODES)
 
     @classmethod
     def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
@@ -98,9 +88,9 @@ class NF4(Quantizer):
         return name.endswith((RECORD, *SCALES, *NESTED_SCALES))
 
     @classmethod
-    def logical_elements(cls, name: str, tensors: Mapping[str, Stored]) -> int:
+    def logical_shape(cls, name: str, tensors: Mapping[str, Stored]) -> tuple[int, ...]:
         record = tensors.get(name + RECORD)
-        return tensors[name].elements if record is None else math.prod(_state(name, record).shape)
+        return tensors[name].shape if record is None else tuple(_state(name, record).shape)
 
     @classmethod
     def missing_state(cls, tensors: Mapping[str, Stored]) -> list[str]:
@@ -120,16 +110,28 @@ class NF4(Quantizer):
         return missing
 
     @classmethod
-    def compute_exactly(cls, model: Any) -> None:
-        """Turn off the repacking bitsandbytes does at the first pass on CPUs with AVX-512 BF16.
+    def layer_type(cls) -> type:
+        from bitsandbytes.nn import Linear4bit
 
-        It computes in bfloat16 whatever the input, rounds the scales for good, and passes no gradient on.
-        """
-        import bitsandbytes
+        return Linear4bit
 
-        for module in model.modules():
-            if isinstance(module, bitsandbytes.nn.Linear4bit):
-                module.support_avx512bf16_for_cpu = False
+    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+        from bitsandbytes.nn import Linear4bit, Params4bit
+
+        packed = Linear4bit(
+            layer.in_features, layer.out_features, layer.bias is not None, compute_dtype, self.double_quant, "nf4"
+        )
+        packed.weight = Params4bit(
+            layer.weight.data, requires_grad=False, compress_statistics=self.double_quant, quant_type="nf4"
+        )
+        packed.bias = layer.bias
+        return packed.to(layer.weight.device)
+
+    @classmethod
+    def unpack(cls, layer: Any) -> torch.Tensor:
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(layer.weight.data, layer.weight.quant_state)
 
 
 def _state(name: str, record: Stored) -> _State:
@@ -142,6 +144,3 @@ def _state(name: str, record: Stored) -> _State:
     if record.dtype != "U8" or record.elements > MOST_BYTES:
         raise ModelError(f"{where} is {record.dtype} of {record.elements:,} elements: a short text in U8 is needed")
     return parse_json(record.read(), where, _State, error=ModelError)
-
-
-QUANTIZER = NF4

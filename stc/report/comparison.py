@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -41,6 +41,7 @@ class Comparison(TypedDict):
     seed: int
     target_lang: str
     sentences: int
+    signatures: dict[str, str]
     systems: list[System]
 
 
@@ -57,6 +58,13 @@ def read_comparison(folder: Path) -> Comparison:
 
 
 def in_context(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The systems of a comparison.json, each with the rest of that file under ``compared``."""
+    """Return the systems of a comparison.json, each with the rest of that file under ``compared``, and the names of the
+    metrics under ``metrics``."""
     compared = {key: value for key, value in content.items() if key != "systems"}
-    return [{**system, "compared": compared} for system in content["systems"]]
+    metrics = list(compared["signatures"])
+    return [{**system, "metrics": metrics, "compared": compared} for system in content["systems"]]
+
+
+def metrics_of(systems: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the metrics by which some of these systems are scored."""
+    return list(dict.fromkeys(name for system in systems for name in system["metrics"]))

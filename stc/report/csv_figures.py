@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stc.metrics.text import METRICS
+from stc.report.comparison import metrics_of
 from stc.report.jobs import Job
 from stc.report.pivot import Pivot
 from stc.report.sweep import Group, Line, shown
+from stc.system.tables import Row
 
 _PLAIN = {
     "layers": "decoder_layers",
@@ -19,7 +20,6 @@ _PLAIN = {
     "bytes_on_disk": "size_on_disk_bytes",
 }
 _VARYING = {
-    **{name: f"{name}_points" for name in METRICS},
     "retention": "retention_ratio",
     "rtf": "real_time_factor_s_per_s",
     "peak_memory_bytes": "peak_memory_bytes",
@@ -59,7 +59,8 @@ def lines_csv(jobs: Sequence[Job], groups: Sequence[Group]) -> str:
         if job.fault:
             language = {"language": shown(job.settings.get("lang", ""))}
             rows.append({**language, **_set(job.settings), "jobs": str(job.folder), "missing": job.fault})
-    return _written(rows, [key for key in jobs[0].settings if key != "lang"] if jobs else [])
+    settings = [key for key in jobs[0].settings if key != "lang"] if jobs else []
+    return _written(rows, settings, [line for group in groups for line in group.lines])
 
 
 def cells_csv(pivots: Sequence[Pivot]) -> str:
@@ -86,7 +87,7 @@ def cells_csv(pivots: Sequence[Pivot]) -> str:
                 }
             rows.append(cell)
     settings = [key for pivot in pivots for job in pivot.group.jobs for key in job.settings if key != "lang"]
-    return _written(rows, list(dict.fromkeys(settings)))
+    return _written(rows, list(dict.fromkeys(settings)), [line for pivot in pivots for line in pivot.cells.values()])
 
 
 def _line(group: Group, line: Line) -> dict[str, Any]:
@@ -106,10 +107,14 @@ def _line(group: Group, line: Line) -> dict[str, Any]:
         "jobs": " ".join(str(job.folder) for job in line.jobs),
     }
     intervals = {"retention": row.get("retention_ci"), group.metric: row.get("score_ci")}
-    for key, name in _VARYING.items():
+    for key, name in _varying([row]).items():
         low, high = intervals.get(key) or (None, None)
-        found |= dict(zip(_ends(name), (row[key], low, high, row.get(f"{key}_deviation")), strict=True))
+        found |= dict(zip(_ends(name), (row.get(key), low, high, row.get(f"{key}_deviation")), strict=True))
     return found
+
+
+def _varying(systems: Iterable[Row]) -> dict[str, str]:
+    return {**{name: f"{name}_points" for name in metrics_of(systems)}, **_VARYING}
 
 
 def _ends(name: str) -> tuple[str, str, str, str]:
@@ -124,13 +129,13 @@ def _set(settings: Mapping[str, Any]) -> dict[str, str]:
     return {key: shown(value) for key, value in settings.items() if key != "lang"}
 
 
-def _written(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> str:
+def _written(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], lines: Sequence[Line]) -> str:
     """Columns that are empty in every row are left out."""
     columns = [
         *_FIRST,
         *settings,
         *_PLAIN.values(),
-        *(end for name in _VARYING.values() for end in _ends(name)),
+        *(end for name in _varying(line.row for line in lines).values() for end in _ends(name)),
         *_LAST,
     ]
     used = [column for column in columns if any(row.get(column) not in (None, "") for row in rows)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stc.report.look import CONTROL, RATIO, Look, bars_are, colour, shape, spread
-from stc.report.pivot import VALUES, Pivot
+from stc.report.pivot import Pivot, value_of
 from stc.report.run_plots import canvas, plain
 from stc.report.sweep import Group, Line
 
@@ -96,7 +96,7 @@ def plot_pivot(path: Path, title: str, pivot: Pivot) -> Path:
             axes.axhline(border - 0.5, color="#DDDDDD", lw=0.8)
         for number, column in enumerate(pivot.columns):
             cells = [(at, pivot.cells.get((row, column))) for at, row in enumerate(pivot.rows)]
-            shown = [(at, line) for at, line in cells if line is not None and line.row[key] is not None]
+            shown = [(at, line) for at, line in cells if line is not None and line.row.get(key) is not None]
             spreads = [spread(line, key, scale) for _, line in shown]
             axes.errorbar(
                 [scale * line.row[key] for _, line in shown],
@@ -113,7 +113,7 @@ def plot_pivot(path: Path, title: str, pivot: Pivot) -> Path:
         axes.grid(visible=False, axis="y")
         axes.set_yticks(range(len(pivot.rows)), pivot.rows)
         axes.set_ylim(len(pivot.rows) - 0.5, -0.5)
-        axes.set_xlabel(f"retention in % of {group.reference_name}" if key == "retention" else VALUES[key].title)
+        axes.set_xlabel(f"retention in % of {group.reference_name}" if key == "retention" else value_of(key).title)
         bars = f"\n{bars_are(group)}" if barred else ""
         axes.set_title(f"{pivot.system}: {title}{bars}", fontsize=11)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)

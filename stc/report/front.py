@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from stc.metrics.text import METRICS
+from stc.metrics.metric import metric_named
 from stc.report.labels import Label, place
 from stc.report.look import CONTROL, CONTROL_SHAPE, Look
 from stc.report.run_plots import canvas, plain
@@ -18,7 +18,7 @@ ONE_SIZE = 1.01
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Of (bytes, score) the places of those that nothing as small is as good as, smallest first; of equal points the
+    """Of (bytes, goodness) the places of those that nothing as small is as good as, smallest first; of equal points the
     first. Sizes that differ by less than :data:`ONE_SIZE` are the same: headers of files are not worth a place."""
 
     def beaten(at: int, by: int) -> bool:
@@ -40,7 +40,8 @@ def plot_front(path: Path, title: str, group: Group) -> Path:
     lines = list(group.lines)
     points = [(float(line.row["bytes_on_disk"]), float(line.row[group.metric])) for line in lines]
     look = Look(group, [line for line in lines if not line.control])
-    front = pareto(points)
+    metric = metric_named(group.metric)
+    front = pareto([(x, metric.goodness(y)) for x, y in points])
     right = 1.12 * max(x for x, _ in points)
     bottom, top = min(y for _, y in points), max(y for _, y in points)
     margin = 0.12 * (top - bottom) or 1.0
@@ -70,7 +71,7 @@ def plot_front(path: Path, title: str, group: Group) -> Path:
         plain(axes)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
         axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
-        axes.set_ylabel(f"{METRICS[group.metric]} on the test split")
+        axes.set_ylabel(f"{metric.heading} on the test split")
         axes.set_title(
             f"Quality against size: {title}\non the line, with black rims: nothing as small (to 1 %) is as good",
             fontsize=11,

@@ -8,9 +8,10 @@ from typing import Any
 
 from stc.config.override_names import short_names
 from stc.errors import InputError, nearest
+from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import caution, enough
 from stc.metrics.significance import Difference, difference
-from stc.metrics.text import METRICS
+from stc.report.comparison import metrics_of
 from stc.report.formats import Block
 from stc.report.run_table import interval, p_value, signed
 from stc.report.sweep import Group, Line, resolve, shown
@@ -30,16 +31,24 @@ class Value:
     less: bool = False
 
 
-VALUES: Mapping[str, Value] = {
+_VALUES: Mapping[str, Value] = {
     "retention": Value("retention in %", percent),
-    **{name: Value(title, lambda score: f"{score:.1f}") for name, title in METRICS.items()},
     "params": Value("parameters", quantity, less=True),
     "packed_elements": Value("packed elements", quantity, less=True),
     "bytes_on_disk": Value("bytes on disk", size, less=True),
     "rtf": Value("real-time factor", lambda factor: f"{factor:.3g}", less=True),
     "peak_memory_bytes": Value("peak memory", size, less=True),
 }
-"""By the key that a row has it under."""
+"""What a row has a figure of beside the metrics, by the key that it has it under."""
+
+
+def value_of(key: str) -> Value:
+    """Return what a row has under this key: a metric, where it is nothing else."""
+    if key in _VALUES:
+        return _VALUES[key]
+    scored = metric_named(key)
+    return Value(scored.heading, lambda score: f"{score:.1f}", less=scored.lower_is_better)
+
 
 Place = tuple[str, str]
 """Label of the row, label of the column."""
@@ -70,7 +79,7 @@ class Pivot:
 
     def blocks(self) -> list[Block]:
         """The table of the figure, and that of the differences where there is one."""
-        value = VALUES[self.value]
+        value = value_of(self.value)
         found = [
             Block(
                 f"{self.title}: {self.system}, {value.title}",
@@ -83,7 +92,7 @@ class Pivot:
         if self.differences:
             found.append(
                 Block(
-                    f"{self.title}: {METRICS[self.group.metric]} less that of {self.rows[0]}",
+                    f"{self.title}: {metric_named(self.group.metric).title} less that of {self.rows[0]}",
                     [self._labels(), *(self._column(label, self._difference) for label in self.columns)],
                     [{"name": label} for label in self.rows[1:]],
                     [self._differences_are()],
@@ -128,7 +137,7 @@ class Pivot:
 def retention_notes(group: Group) -> list[str]:
     """What retention refers to in a group, and what its interval or deviation is."""
     best = "the best unpruned system" + (f" of these {len(group.jobs)} jobs" if len(group.jobs) > 1 else "")
-    said = f"Retention: {METRICS[group.metric]} relative to {group.reference_name}, {best}"
+    said = f"Retention: {metric_named(group.metric).better} relative to {group.reference_name}, {best}"
     if len(group.seeds) > 1:
         seeds = ", ".join(map(str, group.seeds))
         return [
@@ -150,13 +159,14 @@ def pivots(groups: Sequence[Group], rows: str, columns: str, value: str = "reten
     Args:
         rows: keys or unmistakable ends of them, with + between several.
         columns: the same.
-        value: one of :data:`VALUES`.
+        value: a metric, or what else a row has a figure of.
 
     Raises:
         InputError: a key or value is unknown, or several results fall into one cell.
     """
-    if value not in VALUES:
-        raise InputError(f"--pivot … {value}: a cell shows one of {', '.join(VALUES)}{nearest(value, VALUES)}")
+    allowed = [*_VALUES, *metrics_of(line.row for group in groups for line in group.lines)]
+    if value not in allowed:
+        raise InputError(f"--pivot … {value}: a cell shows one of {', '.join(allowed)}{nearest(value, allowed)}")
     known = list(dict.fromkeys(key for group in groups for job in group.jobs for key in job.settings))
     axes = [[_axis(name, known) for name in axis.split("+")] for axis in (rows, columns)]
     if shared := set(axes[0]) & set(axes[1]):
@@ -232,12 +242,13 @@ def _pivot(group: Group, title: str, rows: Sequence[str], value: str, placed: Se
 
 def _best(group: Group, value: str, cells: Mapping[Place, Line], column: str) -> list[Place]:
     """The places of a column to be marked; none where there is nothing to choose from."""
-    figures = {place: line.row[value] for place, line in cells.items() if place[1] == column}
-    figures = {place: figure for place, figure in figures.items() if figure is not None}
+    found = {place: line.row.get(value) for place, line in cells.items() if place[1] == column}
+    figures = {place: figure for place, figure in found.items() if figure is not None}
     if len(figures) < 2:
         return []
-    best = (min if VALUES[value].less else max)(figures, key=lambda place: figures[place])
-    written = {place: VALUES[value].show(figure) for place, figure in figures.items()}
+    kind = value_of(value)
+    best = (min if kind.less else max)(figures, key=lambda place: figures[place])
+    written = {place: kind.show(figure) for place, figure in figures.items()}
     return [place for place in figures if written[place] == written[best] or _alike(group, value, cells, place, best)]
 
 
@@ -269,13 +280,14 @@ def _tested(group: Group, value: str, line: Line, other: Line) -> Difference | N
 
 
 def _written(row: Row, value: str) -> str:
-    figure = row[value]
+    figure = row.get(value)
     if figure is None:
         return NONE
-    shown_figure = VALUES[value].show(figure)
+    show = value_of(value).show
+    shown_figure = show(figure)
     deviation = row.get(f"{value}_deviation")
     if deviation is not None:
-        return f"{shown_figure} ± {VALUES[value].show(deviation)}"
+        return f"{shown_figure} ± {show(deviation)}"
     if value != "retention":
         return shown_figure
     if row["is_reference"]:

@@ -13,8 +13,8 @@ from stc.report.csv_figures import cells_csv, lines_csv
 from stc.report.formats import Block
 from stc.report.jobs import Job, latest, read
 from stc.report.pivot import Pivot, pivots, retention_notes, title_of
-from stc.report.run_table import RETENTION, SCORES, SIZES, SPEED, SYSTEM, interval
-from stc.report.seeds import VARYING_COLUMNS
+from stc.report.run_table import RETENTION, SIZES, SPEED, SYSTEM, interval, scores
+from stc.report.seeds import varying
 from stc.report.sweep import Group, groups, shown
 from stc.system.tables import NONE, Column, filled
 
@@ -144,9 +144,9 @@ def render(
 def _table(group: Group, title: str) -> Block:
     rows = [line.row for line in group.lines]
     if len(group.seeds) > 1:
-        figures: Sequence[Column] = (*SIZES, *VARYING_COLUMNS)
+        figures: Sequence[Column] = (*SIZES, *varying(rows))
     else:
-        figures = (*SIZES, *SCORES, RETENTION, _INTERVAL, *SPEED)
+        figures = (*SIZES, *scores(rows), RETENTION, _INTERVAL, *SPEED)
     columns = filled([SYSTEM, *_settings(group.keys), *figures], rows)
     return Block(f"{title}, {group.sentences:,} test sentences", columns, rows, _notes(group))
 

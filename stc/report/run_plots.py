@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.errors import InputError
+from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import caution, enough
-from stc.metrics.text import METRICS
+from stc.metrics.selection import LOSS, title_of
 from stc.models.removal import RANKING_FILE, Ranking
 from stc.pipeline.curves import Curves
 from stc.store.artifact import Kind
@@ -83,7 +84,7 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
             for row in systems
         ]
         bars = intervals_are(compared["confidence"], compared["sentences"])
-        files.append(plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars))
+        files.append(plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars))
     return files
 
 
@@ -108,7 +109,7 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
         spread = row[f"{metric}_deviation"] or 0.0
         marks.append(Mark(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread))
     bars = f"Bars: standard deviation over {seeds} seeds."
-    return [plot_quality(folder / "quality.png", title, METRICS[metric], marks, bars)]
+    return [plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars)]
 
 
 def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]], vector: bool = False) -> Path:
@@ -120,7 +121,7 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
     figures = [_candidates(ranking) for ranking in rankings]
     layers = sorted({layer for found in figures for layer in found}, key=lambda layer: (layer[0] != "decoder", layer))
     key, label = _measured(rankings[-1])
-    digits = 1 if key == "score" and rankings[-1]["metric"] in METRICS else 3
+    digits = 1 if key == "score" and rankings[-1]["metric"] != LOSS else 3
     grid = [[found.get(layer, math.nan) for layer in layers] for found in figures]
     with canvas(path, (max(8.5, 1.9 + 0.5 * len(layers)), max(2.8, 1.9 + 0.4 * len(grid))), vector) as figure:
         axes = figure.subplots()
@@ -182,7 +183,7 @@ def _measured(ranking: Mapping[str, Any]) -> tuple[str, str]:
         return "influence", "block influence"
     if "distance" in candidate:
         return "distance", f"angular distance ({candidate['layers']} layers)"
-    return "score", f"{METRICS.get(ranking['metric'], ranking['metric'])} without the layer"
+    return "score", f"{title_of(ranking['metric'])} without the layer"
 
 
 def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float]) -> set[tuple[str, int]]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stc.errors import InputError
+from stc.metrics.metric import metric_named
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.metrics.sample_size import caution, enough
-from stc.metrics.text import METRICS
-from stc.report.comparison import in_context, read_comparison
+from stc.report.comparison import in_context, metrics_of, read_comparison
 from stc.store.artifact import Artifact
 from stc.system.quantities import percent, quantity, size
 from stc.system.tables import NONE, Column, Form, Row, filled, marked, text
@@ -42,11 +42,17 @@ def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) 
     return rows
 
 
-def _metric(name: str) -> Column:
-    def show(system: Row) -> str:
-        return NONE if system[name] is None else f"{system[name]:.1f}"
+def scores(systems: Sequence[Row]) -> list[Column]:
+    """Return a column for each metric by which some system is scored."""
+    return [_score(name) for name in metrics_of(systems)]
 
-    return Column(("", METRICS[name]), show)
+
+def _score(name: str) -> Column:
+    def show(system: Row) -> str:
+        score = system.get(name)
+        return NONE if score is None else f"{score:.1f}"
+
+    return Column(("", metric_named(name).heading), show)
 
 
 SYSTEM = Column(("", "system"), lambda row: str(row["name"]), left=True)
@@ -56,20 +62,12 @@ SIZES = (
     Column(("packed", "elements"), lambda row: quantity(row["packed_elements"])),
     Column(("bytes", "on disk"), lambda row: size(row["bytes_on_disk"])),
 )
-SCORES = tuple(map(_metric, METRICS))
 RETENTION = Column(("", "retention"), lambda row: percent(row["retention"], " %"))
 SPEED = (
     Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", needs="rtf"),
     Column(("peak", "memory"), lambda row: size(row["peak_memory_bytes"]), needs="peak_memory_bytes"),
 )
-_COLUMNS = (
-    SYSTEM,
-    *SIZES,
-    *SCORES,
-    RETENTION,
-    Column(("", "interval"), lambda row: _retention_interval(row)),
-    *SPEED,
-)
+_INTERVAL = Column(("", "interval"), lambda row: _retention_interval(row))
 _TESTS = (
     SYSTEM,
     Column(("", "against"), lambda row: row["against"], left=True),
@@ -91,7 +89,8 @@ def markdown(systems: Sequence[Row]) -> str:
 
 
 def _laid_out(systems: Sequence[Row], form: Form) -> str:
-    lines = [*form(filled(_COLUMNS, systems), systems), "", *_notes(systems)]
+    columns = [SYSTEM, *SIZES, *scores(systems), RETENTION, _INTERVAL, *SPEED]
+    lines = [*form(filled(columns, systems), systems), "", *_notes(systems)]
     tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
     if tests:
         lines += ["", *form(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
@@ -127,7 +126,8 @@ def _notes(systems: Sequence[Row]) -> list[str]:
         return []
     compared = systems[0]["compared"]
     devices = dict.fromkeys(system["device"] for system in systems if "device" in system)
-    said = f"Retention: {METRICS[compared['metric']]} relative to {compared['reference']}, the best unpruned system"
+    quality = metric_named(compared["metric"]).better
+    said = f"Retention: {quality} relative to {compared['reference']}, the best unpruned system"
     if enough(compared["sentences"]):
         said += (
             f"; {100 * compared['confidence']:g} % interval of {compared['resamples']:,} paired bootstrap resamples of "
@@ -148,10 +148,11 @@ def _notes(systems: Sequence[Row]) -> list[str]:
 
 
 def _test_notes(compared: Row) -> list[str]:
+    title = metric_named(compared["metric"]).title
     if not enough(compared["sentences"]):
-        return [f"Difference: {METRICS[compared['metric']]} of the system minus that of the other."]
+        return [f"Difference: {title} of the system minus that of the other."]
     return [
-        f"Difference: {METRICS[compared['metric']]} of the system minus that of the other, with its "
+        f"Difference: {title} of the system minus that of the other, with its "
         f"{100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
         f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
         "number of comparisons.",

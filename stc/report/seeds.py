@@ -6,14 +6,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stc.metrics.text import METRICS
+from stc.metrics.metric import metric_named
+from stc.report.comparison import metrics_of
 from stc.report.run_table import SIZES, SYSTEM
 from stc.system.tables import NONE, Column, Row, marked, text
 
 _SIZES = ("layers", "params", "packed_elements", "bytes_on_disk")
-_VARYING = (*METRICS, "retention", "rtf", "peak_memory_bytes")
-FIGURES = (*_SIZES, *(f"{key}{end}" for key in _VARYING for end in ("", "_deviation")))
-"""Keys of an aggregated system that are figures; None where a seed has none, or where one seed has no deviation."""
+_VARYING = ("retention", "rtf", "peak_memory_bytes")
 
 
 def aggregate(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
@@ -23,15 +22,17 @@ def aggregate(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
         runs: the rows of each seed's comparison; every one has the same systems.
 
     Returns:
-        name, ``metric`` (the one retention is measured by) and :data:`FIGURES` of each system: means, and under
-        ``…_deviation`` the standard deviation of the sample (n - 1).
+        name, ``metric`` (the one retention is measured by), ``metrics`` and the figures of each system: means, and
+        under ``…_deviation`` the standard deviation of the sample (n - 1); None where a seed has no such figure, or
+        where one seed has no deviation.
     """
     systems = []
     for rows in zip(*runs, strict=True):
-        system = {"name": rows[0]["name"], "metric": rows[0]["compared"]["metric"]}
+        metrics = metrics_of(rows)
+        system = {"name": rows[0]["name"], "metric": rows[0]["compared"]["metric"], "metrics": metrics}
         system |= {key: round(statistics.fmean(row[key] for row in rows)) for key in _SIZES}
-        for key in _VARYING:
-            values = [row[key] for row in rows]
+        for key in (*metrics, *_VARYING):
+            values = [row.get(key) for row in rows]
             known = None not in values
             system[key] = statistics.fmean(values) if known else None
             system[f"{key}_deviation"] = statistics.stdev(values) if known and len(values) > 1 else None
@@ -54,15 +55,15 @@ def _laid_out(
 ) -> str:
     note = (
         f"Mean ± standard deviation of the sample over {len(seeds)} seeds ({', '.join(map(str, seeds))}). "
-        f"Retention: {METRICS[systems[0]['metric']]} relative",
+        f"Retention: {metric_named(systems[0]['metric']).better} relative",
         "to the best unpruned system of the same seed.",
     )
-    return "\n".join([*form((SYSTEM, *SIZES, *VARYING_COLUMNS), systems), "", *note]) + "\n"
+    return "\n".join([*form((SYSTEM, *SIZES, *varying(systems)), systems), "", *note]) + "\n"
 
 
 def _figure(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = ".1f") -> Column:
     def show(row: Row) -> str:
-        mean, deviation = row[key], row[f"{key}_deviation"]
+        mean, deviation = row.get(key), row.get(f"{key}_deviation")
         if mean is None:
             return NONE
         return f"{scale * mean:{digits}} ± " + (NONE if deviation is None else f"{scale * deviation:{digits}}")
@@ -70,8 +71,10 @@ def _figure(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = 
     return Column(title, show)
 
 
-VARYING_COLUMNS = (
-    *(_figure(("", METRICS[name]), name) for name in METRICS),
-    _figure(("retention", "in %"), "retention", 100),
-    _figure(("real-time", "factor"), "rtf", digits=".3f"),
-)
+def varying(systems: Sequence[Row]) -> list[Column]:
+    """Return the columns of what differs from seed to seed."""
+    return [
+        *(_figure(("", metric_named(name).heading), name) for name in metrics_of(systems)),
+        _figure(("retention", "in %"), "retention", 100),
+        _figure(("real-time", "factor"), "rtf", digits=".3f"),
+    ]

@@ -16,6 +16,7 @@ from typing import Any
 from stc.config.languages import codes, language
 from stc.config.override_names import key_ends, short_names
 from stc.errors import InputError, nearest
+from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough
 from stc.metrics.significance import Resampling, retention
 from stc.report.jobs import Job
@@ -124,7 +125,7 @@ def _group(jobs: Sequence[Job], varying: Sequence[str], systems: str | None) -> 
     keys = [key for key in varying if key in _varying(jobs)]
     everything = [_Place(job, position) for job in jobs for position in range(len(job.runs[0].systems))]
     unpruned = [place for place in everything if place.systems[0].unpruned]
-    best = max(unpruned, key=lambda place: place.score(metric))
+    best = max(unpruned, key=lambda place: metric_named(metric).goodness(place.score(metric)))
     compared = best.systems[0].row["compared"]
     resampling = Resampling(resamples=compared["resamples"], confidence=compared["confidence"], seed=compared["seed"])
     figures = _Figures(metric, best.systems, resampling)
@@ -233,8 +234,8 @@ class _Figures:
 
     def _retention(self, system: Scored, reference: Scored) -> dict[str, Any]:
         if system.quality is None or reference.quality is None:  # the scores themselves are in the comparison
-            whole = reference.row[self.metric]
-            return {"retention": system.row[self.metric] / whole if whole else None, "retention_ci": None}
+            kept = metric_named(self.metric).retention(system.row[self.metric], reference.row[self.metric])
+            return {"retention": kept, "retention_ci": None}
         ours, theirs = (one.metrics[self.metric].statistics for one in (system.quality, reference.quality))
         found = retention(self.metric, ours, theirs, **self.resampling)
         return {"retention": found.value, "retention_ci": found.interval}

@@ -19,7 +19,7 @@ from stc.training.fine_tuning import Tuning
 class Adapt(Tuning):
     """Gives the folder that ``peft`` writes. ``finetune`` with the same recipe trains the same and merges.
 
-    The fact ``dev_loss`` is of the adapters on the base they were trained on, which is in 4 bits for ``qlora``.
+    The fact ``dev_loss`` is of the adapters on the base they were trained on, which is packed for ``qlora``.
     """
 
     VERSION: ClassVar[int] = 2

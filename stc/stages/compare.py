@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError, nearest
+from stc.metrics.metric import MetricName
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.metrics.side_by_side import side_by_side
-from stc.metrics.text import MetricName
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.report.comparison import COMPARISON_FILE, in_context
 from stc.report.run_table import markdown, table

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest, Speech, Utterance, place_file
-from stc.decoding.hypotheses import read_lines
+from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
+from stc.metrics.metric import versions
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import Kind
@@ -41,6 +42,9 @@ class Distill(Stage):
 
     repeat: int = Field(default=1, ge=1, le=1000)
     filters: Filters = Filters()
+
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        return {} if self.filters.chrf is None else versions(["chrf"])
 
     def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
         """No recording is added; of how many pairs each is part, the translations decide."""
@@ -87,7 +91,7 @@ class Distill(Stage):
 
 def _read(path: Path, data: Manifest) -> list[tuple[Utterance, int, str]]:
     """Each translation with its utterance, and which of the utterance's translations it is, counted from 1."""
-    texts = read_lines(path)
+    texts = read_texts(path)
     each, rest = divmod(len(texts), len(data))
     if rest or not each:
         raise InputError(

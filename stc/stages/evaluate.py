@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating, write_lines
+from stc.decoding.hypotheses import Translating, write_texts
+from stc.metrics.metric import MetricName, metric_named, versions
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
-from stc.metrics.text import MetricName, refuse_unready
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import Kind
 from stc.system.fields import EachOnce
@@ -39,15 +39,19 @@ class Evaluate(Translating, Stage):
     metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
     witnessed: int = Field(ge=0, le=10_000)
 
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        return versions(self.metrics)
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
         for name in self.metrics:
-            refuse_unready(name, manifest.task.target_lang)
+            metric_named(name).refuse_unready(manifest.task.target_lang)
         hypotheses = self.translations(self.loaded(inputs["model"].path, ctx), manifest, ctx)
         witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
-        scores = Scores.of(self.metrics, hypotheses, manifest.targets, manifest.task.target_lang)
-        write_lines(out_dir / HYPOTHESES_FILE, hypotheses)
-        write_lines(out_dir / REFERENCES_FILE, manifest.targets)
+        lang = manifest.task.target_lang
+        scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources)
+        write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
+        write_texts(out_dir / REFERENCES_FILE, manifest.targets)
         scores.save(out_dir)
         scored = {name: metric.score for name, metric in scores.metrics.items()}
         return {**scored, "sentences": scores.sentences, **witness}

@@ -37,7 +37,7 @@ class Prune(Compute, Stage):
         from stc.models import architecture, read_config
         from stc.models.checkpoint import load, save
         from stc.models.counting import count_parameters
-        from stc.models.surgery import check_cache, check_reload, drop_decoder_layers, drop_encoder_layers
+        from stc.models.surgery import check_cache, check_reload, drop_layers
 
         folder = inputs["model"].path
         config = read_config(folder)
@@ -48,15 +48,15 @@ class Prune(Compute, Stage):
         removed = by_stack((layer[0], places[layer]) for layer in removal.order if layer in places)
 
         translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        drop_decoder_layers(translator, removed["decoder"])
-        drop_encoder_layers(translator, removed["encoder"])
+        for stack, layers in removed.items():
+            if layers:
+                drop_layers(translator, stack, layers)
         check_cache(translator)
         save(translator, out_dir)
         check_reload(translator, out_dir)
-        pruned = read_config(out_dir)
+        left = family.layers(read_config(out_dir))
         return {
-            "decoder_layers": family.decoder_layers(pruned),
-            "encoder_layers": family.encoder_layers(pruned),
+            **{f"{stack}_layers": left.get(stack, 0) for stack in ("decoder", "encoder")},
             "layers_removed": facts["layers_removed"],
             "encoder_layers_removed": facts["encoder_layers_removed"],
             "parameters": count_parameters(out_dir).parameters,

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import SerializeAsAny, field_validator
-
-from stc.errors import ConfigError, Fault, misfit
 from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.quantization import Quantizer, quantizer
+from stc.quantization import Quant
 from stc.store.artifact import Kind
 
 
@@ -27,25 +23,13 @@ class Quantize(Compute, Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
     GIVES = Kind.MODEL
 
-    quant: SerializeAsAny[Quantizer]
-
-    @field_validator("quant", mode="before")
-    @classmethod
-    def _by_method(cls, value: Any) -> Any:
-        if isinstance(value, Quantizer):
-            return value
-        if not isinstance(value, Mapping):
-            raise misfit(Fault("", value, "must be a mapping with a method and its settings"))
-        try:
-            return quantizer(value)
-        except ConfigError as error:
-            raise misfit(*map(_below, error.faults)) from None
+    quant: Quant
 
     def surroundings(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION}
 
     def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
-        return inputs["model"] and inputs["model"].packed(self.quant, self.dtype)
+        return inputs["model"] and inputs["model"].packed(self.quant)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import bytes_on_disk
@@ -61,14 +45,8 @@ class Quantize(Compute, Stage):
         check_reload(translator, out_dir)
         counts = count_parameters(out_dir)
         return {
-            "decoder_layers": translator.architecture.decoder_layers(read_config(out_dir)),
+            "decoder_layers": translator.architecture.layers(read_config(out_dir))["decoder"],
             "parameters": counts.parameters,
             "packed_elements": counts.packed_elements,
             "weight_bytes": bytes_on_disk(out_dir),
         }
-
-
-def _below(fault: Fault) -> Fault:
-    """The fault with its keys as they are below ``quant``."""
-    others = tuple((key.partition(".")[2], value) for key, value in fault.others)
-    return replace(fault, key=fault.key.partition(".")[2], others=others)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating, write_lines
+from stc.decoding.hypotheses import Translating, write_texts
 from stc.decoding.options import GREEDY, Decoding
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
@@ -43,5 +43,5 @@ class Translate(Translating, Stage):
         translator = self.loaded(inputs["model"].path, ctx)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         texts = self.translations(translator, manifest, ctx, self.decoding, features)
-        write_lines(out_dir / HYPOTHESES_FILE, texts)
+        write_texts(out_dir / HYPOTHESES_FILE, texts)
         return {"utterances": len(manifest), "translations": len(texts), "empty": texts.count("")}

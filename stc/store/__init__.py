@@ -189,6 +189,8 @@ class Store:
                 facts = record["facts"]
             if fault:
                 raise InputError(f"{folder} is damaged: {fault}")
+        # Every file counts, wanted or not: which ones transformers reads (tokenizer, templates, processor) depends on
+        # its version and on the others, and a list of ours that misses one would call two different models the same.
         digests = {name: self.sha256(folder / name) for name in files_of(folder)}
         self._save_hashes()
         return Artifact(kind, folder, identity_of({"external": kind.value, "files": digests}), facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.location import is_store
 from stc.store.records import is_identity
+from stc.system.language_tags import primary
 
 
 def records(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
@@ -36,9 +36,23 @@ def target_languages(folder: Path) -> set[str]:
     return set()
 
 
-def primary(lang: str) -> str:
-    """The language of a tag, without script and region: ``zh`` of ``zh-Hant-TW``."""
-    return re.split("[-_]", lang)[0].lower()
+def trained_otherwise(folder: Path, lang: str) -> str:
+    """Return what to tell the user where a model was trained to translate into other languages than ``lang``.
+
+    Variants of a language are not told apart. The text is empty where the model fits, or nothing is known of it.
+    """
+    trained = target_languages(folder)
+    if not trained or _language(lang) in map(_language, trained):
+        return ""
+    return f"{folder} was trained to translate into {', '.join(sorted(trained))}, not into {lang}"
+
+
+def _language(stated: str) -> str:
+    """Return the language of a tag; what is no tag, as an old record may have it, stands for itself."""
+    try:
+        return primary(stated)
+    except ValueError:
+        return stated
 
 
 def _languages(store: Store, identity: object) -> Iterator[str]:

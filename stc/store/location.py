@@ -22,6 +22,7 @@ MARKER = "stc.store"
 HASHES_FILE = "hashes.json"
 
 _TEXT = "This folder is a store of stc: results by identity. docs/store.md says what is in it.\n"
+_WANTED = "a folder of its own is needed"
 _NOBODY_S = {"lost+found", ".snapshot", ".zfs", ".DS_Store"}  # what file systems and desktops put into a new folder
 
 
@@ -38,12 +39,11 @@ def unfit(folder: Path) -> str:
         Path(os.path.realpath(os.path.expanduser("~"))): "the home folder",
         Path(os.path.realpath(ROOT)): "the folder of stc itself",
     }
-    wanted = "a folder of its own is needed"
     if folder in special:
-        return f"is {special[folder]}: {wanted}"
+        return f"is {special[folder]}: {_WANTED}"
     there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
     if not there.is_dir():
-        return f"{'is' if there == folder else f'lies below {there}, which is'} no folder: {wanted}"
+        return f"{'is' if there == folder else f'lies below {there}, which is'} no folder: {_WANTED}"
     if there != folder:
         return ""
     try:
@@ -55,9 +55,18 @@ def unfit(folder: Path) -> str:
     except InputError as error:
         return f"cannot be read: {error}"
     if folder == Path.cwd():
-        return f"is the current folder: {wanted}"
+        return f"is the current folder: {_WANTED}"
     some = ", ".join(names[:3]) + " …" * (len(names) > 3)
-    return f"is no store of stc and has other things in it ({some}): {wanted}" if names else ""
+    return f"is no store of stc and has other things in it ({some}): {_WANTED}" if names else ""
+
+
+def taken_by(folder: Path, output: Path) -> str:
+    """Why a folder that is no store yet cannot become one, since a run makes its ``output`` folder first; empty where
+    that lies elsewhere, or the folder is a store."""
+    folder = Path(os.path.realpath(folder))
+    if not Path(os.path.realpath(output)).is_relative_to(folder) or is_store(folder):
+        return ""
+    return f"is no store of stc, and the folder of the run, {output}, would be in it: {_WANTED}"
 
 
 def mark(folder: Path) -> None:

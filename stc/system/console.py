@@ -7,10 +7,12 @@ import io
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from stc.errors import StcError
 from stc.system.machine import DECODE_BATCH
@@ -19,11 +21,56 @@ PROGRESS = logging.getLogger("stc.progress")
 """Hears now and then how far long work is: in a job's log, and on standard error where no bar is shown."""
 
 
-def progress(title: str, total: int, unit: str = "it") -> Any:
-    """A progress bar on standard error, where that is a terminal."""
-    from tqdm import tqdm
+TELL_EVERY = 30.0
+"""Seconds between two lines that :data:`PROGRESS` hears of the same work."""
 
-    return tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False, mininterval=0.5, disable=None)
+
+class Bar:
+    """A progress bar on standard error, where that is a terminal; and a line for :data:`PROGRESS` now and then."""
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        from tqdm import tqdm
+
+        how = {"dynamic_ncols": True, "leave": False, "mininterval": 0.5, "disable": None}
+        self._shown: Any = tqdm(desc=title, total=total, unit=unit, **how)
+        self._title, self._total, self._unit = title, total, unit
+        self._done = 0
+        self._note = ""
+        self._first: tuple[float, int] | None = None  # when the first items were finished, and how many: no pace yet
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.close()
+
+    def update(self, n: int = 1, note: str = "") -> None:
+        self._done += n
+        self._note = note or self._note
+        if note:
+            self._shown.set_postfix_str(note, refresh=False)
+        self._shown.update(n)
+        now = time.monotonic()
+        self._first = self._first or (now, self._done)
+        if now - self._told >= TELL_EVERY:
+            self._told = now
+            PROGRESS.info(f"{self._title}: {', '.join(filter(None, (self._far(), self._note, self._left(now))))}")
+
+    def _far(self) -> str:
+        return f"{self._done:,} of {self._total:,} {self._unit}{'' if self._unit in ('B', 'it') else 's'}"
+
+    def _left(self, now: float) -> str:
+        since, begun = self._first or (now, self._done)
+        if self._done == begun or now == since:
+            return ""
+        seconds = (self._total - self._done) * (now - since) / (self._done - begun)
+        return f"{timedelta(seconds=round(seconds))} left"
+
+
+def progress(title: str, total: int, unit: str = "it") -> Bar:
+    """What shows how far a long piece of work is; every bar of stc is one of these."""
+    return Bar(title, total, unit)
 
 
 def say(message: str) -> None:
@@ -44,6 +91,7 @@ class _Said(logging.Handler):
 
 def follow() -> None:
     """Have standard error show what :data:`PROGRESS` hears, where it is no terminal."""
+    PROGRESS.setLevel(logging.INFO)
     if not PROGRESS.handlers:
         PROGRESS.addHandler(_Said())
 
@@ -84,6 +132,7 @@ def command(run: Callable[[], int]) -> int:
     """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
     prepare_libraries()
     take_any_text()
+    follow()
     try:
         code = run()
         sys.stdout.flush()

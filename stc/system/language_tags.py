@@ -43,6 +43,17 @@ LanguageTag = Annotated[str, AfterValidator(normal)]
 """A field that takes any spelling of a tag and holds its normal form."""
 
 
+def primary(tag: str) -> str:
+    """Return the language of a tag without script and region: ``zh`` of ``zh-Hant-TW``.
+
+    Raises:
+        ValueError: it names no language.
+    """
+    from langcodes import Language as Parsed
+
+    return str(Parsed.get(normal(tag)).language)
+
+
 def script(tag: str) -> str:
     """Return the script (ISO 15924) that a language is written in, where the tag does not say, the usual one."""
     from langcodes import Language as Parsed

@@ -17,33 +17,20 @@ from safetensors import SafetensorError, safe_open
 from stc.errors import ModelError
 from stc.system.read_files import open_regular
 
-WIDTHS = {"U8": 1, "I8": 1, "BF16": 2, "F32": 4}
-"""Bytes an element of what model folders of ours hold, by dtype; safetensors writes wider ones first."""
-
 
 @dataclass(frozen=True)
-class Tensor:
-    """A tensor as safetensors describes it: its dtype by safetensors' name, and its shape."""
+class Stored:
+    """One tensor on disk, its dtype by safetensors' name, and where its bytes are."""
 
     dtype: str
     shape: tuple[int, ...]
+    file: Path
+    start: int
+    end: int
 
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        return self.elements * WIDTHS[self.dtype]
-
-
-@dataclass(frozen=True)
-class Stored(Tensor):
-    """One tensor on disk, and where its bytes are."""
-
-    file: Path
-    start: int
-    end: int
 
     def read(self) -> bytes:
         with self.file.open("rb") as file:

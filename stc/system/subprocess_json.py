@@ -20,18 +20,26 @@ REFUSED = 3
 _TAIL = 20  # lines of a failed process's standard error that are shown
 
 
-def ask(what: str, arguments: Sequence[str], request: Mapping[str, Any], **environment: str) -> Any:
+def ask(
+    what: str,
+    arguments: Sequence[str],
+    request: Mapping[str, Any],
+    *,
+    python: str = sys.executable,
+    **environment: str,
+) -> Any:
     """Start Python with ``arguments``, hand it ``request``, and return the answer.
 
     Args:
         what: what the process is for, as messages begin: ``measuring FOLDER``.
+        python: which one; another may have libraries that this one has not.
         environment: variables it gets in addition to this process's own.
 
     Raises:
         StcError: the process fails, with its message or with the end of what it said.
     """
     process = subprocess.run(
-        [sys.executable, *arguments],
+        [python, *arguments],
         input=json.dumps(request),
         env={**os.environ, **environment},
         capture_output=True,

@@ -1,7 +1,7 @@
-"""Low-rank adapters, on a base as it is (LoRA) or in 4 bits (QLoRA), and what becomes of them.
+"""Low-rank adapters, on a base as it is (LoRA) or packed (QLoRA), and what becomes of them.
 
-Merging into 4-bit weights would round the sum to 4 bits once more than a later quantization does, so adapters are
-merged into the base in bfloat16, or kept beside the base they were trained on.
+Merging into packed weights would round the sum once more than a later quantization does, so adapters are merged into
+the base in bfloat16, or kept beside the base they were trained on.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 
 def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
-    """The base that adapters are trained on: in 4 bits for ``qlora``."""
+    """Return the base that adapters are trained on: packed for ``qlora``."""
     from stc.models.checkpoint import load
-    from stc.quantization.nf4 import NF4
 
     compute = "float32" if recipe.precision == "float32" else "bfloat16"
-    quantize = NF4(double_quant=True) if recipe.method == "qlora" else None
-    return load(folder, device=device, dtype=compute, quantize=quantize)
+    return load(folder, device=device, dtype=compute, quantize=recipe.packed_by)
 
 
 def add_adapters(translator: Translator, recipe: Recipe) -> Any:

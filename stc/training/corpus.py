@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from stc.data.audio import read_pcm
-from stc.data.collate import Batch, Collator, pad
+from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
 from stc.pipeline.stage import Context
-from stc.training.augment import (
-    distort,
-    draw_rates,
-    forget_targets,
-    mask_features,
-    resample,
-    resampled_lengths,
-)
+from stc.training.augment import distort, draw_rates, forget_targets, mask_features, resample, resampled_lengths
 from stc.training.checkpoint_state import State
-from stc.training.ctc import Characters
 from stc.training.logmel import LogMel
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
-
-
-@dataclass(frozen=True)
-class SpeechBatch:
-    """A translation batch, and what spelling the source needs.
-
-    Attributes:
-        positions: encoder positions of each utterance, without padding.
-        spellings: characters of the sources, (utterances, longest), padded; ``letters`` of each count.
-        weights: target tokens of each utterance, (utterances,), float32.
-    """
-
-    translation: Batch
-    positions: list[int]
-    spellings: torch.Tensor
-    letters: list[int]
-    weights: torch.Tensor
-
-    @property
-    def tokens(self) -> int:
-        return self.translation.tokens
 
 
 class Corpus:
@@ -69,16 +40,13 @@ class Corpus:
         self._noise = torch.Generator(ctx.device).manual_seed(seed)
         self._collators: list[Collator] = []  # of each manifest
         self._targets: list[np.ndarray] = []  # the rest: of each example
-        self._spellings: list[np.ndarray] = []
         self._manifest: list[int] = []
         self._sha256: list[str] = []
-        self.characters = Characters(row.source for manifest in manifests for row in manifest.rows)
         for number, manifest in enumerate(manifests):
             collator = Collator.of(translator, manifest.task)
             collator.refuse_long(manifest)
             self._collators.append(collator)
             self._targets += collator.target_tokens(manifest.targets)
-            self._spellings += [self.characters.encode(row.source) for row in manifest.rows]
             self._manifest += [number] * len(manifest)
             self._sha256 += [row.sha256 for row in manifest.rows]
         self._read(manifests, ctx)
@@ -86,14 +54,22 @@ class Corpus:
     def __len__(self) -> int:
         return len(self._targets)
 
+    def target_tokens(self, index: int) -> int:
+        """How many tokens an example's target has."""
+        return len(self._targets[index])
+
     @property
     def lengths(self) -> list[int]:
         """Samples of each example."""
         lengths: list[int] = self._length.tolist()
         return lengths
 
-    def batch(self, indices: Sequence[int]) -> SpeechBatch:
+    def batch(self, indices: Sequence[int]) -> Batch:
         """These examples, with their audio and what the decoder reads of their targets changed at random."""
+        return self.counted_batch(indices)[0]
+
+    def counted_batch(self, indices: Sequence[int]) -> tuple[Batch, list[int]]:
+        """The same, and how many encoder positions each has without padding."""
         chosen = np.asarray(indices)
         rates = draw_rates(self._length[chosen], self._logmel.samples, self._rates)
         samples = resampled_lengths(self._length[chosen], rates, self._logmel.samples)
@@ -102,19 +78,12 @@ class Corpus:
             for index, count in zip(indices, samples.tolist(), strict=True)
         ]
         targets = [self._targets[index] for index in indices]
-        spellings = [self._spellings[index] for index in indices]
         # The audio's placeholder tokens, one an encoder position, count them.
         positions = [int((prompt == self._audio_token).sum()) for prompt in prompts]
         collator = self._collators[0]  # joining does not depend on the task
         joined = collator.join(prompts, targets, self._features(chosen, rates, samples)).to(self._device)
         read = forget_targets(joined.inputs["input_ids"], joined.labels, self._noise)
-        return SpeechBatch(
-            replace(joined, inputs={**joined.inputs, "input_ids": read}),
-            positions,
-            pad(spellings, 0).to(self._device),
-            [len(spelling) for spelling in spellings],
-            torch.tensor([len(target) for target in targets], dtype=torch.float32, device=self._device),
-        )
+        return replace(joined, inputs={**joined.inputs, "input_ids": read}), positions
 
     def state(self) -> State:
         """Of what is drawn at random."""

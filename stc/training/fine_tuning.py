@@ -33,7 +33,7 @@ class Tuning(Recipe, Shared):
 
     ``features`` are what the encoder makes of the recordings of ``train``, and ``dev_features`` of those of ``dev``,
     in float32, where that is known. They are read where the model's own encoder would give the same: one that is not
-    trained, not in 4 bits and computes in float32, of audio as it is.
+    trained, not packed and computes in float32, of audio as it is.
 
     Attributes:
         distillation: learning from a teacher at every token.
@@ -57,6 +57,9 @@ class Tuning(Recipe, Shared):
         unless all is in float32."""
         narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
         return "bfloat16" if narrow else "float32"
+
+    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+        return {"quantizer_version": self.quant.VERSION} if self.quant else {}
 
     def unread(self, given: Collection[str]) -> Iterator[str]:
         other = "encoder" in self.parts or self.method == "qlora" or self.weights_dtype != "float32"
@@ -181,7 +184,7 @@ def refuse_quantized(model: Artifact) -> None:
 
     if stored_with(read_config(model.path)) is not None:
         raise ModelError(
-            f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, qlora packs them itself"
+            f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, method qlora packs them itself"
         )
 
 
@@ -192,7 +195,7 @@ def handed_on(model: Artifact) -> dict[str, Any]:
 
 def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:
     """The number in the teacher of each of the student's decoder layers."""
-    count, of = (len(one.architecture.decoder(one.model).layers) for one in (student, teacher))
+    count, of = (len(one.architecture.layers_of(one.model, "decoder")) for one in (student, teacher))
     removed = inputs["model"].facts.get("layers_removed", [])
     kept = [layer for layer in range(of) if layer not in removed]
     if len(kept) != count:

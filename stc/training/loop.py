@@ -18,29 +18,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import islice
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import torch
 from torch import nn
-from transformers import get_scheduler
 
 from stc.errors import StcError
 from stc.pipeline.stage import Context
-from stc.system.console import PROGRESS
 from stc.system.memory import BatchSize
 from stc.training.checkpoint_state import Losses, OfEach, Random, Stateful, Trained
 from stc.training.checkpoints import Checkpoints
-from stc.training.optimizers import make_optimizer
+from stc.training.optimizers import make_optimizer, make_schedule
 from stc.training.recipe import Optimisation
 from stc.workers.worker import current
 
 log = logging.getLogger(__name__)
 
 MICRO_BATCH = "resources.train_micro_batch"  # what the user sets
-TELL_EVERY = 60.0  # seconds between two lines for who sees no progress bar
 REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
 
 
@@ -101,12 +97,7 @@ def train(
         )
     trained = list(parameters)
     optimizer = make_optimizer(trained, settings, ctx.device)
-    scheduler = get_scheduler(
-        "constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
-        optimizer,
-        num_warmup_steps=warmup,
-        num_training_steps=steps,
-    )
+    scheduler = make_schedule(optimizer, settings, steps)
     losses = Losses(ctx.device)
     checkpoints = Checkpoints(
         ctx.scratch / "checkpoints",
@@ -118,7 +109,7 @@ def train(
     micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
     mean = math.nan
     done = begun = checkpoints.resume()
-    started = reported = told = time.perf_counter()
+    reported = time.perf_counter()
     since = begun
     with ctx.progress(title, total=steps, unit="step") as bar, checkpoints:
         bar.update(begun)
@@ -162,13 +153,7 @@ def train(
                     step=done,
                 )
                 losses.each, reported, since = [], now, done
-                if now - told >= TELL_EVERY and team.first:
-                    told, pace = now, (done - begun) / (now - started)
-                    left = timedelta(seconds=round((steps - done) / pace))
-                    PROGRESS.info(
-                        f"{title}: step {done:,} of {steps:,}, loss {mean:.3f}, learning rate {rate:.2g}, "
-                        f"{pace:.2g} steps a second, {left} left"
-                    )
+                bar.update(0, f"loss {mean:.3f}, learning rate {rate:.2g}")
             if stopped:
                 break
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):  # no loss is left that would tell

@@ -1,4 +1,5 @@
-"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), with moments as wide as the weights or in 8 bits.
+"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), with moments as wide as the weights or in 8 bits, and its
+learning rate from step to step.
 
 In 8 bits (Dettmers et al. 2022, arXiv 2110.02861, by bitsandbytes) each block of 256 elements of a moment has a scale
 of its own, and its elements are codes in a table that all share. The moments of a weight with fewer than
@@ -7,10 +8,12 @@ of its own, and its elements are codes in a table that all share. The moments of
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from stc.errors import InputError
 from stc.training.recipe import Optimisation
@@ -33,6 +36,27 @@ def make_optimizer(parameters: list[nn.Parameter], settings: Optimisation, devic
         return _in_8_bits(groups, lr=settings.learning_rate, betas=betas)
     fused = torch.device(device).type == "cuda"
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, fused=fused)
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, settings: Optimisation, steps: int) -> LambdaLR:
+    """Return the course of the learning rate over a training of ``steps``: up from 0 in the warm-up, then as
+    ``settings.schedule`` says."""
+    warmup = settings.warmup(steps)
+    rest = steps - warmup
+
+    def share(step: int) -> float:
+        """Return the part of its peak that the learning rate is at, after so many steps."""
+        if step < warmup:
+            return step / warmup
+        match settings.schedule:
+            case "constant":
+                return 1.0
+            case "linear":
+                return (steps - step) / rest
+            case "cosine":
+                return 0.5 * (1.0 + math.cos(math.pi * ((step - warmup) / rest)))
+
+    return LambdaLR(optimizer, share)
 
 
 def _in_8_bits(groups: list[Any], **settings: Any) -> torch.optim.Optimizer:

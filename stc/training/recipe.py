@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import Fault, misfit
 from stc.models.architecture import Part
+from stc.quantization import Quant, Quantizer, methods, quantizer
 from stc.system.fields import EachOnce, Seed
+
+QLORA = "nf4"
+"""What the paper of ``qlora`` packs the base by."""
 
 
 class Optimisation(BaseModel):
@@ -62,7 +66,7 @@ class Lora(BaseModel):
 
 
 class Recipe(Optimisation):
-    """Fine-tuning: of whole parts (``full``), or of adapters, on the base as it is (``lora``) or on the base in 4 bits
+    """Fine-tuning: of whole parts (``full``), or of adapters, on the base as it is (``lora``) or on the base packed
     (``qlora``, arXiv 2305.14314).
 
     Attributes:
@@ -73,6 +77,7 @@ class Recipe(Optimisation):
         augment: change speed, loudness and noise of the audio and some of the target's tokens each time anew
             (``augment.py``). All the audio is then held on the device, two bytes a sample.
         lora: the adapters; given if and only if the method has some.
+        quant: what packs the base for ``qlora``; the method of the paper where it is left out.
     """
 
     method: Literal["full", "lora", "qlora"]
@@ -81,6 +86,15 @@ class Recipe(Optimisation):
     augment: bool = False
     patience: int | None = Field(default=None, ge=1)
     lora: Lora | None = None
+    # A training on the paper's base is the same as ever, and so is its identity: the field is not in it.
+    quant: Quant | None = Field(default=None, exclude_if=lambda quant: quant is None)
+
+    @property
+    def packed_by(self) -> Quantizer | None:
+        """What the base is packed by while its adapters are trained; None where it is as it is."""
+        if self.method != "qlora":
+            return None
+        return self.quant or quantizer({"method": QLORA})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -99,21 +113,13 @@ class Recipe(Optimisation):
         if self.method != "full" and "embedding" in self.parts:
             allowed = f"embedding has no linear layer that method {self.method} could adapt"
             faults.append(Fault(*parts, allowed, others=(method,)))
+        if self.quant is not None and self.method != "qlora":
+            allowed = f"method {self.method} packs no base; leave it out or set method: qlora"
+            faults.append(Fault("quant", self.quant.model_dump(), allowed, others=(method,)))
+        elif self.quant is not None and not self.quant.TRAINABLE:
+            known = [name for name in methods() if quantizer({"method": name}).TRAINABLE]
+            allowed = f"adapters cannot be trained on it, only on {', '.join(known)}, or one of yours that is TRAINABLE"
+            faults.append(Fault("quant.method", self.quant.method, allowed))
         if faults:
             raise misfit(*faults)
         return self
-
-
-class Spelling(BaseModel):
-    """The second objective of training from scratch: spelling the source from the encoder's output (``ctc.py``).
-
-    Attributes:
-        weight: at first, relative to the translation loss, and for this ``share`` of the steps;
-        later: from then on.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    weight: float = Field(ge=0)
-    share: float = Field(ge=0, le=1)
-    later: float = Field(ge=0)

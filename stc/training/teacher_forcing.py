@@ -134,27 +134,28 @@ class Similarity:
 def similarities(
     translator: Translator, manifest: Manifest, ctx: Context, bar: Progress | None = None
 ) -> dict[Stack, Similarity]:
-    """The similarities of both stacks over all utterances.
+    """The similarities of every stack over all utterances.
 
     In the decoder, influence is taken at every position and the angles where a target token is predicted. In the
     encoder, which predicts nothing, both are taken at every position that reaches its output.
     """
     family, model = translator.architecture, translator.model
-    stacks: dict[Stack, Any] = {"decoder": family.decoder(model).layers, "encoder": family.encoder(model).layers}
+    stacks = {stack: family.layers_of(model, stack) for stack in family.stacks}
     found = {stack: _nothing(layers) for stack, layers in stacks.items()}
 
     def add(batch: Batch) -> None:
         own = {stack: _nothing(layers) for stack, layers in stacks.items()}
-        with _states(stacks["encoder"]) as states:
+        with _states(stacks.get("encoder", [])) as states:
             heard = family.hear(model, batch.inputs)
-        place = torch.arange(states[0].shape[1], device=states[0].device)
-        present = place[None] < heard.counts[:, None] * family.encoder_pooling
-        own["encoder"].add(states, present, present)
+        if states:
+            place = torch.arange(states[0].shape[1], device=states[0].device)
+            present = place[None] < heard.counts[:, None] * family.encoder_pooling
+            own["encoder"].add(states, present, present)
 
         mask = batch.inputs["attention_mask"]
         with _states(stacks["decoder"]) as states:
             embedded = family.embed(model, batch.inputs["input_ids"], heard)
-            family.decoder(model)(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
+            family.stack(model, "decoder")(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         predicts = functional.pad(batch.labels[:, 1:] != IGNORED, (0, 1))  # a position predicts the token after it
         own["decoder"].add(states, mask.bool(), predicts)
         for stack, similarity in own.items():
@@ -174,7 +175,7 @@ def _nothing(layers: Any) -> Similarity:
 def _states(layers: Any) -> Iterator[list[Tensor]]:
     """What goes into the first of ``layers`` and comes out of each, of one pass inside the context."""
     states: list[Tensor] = []
-    handles = [layers[0].register_forward_pre_hook(lambda layer, given: states.append(given[0]))]
+    handles = [layer.register_forward_pre_hook(lambda layer, given: states.append(given[0])) for layer in layers[:1]]
     handles += [layer.register_forward_hook(lambda layer, given, out: states.append(out)) for layer in layers]
     try:
         yield states

@@ -139,7 +139,7 @@ def _examples(
         examples = Examples(translator, manifest, ctx, hear_once=hear_once, features=features)
         return examples.batch, OfEach(examples)
     corpus = Corpus(translator, [manifest], recipe.seed + current().rank, ctx)
-    return lambda indices: corpus.batch(indices).translation, OfEach(corpus)
+    return corpus.batch, OfEach(corpus)
 
 
 class HeldOut:

@@ -48,6 +48,7 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
     torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
     found = [(ModelFolder.of(folder), adapter) for folder, adapter in models]
     first = found[0][0]
+    packed_by = [one.quantizer for one, _ in found if one.quantizer is not None]
     request = {
         "models": [(str(one.path), (on := adapter or one.adapter) and str(on)) for one, adapter in found],
         "conversation": first.family.conversation(manifest.task),
@@ -58,6 +59,8 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
         "attention": stage.attention,
         "max_new_tokens": stage.max_new_tokens,
         "threads": torch.get_num_threads(),
+        "registers": [method.REGISTERS for method in packed_by if method.REGISTERS],
+        "exactly": {name: value for method in packed_by for name, value in method.EXACTLY.items()},
     }
     # -P: the script's folder is not searched for modules, so that stc's are not taken for the libraries'.
     named = " and ".join(str(adapter or folder) for folder, adapter in models)

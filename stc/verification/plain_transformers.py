@@ -9,11 +9,14 @@ the texts to standard output, a JSON list with a list for each model. The reques
     chat_template   the template of folders that have none; null or left out where they have one
     audio           files, one an utterance
     device, dtype, attention, max_new_tokens, threads
+    registers       modules that make the models' quantization known to transformers; left out where there are none
+    exactly         attributes of packed layers, with the values by which they compute in float32; may be left out
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import math
@@ -37,9 +40,10 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
         local_files_only=True,
     )
     if request["dtype"] == "float32":
-        for module in model.modules():  # bitsandbytes would repack 4-bit layers to compute in bfloat16 on some CPUs
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False
+        for module in model.modules():
+            for name, value in request.get("exactly", {}).items():
+                if hasattr(module, name):
+                    setattr(module, name, value)
     processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
     # The tokens that end a turn, and none of the penalties a folder may ask for: they are not greedy decoding.
     stated = model.generation_config.eos_token_id
@@ -85,6 +89,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     request = json.load(sys.stdin)
+    for name in request.get("registers", []):
+        importlib.import_module(name)
     with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
         texts = [translations(folder, adapter, request) for folder, adapter in request["models"]]
     json.dump(texts, sys.stdout)

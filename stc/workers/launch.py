@@ -243,8 +243,8 @@ class _Crew:
             case {"begin": title, "total": total, "unit": unit}:
                 stack = ExitStack()
                 self._bars.append((stack, stack.enter_context(self._ctx.progress(title, total=total, unit=unit))))
-            case {"update": count}:
-                self._bars[-1][1].update(count)
+            case {"update": count, "note": note}:
+                self._bars[-1][1].update(count, note)
             case {"end": True}:
                 self._bars.pop()[0].close()
             case {"says": text, "level": level, "logger": name}:

@@ -4,7 +4,7 @@ The starting one sends the request, and holds its end for as long as it lives. F
 
     {"rank": 1, "pid": 4711}                              who it is, first of all
     {"log": {"loss": 1.2}, "step": 10}                    for ctx.log
-    {"begin": "training", "total": 30, "unit": "step"}    of a progress bar, then {"update": 1} …, {"end": true}
+    {"begin": "training", "total": 30, "unit": "step"}    of a bar, then {"update": 1, "note": ""} …, {"end": true}
     {"says": "…", "level": 30, "logger": "stc.system.memory"}    for the log
     {"gives": …}                                          what its share yields
     {"fails": "InputError", "message": "…"}               or, of a fault of stc's, with "trace"
@@ -75,14 +75,14 @@ class _Bar:
     def __init__(self, line: Line) -> None:
         self._line = line
 
-    def update(self, n: int = 1) -> None:
-        self._line.tell(update=n)
+    def update(self, n: int = 1, note: str = "") -> None:
+        self._line.tell(update=n, note=note)
 
 
 @contextmanager
 def _unseen(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
     class Nothing:
-        def update(self, n: int = 1) -> None:
+        def update(self, n: int = 1, note: str = "") -> None:
             pass
 
     yield Nothing()

@@ -106,6 +106,8 @@ def joined(device: str) -> Iterator[None]:
     """Be one of the processes that torchrun has started: on GPUs they compute through NCCL, otherwise through gloo."""
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
+    # One that is done at once must not be gone while another is still connecting to it.
+    current().everybodys(None)
     yield
     distributed.destroy_process_group()
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from stc.config.hydra_arguments import groups
 from stc.config.schema import Plan
 from stc.config.schema import plan as plan_of
 from stc.errors import ConfigError, Fault
-from stc.pruning.options import SCREEN
+from stc.models.architecture import Stack
+from stc.pruning.greedy import SCREEN
 from stc.store.artifact import Kind
+from stc.store.location import mark
 from stc.system.paths import CONF, ROOT
 
 README = ROOT / "README.md"
@@ -66,6 +69,11 @@ def faults(arguments: list[str]) -> list[Fault]:
 
 
 def planned(arguments: list[str]) -> Plan:
+    return _planned(*arguments)
+
+
+@cache
+def _planned(*arguments: str) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
         return plan_of(compose("config", checked(arguments)))
 
@@ -76,20 +84,29 @@ def fields_of(plan: Plan, name: str) -> dict[str, Any]:
     return stage.model_dump()
 
 
-def _recipe(name: str) -> Any:
-    with initialize_config_dir(str(CONF), version_base=None):
-        return compose("config", [f"finetune={name}"]).finetune
-
-
 def free_groups() -> dict[str, list[str]]:
-    """Groups a run chooses from; tracking and resources, of which no stage knows, are combined with nothing."""
-    return {name: found for name, found in groups().items() if name not in ("experiments", "tracking", "resources")}
+    """What a run chooses from, the recipe of the teacher and the stacks that are pruned among it."""
+    found = {name: members for name, members in groups().items() if name != "experiments"}
+    return {**found, "finetune@teacher": found["finetune"], "prune.scope": ["decoder", "encoder", "both"]}
+
+
+def apart() -> set[frozenset[tuple[str, str]]]:
+    """Members that do not go together: adapters and a recipe without any, layers that are named and a stack to choose
+    them from."""
+
+    def method(name: str) -> Any:
+        recipe = OmegaConf.load(CONF / "finetune" / f"{name}.yaml")
+        return recipe.get("method") or method(recipe["defaults"][0])
+
+    full = [name for name in groups()["finetune"] if method(name) == "full"]
+    return {
+        *(frozenset([("pipeline", "compress_adapters"), ("finetune", name)]) for name in full),
+        *(frozenset([("prune", "explicit"), ("prune.scope", name)]) for name in free_groups()["prune.scope"]),
+    }
 
 
 def pairs() -> list[dict[str, str]]:
-    """Choices of a member of every group in which any two members of two groups meet, but for adapters without any."""
-    whole = {("pipeline", "compress_adapters")}
-    full = {("finetune", name) for name in groups()["finetune"] if _recipe(name)["method"] == "full"}
+    """Choices in which any two members of two groups meet, but for those that do not go together."""
 
     def new(row: dict[str, str], group: str, name: str) -> set[frozenset[tuple[str, str]]]:
         """The pairs a row gets with one more member."""
@@ -97,17 +114,13 @@ def pairs() -> list[dict[str, str]]:
 
     chosen = free_groups()
     members = [(group, name) for group, names in chosen.items() for name in names]
-    possible = {
-        frozenset(two)
-        for two in itertools.combinations(members, 2)
-        if two[0][0] != two[1][0] and not (whole & set(two) and full & set(two))
-    }
+    possible = {frozenset(two) for two in itertools.combinations(members, 2) if two[0][0] != two[1][0]} - apart()
     left, rows = dict.fromkeys(sorted(possible, key=sorted)), []
     while left:
         row = dict(sorted(next(iter(left))))
         for group, names in chosen.items():
-            if group not in row:
-                fit = [name for name in names if new(row, group, name) <= possible]
+            fit = [name for name in names if new(row, group, name) <= possible]
+            if group not in row and fit:
                 row[group] = max(fit, key=lambda name: sum(two in left for two in new(row, group, name)))
         for two in itertools.combinations(row.items(), 2):
             left.pop(frozenset(two), None)
@@ -120,37 +133,6 @@ def test_any_two_members_of_two_groups_are_valid_together(base: list[str]) -> No
         choice = [f"{group}={name}" for group, name in row.items()]
         own = [*NAMED.get(row["prune"], []), *(base if row["model"] == "talks" else [OWN_DATA])]
         assert faults([*choice, *own]) == [], choice
-
-
-@pytest.mark.parametrize("prune", [name for name in groups()["prune"] if name != "explicit"])
-@pytest.mark.parametrize("scope", ["decoder", "encoder", "both"])
-def test_every_way_of_pruning_is_valid_in_every_scope(prune: str, scope: str, base: list[str]) -> None:
-    assert faults([f"prune={prune}", f"prune.scope={scope}", *base]) == []
-    assert faults([f"prune={prune}", f"prune.scope={scope}", "model=qwen2_audio_7b", OWN_DATA]) == []
-
-
-def test_every_way_of_pruning_says_where_its_stages_are() -> None:
-    ranking = {file.stem for file in (CONF / "pipeline" / "ranking").glob("*.yaml")}
-    assert ranking == set(groups()["prune"])
-
-
-@pytest.mark.parametrize(
-    "choice", [f"{name}={member}" for name in ("tracking", "resources") for member in groups()[name]]
-)
-def test_every_member_that_no_stage_knows_of_is_valid(choice: str, base: list[str]) -> None:
-    assert faults([choice, *base]) == []
-
-
-@pytest.mark.parametrize("recipe", groups()["finetune"])
-def test_every_recipe_is_valid_for_the_teacher(recipe: str, base: list[str]) -> None:
-    assert faults([f"finetune@teacher={recipe}", *base]) == []
-
-
-@pytest.mark.parametrize("experiment", groups()["experiments"])
-@pytest.mark.parametrize("lang", groups()["lang"])
-def test_every_experiment_is_valid(experiment: str, lang: str, base: list[str]) -> None:
-    own_model = "/model" in (ROOT / "experiments" / f"{experiment}.yaml").read_text()
-    assert faults([f"experiments={experiment}", f"lang={lang}", *([OWN_DATA] if own_model else base)]) == []
 
 
 @pytest.mark.parametrize("recipe", ["experiments=model_a", "experiments=model_b", "model=qwen2_audio_7b"])
@@ -269,18 +251,20 @@ def test_unknown_group_member_is_answered_with_the_members() -> None:
     assert "must be one of de, zh" in faults(["lang=fr"])[0].allowed
 
 
-@pytest.mark.parametrize("values", ["[de,zh]", "[de, zh]", "de,zh"])
-def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(values: str, base: list[str]) -> None:
-    assert [str(fault) for fault in faults([f"lang={values}", *base])] == [
-        f"lang={values}: exactly one of de, zh is needed; -m lang=de,zh runs each of several"
+def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
+    found = faults(["lang=[de,zh]", "quant=[nf4, int8]", "tracking=none,sqlite", *base])
+    assert [str(fault).replace(", ".join(groups()[fault.key]), "MEMBERS") for fault in found] == [
+        "lang=[de,zh]: exactly one of MEMBERS is needed; -m lang=de,zh runs each of several",
+        "quant=[nf4, int8]: exactly one of MEMBERS is needed; -m quant=nf4,int8 runs each of several",
+        "tracking=none,sqlite: exactly one of MEMBERS is needed; -m tracking=none,sqlite runs each of several",
     ]
 
 
-@pytest.mark.parametrize("group", [name for name in groups() if name != "finetune"])
-def test_list_of_members_is_refused_of_every_group(group: str, base: list[str]) -> None:
-    member = groups()[group][0]
-    assert [fault.key for fault in faults([f"{group}=[{member}]", *base])] == [group]
-    assert [fault.key for fault in faults(["-m", f"{group}=[{member}]", *base])] == [group]
+@pytest.mark.parametrize("way", [[], ["-m"]], ids=["run", "sweep"])
+def test_list_of_members_is_refused_of_every_group(way: list[str], base: list[str]) -> None:
+    named = [name for name in groups() if name != "finetune"]
+    lists = [f"{group}=[{groups()[group][0]}]" for group in named]
+    assert [fault.key for fault in faults([*way, *lists, *base])] == named
 
 
 def test_list_of_recipes_is_refused_of_the_teacher_and_the_healing(base: list[str]) -> None:
@@ -309,27 +293,23 @@ def test_unknown_recipe_of_the_teacher_is_answered_with_the_members_once(base: l
     ]
 
 
-def test_ratio_that_is_no_whole_number_of_layers_is_answered_with_those_that_are(base: list[str]) -> None:
-    (fault,) = faults(["prune.ratio=0.3", *base])
-    valid = [float(ratio) for ratio in fault.allowed.partition(": ")[2].split(", ")]
-    assert (fault.key, valid) == ("prune.ratio", [layers / 16 for layers in range(1, 15)])
-
-
-def test_every_ratio_named_as_valid_is_valid(base: list[str]) -> None:
-    (fault,) = faults(["prune.ratio=0.3", *base])
-    valid = fault.allowed.partition(": ")[2].replace(" ", "")
-    assert faults(["-m", f"prune.ratio={valid}", *base]) == []
-
-
-@pytest.mark.parametrize(("scope", "layers", "removable"), [("encoder", 6, 4), ("both", 22, 18)])
-def test_ratio_is_of_the_layers_of_the_scope(scope: str, layers: int, removable: int, base: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("scope", "layers", "removable"),
+    [("decoder", {"decoder": 16}, 14), ("encoder", {"encoder": 6}, 4), ("both", {"decoder": 16, "encoder": 6}, 18)],
+)
+def test_ratio_that_is_no_whole_number_of_the_layers_of_the_scope_is_answered_with_those_that_are(
+    scope: str, layers: dict[Stack, int], removable: int, base: list[str]
+) -> None:
     (fault,) = faults([f"prune.scope={scope}", "prune.ratio=0.4", *base])
-    valid = fault.allowed.partition(": ")[2].replace(" ", "")
-    assert valid.split(",") == [f"{count / layers:.4g}" for count in range(1, removable + 1)]
-    assert faults(["-m", f"prune.scope={scope}", f"prune.ratio={valid}", *base]) == []
+    valid = fault.allowed.partition(": ")[2].split(", ")
+    total = sum(layers.values())
+    assert (fault.key, valid) == ("prune.ratio", [f"{count / total:.4g}" for count in range(1, removable + 1)])
+    group = planned([f"prune.scope={scope}", f"prune.ratio={valid[-1]}", *base]).config.prune
+    for ratio in valid:
+        assert group.model_copy(update={"ratio": float(ratio)}).counted(layers)[1] == []
 
 
-AT_FAULT = [
+AT_FAULT: list[tuple[list[str], str, Any]] = [
     # A group's own checks: of two settings that do not go together the one that was set is named.
     (["metrics.names=[bleu]", "lang=zh"], "metrics.names", ["bleu"]),
     (["metrics.retention=chrf", "metrics.names=[bleu,chrf_pp]"], "metrics.retention", "chrf"),
@@ -340,29 +320,36 @@ AT_FAULT = [
     (["finetune=lora", "finetune.parts=[embedding]"], "finetune.parts", ["embedding"]),
     (["finetune.parts=[decodr]"], "finetune.parts", "decodr"),
     (["distill.decoding.method=beam"], "distill.decoding.method", "beam"),
+    (["distill.decoding.method=bean"], "distill.decoding.method", "bean"),
     (["distill.decoding.beams=4"], "distill.decoding.beams", 4),
+    (["distill.filters.repetition=2"], "distill.filters.repetition", 2),
+    (["distill.filters.langauge=true"], "distill.filters.langauge", True),
     (["distill.filters.length_ratio.de=[2,1]"], "distill.filters.length_ratio.de", [2, 1]),
+    (["distill.filters.length_ratio={zh: [1, 2]}", "lang=de"], "distill.filters.length_ratio", {"zh": [1, 2]}),
     (["quant.parts.encoder=int8"], "quant.parts.encoder", "int8"),
     (["quant.parts.decodr=nf4"], "quant.parts.decodr", "nf4"),
     (["quant.parts={encoder: bfloat16, projector: bfloat16, decoder: bfloat16}"], "quant.parts", None),
-    (["prune.search=screened", "prune=greedy_loss"], "prune.search", "screened"),
-    (["prune.search=screened", "prune.metric=loss"], "prune.metric", "loss"),
-    (["prune.screen=3"], "prune.screen", 3),
     (["prune.layers_removed=3"], "prune.layers_removed", 3),
-    # Those of a stage, by its name or by the group that its settings are taken from.
-    (["pipeline=compress_adapters", "finetune=full"], "finetune.method", "full"),
-    (["stages.importance.screen=2", "stages.importance.metric=loss"], "stages.importance.screen", 2),
-    (["stages.quantize.quant={method: nf4, parts: {encoder: int8}}"], "stages.quantize.quant.parts.encoder", "int8"),
-    (["pipeline=base", "stages.pretrain.encoder.width=10"], "stages.pretrain.encoder.width", 10),
-    (["pipeline=base", "stages.pretrain.decoder.heads=7"], "stages.pretrain.decoder.heads", 7),
-    (["pipeline=base", "stages.spoken_de.part=test"], "stages.spoken_de.part", "test"),
-    (["stages.heal.inputs.dev=null", "finetune.patience=1"], "stages.heal.inputs.dev", None),
+    (["lang.code=xx"], "lang.code", "xx"),
+    (["lang.code=german"], "lang.code", "german"),
+    (["lang.code=zh--TW"], "lang.code", "zh--TW"),
     # What follows another setting is told of that one; a list, and a choice between types, once.
-    (["seed=true"], "seed", True),
     (["seeds=[1,a]"], "seeds", "a"),
+    (["seeds=[1,true]"], "seeds", True),
+    (["seeds=[-1]"], "seeds", -1),
+    (["seeds=3"], "seeds", 3),
     (["resources.decode_batch=0"], "resources.decode_batch", 0),
     (["resources.unpack=5"], "resources.unpack", 5),
+    # A reference to what is not there is told of the key that it stands under.
+    (["data.path=${y}"], "data.path", "${y}"),
+    (["data.path=a${y}"], "data.path", "a${y}"),
+    (["data.path=${model.dta}"], "data.path", "${model.dta}"),
+    (["store.dir=${y}/store"], "store.dir", "${y}/store"),
+    (["finetune.epochs=${y}"], "finetune.epochs", "${y}"),
+    (["prune.ratio=${y}"], "prune.ratio", "${y}"),
+    (["metrics.names=[bleu, '${y}']"], "metrics.names", ["bleu", "${y}"]),
     # Types are those of YAML.
+    (["finetune.seed=true"], "finetune.seed", True),
     (["finetune.epochs=true"], "finetune.epochs", True),
     (["finetune.epochs=2.5"], "finetune.epochs", 2.5),
     (["data.limit='3'"], "data.limit", "3"),
@@ -371,15 +358,144 @@ AT_FAULT = [
     (["lang.name=null"], "lang.name", None),
 ]  # fmt: skip
 
+FURTHER: list[list[tuple[list[str], str, Any]]] = [
+    # What is taken into several groups.
+    [(["seed=true"], "seed", True)],
+    [(["stages.heal.epochs=${y}"], "stages.heal.epochs", "${y}")],
+    # Those of a stage, by its name or by the group that its settings are taken from.
+    [
+        (["pipeline=compress_adapters", "finetune=full"], "finetune.method", "full"),
+    ],
+    [
+        (["stages.importance.screen=2", "stages.importance.metric=loss"], "stages.importance.screen", 2),
+        (
+            ["stages.quantize.quant={method: nf4, parts: {encoder: int8}}"],
+            "stages.quantize.quant.parts.encoder",
+            "int8",
+        ),
+        (["stages.heal.inputs.dev=null", "finetune.patience=1"], "stages.heal.inputs.dev", None),
+    ],
+    [
+        (["pipeline=base", "stages.pretrain.encoder.width=10"], "stages.pretrain.encoder.width", 10),
+        (["pipeline=base", "stages.spoken_de.part=test"], "stages.spoken_de.part", "test"),
+    ],
+    [
+        (["pipeline=base", "stages.pretrain.decoder.heads=7"], "stages.pretrain.decoder.heads", 7),
+    ],
+]
 
-@pytest.mark.parametrize(("arguments", "key", "value"), AT_FAULT)
-def test_fault_is_told_once_of_the_setting_that_was_set_with_its_value(
-    arguments: list[str], key: str, value: Any, base: list[str]
+MISPLACED = [
+    # Settings that a way of pruning has no use for, or cannot do with.
+    (["prune=greedy", "prune.seed=3"], "prune.seed=3: no such key"),
+    (["prune=random", "prune.search=screened"], "prune.search=screened: no such key"),
+    (["prune.search=screened", "prune.metric=loss"], "prune.metric=loss: the loss"),
+    (["prune=greedy_loss", "prune.search=screened"], "prune.search=screened: the loss"),
+    (["prune=interleaved", "prune.screen=3"], "prune.screen=3: prune.search=exact"),
+    (["prune.search=screened", "prune.screen=1"], "prune.screen=1: must be"),
+    (["prune.search=screend"], "prune.search=screend: must be"),
+    (["prune.search=null"], "prune.search=null: must be"),
+    (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: no such key"),
+    (["prune=random", "prune.seed=null"], "prune.seed=null: must be"),
+    (["prune.metric=comet"], "prune.metric=comet: must be"),
+    (["prune=explicit"], "prune.layers=[]: the layers to remove"),
+    (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot"),
+    (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot"),
+    (["prune=explicit", "prune.layers=[2,5]", "prune.ratio=0.5"], "prune.ratio=0.5: must be 0.125"),
+]  # fmt: skip
+
+
+def together() -> list[list[tuple[list[str], str]]]:
+    """The faults, as what is given and how what is told begins, in commands of several: a group knows nothing of the
+    others, so a command has one case of each; those of :data:`FURTHER` are put together as they stand there."""
+
+    def begins(cases: list[tuple[list[str], str, Any]]) -> list[tuple[list[str], str]]:
+        return [(given, key if value is None else str(Fault(key, value, ""))) for given, key, value in cases]
+
+    commands: list[list[tuple[list[str], str]]] = []
+    sets: list[set[str]] = []
+    for given, told in [*begins(AT_FAULT), *MISPLACED]:
+        own = {re.split(r"[.=]", one)[0] for one in given}
+        number = next((number for number, others in enumerate(sets) if not others & own), len(sets))
+        if number == len(sets):
+            commands.append([])
+            sets.append(set())
+        commands[number].append((given, told))
+        sets[number] |= own
+    return [*commands, *map(begins, FURTHER)]
+
+
+@pytest.mark.parametrize("cases", together())
+def test_every_fault_is_told_once_of_the_setting_that_was_set_with_its_value(
+    cases: list[tuple[list[str], str]], base: list[str]
+) -> None:
+    given = dict.fromkeys(argument for arguments, _ in cases for argument in arguments)
+    found = sorted(map(str, faults([*given, *base])))
+    begins = sorted(told for _, told in cases)
+    assert len(found) == len(begins), found
+    for fault, told in zip(found, begins, strict=True):
+        assert fault.startswith(told)
+
+
+def test_text_with_the_sign_of_a_reference_can_be_written(base: list[str]) -> None:
+    assert str(planned([r"data.path='\${y}'", *base]).config.data.path) == "${y}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "group"),
+    [
+        (["prune.method=explicit"], "prune.method", "prune=explicit"),
+        (["prune.method=explicit", "prune.layers=[2,5]"], "prune.method", "prune=explicit"),
+        (["prune=random", "prune.method=angular"], "prune.method", "prune=angular"),
+        (["prune=middle", "prune.method=block_influence"], "prune.method", "prune=block_influence"),
+        (["prune.method=explcit"], "prune.method", "did you mean 'explicit'?"),
+        (["-m", "prune.method=explicit", "prune.ratio=0.25,0.5"], "prune.method", "prune=explicit"),
+        (["quant.method=int8"], "quant.method", "quant=int8"),
+    ],
+)  # fmt: skip
+def test_method_that_is_not_that_of_the_group_chosen_is_one_fault_that_says_which_to_choose(
+    arguments: list[str], key: str, group: str, base: list[str]
 ) -> None:
     (fault,) = faults([*arguments, *base])
     assert fault.key == key
-    if value is not None:
-        assert str(fault).startswith(str(Fault(key, value, "")))
+    assert group in fault.allowed
+    assert all(member in fault.allowed for member in groups()[key.partition(".")[0]])
+
+
+def test_method_is_that_of_the_member_whatever_the_member_is_called(base: list[str]) -> None:
+    assert faults(["prune=greedy_bleu", *base]) == []
+    assert faults(["prune=greedy_bleu", "prune.method=greedy", *base]) == []
+
+
+def test_method_that_a_recipe_sets_beside_the_group_is_told_with_what_else_is_wrong(
+    tmp_path: Path, base: list[str]
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.yaml").write_text("# @package _global_\nprune: {method: middle}\n")
+    arguments = [f"--config-dir={tmp_path}", "experiments=mine", "finetune.epochs=true"]
+    assert [fault.key for fault in faults([*arguments, *base])] == ["prune.method", "finetune.epochs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (["hydra.run.dir=new/out", "store.dir=new"], ["store.dir"]),
+        (["hydra.run.dir=new", "store.dir=new", "finetune.epochs=true"], ["store.dir", "finetune.epochs"]),
+        (["-m", "hydra.sweep.dir=new/sweep", "store.dir=new", "seed=1,2"], ["store.dir"]),
+        (["store.dir=outputs"], ["store.dir"]),
+        (["hydra.run.dir=new/out", "store.dir=new/store"], []),
+        (["hydra.run.dir=new/out", "store.dir=new/out/store"], []),
+        (["-m", "hydra.run.dir=new/out", "store.dir=new", "seed=1,2"], []),
+        (["hydra.run.dir=new/${nothing}", "store.dir=new/other"], []),
+        (["hydra.run.dir=made/out", "store.dir=made"], []),
+    ],
+)  # fmt: skip
+def test_store_that_the_folder_of_the_run_would_be_in_is_refused_unless_it_is_one_already(
+    arguments: list[str], keys: list[str], base: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mark(tmp_path / "made")
+    assert [fault.key for fault in faults([*arguments, *base])] == keys
+    assert [one.name for one in tmp_path.iterdir()] == ["made"]
 
 
 def test_whole_number_may_be_written_with_an_exponent(base: list[str]) -> None:
@@ -390,42 +506,6 @@ def test_hub_id_without_its_number_of_encoder_layers_is_refused_only_where_they_
     unknown = ["model=qwen2_audio_7b", OWN_DATA, "model.encoder_layers=null"]
     assert faults(unknown) == []
     assert [fault.key for fault in faults(["prune.scope=both", *unknown])] == ["model.encoder_layers"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["prune=greedy", "prune.seed=3"], "prune.seed=3: prune=greedy has no such key; its keys: ratio, scope, "
-         "metric, search, screen (did you mean 'screen'?)"),
-        (["prune=random", "prune.search=screened"], "prune.search=screened: prune=random has no such key; its keys: "
-         "ratio, scope, seed"),
-        (["prune.search=screened", "prune.metric=loss"], "prune.metric=loss: the loss is what a screen goes by: "
-         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
-        (["prune=greedy_loss", "prune.search=screened"], "prune.search=screened: the loss is what a screen goes by: "
-         "prune.search=exact, or one of bleu, chrf, chrf_pp"),
-        (["prune=interleaved", "prune.screen=3"], "prune.screen=3: prune.search=exact has no screen; "
-         "prune.search=screened has"),
-        (["prune.search=screened", "prune.screen=1"], "prune.screen=1: must be greater than or equal to 2"),
-        (["prune.search=screend"], "prune.search=screend: must be 'exact' or 'screened'"),
-        (["prune.search=null"], "prune.search=null: is needed"),
-        (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: prune=random has no such key; its keys: ratio, "
-         "scope, seed"),
-        (["prune=random", "prune.seed=null"], "prune.seed=null: is needed"),
-        (["prune.metric=comet"], "prune.metric=comet: must be 'bleu', 'chrf', 'chrf_pp' or 'loss'"),
-        (["prune=explicit"], "prune.layers=[]: the layers to remove are needed: prune.layers=[2,5], or of the encoder "
-         "prune.encoder_layers=[2]"),
-        (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot be removed: of 16 decoder "
-         "layers, 1 to 14 can"),
-        (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot be removed: of 6 encoder "
-         "layers, 1 to 4 can"),
-        (["prune=explicit", "prune.layers=[2,5]", "prune.ratio=0.5"], "prune.ratio=0.5: must be 0.125, that of the "
-         "layers named, or null, which means the same"),
-    ],
-)  # fmt: skip
-def test_setting_a_way_of_pruning_has_no_use_for_or_cannot_do_with_is_told(
-    arguments: list[str], told: str, base: list[str]
-) -> None:
-    assert [str(fault) for fault in faults([*arguments, *base])] == [told]
 
 
 @pytest.mark.parametrize("prune", ["greedy", "greedy_bleu", "interleaved"])
@@ -441,7 +521,7 @@ def test_screened_search_says_how_many_are_left_and_an_exact_one_has_no_word_of_
 
 def test_ratio_of_explicit_layers_follows_from_them(base: list[str]) -> None:
     plan = planned(["prune=explicit", "prune.layers=[2,5]", *base])
-    assert plan.config.prune.ratio == 2 / 16
+    assert plan.pruning.ratio == 2 / 16
     assert fields_of(plan, "importance")["decoder"] == (2, 5)
 
 
@@ -574,21 +654,26 @@ def test_unknown_key_of_a_stage_is_answered_with_the_nearest(base: list[str]) ->
     assert "did you mean 'epochs'" in found["stages.heal.epoch"]
 
 
-@pytest.mark.parametrize("override", ["stages.heel.epochs=2", "stages.heel.from=assets", "stages.heel={}"])
-def test_unknown_stage_is_answered_with_the_nearest(override: str, base: list[str]) -> None:
-    (fault,) = faults([override, *base])
-    assert (fault.key.startswith("stages.heel"), "did you mean 'heal'" in fault.allowed) == (True, True)
+def test_every_unknown_stage_is_answered_with_the_nearest(base: list[str]) -> None:
+    unknown = {"stages.heel.epochs=2": "heal", "stages.teachr.from=assets": "teacher", "stages.quantise={}": "quantize"}
+    found = faults([*unknown, *base])
+    assert len(found) == len(unknown)
+    for fault, (given, near) in zip(found, unknown.items(), strict=True):
+        assert fault.key.startswith(re.split("[.=]", given.removeprefix("stages."))[0], len("stages."))
+        assert f"did you mean '{near}'" in fault.allowed
 
 
 @pytest.mark.parametrize(
-    "key",
+    "keys",
     [
-        "force", "stages", "stages.heel", "stages.heal.inputs", "stages.heal.inputs.model", "stages.heal.like",
-        "stages.heal.settings", "stages.compare.labels",
+        ["stages"],
+        ["stages.heal.inputs.model"],  # of an input by itself only the whole graph knows
+        ["force", "stages.heel", "stages.heal.inputs", "stages.teacher.like",
+         "stages.translations.settings", "stages.compare.labels"],
     ],
 )  # fmt: skip
-def test_wiring_of_the_wrong_form_is_told(key: str, base: list[str]) -> None:
-    assert key in {fault.key for fault in faults([f"{key}=2", *base])}
+def test_wiring_of_the_wrong_form_is_told(keys: list[str], base: list[str]) -> None:
+    assert {fault.key for fault in faults([*(f"{key}=2" for key in keys), *base])} >= set(keys)
 
 
 def test_group_without_a_member_is_told(base: list[str]) -> None:
@@ -620,48 +705,18 @@ def test_decoding_and_filters_of_the_teacher_reach_their_stages(base: list[str])
     assert fields_of(plan, "distill")["filters"]["repetition"] == 0.3
 
 
-@pytest.mark.parametrize(
-    ("override", "key"),
-    [
-        ("distill.decoding.beams=4", "distill.decoding.beams"),
-        ("distill.decoding.method=bean", "distill.decoding.method"),
-        ("distill.filters.repetition=2", "distill.filters.repetition"),
-        ("distill.filters.langauge=true", "distill.filters.langauge"),
-        ("distill.filters.length_ratio={de: [2, 1]}", "distill.filters.length_ratio.de"),
-        ("distill.filters.length_ratio={zh: [1, 2]}", "distill.filters.length_ratio"),
-    ],
-)
-def test_fault_of_the_distillation_is_told_once(override: str, key: str, base: list[str]) -> None:
-    assert [fault.key for fault in faults([override, "lang=de", *base])] == [key]
-
-
-@pytest.mark.parametrize("value", ["3", "[1,1]", "[-1]", "[a]"])
-def test_seeds_that_are_no_list_of_different_numbers_are_told(value: str, base: list[str]) -> None:
-    assert [fault.key.split(".")[0] for fault in faults([f"seeds={value}", *base])] == ["seeds"]
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "metrics.names=[bleu,bleu,chrf_pp,chrf]", "pipeline.outputs=[disjoint,disjoint]", "force=[heal,heal]",
-        "finetune.parts=[decoder,decoder]", "seeds=[1,1]",
-    ],
-)  # fmt: skip
-def test_list_that_names_one_twice_is_refused_by_its_key(override: str, base: list[str]) -> None:
-    (fault,) = faults([override, *base])
-    assert fault.key == override.split("=")[0]
-    assert override.split("[")[1].split(",")[0] in fault.allowed
-
-
-@pytest.mark.parametrize("override", ["seed=true", "seeds=[1,true]", "finetune.seed=true"])
-def test_boolean_is_no_seed(override: str, base: list[str]) -> None:
-    assert override.split("=")[0] in {fault.key.split(".1")[0] for fault in faults([override, *base])}
-
-
-@pytest.mark.parametrize("code", ["xx", "german", "zh--TW"])
-def test_code_that_names_no_language_is_refused(code: str, base: list[str]) -> None:
-    (fault,) = faults([f"lang.code={code}", *base])
-    assert (fault.key, fault.value) == ("lang.code", code)
+def test_list_that_names_one_twice_is_refused_by_its_key(base: list[str]) -> None:
+    twice = {
+        "metrics.names": "bleu", "pipeline.outputs": "disjoint", "force": "heal", "finetune.parts": "decoder",
+        "seeds": "1",
+    }  # fmt: skip
+    more = {"metrics.names": ",chrf_pp,chrf"}
+    found = {
+        fault.key: fault.allowed
+        for fault in faults([*(f"{key}=[{one},{one}{more.get(key, '')}]" for key, one in twice.items()), *base])
+    }
+    assert found.keys() == twice.keys()
+    assert all(one in found[key] for key, one in twice.items())
 
 
 def test_language_whose_score_needs_a_package_is_refused_with_the_config(
@@ -680,7 +735,7 @@ def test_seeds_without_brackets_are_answered_with_them(base: list[str]) -> None:
 
 
 def test_seeds_are_swept_like_any_other_key(base: list[str]) -> None:
-    assert faults(["-m", "seeds=[1,2],[3,4]", "lang=de,zh", *base]) == []
+    assert faults(["-m", "seeds=[1,2],[3,4]", *base]) == []
 
 
 def test_composed_recipe_is_written_once(base: list[str]) -> None:
@@ -756,13 +811,19 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
             arguments[position] = f"{key}={a_model}"
     if not any(argument.startswith(("model=", "model.path=")) for argument in arguments):
         arguments += base
-    wanted = jobs(checked(asked_for_plan(arguments)[1]))
+    left = jobs(checked(asked_for_plan(arguments)[1]))
     met: set[str] = set()
-    for job in wanted:
-        # Of a large sweep those with a choice that is new; any two go together, as is tested above.
-        if len(wanted) <= 8 or not met.issuperset(job):
-            composed(job)
-            met.update(job)
+    # Of a sweep as many jobs as have every choice among them; any two go together, as is tested above.
+    while new := max((set(job) - met for job in left), key=len):
+        job = next(job for job in left if set(job) - met == new)
+        valid(*(one for one in job if not one.startswith("hydra")))
+        met.update(job)
+
+
+@cache
+def valid(*job: str) -> None:
+    """Raise an error unless a job is valid; pages have many in common."""
+    composed(job)
 
 
 @pytest.mark.parametrize("recipe", ["published_full", "published_qlora"])

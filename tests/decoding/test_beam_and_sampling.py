@@ -20,6 +20,7 @@ from stc.decoding.greedy import translate
 from stc.decoding.options import Decoding
 from stc.models.checkpoint import Translator, load
 
+NEW_TOKENS = 8
 SAMPLE = {"method": "sample", "seed": 1}
 
 
@@ -31,20 +32,25 @@ def translator(tiny_model: Path) -> Translator:
 Generate = Callable[..., list[list[str]]]
 
 
+@pytest.fixture(scope="module")
+def manifest(tiny_manifest: Path) -> Manifest:
+    """Four utterances of different lengths."""
+    whole = Manifest.load(tiny_manifest)
+    return Manifest(whole.folder, whole.task, whole.rows[1::2])
+
+
 @pytest.fixture
-def decoded(translator: Translator, tiny_manifest: Path) -> Generate:
-    """``decoded(batch_size=…, method=…, …)``: eight utterances, twelve tokens at most."""
+def decoded(translator: Translator, manifest: Manifest) -> Generate:
+    """``decoded(batch_size=…, method=…, …)``: four utterances, a few tokens of each."""
 
     def run(batch_size: int = 4, model: Translator = translator, **settings: Any) -> list[list[str]]:
-        return generate(
-            model, Manifest.load(tiny_manifest), Decoding(**settings), batch_size=batch_size, max_new_tokens=12
-        )
+        return generate(model, manifest, Decoding(**settings), batch_size=batch_size, max_new_tokens=NEW_TOKENS)
 
     return run
 
 
-def test_generating_greedily_is_greedy_decoding(decoded: Generate, translator: Translator, tiny_manifest: Path) -> None:
-    greedy = translate(translator, Manifest.load(tiny_manifest), batch_size=4, max_new_tokens=12)
+def test_generating_greedily_is_greedy_decoding(decoded: Generate, translator: Translator, manifest: Manifest) -> None:
+    greedy = translate(translator, manifest, batch_size=4, max_new_tokens=NEW_TOKENS)
     assert [text for (text,) in decoded(method="greedy")] == greedy
 
 
@@ -60,10 +66,9 @@ def test_texts_do_not_depend_on_the_batch(settings: dict[str, Any], decoded: Gen
 
 
 def test_beam_search_is_what_transformers_makes_of_the_audio_itself(
-    decoded: Generate, translator: Translator, tiny_manifest: Path, tiny_model: Path
+    decoded: Generate, translator: Translator, manifest: Manifest, tiny_model: Path
 ) -> None:
     """One utterance at a time, from features of the whole window, by a model that stc has not touched."""
-    manifest = Manifest.load(tiny_manifest)
     model = Qwen2AudioForConditionalGeneration.from_pretrained(tiny_model, dtype=torch.float32)
     processor = AutoProcessor.from_pretrained(tiny_model)
     conversation = translator.architecture.conversation(manifest.task)
@@ -72,14 +77,14 @@ def test_beam_search_is_what_transformers_makes_of_the_audio_itself(
     assert found != decoded(method="greedy")
     for path, (text,) in zip(manifest.audio_paths(), found, strict=True):
         inputs = processor(text=[prompt], audio=[soundfile.read(path)[0]], sampling_rate=16_000, return_tensors="pt")
-        tokens = model.generate(**inputs, num_beams=3, do_sample=False, max_new_tokens=12)
+        tokens = model.generate(**inputs, num_beams=3, do_sample=False, max_new_tokens=NEW_TOKENS)
         new = tokens[0, inputs["input_ids"].shape[1] :]
         assert " ".join(processor.tokenizer.decode(new, skip_special_tokens=True).split()) == " ".join(text.split())
 
 
 def test_samples_differ_by_utterance_by_number_and_by_seed(decoded: Generate) -> None:
     first, other = decoded(**SAMPLE, samples=3), decoded(method="sample", seed=2, samples=3)
-    assert [len(texts) for texts in first] == [3] * 8
+    assert [len(texts) for texts in first] == [3] * 4
     assert all(len(set(texts)) > 1 for texts in first)
     assert first != other
     assert first == decoded(**SAMPLE, samples=3)

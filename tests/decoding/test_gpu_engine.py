@@ -11,11 +11,11 @@ from torch import Tensor
 from stc.data.manifest import Manifest
 from stc.decoding.attention import Memory, over_memory, over_prompts
 from stc.decoding.gpu_engine import Decoder, continued
-from stc.decoding.greedy import decode, encode
+from stc.decoding.greedy import Encoded, decode, encode
 from stc.decoding.tokens import texts_of
 from stc.models.checkpoint import Translator, load
-from stc.pruning.gpu_candidates import tokens_without_each
-from stc.pruning.search import translate_without_each
+from stc.pruning.search.gpu import tokens_without_each
+from stc.pruning.search.translations import translate_without_each
 
 
 @pytest.fixture(scope="module")
@@ -23,22 +23,41 @@ def translator(tiny_model: Path) -> Translator:
     return load(tiny_model, device="cpu", dtype="float32")
 
 
-@torch.inference_mode()
-def test_texts_are_those_of_the_cpus_engine(translator: Translator, tiny_manifest: Path) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
-    expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
-    assert texts_of(translator, continued(translator, encoded.embeddings, 24)) == expected
+@pytest.fixture(scope="module")
+def encoded(translator: Translator, tiny_manifest: Path) -> Encoded:
+    return encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+
+
+def candidates_said(
+    translator: Translator, encoded: Encoded, removed: list[int], candidates: list[int], batch_size: int
+) -> list[tuple[int, list[str]]]:
+    sizes = {"batch_size": batch_size, "max_new_tokens": 10}
+    return list(translate_without_each(translator, encoded, removed, candidates, **sizes))
+
+
+@pytest.fixture(scope="module", params=[([], [1, 2, 3, 4]), ([3], [1, 4])], ids=["whole", "pruned"])
+def searched(
+    request: pytest.FixtureRequest, translator: Translator, encoded: Encoded
+) -> tuple[list[int], list[int], list[tuple[int, list[str]]]]:
+    """Layers that are removed, candidates, and what each candidate says by the CPU's engine."""
+    removed, candidates = request.param
+    return removed, candidates, candidates_said(translator, encoded, removed, candidates, batch_size=8)
 
 
 @torch.inference_mode()
-def test_an_utterance_that_has_ended_says_no_more(translator: Translator, tiny_manifest: Path) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
-    said = decode(translator, encoded, batch_size=8, max_new_tokens=24)
+def test_texts_are_those_of_the_cpus_engine(translator: Translator, encoded: Encoded) -> None:
+    expected = decode(translator, encoded, batch_size=8, max_new_tokens=16)
+    assert texts_of(translator, continued(translator, encoded.embeddings, 16)) == expected
+
+
+@torch.inference_mode()
+def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encoded: Encoded) -> None:
+    said = decode(translator, encoded, batch_size=8, max_new_tokens=16)
     stated = translator.model.generation_config.eos_token_id
     translator.model.generation_config.eos_token_id = list(range(0, 2000, 8))
     try:
-        expected = decode(translator, encoded, batch_size=8, max_new_tokens=24)
-        found = texts_of(translator, continued(translator, encoded.embeddings, 24))
+        expected = decode(translator, encoded, batch_size=8, max_new_tokens=16)
+        found = texts_of(translator, continued(translator, encoded.embeddings, 16))
     finally:
         translator.model.generation_config.eos_token_id = stated
     assert found == expected
@@ -46,30 +65,26 @@ def test_an_utterance_that_has_ended_says_no_more(translator: Translator, tiny_m
 
 
 @pytest.mark.parametrize("rows", [3, 8, 17, 40], ids=["batches", "one", "two at a time", "all at a time"])
-@pytest.mark.parametrize(("removed", "candidates"), [([], [1, 2, 3, 4]), ([3], [1, 4])])
 @torch.inference_mode()
 def test_candidates_that_share_steps_say_what_each_says_alone(
     translator: Translator,
-    tiny_manifest: Path,
-    removed: list[int],
-    candidates: list[int],
+    encoded: Encoded,
+    searched: tuple[list[int], list[int], list[tuple[int, list[str]]]],
     rows: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
-    expected = list(translate_without_each(translator, encoded, removed, candidates, batch_size=8, max_new_tokens=16))
+    removed, candidates, expected = searched
     monkeypatch.setattr("stc.pruning.search.suits", lambda translator: True)
-    found = list(translate_without_each(translator, encoded, removed, candidates, batch_size=rows, max_new_tokens=16))
+    found = candidates_said(translator, encoded, removed, candidates, batch_size=rows)
     assert found == expected
     assert len({tuple(texts) for _, texts in found}) == len(candidates)
 
 
 @torch.inference_mode()
 def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
-    translator: Translator, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Translator, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
-    expected = list(translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=16))
+    expected = candidates_said(translator, encoded, [], [1, 2, 3, 4], batch_size=8)
     decoded: list[tuple[int, int]] = []  # candidate, utterances
 
     def short_of_memory(*args: Any, rows: int, **rest: Any) -> Iterator[tuple[int, Tensor]]:
@@ -81,14 +96,13 @@ def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
 
     monkeypatch.setattr("stc.pruning.search.suits", lambda translator: True)
     monkeypatch.setattr("stc.pruning.search.tokens_without_each", short_of_memory)
-    found = list(translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=4, max_new_tokens=16))
+    found = candidates_said(translator, encoded, [], [1, 2, 3, 4], batch_size=4)
     assert found == expected
     assert decoded == [*((layer, 4) for layer in [1, 2, 3, 4, 1, 2]), *((layer, 2) for layer in [3, 4, 3, 4])]
 
 
 @torch.inference_mode()
-def test_one_token_takes_no_graph(translator: Translator, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+def test_one_token_takes_no_graph(translator: Translator, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Decoder, "captured", lambda decoder, step: step())  # the rehearsal of what would be recorded
     said = continued(translator, encoded.embeddings, 1)
     assert said == [tokens[:1] for tokens in continued(translator, encoded.embeddings, 4)]

@@ -12,10 +12,10 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import check_cache, drop_decoder_layers
+from stc.models.surgery import check_cache, drop_layers
 from stc.pipeline.stage import Context
-from stc.pruning.loss_search import losses_without_each
-from stc.pruning.search import translations_without_each
+from stc.pruning.search.losses import losses_without_each
+from stc.pruning.search.translations import translations_without_each
 from stc.verification import plain_transformers as plain
 
 SLIDING = {
@@ -105,7 +105,7 @@ def test_a_search_scores_each_candidate_as_the_model_without_it(
     )
     ((_, _, loss),) = losses_without_each(searched, manifest, removed, candidates, batch_size=2)
     pruned = loaded(folder)
-    drop_decoder_layers(pruned, {1, 3})
+    drop_layers(pruned, "decoder", {1, 3})
     check_cache(pruned)
     save(pruned, tmp_path / "pruned")
     from stc.training.teacher_forcing import Forced

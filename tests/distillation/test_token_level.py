@@ -15,7 +15,7 @@ from stc.distillation.cached_logits import TopK
 from stc.distillation.options import TokenDistillation
 from stc.distillation.token_level import CachedTeacher, OnlineTeacher, divergence, hidden_error
 from stc.models.checkpoint import Translator, load
-from stc.models.surgery import drop_decoder_layers
+from stc.models.surgery import drop_layers
 from stc.training.translator import select
 
 SETTINGS = TokenDistillation(weight=1.0, reverse=0.0, temperature=1.0, hidden=0.0)
@@ -30,7 +30,7 @@ def teacher(tiny_model: Path) -> Translator:
 def student(tiny_model: Path) -> Translator:
     """Two of six layers gone; only the decoder is trained."""
     translator = load(tiny_model, device="cpu", dtype="float32")
-    drop_decoder_layers(translator, {2, 3})
+    drop_layers(translator, "decoder", {2, 3})
     select(translator, ["decoder"])
     return translator
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from plain_python import PlainPython
 
 from stc.data.manifest import Manifest
+from stc.errors import StcError
 from stc.export import Exported, export
 from stc.metrics.records import Measurement
 from stc.metrics.size import bytes_on_disk
@@ -23,9 +24,9 @@ from stc.models.counting import count_parameters
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Inputs, Progress, Stage, Takes
+from stc.pruning.greedy import Importance
 from stc.stages.compare import Compare
 from stc.stages.evaluate import Evaluate
-from stc.stages.importance import Importance
 from stc.stages.prune import Prune
 from stc.stages.quantize import Quantize
 from stc.store import Store
@@ -38,7 +39,7 @@ Made = Callable[[str], Path]
 
 
 class _Bar:
-    def update(self, n: int = 1) -> None:
+    def update(self, n: int = 1, note: str = "") -> None:
         pass
 
 
@@ -115,20 +116,45 @@ def made(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPat
     return lambda name: evaluation.artifact(name).path
 
 
+@contextmanager
+def _asking(plain: PlainPython) -> Iterator[None]:
+    """Proofs ask the process that forks, and not a fresh one."""
+
+    def ask(what: str, arguments: Sequence[str], request: Mapping[str, Any], **environment: str) -> Any:
+        done = plain.run(Path(arguments[-1]).read_text(encoding="utf-8"), stdin=json.dumps(request))
+        if done.returncode:
+            raise StcError(f"{what}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stc.verification.independent.ask", ask)
+        yield
+
+
 @pytest.fixture(scope="session")
-def quantized(made: Made, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def quantized(
+    made: Made, tiny_manifest: Path, plain_python: PlainPython, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
     out = tmp_path_factory.mktemp("out") / "small-talk"
-    return export(made("quantize"), out, base_model="someone/base", license_id="apache-2.0", data=tiny_manifest)
+    with _asking(plain_python):
+        return export(made("quantize"), out, base_model="someone/base", license_id="apache-2.0", data=tiny_manifest)
+
+
+@pytest.fixture
+def proven(plain_python: PlainPython) -> Iterator[None]:
+    """Exports are proven, without the seconds that a fresh process takes to import the libraries."""
+    with _asking(plain_python):
+        yield
 
 
 @pytest.fixture
 def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No fresh process: for what happens before it or after it."""
+    """Exports are not proven: for what happens before the proof or after it."""
     monkeypatch.setattr("stc.export.proof.witnesses", lambda *args, **kwargs: [["text"], ["text"]])
 
 
 @pytest.fixture
-def run_snippet(tmp_path: Path, tiny_manifest: Path) -> Callable[[Path], str]:
+def run_snippet(tmp_path: Path, tiny_manifest: Path, plain_python: PlainPython) -> Callable[[Path], str]:
     """``run_snippet(folder)``: what the code of a card prints of the first utterance of the tiny manifest, run as a
     reader would: beside the folder, and beside utterance.wav."""
 
@@ -139,9 +165,7 @@ def run_snippet(tmp_path: Path, tiny_manifest: Path) -> Callable[[Path], str]:
         here = tmp_path / "reader"
         shutil.copytree(folder, here / folder.name)
         shutil.copyfile(Manifest.load(tiny_manifest).audio_paths()[0], here / "utterance.wav")
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", code[1]], cwd=here, capture_output=True, text=True, check=False
-        )
+        done = plain_python.run(code[1], cwd=here)
         assert done.returncode == 0, done.stderr
         return " ".join(done.stdout.split())
 

@@ -18,6 +18,8 @@ from stc.store.artifact import Kind
 
 Made = Callable[[str], Path]
 
+pytestmark = pytest.mark.usefixtures("proven")
+
 
 @pytest.fixture(scope="module")
 def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -106,7 +108,7 @@ def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
     )
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "2. Pruned: 1 of 6 decoder layers removed" in card
-    assert "3. Fine-tuned: adapters of rank 4 on the linear layers of decoder, over a 4-bit base; 2 epochs" in card
+    assert "3. Fine-tuned: adapters of rank 4 on the linear layers of decoder, over a base packed by nf4; " in card
     assert card.startswith("---\nbase_model: someone/pruned\n")
 
 

@@ -112,7 +112,7 @@ def test_export_that_says_something_else_leaves_nothing(
 
 
 def test_folder_that_does_not_load_without_stc_is_refused(
-    tiny_model: Path, tiny_manifest: Path, tmp_path: Path
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, proven: None
 ) -> None:
     broken = Path(shutil.copytree(tiny_model, tmp_path / "broken"))
     (broken / "processor_config.json").unlink()

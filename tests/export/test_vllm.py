@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from stc.export import vllm
 from stc.export.vllm import refusals
 from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_decoder_layers
+from stc.models.qwen2_audio import Qwen2Audio
+from stc.models.surgery import drop_layers
 from stc.quantization import methods, quantizer
 
 
@@ -38,7 +38,7 @@ def test_model_of_the_published_form_is_not_refused(folder: Path) -> None:
 
 def test_pruned_model_is_not_refused(folder: Path, tmp_path: Path) -> None:
     translator = load(folder, device="cpu", dtype="bfloat16")
-    drop_decoder_layers(translator, [1, 4])
+    drop_layers(translator, "decoder", [1, 4])
     save(translator, tmp_path / "pruned")
     assert refusals(tmp_path / "pruned", "merged") == []
 
@@ -93,13 +93,13 @@ def test_weight_of_another_name_is_refused_by_both_names(folder: Path, old: str,
     assert new in surplus
 
 
-def test_adapter_is_refused(tmp_path: Path) -> None:
-    [reason] = refusals(tmp_path, "adapter") or []
+def test_adapter_is_refused(tiny_model: Path) -> None:
+    [reason] = refusals(tiny_model, "adapter") or []
     assert "SupportsLoRA" in reason
 
 
 def test_family_that_was_not_looked_at_is_neither_refused_nor_vouched_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm, "MODEL_TYPE", "voice")
+    monkeypatch.setattr(Qwen2Audio, "vllm", lambda self, config: None)
     assert refusals(folder, "merged") is None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from sacrebleu.metrics import CHRF
 from sacrebleu.significance import PairedTest
 
 from stc.errors import InputError
+from stc.metrics.metric import score, statistics
 from stc.metrics.significance import Difference, Retention, difference, interval, retention
-from stc.metrics.text import score, statistics
 
 WORDS = ["das", "rote", "Haus", "steht", "am", "Fluss", "und", "ein", "kleiner", "Hund", "läuft", "heute", "über"]
 
@@ -22,17 +24,18 @@ def corpus(sentences: int, wrong: float) -> tuple[list[str], list[str]]:
     return hypotheses, references
 
 
-def stats(sentences: int, wrong: float) -> list[list[int]]:
+@cache
+def stats(sentences: int, wrong: float) -> list[list[float]]:
     return statistics("chrf_pp", *corpus(sentences, wrong), "de")
 
 
 def keep(
-    ours: list[list[int]], theirs: list[list[int]], *, resamples: int = 300, confidence: float = 0.95, seed: int = 0
+    ours: list[list[float]], theirs: list[list[float]], *, resamples: int = 300, confidence: float = 0.95, seed: int = 0
 ) -> Retention:
     return retention("chrf_pp", ours, theirs, resamples=resamples, confidence=confidence, seed=seed)
 
 
-def differ(ours: list[list[int]], theirs: list[list[int]], *, resamples: int = 500, seed: int = 0) -> Difference:
+def differ(ours: list[list[float]], theirs: list[list[float]], *, resamples: int = 500, seed: int = 0) -> Difference:
     return difference("chrf_pp", ours, theirs, resamples=resamples, confidence=0.95, seed=seed)
 
 
@@ -89,13 +92,13 @@ def test_more_sentences_narrow_the_interval() -> None:
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """200 small corpora drawn from a large one; 90 % intervals, binomial standard error 2 points."""
-    ours, theirs = np.array(stats(3000, 0.3)), np.array(stats(3000, 0.1))
+    ours, theirs = np.array(stats(1000, 0.3)), np.array(stats(1000, 0.1))
     truth = keep(ours.tolist(), theirs.tolist(), resamples=1).value
     assert truth is not None
     random = np.random.default_rng(2)
     covered = 0
     for _ in range(200):
-        chosen = random.integers(0, 3000, 60)
+        chosen = random.integers(0, 1000, 60)
         low, high = bounds(keep(ours[chosen].tolist(), theirs[chosen].tolist(), confidence=0.9, resamples=200))
         covered += low <= truth <= high
     assert 0.82 < covered / 200 < 0.97
@@ -178,18 +181,16 @@ def test_difference_the_other_way_round_has_the_other_sign_and_the_same_p_values
 
 
 def test_equal_systems_are_found_different_as_seldom_as_the_p_value_says() -> None:
-    """300 pairs with the same share of wrong words: p ≤ 0.1 in a tenth of them, standard error 1.7 points."""
-    _, references = corpus(30, 0.0)
-    tested = [
-        difference(
-            "chrf",
-            *(statistics("chrf", made_wrong(references, 0.2, 2 * pair + one), references, "de") for one in (0, 1)),
-            resamples=100,
-            confidence=0.9,
-            seed=pair,
-        )
-        for pair in range(300)
-    ]
+    """300 pairs, each of 30 sentences of two texts with the same share of wrong words; a coin says for every sentence
+    whose is whose. p ≤ 0.1 in a tenth of the pairs, standard error 1.7 points."""
+    _, references = corpus(300, 0.0)
+    texts = np.array([statistics("chrf", made_wrong(references, 0.2, seed), references, "de") for seed in (0, 1)])
+    random = np.random.default_rng(2)
+    tested = []
+    for pair in range(300):
+        chosen, coin = random.integers(0, 300, 30), random.integers(0, 2, 30)
+        ours, theirs = (texts[side, chosen].tolist() for side in (coin, 1 - coin))
+        tested.append(difference("chrf", ours, theirs, resamples=59, confidence=0.9, seed=pair))
     for p_values in ([one.p_randomization for one in tested], [one.p_bootstrap for one in tested]):
         assert 0.05 < sum(p is not None and p <= 0.1 for p in p_values) / 300 < 0.16
 

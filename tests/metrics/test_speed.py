@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,11 +33,31 @@ def request_(tiny_model: Path, tiny_manifest: Path) -> SpeedRequest:
 
 
 @pytest.fixture(scope="module")
-def speed(request_: SpeedRequest) -> Speed:
+def measured(request_: SpeedRequest) -> tuple[Speed, str]:
+    """The answer, and what the measuring process said beside it."""
     ballast = np.ones(12 * 10**8 // 8)  # 1.2 GB resident in this process
-    speed = measure_speed(request_)
+    said: list[str] = []
+    run = subprocess.run
+
+    def heard(*arguments: Any, **settings: Any) -> subprocess.CompletedProcess[str]:
+        done = run(*arguments, **settings)
+        said.append(done.stderr)
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", heard)
+        speed = measure_speed(request_)
     assert ballast.all()
-    return speed
+    return speed, "".join(said)
+
+
+@pytest.fixture(scope="module")
+def speed(measured: tuple[Speed, str]) -> Speed:
+    return measured[0]
+
+
+def test_a_process_that_loads_and_translates_says_nothing(measured: tuple[Speed, str]) -> None:
+    assert measured[1] == ""
 
 
 def test_only_the_first_utterances_are_timed(speed: Speed, tiny_manifest: Path) -> None:
@@ -61,8 +83,9 @@ def test_fault_of_the_user_is_shown_as_it_is(request_: SpeedRequest, tmp_path: P
 
 
 def test_failing_process_is_reported_with_what_it_said(request_: SpeedRequest) -> None:
-    with pytest.raises(StcError, match=r"exited with 1\n(.*\n)*.*no_such_dtype"):
-        measure_speed(dataclasses.replace(request_, dtype="no_such_dtype"))
+    uncountable: Any = "three"
+    with pytest.raises(StcError, match=r"exited with 1\n(.*\n)*TypeError"):
+        measure_speed(dataclasses.replace(request_, utterances=uncountable))
 
 
 def test_size_counts_the_weights_alone(tiny_model: Path, tmp_path: Path) -> None:

@@ -223,7 +223,8 @@ def test_a_config_whose_parts_do_not_fit_is_refused_by_name(folder: Path, change
 
 def test_a_config_of_far_more_than_the_weights_is_refused_before_room_is_made(folder: Path) -> None:
     edit_config(folder, text_config__hidden_size=2**20, text_config__vocab_size=2**24)
-    assert "parameters" in refused(folder)
+    with pytest.raises(ModelError, match="parameters"):
+        load(folder, device="cpu", dtype="float32")
 
 
 def test_a_model_that_generate_decodes_has_another_identity_than_its_files_alone(folder: Path) -> None:

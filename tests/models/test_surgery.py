@@ -1,17 +1,16 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from plain_python import PlainPython
 from safetensors.torch import load_file
 from torch import nn
 
 from stc.errors import ModelError
 from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import check_cache, check_reload, drop_decoder_layers, drop_encoder_layers, without_layers
+from stc.models.surgery import check_cache, check_reload, drop_layers, without_layers
 
 PlainLogits = Callable[[Path, str], torch.Tensor]
 
@@ -56,7 +55,7 @@ def translator(tiny_model: Path) -> Translator:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_pruned_model_passes_both_checks(tiny_model: Path, tmp_path: Path, dtype: str) -> None:
     translator = load(tiny_model, device="cpu", dtype=dtype)
-    drop_decoder_layers(translator, [3, 1])
+    drop_layers(translator, "decoder", [3, 1])
     assert len(translator.model.get_decoder().layers) == 4
     check_cache(translator)
     save(translator, tmp_path / "pruned")
@@ -65,7 +64,7 @@ def test_pruned_model_passes_both_checks(tiny_model: Path, tmp_path: Path, dtype
 
 def test_kept_layers_are_the_right_ones_in_order(translator: Translator) -> None:
     before = list(translator.model.get_decoder().layers)
-    drop_decoder_layers(translator, [1, 4])
+    drop_layers(translator, "decoder", [1, 4])
     assert all(
         a is b for a, b in zip(translator.model.get_decoder().layers, [before[i] for i in (0, 2, 3, 5)], strict=True)
     )
@@ -74,14 +73,14 @@ def test_kept_layers_are_the_right_ones_in_order(translator: Translator) -> None
 def test_pruned_folder_loads_in_plain_transformers_with_equal_logits(
     translator: Translator, tmp_path: Path, plain_logits: PlainLogits
 ) -> None:
-    drop_decoder_layers(translator, [2, 3])
+    drop_layers(translator, "decoder", [2, 3])
     save(translator, tmp_path / "pruned")
     assert torch.equal(plain_logits(tmp_path / "pruned", "float32"), logits(translator))
 
 
 def test_cache_indices_left_behind_are_caught(translator: Translator) -> None:
     decoder = translator.model.get_decoder()
-    drop_decoder_layers(translator, [1])
+    drop_layers(translator, "decoder", [1])
     for index, layer in enumerate(decoder.layers):
         layer.self_attn.layer_idx = index + (index >= 1)
     with pytest.raises(ModelError, match="cache"):
@@ -89,7 +88,7 @@ def test_cache_indices_left_behind_are_caught(translator: Translator) -> None:
 
 
 def test_shared_cache_index_is_caught(translator: Translator) -> None:
-    drop_decoder_layers(translator, [1])
+    drop_layers(translator, "decoder", [1])
     translator.model.get_decoder().layers[2].self_attn.layer_idx = 1
     with pytest.raises(ModelError, match="cache"):
         check_cache(translator)
@@ -98,7 +97,7 @@ def test_shared_cache_index_is_caught(translator: Translator) -> None:
 def test_number_of_layers_left_behind_is_caught(translator: Translator, tmp_path: Path) -> None:
     text = translator.model.config.text_config
     types = list(text.layer_types)
-    drop_decoder_layers(translator, [1])
+    drop_layers(translator, "decoder", [1])
     text.num_hidden_layers, text.layer_types = 6, types
     save(translator, tmp_path / "pruned")
     with pytest.raises(ModelError, match=r"layers\.5\."):
@@ -108,7 +107,7 @@ def test_number_of_layers_left_behind_is_caught(translator: Translator, tmp_path
 def test_layer_types_left_behind_are_caught(translator: Translator) -> None:
     text = translator.model.config.text_config
     types = list(text.layer_types)
-    drop_decoder_layers(translator, [1])
+    drop_layers(translator, "decoder", [1])
     text.layer_types = types
     with pytest.raises(ModelError):
         check_cache(translator)
@@ -126,20 +125,20 @@ def test_other_weights_on_disk_are_caught(translator: Translator, tmp_path: Path
 def test_protected_and_absent_layers_are_refused(translator: Translator, layer: int) -> None:
     before = list(translator.model.get_decoder().layers)
     with pytest.raises(ModelError, match=rf"{layer} cannot be removed: of 6 layers, 1 to 4 can"):
-        drop_decoder_layers(translator, [2, layer])
+        drop_layers(translator, "decoder", [2, layer])
     assert list(translator.model.get_decoder().layers) == before
 
 
 def test_without_layers_equals_dropping_them(translator: Translator, tiny_model: Path) -> None:
     dropped = load(tiny_model, device="cpu", dtype="float32")
-    drop_decoder_layers(dropped, [2, 4])
-    with without_layers(translator, [2, 4]):
+    drop_layers(dropped, "decoder", [2, 4])
+    with without_layers(translator, {"decoder": [2, 4]}):
         check_cache(translator)
         assert torch.equal(logits(translator), logits(dropped))
 
 
 def interrupted(translator: Translator) -> None:
-    with without_layers(translator, [1]):
+    with without_layers(translator, {"decoder": [1]}):
         logits(translator)
         raise RuntimeError("interrupted")
 
@@ -160,8 +159,8 @@ def test_without_encoder_layers_equals_dropping_them_and_restores_them(planted_m
     translator = load(planted_model, device="cpu", dtype="float32")
     config, before = json.dumps(translator.model.config.to_dict()), heard(translator)
     dropped = load(planted_model, device="cpu", dtype="float32")
-    drop_encoder_layers(dropped, [1, 3])
-    with without_layers(translator, [2], encoder=[1, 3]):
+    drop_layers(dropped, "encoder", [1, 3])
+    with without_layers(translator, {"decoder": [2], "encoder": [1, 3]}):
         assert translator.model.config.audio_config.encoder_layers == 3
         assert torch.equal(heard(translator), heard(dropped))
         assert not torch.equal(heard(translator), before)
@@ -170,15 +169,15 @@ def test_without_encoder_layers_equals_dropping_them_and_restores_them(planted_m
 
 
 def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
-    planted_model: Path, tmp_path: Path
+    planted_model: Path, tmp_path: Path, plain_python: PlainPython
 ) -> None:
     translator = load(planted_model, device="cpu", dtype="float32")
-    drop_encoder_layers(translator, [1, 2])
-    drop_decoder_layers(translator, [2])
+    drop_layers(translator, "encoder", [1, 2])
+    drop_layers(translator, "decoder", [2])
     check_cache(translator)
     save(translator, tmp_path / "pruned")
     check_reload(translator, tmp_path / "pruned")
-    subprocess.run([sys.executable, "-I", "-c", PLAIN_AUDIO, str(tmp_path)], check=True)
+    plain_python.run(PLAIN_AUDIO, str(tmp_path)).check_returncode()
     batch, expected = load_file(tmp_path / "inputs.safetensors"), load_file(tmp_path / "out.safetensors")["logits"]
     with torch.no_grad():
         sound = translator.architecture.hear(translator.model, batch)
@@ -191,13 +190,13 @@ def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
 def test_protected_and_absent_encoder_layers_are_refused(planted_model: Path, layer: int) -> None:
     translator = load(planted_model, device="cpu", dtype="float32")
     with pytest.raises(ModelError, match=rf"encoder layer {layer} cannot be removed: of 5 layers, 1 to 3 can"):
-        drop_encoder_layers(translator, [2, layer])
+        drop_layers(translator, "encoder", [2, layer])
     assert len(translator.model.model.audio_tower.layers) == 5
 
 
 def test_number_of_encoder_layers_left_behind_is_caught(planted_model: Path, tmp_path: Path) -> None:
     translator = load(planted_model, device="cpu", dtype="float32")
-    drop_encoder_layers(translator, [1])
+    drop_layers(translator, "encoder", [1])
     translator.model.config.audio_config.encoder_layers = 5
     save(translator, tmp_path / "pruned")
     with pytest.raises(ModelError, match=r"layers\.4\."):
@@ -214,6 +213,6 @@ def test_an_encoder_that_computes_something_else_is_caught(planted_model: Path, 
 
 def test_without_layers_copies_no_weight(translator: Translator) -> None:
     pointers = {weight.data_ptr() for weight in translator.model.parameters()}
-    with without_layers(translator, [1, 2]):
+    with without_layers(translator, {"decoder": [1, 2]}):
         assert {weight.data_ptr() for weight in translator.model.parameters()} < pointers
         assert isinstance(translator.model.get_decoder().layers, nn.ModuleList)

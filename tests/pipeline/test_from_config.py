@@ -9,8 +9,8 @@ import pytest
 from wiring import nodes
 
 from stc.errors import ConfigError, Fault
+from stc.models.hub import Hub
 from stc.pipeline.from_config import links
-from stc.pipeline.graph import Hub
 from stc.store.artifact import Kind
 
 IMPORTANCE: dict[str, Any] = {

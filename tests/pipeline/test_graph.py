@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import pytest
 
 from stc.errors import ConfigError, InputError, ModelError
+from stc.models.hub import Hub
 from stc.models.qwen2_audio import Qwen2Audio
-from stc.pipeline.graph import Hub, Node, Pipeline
+from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Done, Evaluation
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store import Store

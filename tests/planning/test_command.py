@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.command_line import asked_for_plan
-from stc.errors import ConfigError
+from stc.run import main
 from stc.system.paths import ROOT
 
 LIGHT = """
@@ -50,16 +49,12 @@ def test_plan_of_a_sweep_shares_what_is_equal_and_leaves_nothing_behind(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plan_is_true_or_false() -> None:
-    assert asked_for_plan(["-m", "plan=true", "lang=de"]) == (True, ["-m", "lang=de"])
-    assert asked_for_plan(["plan=false", "lang=de"]) == (False, ["lang=de"])
-    assert asked_for_plan(["lang=de"]) == (False, ["lang=de"])
-    with pytest.raises(ConfigError, match="plan=maybe: must be true or false"):
-        asked_for_plan(["plan=maybe"])
-
-
-def test_fault_in_the_config_is_told_as_ever(tmp_path: Path) -> None:
-    done = planned(tmp_path, "plan=true", "prune.ratio=0.3", "lang=fr")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "lang=fr" in done.stderr
-    assert "prune.ratio=0.3" in done.stderr
+def test_fault_in_the_config_is_told_as_ever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stc.run", "plan=true", "prune.ratio=0.3", "lang=fr"])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "lang=fr" in said.err
+    assert "prune.ratio=0.3" in said.err

@@ -20,8 +20,8 @@ from stc.pipeline.stage import Context, Stage
 from stc.planning import disk as room
 from stc.planning.disk import refuse_full
 from stc.planning.memory import REST, memory, peak
+from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
-from stc.stages.importance import Importance
 from stc.stages.quantize import Quantize
 from stc.stages.translate import Translate
 from stc.store import Store
@@ -118,7 +118,7 @@ def test_a_stage_that_reads_features_does_without_the_memory_of_hearing(stage: S
     model, speech = of_7b(8, 8), Speech(64, 512.0, 8.0)
     inputs = {"model": model, "data": speech}
     heard, read = (memory(stage, {**inputs, **given}, None, context(8)) for given in ({}, {"features": None}))
-    layer = sum(one.shape[0] for one in model.weights if one.part == "encoder" and one.linear) // 8
+    layer = model.outputs(["encoder"]) // 8
     assert heard - read == pytest.approx(1.1 * 2 * 32 * 400 * layer * 2, rel=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_a_base_that_is_to_be_unpacked_is_counted_twice() -> None:
         )
         for unpack in ("auto", True)
     )
-    matrices = sum(one.elements for one in model.weights if one.linear and one.part in ADAPTED)
+    matrices = model.elements(ADAPTED, linear=True)
     assert unpacked - packed == pytest.approx(1.1 * 2 * matrices)
 
 
@@ -169,7 +169,7 @@ def test_micro_batches_after_the_first_find_the_gradient_there() -> None:
 def test_model_that_is_saved_is_compared_beside_itself() -> None:
     model = of_7b(8, 8)
     stage = Quantize.model_validate({"dtype": "bfloat16", "quant": {"method": "nf4"}})
-    packed = model.packed(stage.quant, "bfloat16")
+    packed = model.packed(stage.quant)
     estimate = memory(stage, {"model": model}, packed, context(8))
     assert estimate == pytest.approx(1.1 * max(2 * model.counts.parameters, 2 * packed.weight_bytes), rel=0.01)
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stc.pipeline.graph import Hub, Node, Pipeline
+from stc.models.hub import Hub
+from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.planning.outcome import Outlook, State, Step

@@ -15,9 +15,9 @@ from stc.config.command_line import checked
 from stc.config.schema import Plan
 from stc.config.schema import plan as plan_of
 from stc.errors import ConfigError
+from stc.models.hub import Hub
 from stc.models.removal import Removal
-from stc.pipeline.graph import Hub
-from stc.planning.preflight import faults, notes, refuse, small_corpus
+from stc.planning.preflight import faults, notes, of_hub, refuse, small_corpus
 from stc.run import main
 from stc.store.artifact import RECORD_FILE
 from stc.store.records import sealed
@@ -59,22 +59,21 @@ def of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Plan:
 
 def test_nothing_is_said_of_data_that_the_model_hears(planned: Plan) -> None:
     assert faults([planned]) == []
-    refuse([planned])
+    refuse([planned], running=True)
 
 
-@pytest.mark.parametrize("name", SPLITS)
 @pytest.mark.parametrize("stated", [False, True])
-def test_every_utterance_longer_than_the_window_is_named_by_its_line(
-    planned: Plan, data: Path, name: str, stated: bool
-) -> None:
-    split(data, name, 0.5, 2.2, 1.0, 3.25, stated=stated)
-    (fault,) = faults([planned])
-    assert (fault.key, fault.value) == ("data.path", data)
-    for told in (f"{name}.jsonl, line 2 (2.20 s)", f"{name}.jsonl, line 4 (3.25 s)", "window of 2 s"):
-        assert told in fault.allowed
-    assert "line 3" not in fault.allowed
+def test_every_utterance_longer_than_the_window_is_named_by_its_line(planned: Plan, data: Path, stated: bool) -> None:
+    for name in SPLITS:
+        split(data, name, 0.5, 2.2, 1.0, 3.25, stated=stated)
+    found = sorted(faults([planned]), key=lambda fault: fault.allowed)
+    for name, fault in zip(sorted(SPLITS), found, strict=True):
+        assert (fault.key, fault.value) == ("data.path", data)
+        for told in (f"{name}.jsonl, line 2 (2.20 s)", f"{name}.jsonl, line 4 (3.25 s)", "window of 2 s"):
+            assert told in fault.allowed
+        assert "line 3" not in fault.allowed
     with pytest.raises(ConfigError):
-        refuse([planned])
+        refuse([planned], running=True)
 
 
 def test_limit_leaves_out_what_it_leaves_out(tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,21 +109,26 @@ def test_warm_up_that_will_be_shortened_is_told(planned: Plan) -> None:
     assert "has 1 steps: the warm-up is shortened to 0" in told[0]
 
 
-def test_model_of_the_hub_that_nothing_is_known_of_is_told_and_one_of_another_family_refused(
+def test_model_of_the_hub_that_cannot_be_asked_stops_a_run_and_one_of_another_family_every_command(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hub, "cached", lambda hub: None)
     arguments = ["model=qwen2_audio_7b", "model.path=somebody/whisper", f"data.path={data}", "prune.ratio=0.25"]
     other = of(monkeypatch, *arguments)
-    assert faults([other]) == []
-    assert [note for note in notes([other]) if note.startswith("somebody/whisper is not on this machine")]
+    refused, (fault,) = of_hub([other, other])
+    assert (refused, fault.key, fault.value) == ([], "model.path", "somebody/whisper")
+    refuse([other], running=False)
+    with pytest.raises(ConfigError):
+        refuse([other], running=True)
     cached = tmp_path / "cached"
     cached.mkdir()
     (cached / "config.json").write_text('{"model_type": "whisper"}')
     monkeypatch.setattr(Hub, "cached", lambda hub: cached)
-    (fault,) = faults([other])
-    assert (fault.key, fault.value) == ("model.path", "somebody/whisper")
+    (fault,), unasked = of_hub([other])
+    assert (fault.key, fault.value, unasked) == ("model.path", "somebody/whisper", [])
     assert "'whisper' is not handled" in fault.allowed
+    with pytest.raises(ConfigError):
+        refuse([other], running=False)
 
 
 def test_speech_engine_that_is_not_installed_is_told(
@@ -159,7 +163,7 @@ def test_run_of_data_that_are_not_there_ends_with_2_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_ranking_that_stands_in_is_looked_at_with_its_record_or_without(
-    planned: Plan, tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: bool
 ) -> None:
     ranking = tmp_path / "ranking"
     ranking.mkdir()

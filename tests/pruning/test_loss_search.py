@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import stc.pruning.loss_search
+import stc.pruning.search.losses
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 from stc.pipeline.stage import Context
-from stc.pruning.loss_search import losses_without_each
-from stc.pruning.search import Places
+from stc.pruning.search.losses import losses_without_each
+from stc.pruning.search.translations import Places
 from stc.training.teacher_forcing import Forced
 
 REMOVED: Places = {"decoder": [3], "encoder": [2]}
@@ -36,7 +36,7 @@ def plain(translator: Translator, manifest: Manifest, ctx: Context) -> dict[tupl
     for stack in ("decoder", "encoder"):
         for layer in sorted(CANDIDATES[stack]):
             gone = {**REMOVED, stack: [*REMOVED[stack], layer]}
-            with without_layers(translator, gone["decoder"], encoder=gone["encoder"]):
+            with without_layers(translator, gone):
                 found[stack, layer] = Forced(translator, manifest, ctx, hear_once=False).loss()
     return found
 
@@ -60,7 +60,7 @@ def test_a_layer_works_once_for_all_candidates_above_it(translator: Translator, 
 
     handles = [
         module.register_forward_hook(lambda *_, layer=layer: count(layer))
-        for layer, module in enumerate(translator.architecture.decoder(translator.model).layers)
+        for layer, module in enumerate(translator.architecture.layers_of(translator.model, "decoder"))
     ]
     candidates: Places = {"decoder": [2, 4], "encoder": []}
     list(losses_without_each(translator, manifest, {"decoder": [], "encoder": []}, candidates, batch_size=8))
@@ -74,15 +74,15 @@ def test_out_of_memory_halves_the_batch_and_repeats_no_candidate_that_was_finish
 ) -> None:
     """What runs out is simulated, at the second candidate."""
     sizes: list[int] = []
-    nats = stc.pruning.loss_search._Batch.nats
+    nats = stc.pruning.search.losses._Batch.nats
 
-    def tight(batch: stc.pruning.loss_search._Batch, translator: Translator) -> torch.Tensor:
+    def tight(batch: stc.pruning.search.losses._Batch, translator: Translator) -> torch.Tensor:
         sizes.append(len(batch.hidden))
         if len(sizes) == 2:
             raise torch.OutOfMemoryError("simulated")
         return nats(batch, translator)
 
-    monkeypatch.setattr(stc.pruning.loss_search._Batch, "nats", tight)
+    monkeypatch.setattr(stc.pruning.search.losses._Batch, "nats", tight)
     only: Places = {**CANDIDATES, "encoder": []}
     found = [loss for *_, loss in losses_without_each(translator, manifest, REMOVED, only, batch_size=8)]
     assert sizes == [8, 8, 4, 4]

@@ -9,7 +9,7 @@ from stc.decoding.cpu_engine import Prompts
 from stc.decoding.greedy import decode, encode
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
-from stc.pruning.search import Places, translate_without_each, translations_without_each
+from stc.pruning.search.translations import Places, translate_without_each, translations_without_each
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_texts_are_those_of_the_model_without_the_layers(
     found = dict(translate_without_each(translator, encoded, removed, candidates, **settings))
     assert sorted(found) == sorted(candidates)
     for candidate, texts in found.items():
-        with without_layers(translator, [*removed, candidate]):
+        with without_layers(translator, {"decoder": [*removed, candidate]}):
             assert texts == decode(translator, encoded, **settings)
     assert len({tuple(texts) for texts in found.values()}) == len(candidates)
 
@@ -35,7 +35,7 @@ def test_texts_are_those_of_the_model_without_the_layers(
 def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Translator, tiny_manifest: Path) -> None:
     encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
     tokens: list[int] = []
-    lowest = translator.architecture.decoder(translator.model).layers[0]
+    lowest = translator.architecture.layers_of(translator.model, "decoder")[0]
     handle = lowest.mlp.register_forward_hook(lambda module, args, out: tokens.append(len(args[0])))
     for _ in translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
         pass
@@ -55,7 +55,7 @@ def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
     assert [(stack, layer) for stack, layer, _ in found] == [("decoder", 1), ("decoder", 3), ("encoder", 1)]
     for stack, layer, texts in found:
         gone = {**removed, stack: [*removed[stack], layer]}
-        with without_layers(planted, gone["decoder"], encoder=gone["encoder"]):
+        with without_layers(planted, gone):
             assert texts == decode(planted, encode(planted, manifest, batch_size=4), **settings)
 
 

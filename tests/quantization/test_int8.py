@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from stc.errors import ModelError
 from stc.models.checkpoint import Translator, load, save
 from stc.models.counting import count_parameters
-from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
+from stc.models.surgery import check_cache, check_reload, drop_layers
 from stc.quantization.int8 import Int8
 
 Logits = Callable[[Translator], torch.Tensor]
@@ -73,7 +73,7 @@ def test_without_threshold_an_utterance_decodes_alike_with_and_without_cache(tin
 
 def test_packed_model_can_be_pruned(packed: Path, tmp_path: Path) -> None:
     translator = load(packed, device="cpu", dtype="float32")
-    drop_decoder_layers(translator, [1, 3])
+    drop_layers(translator, "decoder", [1, 3])
     save(translator, tmp_path / "pruned")
     check_reload(translator, tmp_path / "pruned")
 

@@ -12,7 +12,7 @@ from stc.models import read_config
 from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import ModelFolder
 from stc.models.qwen2_audio import published_config
-from stc.models.surgery import check_cache, check_reload, drop_decoder_layers
+from stc.models.surgery import check_cache, check_reload, drop_layers
 from stc.quantization.nf4 import NF4
 
 Logits = Callable[[Translator], torch.Tensor]
@@ -84,7 +84,7 @@ def test_reload_is_the_model_in_memory(tiny_model: Path, tmp_path: Path, dtype: 
 
 def test_packed_model_can_be_pruned(packed: Path, tmp_path: Path) -> None:
     translator = load(packed, device="cpu", dtype="float32")
-    drop_decoder_layers(translator, [1, 3])
+    drop_layers(translator, "decoder", [1, 3])
     save(translator, tmp_path / "pruned")
     check_reload(translator, tmp_path / "pruned")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from stc.decoding.hypotheses import write_lines
+from stc.decoding.hypotheses import write_texts
 from stc.metrics.records import Measurement, Scores
 from stc.pipeline.stage import Context
 from stc.stages.compare import Compare
@@ -33,6 +34,13 @@ def translations(lang: str, wrong: int, salt: str = "") -> list[str]:
     return [f"{line[:-6]}{salt} x" if at < wrong else line for at, line in enumerate(REFERENCES[lang])]
 
 
+@cache
+def scores_of(metrics: tuple[str, ...], hypotheses: tuple[str, ...], lang: str) -> Scores:
+    """Return what many sweeps have alike."""
+    references = REFERENCES[lang][: len(hypotheses)]
+    return Scores.of(metrics, list(hypotheses), references, lang, sources=references)
+
+
 @dataclass
 class Sweep:
     """A sweep in the making.
@@ -41,6 +49,8 @@ class Sweep:
         folder: of the sweep, beside the store.
         machine: what the next systems are measured on.
         sentences: of the test set.
+        metrics: that systems are scored by.
+        metric: that retention is measured by, if not the one of the language.
     """
 
     folder: Path
@@ -48,6 +58,8 @@ class Sweep:
     jobs: int = 0
     machine: Mapping[str, object] = field(default_factory=dict)
     sentences: int = SENTENCES
+    metrics: Sequence[str] = ("bleu", "chrf", "chrf_pp")
+    metric: str | None = None
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +130,7 @@ class Sweep:
             inputs["models"][name] = model
             inputs["scores"][name] = self._scores(model, lang, hypotheses, test)
             inputs["measurements"][name] = self._measurement(model, layers, packed)
-        compare = Compare(metric=METRIC[lang], resamples=50, confidence=0.95, seed=0)
+        compare = Compare(metric=self.metric or METRIC[lang], resamples=50, confidence=0.95, seed=0)
         spec = {
             "stage": "compare",
             "inputs": {
@@ -134,8 +146,8 @@ class Sweep:
         references = REFERENCES[lang][: self.sentences]
 
         def write(folder: Path) -> dict[str, Any]:
-            Scores.of(("bleu", "chrf", "chrf_pp"), hypotheses, references, lang).save(folder)
-            write_lines(folder / "references.txt", references)
+            scores_of(tuple(self.metrics), tuple(hypotheses), lang).save(folder)
+            write_texts(folder / "references.txt", references)
             return {}
 
         spec = {"stage": "evaluate", "inputs": {"model": model.identity, "data": identity_of({"test": test})}}
@@ -194,3 +206,9 @@ class Sweep:
 @pytest.fixture
 def sweep(tmp_path: Path, ctx: Context) -> Sweep:
     return Sweep(tmp_path / "sweep", ctx)
+
+
+@pytest.fixture(scope="module")
+def new_sweep(tmp_path_factory: pytest.TempPathFactory, module_ctx: Context) -> Callable[[], Sweep]:
+    """``new_sweep()``: one that the tests of a file read and leave as it is."""
+    return lambda: Sweep(tmp_path_factory.mktemp("common") / "sweep", module_ctx)

@@ -22,27 +22,33 @@ def add_all(sweep: Any, **more: Any) -> None:
         sweep.add({"teacher": 1, "healed-nf4": 2, "pruned-nf4": wrong}, prune=prune, finetune=finetune, **more)
 
 
+@pytest.fixture(scope="module")
+def four(new_sweep: Any) -> Any:
+    """A sweep of the four jobs, which nobody changes."""
+    made = new_sweep()
+    add_all(made, lang="de")
+    return made
+
+
 def the_pivot(sweep: Any, *asked: str, systems: str | None = None) -> Pivot:
     (pivot,) = render(sweep.folder, pivot=asked or ("prune", "finetune"), systems=systems).pivots
     return pivot
 
 
-def test_each_result_is_in_its_cell(sweep: Any) -> None:
-    add_all(sweep)
-    pivot = the_pivot(sweep)
+def test_each_result_is_in_its_cell(four: Any) -> None:
+    pivot = the_pivot(four)
     assert (pivot.rows, pivot.columns) == (["greedy", "random"], ["full", "lora"])
     for (prune, finetune), line in pivot.cells.items():
         assert line.settings == {"prune": prune, "finetune": finetune}
     assert len(pivot.cells) == 4
 
 
-def test_cell_shows_retention_and_its_interval(sweep: Any) -> None:
-    add_all(sweep)
-    pivot = the_pivot(sweep)
+def test_cell_shows_retention_and_its_interval(four: Any) -> None:
+    pivot = the_pivot(four)
     row = pivot.cells["random", "full"].row
     low, high = row["retention_ci"]
     shown = f"{100 * row['retention']:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-    assert shown in render(sweep.folder, pivot=("prune", "finetune")).terminal
+    assert shown in render(four.folder, pivot=("prune", "finetune")).terminal
 
 
 def test_axis_of_two_settings_has_their_combinations(sweep: Any) -> None:
@@ -68,11 +74,10 @@ def test_job_that_failed_leaves_its_cell_empty_and_is_listed(sweep: Any) -> None
     assert "1 of 6 jobs without a result" in text
 
 
-def test_bold_is_the_best_of_a_column_and_what_no_test_tells_from_it(sweep: Any) -> None:
+def test_bold_is_the_best_of_a_column_and_what_no_test_tells_from_it(four: Any) -> None:
     """4 and 20 faults of 100 are told apart, 6 and 7 are not."""
-    add_all(sweep)
-    assert the_pivot(sweep).best == {("greedy", "full"), ("greedy", "lora"), ("random", "lora")}
-    assert the_pivot(sweep, "prune", "finetune", "bleu").best == {("greedy", "full"), ("greedy", "lora")}
+    assert the_pivot(four).best == {("greedy", "full"), ("greedy", "lora"), ("random", "lora")}
+    assert the_pivot(four, "prune", "finetune", "bleu").best == {("greedy", "full"), ("greedy", "lora")}
 
 
 def test_bold_is_the_smallest_where_less_is_better(sweep: Any) -> None:
@@ -87,17 +92,15 @@ def test_bold_are_all_that_are_written_alike(sweep: Any) -> None:
     assert the_pivot(sweep, "prune", "finetune", "bytes_on_disk").best == {("greedy", "full"), ("random", "full")}
 
 
-def test_bold_is_marked_in_markdown_and_latex_and_not_in_a_terminal(sweep: Any) -> None:
-    add_all(sweep)
-    report = render(sweep.folder, pivot=("prune", "finetune", "bleu"))
+def test_bold_is_marked_in_markdown_and_latex_and_not_in_a_terminal(four: Any) -> None:
+    report = render(four.folder, pivot=("prune", "finetune", "bleu"))
     assert report.markdown.count("| **") == 2
     assert report.latex.count(r"\textbf{") == 2
     assert "**" not in report.terminal
 
 
-def test_differences_are_to_the_first_row_of_the_same_column(sweep: Any) -> None:
-    add_all(sweep)
-    pivot = the_pivot(sweep)
+def test_differences_are_to_the_first_row_of_the_same_column(four: Any) -> None:
+    pivot = the_pivot(four)
     assert set(pivot.differences) == {("random", "full"), ("random", "lora")}
     ours, theirs = (pivot.cells[prune, "full"].systems[0].quality for prune in ("random", "greedy"))
     assert ours is not None
@@ -127,17 +130,15 @@ def test_pivot_of_seeds_has_deviations_and_no_tests(sweep: Any) -> None:
     assert " ± " in render(sweep.folder, pivot=("prune", "finetune")).terminal
 
 
-def test_pivot_of_a_control_is_filled_by_every_job_that_has_it(sweep: Any) -> None:
-    add_all(sweep)
-    pivot = the_pivot(sweep, "prune", "finetune", systems="healed-nf4")
+def test_pivot_of_a_control_is_filled_by_every_job_that_has_it(four: Any) -> None:
+    pivot = the_pivot(four, "prune", "finetune", systems="healed-nf4")
     assert len(pivot.cells) == 4
     assert pivot.cells["greedy", "full"] is pivot.cells["random", "full"]
 
 
-def test_pivot_of_several_systems_is_refused(sweep: Any) -> None:
-    add_all(sweep)
+def test_pivot_of_several_systems_is_refused(four: Any) -> None:
     with pytest.raises(InputError, match="shows one system: --systems is one of teacher, healed-nf4"):
-        the_pivot(sweep, "prune", "finetune", systems="controls")
+        the_pivot(four, "prune", "finetune", systems="controls")
 
 
 def test_two_results_in_one_cell_are_refused_with_their_jobs(sweep: Any) -> None:
@@ -162,7 +163,6 @@ def test_the_same_result_twice_is_one(sweep: Any) -> None:
         (("prune", "finetune", "retentoin"), "a cell shows one of retention, .*did you mean 'retention'"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(asked: tuple[str, ...], message: str, sweep: Any) -> None:
-    add_all(sweep, lang="de")
+def test_what_cannot_be_shown_is_refused(asked: tuple[str, ...], message: str, four: Any) -> None:
     with pytest.raises(InputError, match=message):
-        pivots(render(sweep.folder).groups, *asked)
+        pivots(render(four.folder).groups, *asked)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stc.report.seeds import FIGURES, aggregate, markdown, table
+from stc.report.seeds import aggregate, markdown, table
 
 SCORES = {"teacher": [70.0, 71.0, 75.0], "pruned": [60.0, 62.0, 64.0]}
 
@@ -25,6 +25,7 @@ def row(name: str, chrf: float, **changes: Any) -> dict[str, Any]:
         "retention": chrf / 75,
         "rtf": 0.1,
         "peak_memory_bytes": 6e8,
+        "metrics": ["bleu", "chrf", "chrf_pp"],
         "compared": {"metric": "chrf"},
     } | changes
 
@@ -39,7 +40,6 @@ def test_each_system_has_mean_and_standard_deviation_of_the_sample() -> None:
     assert teacher["chrf"] == pytest.approx(72)
     assert teacher["chrf_deviation"] == pytest.approx(statistics.stdev(SCORES["teacher"]))
     assert (pruned["chrf"], pruned["chrf_deviation"]) == (62, 2)
-    assert set(FIGURES) < set(teacher)
 
 
 def test_one_seed_has_no_deviation() -> None:

@@ -44,9 +44,24 @@ def add_all(sweep: Any, ratios: tuple[float, ...] = (0.25, 0.5)) -> None:
                 sweep.add(systems, prune=prune, finetune=finetune, prune__ratio=ratio)
 
 
-def test_sweep_is_drawn_as_png_and_svg(sweep: Any, tmp_path: Path) -> None:
-    add_all(sweep)
-    files = render(sweep.folder, pivot=("prune", "finetune")).plots(tmp_path / "plots")
+@pytest.fixture(scope="module")
+def eight(new_sweep: Any) -> Any:
+    """A sweep of two ratios, which nobody changes."""
+    made = new_sweep()
+    add_all(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def four(new_sweep: Any) -> Any:
+    """A sweep of one ratio, which nobody changes."""
+    made = new_sweep()
+    add_all(made, ratios=(0.5,))
+    return made
+
+
+def test_sweep_is_drawn_as_png_and_svg(eight: Any, tmp_path: Path) -> None:
+    files = render(eight.folder, pivot=("prune", "finetune")).plots(tmp_path / "plots")
     assert sorted(file.name for file in files) == [
         f"{name}.{kind}"
         for name in ("pareto-german", "pivot-german-ratio-0.25", "pivot-german-ratio-0.5", "ratio-german")
@@ -57,9 +72,8 @@ def test_sweep_is_drawn_as_png_and_svg(sweep: Any, tmp_path: Path) -> None:
         assert head.startswith(b"\x89PNG") if file.suffix == ".png" else b"<?xml" in head
 
 
-def test_saved_report_shows_its_plots(sweep: Any, tmp_path: Path) -> None:
-    add_all(sweep, ratios=(0.5,))
-    files = render(sweep.folder, pivot=("prune", "finetune")).save(tmp_path / "out")
+def test_saved_report_shows_its_plots(four: Any, tmp_path: Path) -> None:
+    files = render(four.folder, pivot=("prune", "finetune")).save(tmp_path / "out")
     assert {file.name for file in files} >= {"report.md", "report.csv", "report.tex", "pivot.csv", "pareto-german.svg"}
     assert all(file.stat().st_size > 0 for file in files)
     assert "![pareto-german](pareto-german.png)" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
@@ -74,9 +88,8 @@ def test_few_bytes_less_are_no_place_on_the_front() -> None:
     assert pareto([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
 
 
-def test_front_goes_through_the_systems_on_it(sweep: Any, tmp_path: Path, drawn: list[Figure]) -> None:
-    add_all(sweep)
-    (group,) = render(sweep.folder).groups
+def test_front_goes_through_the_systems_on_it(eight: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+    (group,) = render(eight.folder).groups
     plot_front(tmp_path / "front.png", "a sweep", group)
     line = drawn[0].axes[0].lines[0]
     corners = {(float(x), float(y)) for x, y in line.get_xydata()}
@@ -107,10 +120,9 @@ def test_name_without_a_free_place_is_left_out() -> None:
 
 
 def test_retention_over_the_ratio_has_a_panel_a_healing_and_all_of_it_within(
-    sweep: Any, tmp_path: Path, drawn: list[Figure]
+    eight: Any, tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    add_all(sweep)
-    report = render(sweep.folder)
+    report = render(eight.folder)
     report.plots(tmp_path)
     panels = [axes for axes in drawn[1].axes if axes.axison]
     assert [axes.get_title() for axes in panels] == ["full", "lora"]
@@ -124,14 +136,12 @@ def test_retention_over_the_ratio_has_a_panel_a_healing_and_all_of_it_within(
         assert [list(line.get_xdata()) for line in curves] == [[25, 50], [25, 50]]
 
 
-def test_ratio_that_is_not_swept_is_not_drawn(sweep: Any, tmp_path: Path) -> None:
-    add_all(sweep, ratios=(0.5,))
-    assert [file.name for file in render(sweep.folder).plots(tmp_path)] == ["pareto-german.png", "pareto-german.svg"]
+def test_ratio_that_is_not_swept_is_not_drawn(four: Any, tmp_path: Path) -> None:
+    assert [file.name for file in render(four.folder).plots(tmp_path)] == ["pareto-german.png", "pareto-german.svg"]
 
 
-def test_dot_of_a_pivot_stands_at_its_retention(sweep: Any, tmp_path: Path, drawn: list[Figure]) -> None:
-    add_all(sweep, ratios=(0.5,))
-    report = render(sweep.folder, pivot=("prune", "finetune"))
+def test_dot_of_a_pivot_stands_at_its_retention(four: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+    report = render(four.folder, pivot=("prune", "finetune"))
     report.plots(tmp_path)
     axes = drawn[-1].axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["greedy", "random"]

@@ -31,6 +31,7 @@ def system(name: str, **changes: Any) -> dict[str, Any]:
         "peak_memory_bytes": 17_400_000_000,
         "device": "cuda",
         "tests": [],
+        "metrics": ["bleu", "chrf", "chrf_pp"],
         "compared": COMPARED,
     } | changes
 

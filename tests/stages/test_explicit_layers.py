@@ -2,7 +2,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.pipeline.stage import Context
-from stc.stages.explicit_layers import ExplicitLayers
+from stc.pruning.explicit import ExplicitLayers
 
 
 def test_layers_named_are_the_layers_removed(ctx: Context) -> None:

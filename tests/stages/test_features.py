@@ -20,10 +20,10 @@ from stc.decoding.greedy import decode, encode
 from stc.distillation import cached_logits as top_k
 from stc.errors import InputError
 from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
+from stc.models.surgery import drop_layers
 from stc.pipeline.stage import Context
+from stc.pruning.greedy import Importance
 from stc.stages.features import Features
-from stc.stages.importance import Importance
 from stc.stages.logits import Logits
 from stc.stages.translate import Translate
 from stc.store.artifact import Artifact, Kind
@@ -197,9 +197,9 @@ def test_a_model_with_the_same_encoder_shares_them_and_one_with_another_is_refus
 ) -> None:
     model = Artifact(Kind.MODEL, planted_model, "planted")
     made = make(model, data, tmp_path / "out", ctx)
-    for name, drop in (("decoder", drop_decoder_layers), ("encoder", drop_encoder_layers)):
+    for name in ("decoder", "encoder"):
         pruned = load(model.path, device="cpu", dtype="float32")
-        drop(pruned, [1])
+        drop_layers(pruned, name, [1])
         save(pruned, tmp_path / name)
     other = Artifact(Kind.MODEL, tmp_path / "decoder", "pruned")
     assert features_of(made, other, load(other.path, device="cpu", dtype="float32"), STAGE) is not None

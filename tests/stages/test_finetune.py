@@ -16,7 +16,7 @@ from stc.decoding.predictions import predict
 from stc.distillation.token_level import divergence
 from stc.errors import InputError, ModelError
 from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_decoder_layers
+from stc.models.surgery import drop_layers
 from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.finetune import Finetune
@@ -148,7 +148,7 @@ def cache(inputs: dict[str, Artifact], out: Path, ctx: Context, top_k: int) -> A
 def pruned(inputs: dict[str, Artifact], tmp_path: Path) -> dict[str, Artifact]:
     """The inputs with the model less one layer, and the whole one as its teacher."""
     translator = load(inputs["model"].path, device="cpu", dtype="float32")
-    drop_decoder_layers(translator, {2})
+    drop_layers(translator, "decoder", {2})
     save(translator, tmp_path / "pruned")
     model = Artifact(Kind.MODEL, tmp_path / "pruned", "pruned", {"layers_removed": [2]})
     return inputs | {"model": model, "teacher": inputs["model"]}

@@ -11,14 +11,14 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.errors import InputError
-from stc.metrics.text import score
+from stc.metrics.metric import score
 from stc.models.architecture import Stack
 from stc.models.checkpoint import load, save
 from stc.models.removal import Layer
-from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
+from stc.models.surgery import drop_layers
 from stc.pipeline.curves import journaled, read_journal
 from stc.pipeline.stage import Context
-from stc.stages.importance import Importance
+from stc.pruning.greedy import Importance
 from stc.store.artifact import Artifact, Kind
 from stc.training.teacher_forcing import Forced
 
@@ -63,8 +63,8 @@ def score_without(inputs: dict[str, Artifact], layers: list[int], encoder: list[
     """What a model really pruned scores, from its own encoding of the audio."""
     manifest = Manifest.load(inputs["data"].path)
     pruned = load(inputs["model"].path, device="cpu", dtype="float32")
-    drop_decoder_layers(pruned, layers)
-    drop_encoder_layers(pruned, encoder or [])
+    drop_layers(pruned, "decoder", layers)
+    drop_layers(pruned, "encoder", encoder or [])
     texts = translate(pruned, manifest, batch_size=4, max_new_tokens=TOKENS)
     return score("chrf", texts, manifest.targets, "de")
 
@@ -100,9 +100,9 @@ def test_of_losses_the_lowest_is_best_and_each_that_of_the_pruned_model(
 ) -> None:
     ranking = run(planted, tmp_path / "one", ctx, metric="loss", scope="both")
     assert ranking.facts["score"] == min(scored(ranking).values()) < max(scored(ranking).values())
-    for stack, drop in (("decoder", drop_decoder_layers), ("encoder", drop_encoder_layers)):
+    for stack in ("decoder", "encoder"):
         pruned = load(planted["model"].path, device="cpu", dtype="float32")
-        drop(pruned, [1])
+        drop_layers(pruned, stack, [1])
         expected = Forced(pruned, Manifest.load(planted["data"].path), ctx).loss()
         assert scored(ranking)[stack, 1] == pytest.approx(expected, rel=1e-5)
 
@@ -128,7 +128,7 @@ def test_a_round_on_a_model_that_lost_layers_already_numbers_them_as_the_first_d
     whole = run(inputs | {"previous": previous}, tmp_path / "whole", ctx)
     for lost in ([3], [3, 1]):
         pruned = load(inputs["model"].path, device="cpu", dtype="float32")
-        drop_decoder_layers(pruned, lost)
+        drop_layers(pruned, "decoder", lost)
         folder = tmp_path / f"without{len(lost)}"
         save(pruned, folder)
         models = inputs | {"model": Artifact(Kind.MODEL, folder, "pruned"), "previous": previous}

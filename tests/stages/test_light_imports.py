@@ -1,5 +1,6 @@
 """Stages are read for validation, for ``--help`` and for a cached run, none of which may wait for torch."""
 
+import json
 import subprocess
 import sys
 from pkgutil import iter_modules
@@ -9,10 +10,27 @@ import pytest
 import stc.stages
 
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "scipy", "sacrebleu", "datasets", "mlflow")
+STAGES = sorted(module.name for module in iter_modules(stc.stages.__path__))
+LOADING = """
+import importlib, json, sys
+stages, heavy = map(json.loads, sys.argv[1:])
+found = {}
+for stage in stages:
+    before = {*sys.modules}
+    importlib.import_module(f"stc.stages.{stage}")
+    found[stage] = [name for name in heavy if name in {*sys.modules} - before]
+print(json.dumps(found))
+"""
 
 
-@pytest.mark.parametrize("stage", sorted(module.name for module in iter_modules(stc.stages.__path__)))
-def test_a_stage_is_imported_without_the_heavy_libraries(stage: str) -> None:
-    code = f"import sys, stc.stages.{stage}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert loaded.split() == []
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """Which of the heavy libraries the import of each stage brought in, in one process: the first that needs one."""
+    command = [sys.executable, "-c", LOADING, json.dumps(STAGES), json.dumps(HEAVY)]
+    found: dict[str, list[str]] = json.loads(subprocess.check_output(command, text=True))
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_imported_without_the_heavy_libraries(stage: str, loaded: dict[str, list[str]]) -> None:
+    assert loaded[stage] == []

@@ -3,7 +3,7 @@ import pytest
 from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.pipeline.stage import Context
-from stc.stages.middle_block import MiddleBlock
+from stc.pruning.middle import MiddleBlock
 
 
 @pytest.mark.parametrize(

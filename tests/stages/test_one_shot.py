@@ -8,7 +8,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.pipeline.stage import Context
-from stc.stages.one_shot import OneShot
+from stc.pruning.block_influence import OneShot
 from stc.store.artifact import Artifact, Kind
 
 INFLUENCE = {"decoder": [0.0, 0.5, 0.1, 0.4, 0.2, 0.0], "encoder": [0.0, 0.3, 0.05, 0.6, 0.0]}

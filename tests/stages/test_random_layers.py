@@ -4,7 +4,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.pipeline.stage import Context
-from stc.stages.random_layers import RandomLayers
+from stc.pruning.random import RandomLayers
 
 
 def drawn(ctx: Context, seed: int, layers: int = 6, **of: int) -> tuple[list[int], list[int]]:

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from stc.pipeline.stage import Context
-from stc.stages.similarity import Similarity
+from stc.pruning.block_influence import Similarity
 from stc.store.artifact import Artifact, Kind
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from stc.errors import ConfigError, InputError
-from stc.pipeline.graph import model_source
+from stc.models.hub import model_source
 from stc.store import Store, identity_of
 from stc.store.artifact import Kind
-from stc.store.lineage import target_languages
+from stc.store.lineage import target_languages, trained_otherwise
 from stc.store.lookup import stored
 
 
@@ -91,6 +91,22 @@ def test_folder_that_is_called_like_an_identity_is_the_folder(store: Store, tmp_
 def test_language_of_a_model_is_that_of_the_data_it_was_last_trained_on(store: Store, tmp_path: Path) -> None:
     assert target_languages(store.path(Kind.MODEL, OTHER)) == {"zh"}
     assert target_languages(tmp_path) == set()
+
+
+def test_model_fits_every_variant_of_its_language_in_every_spelling_and_no_other(store: Store, tmp_path: Path) -> None:
+    folder = store.path(Kind.MODEL, OTHER)
+    assert [trained_otherwise(folder, lang) for lang in ("zh", "zh-TW", "cmn")] == ["", "", ""]
+    assert "zh, not into de" in trained_otherwise(folder, "de")
+    assert trained_otherwise(tmp_path, "de") == ""
+
+
+def test_what_an_old_record_says_need_be_no_tag(store: Store) -> None:
+    data = spec({"task": {"target_lang": "Chinese (simplified)"}})
+    model = spec({"epochs": 0}, train=identity_of(data))
+    publish(store, Kind.MANIFEST, data)
+    publish(store, Kind.MODEL, model)
+    folder = store.path(Kind.MODEL, identity_of(model))
+    assert "Chinese (simplified), not into zh" in trained_otherwise(folder, "zh")
 
 
 def test_first_digits_stand_for_a_result_in_the_place_of_a_stage_too(store: Store) -> None:

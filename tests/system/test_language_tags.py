@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from stc.models.task import Task
-from stc.system.language_tags import lookup, normal, script
+from stc.system.language_tags import lookup, normal, primary, script
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,11 @@ def test_what_names_no_language_is_refused_by_name(tag: str) -> None:
 
 def test_task_holds_the_normal_form() -> None:
     assert Task(target_lang="zh_tw", target_name="Chinese") == Task(target_lang="zh-TW", target_name="Chinese")
+
+
+@pytest.mark.parametrize(("tag", "language"), [("zh-Hant-TW", "zh"), ("cmn_Hans", "zh"), ("ger", "de"), ("yue", "yue")])
+def test_language_is_what_a_tag_says_without_script_and_region(tag: str, language: str) -> None:
+    assert primary(tag) == language
 
 
 @pytest.mark.parametrize(

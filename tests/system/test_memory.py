@@ -17,9 +17,9 @@ from stc.decoding import greedy
 from stc.errors import StcError
 from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context
-from stc.pruning import search
-from stc.pruning.loss_search import losses_without_each
-from stc.pruning.search import Places
+from stc.pruning.search import translations as search
+from stc.pruning.search.losses import losses_without_each
+from stc.pruning.search.translations import Places
 from stc.system.memory import BatchSize
 from stc.training.teacher_forcing import similarities
 from stc.training.translator import HeldOut
@@ -134,7 +134,7 @@ def test_search_goes_on_with_the_candidates_that_are_left(
 @pytest.fixture
 def short_forward(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From when it is called on, memory suffices for three utterances at a time in the decoder and no more."""
-    decoder = translator.architecture.decoder(translator.model)
+    decoder = translator.architecture.stack(translator.model, "decoder")
     forward = decoder.forward
 
     def short(*args: Any, inputs_embeds: torch.Tensor, **rest: Any) -> Any:

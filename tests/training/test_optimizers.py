@@ -10,7 +10,7 @@ from test_loop import SETTINGS
 from torch import nn
 
 from stc.errors import InputError
-from stc.training.optimizers import EIGHT_BITS_FROM, make_optimizer
+from stc.training.optimizers import EIGHT_BITS_FROM, make_optimizer, make_schedule
 
 IN_8_BITS = SETTINGS.model_copy(update={"optimizer": "adamw_8bit"})
 
@@ -49,6 +49,22 @@ def test_vectors_do_not_decay_in_either() -> None:
             for weight in group["params"]
         ]
         assert decays == [(2, settings.weight_decay), (1, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "then"), [("constant", [1, 1, 1]), ("linear", [0.75, 0.5, 0]), ("cosine", [0.8536, 0.5, 0])]
+)
+def test_the_learning_rate_goes_up_to_its_peak_and_then_as_the_schedule_says(schedule: str, then: list[float]) -> None:
+    settings = SETTINGS.model_copy(update={"schedule": schedule, "warmup_steps": 2})
+    optimizer = make_optimizer([nn.Parameter(torch.zeros(1))], settings, "cpu")
+    scheduler = make_schedule(optimizer, settings, 10)
+    rates = []
+    for _ in range(11):
+        rates += scheduler.get_last_lr()[:1]
+        optimizer.step()
+        scheduler.step()
+    shares = [rates[step] / settings.learning_rate for step in (0, 1, 2, 4, 6, 10)]
+    assert shares == pytest.approx([0, 0.5, 1, *then], abs=1e-4)
 
 
 def test_a_device_on_which_bitsandbytes_fails_is_named_before_any_step(monkeypatch: pytest.MonkeyPatch) -> None:

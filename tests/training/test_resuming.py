@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,20 +17,20 @@ from safetensors.torch import load_file
 
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_decoder_layers
+from stc.models.surgery import drop_layers
 from stc.pipeline.curves import Curves, journaled, read_journal
 from stc.pipeline.stage import Context, Progress, Stage
 from stc.stages.adapt import Adapt
 from stc.stages.finetune import Finetune
-from stc.stages.pretrain import Pretrain
 from stc.store.artifact import Artifact, Kind
-from stc.training import checkpoints
+from stc.training import checkpoints, loop
+from talks.stages.pretrain import Pretrain
 
-RECIPE = BRIEF | {"epochs": 6, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller
+RECIPE = BRIEF | {"epochs": 3, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller
 LORA = lora(dropout=0.3)
 DISTILLED = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
 PRETRAIN: dict[str, Any] = {
-    "steps": 18,
+    "steps": 9,
     "vocab_size": 320,
     "window_seconds": 2,
     "mel_bins": 40,
@@ -40,42 +41,41 @@ PRETRAIN: dict[str, Any] = {
 }
 OPTIMISATION = {key: value for key, value in RECIPE.items() if key not in ("method", "parts", "epochs")}
 STAGES: dict[str, Stage] = {
-    "full": Finetune(**RECIPE),
     "all parts": Finetune(**RECIPE | {"parts": ["encoder", "projector", "decoder", "embedding", "head"]}),
     "8 bits, recomputed": Finetune(**RECIPE | {"optimizer": "adamw_8bit"}),
     "mixed": Finetune(**RECIPE | {"precision": "bfloat16-mixed"}),
-    "lora": Finetune(**RECIPE | LORA),
     "qlora": Adapt(**RECIPE | LORA | {"method": "qlora"}),
     "augmented": Finetune(**RECIPE | LORA | {"augment": True}),
-    "patient": Finetune(**RECIPE | LORA | {"patience": 1, "learning_rate": 0.01}),
+    "patient": Finetune(**RECIPE | LORA | {"patience": 1, "learning_rate": 0.01, "epochs": 4}),
     "distilled": Finetune(**RECIPE | LORA | DISTILLED),
     "pretrain": Pretrain(**PRETRAIN | OPTIMISATION),
 }
-CRASHES = (2, 5, 14)  # steps that were begun and not ended: in the first epoch, in the second, after a report
+CRASHES = (2, 4)  # steps that were done: in the first epoch; in the second, after a report
 
 
 class Crash(Exception):
     """Stands for the process's death."""
 
 
-@pytest.fixture
-def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A model that lacks one of its teacher's layers; ``unlike`` are other targets for the recordings of ``dev``, with
     which whoever learns them does worse on ``dev`` from the first step on."""
+    folder = tmp_path_factory.mktemp("resuming")
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     whole = Manifest.load(tiny_manifest)
-    (tmp_path / "unlike").mkdir()
-    (tmp_path / "unlike" / "audio").symlink_to(tiny_manifest / "audio")
+    (folder / "unlike").mkdir()
+    (folder / "unlike" / "audio").symlink_to(tiny_manifest / "audio")
     others = [row.model_copy(update={"target": "1 2 3 4 5 6 7 8"}) for row in whole.rows]
-    Manifest(tmp_path / "unlike", whole.task, others).save()
+    Manifest(folder / "unlike", whole.task, others).save()
     translator = load(tiny_model, device="cpu", dtype="float32")
-    drop_decoder_layers(translator, {2})
-    save(translator, tmp_path / "pruned")
-    pruned = Artifact(Kind.MODEL, tmp_path / "pruned", "pruned", {"layers_removed": [2]})
+    drop_layers(translator, "decoder", {2})
+    save(translator, folder / "pruned")
+    pruned = Artifact(Kind.MODEL, folder / "pruned", "pruned", {"layers_removed": [2]})
     return {
         "model": pruned,
         "train": manifest,
-        "unlike": Artifact(Kind.MANIFEST, tmp_path / "unlike", "unlike"),
+        "unlike": Artifact(Kind.MANIFEST, folder / "unlike", "unlike"),
         "dev": manifest,
         "teacher": Artifact(Kind.MODEL, tiny_model, "model"),
     }
@@ -110,30 +110,25 @@ def run(
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_a_training_that_died_three_times_gives_what_an_undisturbed_one_does(
+def test_a_training_that_died_twice_gives_what_an_undisturbed_one_does(
     stage: Stage, inputs: Mapping[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loop, "REPORT_EVERY", 3)
+    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", math.inf)
     (tmp_path / "quiet").mkdir()
     facts, weights, curves = run(stage, inputs, tmp_path / "undisturbed", replace(ctx, scratch=tmp_path / "quiet"))
     assert not (tmp_path / "quiet" / "checkpoints").exists()
+    assert facts["steps"] > CRASHES[-1]
+    if isinstance(stage, Finetune) and stage.patience:  # this one has to end early, or its stopping is not looked at
+        assert facts["best_epoch"] < len(facts["dev_losses"]) < stage.epochs
     monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoints, "SHARE", 1e9)
+    monkeypatch.setattr(checkpoints, "SHARE", math.inf)
     for crash in CRASHES:
-        if crash < facts["steps"]:
-            with pytest.raises(Crash):
-                run(stage, inputs, tmp_path / f"died after {crash}", ctx, crash)
+        with pytest.raises(Crash):
+            run(stage, inputs, tmp_path / f"died after {crash}", ctx, crash)
     assert (ctx.scratch / "checkpoints").exists()
     resumed = run(stage, inputs, tmp_path / "resumed", ctx)
     assert resumed[0] == facts
     assert resumed[2] == curves
     assert resumed[1].keys() == weights.keys()
     assert all(torch.equal(resumed[1][name], weights[name]) for name in weights)
-
-
-def test_early_stopping_ends_before_the_last_epoch_here(
-    inputs: Mapping[str, Any], tmp_path: Path, ctx: Context
-) -> None:
-    """Or the test above would not show what it is there for."""
-    facts, _, _ = run(STAGES["patient"], inputs, tmp_path / "out", ctx)
-    assert 1 <= facts["best_epoch"] < len(facts["dev_losses"]) < RECIPE["epochs"]
-    assert facts["steps"] > CRASHES[1]

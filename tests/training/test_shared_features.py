@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_decoder_layers, drop_encoder_layers
+from stc.models.surgery import drop_layers
 from stc.pipeline.stage import Context, Progress
 from stc.stages.adapt import Adapt
 from stc.stages.features import Features
@@ -61,7 +61,7 @@ def features(teacher: Artifact, train: Artifact, tmp_path: Path, ctx: Context) -
 
 def pruned(teacher: Artifact, folder: Path, stack: str = "decoder") -> Artifact:
     translator = load(teacher.path, device="cpu", dtype="float32")
-    {"decoder": drop_decoder_layers, "encoder": drop_encoder_layers}[stack](translator, {2})
+    drop_layers(translator, stack, {2})
     save(translator, folder)
     removed = {"layers_removed": [2]} if stack == "decoder" else {"encoder_layers_removed": [2]}
     return Artifact(Kind.MODEL, folder, "pruned", removed)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,19 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating
 from stc.errors import StcError
-from stc.models.qwen2_audio import ARCHITECTURE
+from stc.models.checkpoint import load, save
 from stc.pipeline.stage import Context
-from stc.quantization import methods
-from stc.stages.quantize import Quantize
-from stc.store.artifact import Artifact, Kind
+from stc.quantization import methods, quantizer
 from stc.verification import plain_transformers as plain
-from stc.verification.independent import agreement, witness
+from stc.verification.independent import agreement, witnesses
 
 STAGE = Translating(dtype="float32", max_new_tokens=12)
 
 WITHOUT_STC = """
-import runpy, sys
-runpy.run_path(sys.argv[1], run_name="__main__")
+import contextlib, io, runpy, sys
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    runpy.run_path({program!r}, run_name="__main__")
+assert not said.getvalue(), said.getvalue()
 found = [name for name in sys.modules if name.split(".")[0] == "stc"]
 assert not found, found
 """
@@ -37,44 +35,44 @@ def manifest(tiny_manifest: Path) -> Manifest:
     return Manifest(whole.folder, whole.task, whole.rows[3:7])
 
 
-@pytest.fixture(params=methods())
-def quantized(tiny_model: Path, tmp_path: Path, ctx: Context, request: pytest.FixtureRequest) -> Path:
-    stage = Quantize.model_validate({"dtype": "float32", "quant": {"method": request.param}})
-    stage.run({"model": Artifact(Kind.MODEL, tiny_model, "a")}, tmp_path / "quantized", ctx)
-    return tmp_path / "quantized"
+@pytest.fixture(scope="module")
+def folders(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model that asks for penalties, and one quantized by each method."""
+    root = tmp_path_factory.mktemp("witnessed")
+    file = Path(shutil.copytree(tiny_model, root / "penalties")) / "generation_config.json"
+    asked = {"do_sample": True, "temperature": 5.0, "repetition_penalty": 3.0, "no_repeat_ngram_size": 1}
+    file.write_text(json.dumps(json.loads(file.read_text()) | asked))
+    for method in methods():
+        quantize = quantizer({"method": method})
+        save(load(tiny_model, device="cpu", dtype="float32", quantize=quantize), root / method)
+    return {name: root / name for name in ("penalties", *methods())}
+
+
+@pytest.fixture(scope="module")
+def texts(
+    folders: dict[str, Path], manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[str]]:
+    """What the witness makes of each folder; its process fails if it imports stc, or says anything beside the texts."""
+    program = tmp_path_factory.mktemp("program") / "without_stc.py"
+    program.write_text(WITHOUT_STC.format(program=plain.__file__))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "__file__", str(program))
+        found = witnesses([(folder, None) for folder in folders.values()], manifest, STAGE, "cpu")
+    return dict(zip(folders, found, strict=True))
 
 
 def test_witness_gives_the_text_of_batched_decoding_whatever_penalties_the_folder_asks_for(
-    tiny_model: Path, manifest: Manifest, tmp_path: Path, ctx: Context
+    texts: dict[str, list[str]], tiny_model: Path, manifest: Manifest, ctx: Context
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(tiny_model, copy)
-    file = copy / "generation_config.json"
-    asked = {"do_sample": True, "temperature": 5.0, "repetition_penalty": 3.0, "no_repeat_ngram_size": 1}
-    file.write_text(json.dumps(json.loads(file.read_text()) | asked))
-    theirs = witness(copy, manifest, STAGE, "cpu")
-    assert any(theirs)
-    assert theirs == STAGE.translations(STAGE.loaded(tiny_model, ctx), manifest, ctx)
+    assert any(texts["penalties"])
+    assert texts["penalties"] == STAGE.translations(STAGE.loaded(tiny_model, ctx), manifest, ctx)
 
 
-def test_witness_imports_nothing_of_stc_even_for_a_quantized_model(quantized: Path, manifest: Manifest) -> None:
-    request = {
-        "models": [[str(quantized), None]], "conversation": ARCHITECTURE.conversation(manifest.task),
-        "chat_template": None,
-        "audio": [str(path) for path in manifest.audio_paths()], "device": "cpu", "dtype": "float32",
-        "attention": "sdpa", "max_new_tokens": 12, "threads": 1,
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", WITHOUT_STC, plain.__file__],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    [texts] = json.loads(done.stdout)
-    assert len(texts) == len(manifest)
-    assert done.stderr == ""
+@pytest.mark.parametrize("method", methods())
+def test_witness_translates_with_a_quantized_model_and_imports_nothing_of_stc(
+    texts: dict[str, list[str]], manifest: Manifest, method: str
+) -> None:
+    assert len(texts[method]) == len(manifest)
 
 
 def test_other_text_is_an_error_for_plain_float32_with_the_first_utterance_and_both(
@@ -87,7 +85,10 @@ def test_other_text_is_an_error_for_plain_float32_with_the_first_utterance_and_b
     assert "utterance-6" not in message
 
 
-def test_other_text_in_bfloat16_or_few_bits_is_a_share(tiny_model: Path, quantized: Path, manifest: Manifest) -> None:
+@pytest.mark.parametrize("method", methods())
+def test_other_text_in_bfloat16_or_few_bits_is_a_share(
+    folders: dict[str, Path], tiny_model: Path, manifest: Manifest, method: str
+) -> None:
     texts = ["a", "b", "c", "d"], ["a", "x", "c", "d"]
     assert agreement(tiny_model, manifest, *texts, "bfloat16") == 0.75
-    assert agreement(quantized, manifest, *texts, "float32") == 0.75
+    assert agreement(folders[method], manifest, *texts, "float32") == 0.75

@@ -44,7 +44,7 @@ def test_what_is_given_logged_shown_and_said_arrives(two: Context, caplog: pytes
     shown: list[Any] = []
 
     class Bar:
-        def update(self, n: int = 1) -> None:
+        def update(self, n: int = 1, note: str = "") -> None:
             shown.append(n)
 
     @contextmanager

@@ -14,8 +14,8 @@ from recipes import RECIPE, lora
 from safetensors.torch import load_file
 
 from stc.pipeline.stage import Context
+from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
-from stc.stages.importance import Importance
 from stc.store.artifact import Artifact, Kind
 
 LORA = lora(dropout=0.0)

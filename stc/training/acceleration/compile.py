@@ -17,6 +17,7 @@ import torch
 
 from stc.models.parts import part_parameters
 from stc.pipeline.stage import OrAuto
+from stc.quantization import has_packed
 from stc.training.acceleration.cuda_graphs import replayed
 
 if TYPE_CHECKING:
@@ -33,18 +34,18 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
 
     Args:
         wanted: ``auto``: on a GPU, for a training of at least :data:`WORTH` steps, of a model that is not packed.
-            Layers of bitsandbytes bring kernels of their own.
+            Packed layers bring kernels of their own.
         replay: on a GPU, also record what they do (``replayed.py``), where nothing compares the states between them or
             has them computed again.
     """
     architecture, model = translator.architecture, translator.model
-    decoder, encoder, on_gpu = architecture.decoder(model), architecture.encoder(model), model.device.type == "cuda"
-    stacks = [(list(decoder.layers), True)]
-    if on_gpu and next(part_parameters(translator, ["encoder"]), None) is not None:
-        stacks.append((list(encoder.layers), False))
-        replay = replay and not getattr(encoder, "layerdrop", 0)
+    on_gpu = model.device.type == "cuda"
+    stacks = [(list(architecture.layers_of(model, "decoder")), True)]
+    if on_gpu and "encoder" in architecture.stacks and next(part_parameters(translator, ["encoder"]), None) is not None:
+        stacks.append((list(architecture.layers_of(model, "encoder")), False))
+        replay = replay and not getattr(architecture.stack(model, "encoder"), "layerdrop", 0)
     layers = [layer for stack, _ in stacks for layer in stack]
-    plain = not any(type(one).__module__.startswith("bitsandbytes") for layer in layers for one in layer.modules())
+    plain = not has_packed(model, layers)
     if not wanted or (wanted == "auto" and not (on_gpu and steps >= WORTH and plain)):
         yield
         return

@@ -1,14 +1,15 @@
-"""A base in 4 bits, unpacked for as long as adapters are trained on it.
+"""A packed base, unpacked for as long as adapters are trained on it.
 
-bitsandbytes unpacks a layer's matrix at every pass, twice a step. It is the same matrix each time, since the base is
-frozen: unpacked once, a step computes with the very same numbers. They take four times the memory of the packed ones.
+Its library unpacks a layer's matrix at every pass, twice a step. It is the same matrix each time, since the base is
+frozen: unpacked once, a step computes with the very same numbers. In bfloat16 they take four times the memory of those
+in 4 bits.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stc.pipeline.stage import OrAuto
+from stc.quantization import stored_with
 from stc.system.memory import free_memory
 from stc.training.acceleration.module_swap import standing_in
 
@@ -23,52 +25,31 @@ SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the r
 
 
 @contextmanager
-def unpacked(model: nn.Module, wanted: OrAuto, device: str) -> Iterator[None]:
-    """Inside, every linear layer in 4 bits computes with its matrix unpacked. Afterwards the packed ones are back.
+def unpacked(model: Any, wanted: OrAuto, device: str) -> Iterator[None]:
+    """Inside, every packed linear layer computes with its matrix unpacked. Afterwards the packed ones are back.
 
     Args:
-        model: with adapters on it or without.
+        model: of transformers, with adapters on it or without.
         wanted: ``auto``: if it takes no more than :data:`SHARE` of the free memory.
     """
-    layers = _packed_layers(model)
-    needed = sum(_elements(layer) * _compute_dtype(layer).itemsize for layer in layers.values())
-    if not layers or not wanted or (wanted == "auto" and needed > SHARE * free_memory(device)):
+    method = stored_with(model.config.to_dict())
+    layers = {} if method is None else method.packed_layers(model)
+    needed = sum(layer.in_features * layer.out_features for layer in layers.values()) * model.dtype.itemsize
+    if method is None or not wanted or (wanted == "auto" and needed > SHARE * free_memory(device)):
         yield
         return
-    with standing_in(model, layers, Unpacked):
+    with standing_in(model, layers, partial(Unpacked, unpack=method.unpack, dtype=model.dtype)):
         yield
 
 
 class Unpacked(nn.Module):
-    """What stands for a ``Linear4bit`` of bitsandbytes: the same product, of a matrix that is there already."""
+    """What stands for a packed layer: the same product, of a matrix that is there already."""
 
-    def __init__(self, packed: Any) -> None:
-        from bitsandbytes.functional import dequantize_4bit
-
+    def __init__(self, packed: Any, unpack: Callable[[Any], Tensor], dtype: torch.dtype) -> None:
         super().__init__()
-        dtype = _compute_dtype(packed)
-        weight = dequantize_4bit(packed.weight.data, packed.weight.quant_state).to(dtype)
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.weight = nn.Parameter(unpack(packed).to(dtype), requires_grad=False)
         self.bias = packed.bias if packed.bias is None else nn.Parameter(packed.bias.data.to(dtype), False)
         self.train(packed.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs.to(self.weight.dtype), self.weight, self.bias).to(inputs.dtype)
-
-
-def _packed_layers(model: nn.Module) -> dict[str, Any]:
-    """By dotted name. bitsandbytes is not imported for a model that has none."""
-    if "bitsandbytes" not in sys.modules:
-        return {}
-    from bitsandbytes.nn import Linear4bit
-
-    return {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
-
-
-def _elements(layer: Any) -> int:
-    return int(layer.weight.quant_state.shape.numel())
-
-
-def _compute_dtype(layer: Any) -> torch.dtype:
-    found: torch.dtype = layer.compute_dtype or torch.float32
-    return found

@@ -26,7 +26,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def compiled(translator: Translator) -> bool:
-    layers = translator.architecture.decoder(translator.model).layers
+    layers = translator.architecture.layers_of(translator.model, "decoder")
     found = {"forward" in layer.__dict__ for layer in layers}
     assert len(found) == 1
     return found.pop()

@@ -85,8 +85,8 @@ class Training:
         family, model = self.base.architecture, self.base.model
         with (
             low_rank(self.wrapped),
-            replayed(list(family.decoder(model).layers), causal=True),
-            replayed(list(family.encoder(model).layers), causal=False),
+            replayed(list(family.layers_of(model, "decoder")), causal=True),
+            replayed(list(family.layers_of(model, "encoder")), causal=False),
         ):
             yield
 
@@ -282,7 +282,7 @@ def test_layers_through_which_no_gradient_goes_are_called(
         return [weight.grad.clone() for weight in parameters if weight.grad is not None]
 
     expected = step()
-    with replayed(list(translator.architecture.decoder(translator.model).layers), causal=True):
+    with replayed(list(translator.architecture.layers_of(translator.model, "decoder")), causal=True):
         found = [step() for _ in range(3)]
     torch.testing.assert_close(found, [expected] * 3)
     assert not recordings
@@ -295,7 +295,7 @@ def test_a_copy_that_autocast_keeps_of_a_weight_is_not_replayed(
     """``peft``'s own layers have autocast round their factors, where ours do so themselves."""
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda", precision="bfloat16-mixed") for _ in range(2))
     expected = [called.step(micro) for micro in STEPS]
-    with replayed(list(replaying.base.architecture.decoder(replaying.base.model).layers), causal=True):
+    with replayed(list(replaying.base.architecture.layers_of(replaying.base.model, "decoder")), causal=True):
         compare([replaying.step(micro) for micro in STEPS], expected, IN_BFLOAT16)
     assert recordings
 

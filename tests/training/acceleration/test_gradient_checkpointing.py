@@ -137,8 +137,8 @@ def test_layers_compute_twice_in_train_mode_only(
     batch = Examples(translator, Manifest.load(tiny_manifest), ctx, hear_once=False).batch(range(2))
     calls = {"decoder": 0, "encoder": 0}
     stacks = {
-        "decoder": translator.architecture.decoder(translator.model),
-        "encoder": translator.architecture.encoder(translator.model),
+        "decoder": translator.architecture.stack(translator.model, "decoder"),
+        "encoder": translator.architecture.stack(translator.model, "encoder"),
     }
     for stack, module in stacks.items():
 

@@ -1,0 +1,163 @@
+"""A model of the Hugging Face hub: asking about it, and fetching it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any
+
+from stc.errors import ConfigError, Fault, InputError, nearest
+from stc.store.artifact import Kind
+from stc.store.lookup import stored
+from stc.system.paths import at_home
+from stc.system.read_files import parse_json
+
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]{,94}\w)?/\w(?:[\w.-]{,94}\w)?(?<!\.git)", re.ASCII)
+
+
+_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+
+
+_ANSWER_SECONDS = 5.0
+
+
+class Unreachable(InputError):
+    """The Hugging Face hub cannot be asked: there is no network, or it does not answer."""
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A model of the Hugging Face hub in the place of a folder. ``id`` is ``owner/name``."""
+
+    id: str
+
+    def fetch(self, check: Callable[[Path], object]) -> Path:
+        """Return the folder of its files in the local cache, downloaded where they are not there yet.
+
+        Args:
+            check: is given the folder when config.json is in it, before the weights come; raises what refuses it.
+
+        Raises:
+            InputError: the files are not there, and cannot be downloaded.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            check(Path(snapshot_download(self.id, allow_patterns=["config.json"])))
+            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
+        except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+            raise InputError(
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
+                "does not give it: "
+                f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
+            ) from error
+
+    def cached(self) -> Path | None:
+        """The folder of its files in the local cache, or None where they are not all there."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return None
+
+    def config(self) -> dict[str, Any]:
+        """Return the parsed config.json that the hub has. A process asks once for each id, and waits a few seconds.
+
+        Raises:
+            Unreachable: the hub cannot be asked.
+            InputError: the hub does not give it.
+        """
+        answer = _answer(self.id)
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+
+@cache
+def _answer(hub_id: str) -> dict[str, Any] | InputError:
+    """A model's config.json, or why the hub does not give it."""
+    answers: Queue[dict[str, Any] | InputError] = Queue()
+    # Looking up a host has no timeout of ours, and each of its addresses is given one.
+    Thread(target=lambda: answers.put(_ask(hub_id)), daemon=True).start()
+    try:
+        return answers.get(timeout=_ANSWER_SECONDS)
+    except Empty:
+        return _unreachable(hub_id, f"no answer in {_ANSWER_SECONDS:g} s")
+
+
+def _ask(hub_id: str) -> dict[str, Any] | InputError:
+    import httpx
+    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    try:
+        url = hf_hub_url(hub_id, "config.json")
+        response = get_session().get(url, headers=build_hf_headers(), timeout=_ANSWER_SECONDS)
+        hf_raise_for_status(response)
+        return parse_json(response.content, url, dict[str, Any])
+    except InputError as error:
+        return error
+    except GatedRepoError:
+        why = f"gives it to those whom its owner has let in: ask at {ENDPOINT}/{hub_id}, then hf auth login"
+    except RepositoryNotFoundError:
+        why = "knows no such model; a private one it shows to those who may see it (hf auth login)"
+    except EntryNotFoundError:
+        why = "has it without a config.json, which every model has that stc takes"
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status >= 500 or status in (408, 429):
+            return _unreachable(hub_id, f"it answers with {status}")
+        why = f"does not give it: {status} {error.server_message or ''}".rstrip()
+    except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+        return _unreachable(hub_id, str(error) or type(error).__name__)
+    return InputError(f"no such folder here{_nearest_folder(hub_id)}, and the Hugging Face hub {why}")
+
+
+def _unreachable(hub_id: str, why: str) -> Unreachable:
+    return Unreachable(
+        f"no such folder here{_nearest_folder(hub_id)}, nor whole in this machine's cache of the Hugging Face hub, "
+        f"which cannot be asked: {why}. Where there is network: hf download {hub_id}"
+    )
+
+
+def _nearest_folder(hub_id: str) -> str:
+    """Name the folder that is meant where ``owner`` is a mistyped one."""
+    return nearest(hub_id, [str(one) for one in Path().glob(f"*/{hub_id.partition('/')[2]}") if one.is_dir()])
+
+
+def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
+    """What a setting names that takes a folder, a result of a store or an id of the Hugging Face hub.
+
+    Args:
+        key: of the setting, for the message.
+        kind: of a result that is named by the first digits of its identity.
+
+    Raises:
+        ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
+    """
+    try:
+        folder = stored(Path(at_home(given)), kind)
+    except InputError as error:
+        raise ConfigError([Fault(key, given, str(error))]) from None
+    if given.strip() and os.path.isdir(folder):
+        return folder.resolve()
+    # A folder with the name of the owner makes it a path, mistyped.
+    if _HUB_ID.fullmatch(given) and not os.path.isdir(folder.parent):
+        return Hub(given)
+    if not given.strip():
+        raise ConfigError([Fault(key, given, "is empty; a folder or an id of the Hugging Face hub is needed")])
+    if os.path.exists(folder):
+        raise ConfigError([Fault(key, given, "is a file; a folder or an id of the Hugging Face hub is needed")])
+    near = nearest(str(folder), [str(one) for one in folder.parent.glob("*") if one.is_dir()])
+    raise ConfigError([Fault(key, given, f"no such folder{near}")])

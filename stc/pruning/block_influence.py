@@ -1,0 +1,130 @@
+"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853), and the stages of both one-shot methods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from stc.data.manifest import Manifest
+from stc.errors import InputError
+from stc.models.architecture import Stack
+from stc.models.layout import Removals
+from stc.models.options import Compute
+from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pruning import ByRatio
+from stc.store.artifact import Kind
+from stc.system.read_files import read_json
+
+SIMILARITY_FILE = "similarity.json"
+
+
+class OfStack(TypedDict):
+    """How much the layers of a stack change what passes: ``influence`` by layer, ``angular`` by first layer of a block
+    and its length less one."""
+
+    influence: list[float]
+    angular: list[list[float]]
+
+
+class BlockInfluence(ByRatio):
+    """Remove the layers that change least what passes through them, all at once."""
+
+
+class Similarity(Compute, Stage):
+    """One pass over ``data`` with its own targets (teacher-forced), through encoder and decoder.
+
+    Writes similarity.json: for each stack ``influence`` by layer, and ``angular`` by first layer and length of a
+    block (:class:`stc.training.teacher_forcing.Similarity`). Every one-shot method and every ratio is answered from it.
+    """
+
+    NAME: ClassVar[str] = "similarity"
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    GIVES: ClassVar[Kind] = Kind.SIMILARITY
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
+        return inputs["model"] and inputs["model"].layers
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.models.checkpoint import load
+        from stc.training.teacher_forcing import similarities
+
+        manifest = Manifest.load(inputs["data"].path)
+        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        with ctx.progress("similarity", total=len(manifest), unit="utterance") as bar:
+            found = similarities(translator, manifest, ctx, bar)
+        means = {stack: sums.means() for stack, sums in found.items()}
+        (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")
+        return {"layers": {stack: len(mean["influence"]) for stack, mean in means.items()}}
+
+
+class OneShot(Stage):
+    """A choice of ``layers`` of the scope, by how little they change what passes through them.
+
+    Attributes:
+        method: ``block_influence`` removes those of lowest influence, whichever stack they are of (ShortGPT, Men
+            et al. 2024, arXiv 2403.03853). ``angular`` removes the block whose input and output are at the
+            smallest angle (Gromov et al. 2024, arXiv 2403.17887, section 3); of two stacks, a block of each. Of
+            equals the lowest goes.
+    """
+
+    NAME: ClassVar[str] = "one_shot"
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {"similarity": Takes(Kind.SIMILARITY)}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    method: Literal["block_influence", "angular"]
+    scope: Scope = "decoder"
+    layers: int = Field(ge=1)
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
+        if inputs["similarity"] is None:
+            return None
+        of = {stack: inputs["similarity"][stack] for stack in stacks(self.scope)}
+        if self.method == "angular" or len(of) == 1:
+            return Removals(of, share_out(self.layers, of))
+        return Removals(of, {}, either=self.layers)
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        folder = inputs["similarity"].path
+        try:
+            found = read_json(folder / SIMILARITY_FILE, dict[Stack, OfStack])
+        except FileNotFoundError:
+            raise InputError(f"{folder / SIMILARITY_FILE} is missing") from None
+        if missing := [stack for stack in stacks(self.scope) if stack not in found]:
+            raise InputError(f"{folder / SIMILARITY_FILE} says nothing of the {missing[0]}")
+        of = {stack: len(found[stack]["influence"]) for stack in stacks(self.scope)}
+        if self.layers > len(removable(of)):
+            raise InputError(f"layers={self.layers}: of {of}, {len(removable(of))} layers can be removed")
+        order, how = self._lowest(found, of) if self.method == "block_influence" else self._blocks(found, of)
+        return Removal(of, tuple(order)).save(out_dir, {"method": self.method, **how})
+
+    def _lowest(self, found: Mapping[Stack, OfStack], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+        influence: dict[Layer, float] = {(stack, at): found[stack]["influence"][at] for stack, at in removable(of)}
+        candidates = [
+            {"stack": stack, "layer": layer, "influence": value} for (stack, layer), value in influence.items()
+        ]
+        return sorted(influence, key=lambda layer: influence[layer])[: self.layers], {"candidates": candidates}
+
+    def _blocks(self, found: Mapping[Stack, OfStack], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+        order: list[Layer] = []
+        candidates: list[dict[str, Any]] = []
+        for stack, layers in share_out(self.layers, of).items():
+            if not layers:
+                continue
+            room = [layer for of_stack, layer in removable(of) if of_stack == stack]
+            starts = room[: len(room) - layers + 1]
+            distance = {start: found[stack]["angular"][start][layers - 1] for start in starts}
+            first = min(starts, key=lambda start: distance[start])
+            order += [(stack, layer) for layer in range(first, first + layers)]
+            candidates += [
+                {"stack": stack, "first": start, "layers": layers, "distance": value}
+                for start, value in distance.items()
+            ]
+        return order, {"candidates": candidates}

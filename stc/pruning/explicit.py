@@ -1,0 +1,81 @@
+"""The layers a user names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from stc.errors import Fault, InputError, misfit
+from stc.models.architecture import Stack
+from stc.models.layout import Removals
+from stc.models.removal import Counts, Layer, Removal, unremovable
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pruning import Filled, PruningMethod
+from stc.store.artifact import Kind
+
+
+class Explicit(PruningMethod):
+    """Remove the layers named, counted from 0.
+
+    Attributes:
+        ratio: follows from the layers; one that is given has to be that.
+        layers: of the decoder.
+        encoder_layers: of the encoder.
+    """
+
+    ratio: float | None = Field(default=None, gt=0, lt=1)
+    layers: tuple[int, ...] = ()
+    encoder_layers: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.stacks:
+            allowed = "the layers to remove are needed: prune.layers=[2,5], or of the encoder prune.encoder_layers=[2]"
+            raise misfit(Fault("layers", [], allowed))
+        return self
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        named: dict[Stack, tuple[int, ...]] = {"decoder": self.layers, "encoder": self.encoder_layers}
+        return tuple(stack for stack, layers in named.items() if layers)
+
+    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+        layers: list[Layer] = [("decoder", layer) for layer in self.layers]
+        layers += [("encoder", layer) for layer in self.encoder_layers]
+        keys: dict[Stack, str] = {"decoder": "layers", "encoder": "encoder_layers"}
+        faults = [
+            Fault(f"prune.{keys[stack]}", list(getattr(self, keys[stack])), message)
+            for stack, message in unremovable(layers, of).items()
+        ]
+        total = sum(of.values())
+        ratio = len(layers) / total
+        if self.ratio is not None and abs(self.ratio * total - len(layers)) > 0.01:
+            allowed = f"must be {ratio:.4g}, that of the layers named, or null, which means the same"
+            faults.append(Fault("prune.ratio", self.ratio, allowed))
+        return self._filled(of, ratio, len(layers)), faults
+
+
+class ExplicitLayers(Counts, Stage):
+    """``decoder`` and ``encoder`` name layers, counted from 0."""
+
+    NAME: ClassVar[str] = "explicit_layers"
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    decoder: tuple[int, ...] = ()
+    encoder: tuple[int, ...] = ()
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+        named: dict[Stack, int] = {"decoder": len(self.decoder), "encoder": len(self.encoder)}
+        return Removals(self.of, {stack: named[stack] for stack in self.of})
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        order: list[Layer] = [("decoder", layer) for layer in self.decoder]
+        order += [("encoder", layer) for layer in self.encoder]
+        if faults := unremovable(order, self.of):
+            raise InputError("; ".join(faults.values()))
+        return Removal(self.of, tuple(order)).save(out_dir, {"method": "explicit"})

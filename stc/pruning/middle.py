@@ -1,0 +1,44 @@
+"""The block of layers in the middle: chosen without looking at weights or data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stc.models.layout import Removals
+from stc.models.removal import Counts, Layer, Removal, share_out
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pruning import ByRatio
+from stc.store.artifact import Kind
+
+
+class Middle(ByRatio):
+    """Remove the block in the middle, whatever it does."""
+
+
+class MiddleBlock(Counts, Stage):
+    """``layers`` in the middle of the stacks, shared out in proportion to their size.
+
+    Of 32 layers and 8 to remove those are 12 to 19, as in the publication's ablation (arXiv 2505.20237). Where the
+    middle is between two layers, the block is the lower one.
+    """
+
+    NAME: ClassVar[str] = "middle_block"
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    layers: int = Field(ge=1)
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+        return Removals(self.of, share_out(self.layers, self.of))
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        order: list[Layer] = []
+        for stack, layers in share_out(self.layers, self.of).items():
+            first = (self.of[stack] - layers) // 2
+            order += [(stack, layer) for layer in range(first, first + layers)]
+        return Removal(self.of, tuple(order)).save(out_dir, {"method": "middle"})

@@ -1,0 +1,51 @@
+"""Layers drawn at random: what any method of choosing them has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stc.errors import InputError
+from stc.models.layout import Removals
+from stc.models.removal import Counts, Removal, removable
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pruning import ByRatio
+from stc.store.artifact import Kind
+from stc.system.fields import Seed
+
+
+class RandomChoice(ByRatio):
+    """Remove layers drawn at random, by a seed of their own."""
+
+    seed: Seed
+
+
+class RandomLayers(Counts, Stage):
+    """``layers`` of the stacks, each as likely as any other. With one seed, fewer are the first of more."""
+
+    NAME: ClassVar[str] = "random_layers"
+    VERSION: ClassVar[int] = 1
+    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    GIVES: ClassVar[Kind] = Kind.RANKING
+
+    layers: int = Field(ge=1)
+    seed: Seed
+
+    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+        return Removals.of_facts(self._removal().facts())
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        return self._removal().save(out_dir, {"method": "random", "seed": self.seed})
+
+    def _removal(self) -> Removal:
+        candidates = removable(self.of)
+        if self.layers > len(candidates):
+            raise InputError(f"layers={self.layers}: of {self.of}, {len(candidates)} layers can be removed")
+        random = Random(self.seed)
+        # Of the module's functions only random() is the same in every version of Python.
+        drawn = sorted(candidates, key=lambda layer: random.random())
+        return Removal(self.of, tuple(drawn[: self.layers]))

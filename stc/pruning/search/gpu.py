@@ -1,0 +1,140 @@
+"""The inner loop of a greedy search on a GPU: several candidates decoded together.
+
+A candidate's own work on the prompts begins at the layer above it, as in :mod:`stc.pruning.search.translations`. A step
+of decoding reads every weight once for all rows, so candidates share steps: a row is an utterance without a candidate,
+and of the layer it does without its row takes the input for the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from stc.decoding.gpu_engine import Decoder, Packed
+from stc.system.memory import free_memory
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+MEMORY_SHARE = 0.75  # of the GPU's free memory, for keys and values; the rest is what computing takes
+
+
+def tokens_without_each(
+    translator: Translator,
+    embeddings: Sequence[Tensor],
+    kept: Sequence[int],
+    candidates: Collection[int],
+    *,
+    rows: int,
+    max_new_tokens: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """(candidate, tokens of each utterance without it), from the lowest candidate up.
+
+    Args:
+        embeddings: of each utterance's prompt, (positions, hidden).
+        kept: the layers of the model as it is without any candidate's removal.
+        candidates: of ``kept``; not its last.
+        rows: the most that are decoded together; at least one for each utterance.
+
+    Yields:
+        (utterances, new tokens), on the CPU, with -1 after the last token of each.
+    """
+    climb = _Climb(translator, embeddings, kept, max(1, rows // len(embeddings)), max_new_tokens)
+    wanted = [place for place, layer in enumerate(kept) if layer in candidates]
+    found: list[tuple[int, Tensor]] = []
+    for place, following in zip(wanted, [*wanted[1:], None], strict=True):
+        climb.up_to(place)
+        climb.leave_out()
+        if following is None or not climb.has_room(following):
+            # What is known already is scored by the caller while the GPU is busy with the prompts above.
+            yield from found
+            found = [(kept[without], tokens) for without, tokens in climb.decode()]
+    yield from found
+
+
+class _Climb:
+    """The prompts on their way up through the layers, and the candidates left out since the last decoding.
+
+    Of the decoder's slots the first are for what the layers passed have cached, one each; the candidates take theirs
+    from the other end.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        embeddings: Sequence[Tensor],
+        kept: Sequence[int],
+        together: int,
+        max_new_tokens: int,
+    ) -> None:
+        self._prompts = Packed.of(embeddings)
+        self._together = together
+        tokens, rows = len(self._prompts.embeddings), together * len(embeddings)
+        family = translator.fast_path
+        heads, width, _ = family.attention_shape(family.stack(translator.model, "decoder"))
+        layer_bytes = 2 * heads * width * self._prompts.embeddings.element_size()
+        self._slots = _slots(
+            len(kept), together, tokens * layer_bytes, rows * max_new_tokens * layer_bytes * len(kept),
+            self._prompts.embeddings.device,
+        )  # fmt: skip
+        self._decoder = Decoder(
+            translator, kept, tokens=tokens, rows=rows, max_new_tokens=max_new_tokens, slots=self._slots
+        )
+        self._rotation = self._decoder.rotation(self._prompts)
+        self._hidden = self._prompts.embeddings
+        self._place = 0
+        self._free = self._slots  # slots below this one are not taken by a candidate
+        self._left_out: list[tuple[int, Tensor, Tensor]] = []  # place, output at the prompts' ends, slots
+
+    def up_to(self, place: int) -> None:
+        """Pass through the layers below a place."""
+        while self._place < place:
+            self._hidden = self._through(self._place, self._hidden, self._place)
+            self._place += 1
+
+    def leave_out(self) -> None:
+        """Go through all layers above the next one, without it."""
+        above = range(self._place + 1, self._decoder.layers)
+        self._free -= len(above)
+        hidden = self._hidden
+        for offset, place in enumerate(above):
+            hidden = self._through(place, hidden, self._free + offset)
+        slots = torch.arange(self._decoder.layers)
+        slots[self._place + 1 :] = torch.arange(len(above)) + self._free
+        self._left_out.append((self._place, hidden, slots))
+
+    def has_room(self, place: int) -> bool:
+        """Whether the candidate at a place can be decoded together with those left out."""
+        own = self._decoder.layers - place - 1
+        return len(self._left_out) < self._together and place + own <= self._free
+
+    def decode(self) -> Iterator[tuple[int, Tensor]]:
+        """(place, tokens) of the candidates left out, which are then no longer."""
+        device, utterances = self._hidden.device, len(self._prompts)
+        places = torch.tensor([place for place, _, _ in self._left_out])
+        # One utterance's rows follow each other: where they share a prompt, the second finds it in the GPU's cache.
+        slots = torch.stack([slots for _, _, slots in self._left_out], dim=1).repeat(1, utterances)
+        skipped = (torch.arange(self._decoder.layers)[:, None] == places).repeat(1, utterances)
+        tokens = self._decoder.complete(
+            torch.stack([hidden for _, hidden, _ in self._left_out], dim=1).flatten(0, 1),
+            self._prompts.starts[:-1].repeat_interleave(len(places)),
+            self._prompts.starts.diff().repeat_interleave(len(places)),
+            slots.to(device),
+            skipped.to(device),
+        ).cpu()
+        self._left_out, self._free = [], self._slots
+        yield from zip(places.tolist(), tokens.unflatten(0, (utterances, len(places))).unbind(1), strict=True)
+
+    def _through(self, place: int, hidden: Tensor, slot: int) -> Tensor:
+        return self._decoder.through(place, hidden, self._prompts, self._rotation, slot)
+
+
+def _slots(layers: int, together: int, slot_bytes: int, said_bytes: int, device: torch.device) -> int:
+    """As many as that many candidates need, or as fit; one candidate's at the least."""
+    wanted = together * (layers - 2) + 1
+    if device.type == "cuda":
+        wanted = min(wanted, int((MEMORY_SHARE * free_memory("cuda") - said_bytes) // slot_bytes))
+    return max(wanted, layers - 1)

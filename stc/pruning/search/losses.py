@@ -1,0 +1,165 @@
+"""The loss without each of many layers in turn: of a greedy search by the loss, and what a screened search looks at
+first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stc.data.collate import Collator
+from stc.data.manifest import Manifest
+from stc.decoding.greedy import DECODE_BATCH, encode
+from stc.models.architecture import Stack
+from stc.models.surgery import only_layers, without_layers
+from stc.pruning.search.translations import Places
+from stc.system.memory import BatchSize
+
+if TYPE_CHECKING:
+    from stc.decoding.features import Features
+    from stc.models.checkpoint import Translator
+
+
+def losses_without_each(
+    translator: Translator,
+    manifest: Manifest,
+    removed: Places,
+    candidates: Places,
+    *,
+    batch_size: int,
+    features: Features | None = None,
+) -> Iterator[tuple[Stack, int, float]]:
+    """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
+
+    The loss is that of :meth:`stc.training.teacher_forcing.Forced.loss`, in nats a target token. For all candidates of
+    the decoder the audio is encoded once, or not at all where its ``features`` are given and the encoder is whole.
+    Each of the encoder's encodes it anew.
+    """
+    gone = removed["encoder"]
+    size = BatchSize(batch_size, DECODE_BATCH)
+    if candidates["decoder"]:
+        with without_layers(translator, {"encoder": gone}):
+            pairs = _pairs(translator, manifest, size, None if gone else features)
+        left = set(candidates["decoder"])
+
+        def search(batch_size: int) -> Iterator[tuple[Stack, int, float]]:
+            for layer, loss in _without_each(translator, pairs, removed["decoder"], left, batch_size):
+                left.discard(layer)
+                yield "decoder", layer, loss
+
+        yield from size.resumed(search)
+    for layer in sorted(candidates["encoder"]):
+        with without_layers(translator, {**removed, "encoder": [*gone, layer]}):
+            loss = _loss(translator, _pairs(translator, manifest, size), size)
+        yield "encoder", layer, loss
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An utterance with its target.
+
+    Attributes:
+        inputs: what the decoder takes for prompt, audio and every token of the target but the last: (positions, width).
+        target: its tokens, the end of the turn included, which the last of those positions predict: (tokens,).
+    """
+
+    inputs: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some pairs on their way up the decoder.
+
+    They are padded on the right, where nothing that counts can look, so that attention needs no mask but the causal
+    one.
+
+    Attributes:
+        hidden: what the next layer takes, (pairs, positions, width).
+        rows: the pair of each target token, and
+        places: the position that predicts it;
+        targets: the tokens. All three are of shape (target tokens,).
+    """
+
+    hidden: Tensor
+    rows: Tensor
+    places: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, pairs: Sequence[_Pair]) -> _Batch:
+        hidden = torch.nn.utils.rnn.pad_sequence([pair.inputs for pair in pairs], batch_first=True)
+        rows = [torch.full((len(pair.target),), row) for row, pair in enumerate(pairs)]
+        places = [torch.arange(len(pair.inputs) - len(pair.target), len(pair.inputs)) for pair in pairs]
+        at = torch.stack([torch.cat(rows), torch.cat(places)]).to(hidden.device)
+        return cls(hidden, at[0], at[1], torch.cat([pair.target for pair in pairs]))
+
+    def through(self, translator: Translator) -> _Batch:
+        """After the decoder as it is at present."""
+        decoder = translator.architecture.stack(translator.model, "decoder")
+        return replace(self, hidden=decoder(inputs_embeds=self.hidden, use_cache=False).last_hidden_state)
+
+    def nats(self, translator: Translator) -> Tensor:
+        """Cross-entropy summed over the target tokens, if what is left of the decoder is the decoder at present."""
+        given = self.through(translator).hidden[self.rows, self.places]
+        logits = translator.model.get_output_embeddings()(given)
+        return functional.cross_entropy(logits.float(), self.targets, reduction="sum").double()
+
+
+@torch.inference_mode()
+def _pairs(
+    translator: Translator, manifest: Manifest, size: BatchSize, features: Features | None = None
+) -> list[_Pair]:
+    """All of a manifest, those with the most positions first, so that a batch holds pairs of similar length."""
+    encoded = encode(translator, manifest, batch_size=size, features=features)
+    tokens = Collator.of(translator, manifest.task).target_tokens(manifest.targets)
+    targets = [torch.from_numpy(row).to(translator.model.device) for row in tokens]
+    embed = translator.model.get_input_embeddings()
+    pairs = [
+        _Pair(torch.cat([before, embed(target[:-1])]), target)
+        for before, target in zip(encoded.embeddings, targets, strict=True)
+    ]
+    return sorted(pairs, key=lambda pair: len(pair.inputs), reverse=True)
+
+
+@torch.inference_mode()
+def _loss(translator: Translator, pairs: Sequence[_Pair], size: BatchSize) -> float:
+    """Of the model as it is at present."""
+    nats: list[Tensor] = []
+    size.over(pairs, lambda some: nats.append(_Batch.of(some).nats(translator)))
+    return _a_token(nats, pairs)
+
+
+@torch.inference_mode()
+def _without_each(
+    translator: Translator,
+    pairs: Sequence[_Pair],
+    removed: Collection[int],
+    candidates: Collection[int],
+    batch_size: int,
+) -> Iterator[tuple[int, float]]:
+    """(candidate, loss), from the lowest candidate up.
+
+    What the layers below a candidate give is the same for every candidate above them. It is computed on the way up, one
+    layer at a time, and a candidate's own pass starts at the layer above it.
+    """
+    count = len(translator.architecture.layers_of(translator.model, "decoder"))
+    kept = [layer for layer in range(count) if layer not in removed]
+    batches = [_Batch.of(pairs[start : start + batch_size]) for start in range(0, len(pairs), batch_size)]
+    wanted = sorted(candidates)
+    for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
+        if layer in wanted:
+            with only_layers(translator, kept[place + 1 :]):
+                loss = _a_token([batch.nats(translator) for batch in batches], pairs)
+            yield layer, loss
+        if layer != wanted[-1]:
+            with only_layers(translator, [layer], norm=False):
+                batches = [batch.through(translator) for batch in batches]
+
+
+def _a_token(nats: Sequence[Tensor], pairs: Sequence[_Pair]) -> float:
+    return float(torch.stack(list(nats)).sum()) / sum(len(pair.target) for pair in pairs)

@@ -1,0 +1,12 @@
+"""What the methods of bitsandbytes have in common."""
+
+from __future__ import annotations
+
+from stc.quantization import Quantizer
+
+
+class BitsAndBytes(Quantizer):
+    """A method that bitsandbytes computes."""
+
+    LIBRARY = "bitsandbytes"
+    VLLM = "bitsandbytes left vLLM for vllm-bnb-plugin 0.0.3, which refuses a model without packed_modules_mapping"

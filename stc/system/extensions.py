@@ -1,0 +1,75 @@
+"""What settings name and anybody may add: a file of one of stc's packages, or a module elsewhere by its dotted path.
+
+A module is looked for where Python looks and in the folder that ``conf/`` is in.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from inspect import isabstract
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import TypeVar
+
+from stc.errors import ConfigError, Fault, nearest
+from stc.system.paths import ROOT
+
+_Kind = TypeVar("_Kind")
+
+
+def names(package: str) -> list[str]:
+    """Return what stc itself has of a kind: the files of a package, without those that begin with an underscore."""
+    spec = find_spec(package)
+    assert spec is not None
+    found = (one.name for one in iter_modules(spec.submodule_search_locations) if not one.ispkg)
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def imported(path: str) -> ModuleType:
+    """Import a module by its dotted path.
+
+    Raises:
+        LookupError: there is none; the message says which part of the path.
+    """
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    try:
+        return import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise  # what it imports is missing
+        raise LookupError(f"there is no module {error.name}") from None
+
+
+def by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Kind]:
+    """Return the class of a kind that a module defines.
+
+    Args:
+        package: where stc's own are, ``stc.stages``.
+        name: of a file in the package (``finetune``), or the dotted path of a module (``talks.stages.pretrain``).
+        base: what the class is derived from.
+        key: the setting that has the name.
+
+    Raises:
+        ConfigError: there is no such module, or it does not define one such class.
+    """
+    if isinstance(name, str) and "." in name and all(map(str.isidentifier, name.split("."))):
+        path = name
+    elif name in (known := names(package)):
+        path = f"{package}.{name}"
+    else:
+        allowed = f"one of {', '.join(known)}{nearest(str(name), known)}; PACKAGE.MODULE is one of yours"
+        raise ConfigError([Fault(key, name, allowed)])
+    try:
+        module = imported(path)
+    except LookupError as error:
+        raise ConfigError([Fault(key, name, str(error))]) from None
+    defined = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == path]
+    found = [one for one in dict.fromkeys(defined) if issubclass(one, base) and not isabstract(one)]
+    if len(found) != 1:
+        has = ", ".join(one.__name__ for one in found) or "none"
+        needed = f"its module must define one class that is a {base.__module__}.{base.__name__}; it defines {has}"
+        raise ConfigError([Fault(key, name, needed)])
+    return found[0]

@@ -1,0 +1,1 @@
+"""The stages that make the corpus and the base model: named in YAML by their dotted path."""

@@ -1,0 +1,124 @@
+"""synthesize: a part of the embedded corpus, written by the grammar and spoken by the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from stc.errors import Fault, InputError, misfit
+from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.store.artifact import Artifact, Kind
+from talks.speech import EngineName, check_engines
+
+if TYPE_CHECKING:
+    from stc.data.manifest import Manifest, Utterance
+    from talks.build import Request
+
+
+class Synthesize(Stage):
+    """Sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
+
+    With the input ``audio``, the manifest of the same part in another language, its recordings are used again.
+    The sentences of the manifest ``without`` are left out: another seed draws other sentences of the same part, but
+    some of them come again.
+
+    Attributes:
+        part: the grammar's part; parts share no sentence.
+        sentences: how many.
+        seed: of sentences, voices and noise.
+        target_lang: the language of the translations.
+        engines: who speaks, each with its weight; 0 leaves one out.
+        noise: the share of noisy utterances.
+        max_seconds: longer utterances are replaced by others.
+        audio_format: 16-bit PCM, or Opus in Ogg (lossy, an eighth of the size, slower to write).
+    """
+
+    NAME: ClassVar[str] = "synthesize"
+    VERSION: ClassVar[int] = 4
+    TAKES: ClassVar[Mapping[str, Takes]] = {
+        "audio": Takes(Kind.MANIFEST, optional=True),
+        "without": Takes(Kind.MANIFEST, optional=True),
+    }
+    GIVES: ClassVar[Kind] = Kind.MANIFEST
+
+    part: Literal["base", "train", "dev", "selection", "test"]
+    sentences: int = Field(ge=1, le=1_000_000)
+    seed: int = 0
+    target_lang: Literal["de", "zh"]
+    engines: dict[EngineName, Annotated[float, Field(ge=0)]] = Field(default={"espeak": 1.0})
+    noise: float = Field(default=0.0, ge=0, le=1)
+    max_seconds: float = Field(default=8.0, gt=1, le=30)
+    audio_format: Literal["wav", "ogg"] = "wav"
+
+    @model_validator(mode="after")
+    def _held_out(self) -> Synthesize:
+        try:
+            check_engines(self.engines, self.part)
+        except InputError as error:
+            raise misfit(Fault("engines", self.engines, str(error), others=(("part", self.part),))) from None
+        return self
+
+    def lacking(self) -> Iterator[str]:
+        from talks.engines import lacking
+
+        yield from (why for name, weight in self.engines.items() if weight > 0 and (why := lacking(name)))
+
+    def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
+        from stc.config.languages import language
+        from stc.data.manifest import Manifest, Utterance
+        from talks.build import requests, speak
+        from talks.engines import require
+
+        known: Artifact | None = inputs.get("without")
+        without = [row.source for row in Manifest.load(known.path).rows] if known is not None else []
+        wanted = requests(self.seed, self.part, self.engines, self.noise, without)
+        task = language(self.target_lang).task
+        reused: Artifact | None = inputs.get("audio")
+        if reused is not None:
+            rows = self._translate(Manifest.load(reused.path), wanted, out_dir)
+        else:
+            require(self.engines)
+            with ctx.progress(f"speaking {self.part}", total=self.sentences, unit="utterance") as bar:
+                spoken = speak(
+                    wanted,
+                    self.sentences,
+                    out_dir,
+                    audio_format=self.audio_format,
+                    max_seconds=self.max_seconds,
+                    workers=ctx.workers,
+                    done=bar.update,
+                )
+            rows = [
+                Utterance(
+                    id=one.request.id,
+                    audio=one.audio,
+                    sha256=one.sha256,
+                    duration=one.duration,
+                    source=one.request.sentence.en,
+                    target=one.request.sentence.target(self.target_lang),
+                )
+                for one in spoken
+            ]
+        manifest = Manifest(out_dir, task, rows)
+        manifest.save()
+        return {"utterances": len(manifest), "hours": round(manifest.seconds / 3600, 4)}
+
+    def _translate(self, other: Manifest, wanted: Iterator[Request], out_dir: Path) -> list[Utterance]:
+        """The rows of ``other`` with this language's translations; the files are linked, not copied."""
+        from stc.data.manifest import place_file
+
+        if len(other) != self.sentences:
+            raise InputError(f"{other.folder} has {len(other)} utterances, not sentences={self.sentences}")
+        rows = []
+        for row in other.rows:
+            request = next((one for one in wanted if one.id >= row.id), None)
+            if request is None or request.id != row.id or request.sentence.en != row.source:
+                raise InputError(
+                    f"{other.folder}: {row.id} is not of part={self.part}, seed={self.seed}: {row.source!r}"
+                )
+            place_file(other.folder / row.audio, out_dir / row.audio)
+            rows.append(row.model_copy(update={"target": request.sentence.target(self.target_lang)}))
+        return rows

@@ -1,0 +1,1 @@
+"""Training a small base model from random weights."""

@@ -1,0 +1,135 @@
+"""Training a model from random weights: its vocabulary, its data and its two objectives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from stc.data.collate import Batch, pad
+from stc.data.manifest import Manifest
+from stc.decoding.predictions import translation_loss
+from stc.models.create import SPECIAL, build_processor
+from stc.pipeline.stage import Context
+from stc.training.acceleration.gradient_checkpointing import recomputed
+from stc.training.corpus import Corpus
+from stc.training.loop import Outcome, train
+from stc.training.order import batches
+from stc.training.recipe import Optimisation
+from talks.training.ctc import Characters, CtcHead
+from talks.training.spelling import Spelling
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+
+
+@dataclass(frozen=True)
+class SpeechBatch:
+    """A translation batch, and what spelling the source needs.
+
+    Attributes:
+        positions: encoder positions of each utterance, without padding.
+        spellings: characters of the sources, (utterances, longest), padded; ``letters`` of each count.
+        weights: target tokens of each utterance, (utterances,), float32.
+    """
+
+    translation: Batch
+    positions: list[int]
+    spellings: torch.Tensor
+    letters: list[int]
+    weights: torch.Tensor
+
+    @property
+    def tokens(self) -> int:
+        return self.translation.tokens
+
+
+class SpelledCorpus(Corpus):
+    """A corpus whose batches also have the characters of each source."""
+
+    def __init__(self, translator: Translator, manifests: Sequence[Manifest], seed: int, ctx: Context) -> None:
+        super().__init__(translator, manifests, seed, ctx)
+        sources = [row.source for manifest in manifests for row in manifest.rows]
+        self.characters = Characters(sources)
+        self._spellings = [self.characters.encode(source) for source in sources]
+
+    def spelled_batch(self, indices: Sequence[int]) -> SpeechBatch:
+        """These examples as :meth:`Corpus.batch` gives them, with their spellings."""
+        translation, positions = self.counted_batch(indices)
+        device = translation.labels.device
+        spellings = [self._spellings[index] for index in indices]
+        tokens = [self.target_tokens(index) for index in indices]
+        return SpeechBatch(
+            translation,
+            positions,
+            pad(spellings, 0).to(device),
+            [len(spelling) for spelling in spellings],
+            torch.tensor(tokens, dtype=torch.float32, device=device),
+        )
+
+
+def train_from_scratch(
+    translator: Translator,
+    manifests: Sequence[Manifest],
+    settings: Optimisation,
+    steps: int,
+    spelling: Spelling,
+    ctx: Context,
+) -> Outcome:
+    """Train all of a model on the examples of all manifests together; the model is left in eval mode.
+
+    The spelling loss a character counts, in each utterance, as often as the utterance has target tokens, so that
+    both objectives are means over tokens and add up the same however a batch is cut.
+    """
+    corpus = SpelledCorpus(translator, manifests, settings.seed, ctx)
+    torch.manual_seed(settings.seed)
+    speller = CtcHead(translator, len(corpus.characters)).to(ctx.device, translator.model.dtype)
+    model = translator.model
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def loss(batch: SpeechBatch, step: int) -> torch.Tensor:
+        weight = spelling.weight if step < spelling.share * steps else spelling.later
+        translation = translation_loss(translator, batch.translation, settings.label_smoothing)
+        spelt = speller.losses(batch.positions, batch.spellings, batch.letters)
+        return translation + weight * (spelt * batch.weights).sum()
+
+    model.train()
+    with recomputed(model, ctx.gradient_checkpointing):
+        outcome = train(
+            [*parameters, *speller.parameters()],
+            batches(corpus.lengths, settings.batch_size, settings.seed),
+            steps,
+            corpus.spelled_batch,
+            loss,
+            settings,
+            ctx,
+            title="training from scratch",
+            stateful={"corpus": corpus},
+        )
+    speller.detach()
+    model.eval()
+    return outcome
+
+
+def learn_processor(manifests: Sequence[Manifest], vocab_size: int, window_seconds: int, mel_bins: int) -> Any:
+    """A processor whose vocabulary is learnt from the targets, and from a prompt for each of them.
+
+    Every training example starts with its prompt, so a vocabulary that knows its words makes all of them shorter.
+    """
+    from stc.models import architecture
+
+    blank = build_processor([], vocab_size, window_seconds, mel_bins)  # for its chat template
+    special = re.compile("|".join(map(re.escape, SPECIAL)))
+
+    def texts() -> Iterator[str]:
+        for manifest in manifests:
+            yield from manifest.targets
+            prompt = architecture("qwen2_audio").prompt(blank, manifest.task)
+            for piece in special.split(prompt):
+                yield from repeat(piece, len(manifest))
+
+    return build_processor(texts(), vocab_size, window_seconds, mel_bins)
