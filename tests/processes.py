@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import runpy
@@ -12,31 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _FORK = multiprocessing.get_context("fork")
-_PREPARED = multiprocessing.get_context("forkserver")
-_PREPARED.set_forkserver_preload(
-    [
-        "bitsandbytes",
-        "matplotlib.figure",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "peft",
-        "stc.decoding.greedy",
-        "stc.jobs.sweep",
-        "stc.planning.preflight",
-        "stc.training.fine_tuning",
-        "transformers.models.auto.processing_auto",
-        "transformers.models.qwen2_audio.modeling_qwen2_audio",
-    ]
-)
 
 
 class Command:
     """A command in a process of its own that starts with its libraries imported, which takes longer than what most
-    tests ask of it. It is forked from a process that has imported them and has done nothing else.
+    tests ask of it. It is forked from a process that has imported them (``prepared.py``) and has done nothing else.
 
     Only a fresh process (``subprocess``) proves what a command imports, and that it can be started at all.
 
@@ -52,7 +41,7 @@ class Command:
         self._out, self._err = tempfile.NamedTemporaryFile(), tempfile.NamedTemporaryFile()  # noqa: SIM115
         said = (self._out.name, self._err.name)
         place = folder or Path.cwd()
-        self._process = _PREPARED.Process(
+        self._process = _prepared().Process(
             target=_begin, args=(program, arguments, dict(os.environ), place, said, first)
         )
         self._process.start()
@@ -80,6 +69,16 @@ class Command:
         return self._process.exitcode
 
 
+@cache
+def _prepared() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["prepared"])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        forkserver.ensure_running()
+    return context
+
+
 def _begin(
     program: str,
     arguments: tuple[str, ...],
@@ -88,7 +87,6 @@ def _begin(
     said: tuple[str, str],
     first: Callable[[], object] | None,
 ) -> None:
-    gc.freeze()  # what is imported already is not looked at again and again
     os.setsid()
     for number, name in enumerate(said, start=1):
         descriptor = os.open(name, os.O_WRONLY | os.O_APPEND)
