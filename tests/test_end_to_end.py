@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from processes import Command, until
 
 RATE = 16_000
 SPLITS = {"train": 6, "dev": 2, "selection": 3, "test": 4}
@@ -42,10 +43,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(model: Path, data: Path, home: Path, *more: str) -> list[str]:
+def settings(model: Path, data: Path, home: Path, *more: str) -> list[str]:
     """Of the four systems two are witnessed, a plain one and a packed one: each takes a process that imports torch."""
     return [
-        sys.executable, "-m", "stc.run", "lang=de", f"model.path={model}", "model.max_new_tokens=6",
+        "lang=de", f"model.path={model}", "model.max_new_tokens=6",
         f"data.path={data}", "data.columns={audio: audio, source: en, target: de}", "prune.ratio=0.3333",
         "finetune.warmup_steps=0", "teacher.warmup_steps=0", "finetune.epochs=2", "finetune.batch_size=4",
         "teacher.batch_size=4", "metrics.timed_utterances=2", f"store.dir={home}/store", f"tracking.uri=sqlite:///{home}/mlflow.db",
@@ -54,14 +55,18 @@ def command(model: Path, data: Path, home: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def start(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+def finished(arguments: list[str]) -> Command:
+    """A run that has ended well."""
+    run = Command("stc.run", *arguments)
+    assert run.wait() == 0, run.stderr
+    return run
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
-    done = start(command(tiny_model, data, home))
+    command = [sys.executable, "-m", "stc.run", *settings(tiny_model, data, home)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (home / "stdout").write_text(done.stdout)
     return home
@@ -107,11 +112,12 @@ def test_a_run_is_finished_in_mlflow_with_its_parameters_and_translations(undist
 def test_a_second_run_takes_everything_from_the_store_without_torch(
     undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
-    arguments = command(tiny_model, data, undisturbed, f"hydra.run.dir={tmp_path}/out")
+    arguments = settings(tiny_model, data, undisturbed, f"hydra.run.dir={tmp_path}/out")
     watched = (
         "import sys, stc.run; code = stc.run.main(); print('torch' in sys.modules, file=sys.stderr); sys.exit(code)"
     )
-    done = start([sys.executable, "-c", watched, *arguments[3:]])
+    command = [sys.executable, "-c", watched, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "False"
     assert all(stage["cached"] for stage in result(tmp_path)["stages"])
@@ -124,8 +130,7 @@ def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(
 ) -> None:
     """The recipes keep their seed, so that comparing alone is left to do: trainings would take a minute."""
     fixed = ("seeds=[0,1]", "teacher.seed=0", "finetune.seed=0", f"hydra.run.dir={tmp_path}/out")
-    done = start(command(tiny_model, data, undisturbed, *fixed))
-    assert done.returncode == 0, done.stderr
+    run = finished(settings(tiny_model, data, undisturbed, *fixed))
     content = result(tmp_path)
     each = [json.loads((tmp_path / "out" / run["result"]).read_text()) for run in content["runs"]]
     made = [[stage["name"] for stage in one["stages"] if not stage["cached"]] for one in each]
@@ -137,7 +142,7 @@ def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(
         assert system["name"] == each[0]["systems"][place]["name"]
         assert system["chrf_pp"] == pytest.approx(sum(scores) / 2)
         assert system["chrf_pp_deviation"] == pytest.approx(0)
-    assert "over 2 seeds (0, 1)" in done.stdout
+    assert "over 2 seeds (0, 1)" in run.stdout
     with sqlite3.connect(undisturbed / "mlflow.db") as database:
         parents = database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'").fetchall()
         (status,), *_ = database.execute("select status from runs where run_uuid = ?", (content["mlflow_run_id"],))
@@ -145,37 +150,36 @@ def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(
     assert status == "FINISHED"
 
 
-# A run that dies within a training, at once after its first checkpoint, which is due before the second step.
-DIES_IN_TRAINING = """
-import os, signal, sys, stc.run, stc.training.checkpoints as checkpoints
-class Deadly(checkpoints.Checkpoints):
-    def between(self, steps):
-        super().between(steps)
-        if steps > 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-import stc.training.loop
-stc.training.loop.Checkpoints = Deadly
-checkpoints.LEAST_SECONDS, checkpoints.SHARE = 0.0, 1e9
-sys.exit(stc.run.main())
-"""
+def die_after_the_first_step() -> None:
+    """Have the run die within a training, at once after its first checkpoint, which is due before the second step."""
+    import stc.training.loop
+    from stc.training import checkpoints
+
+    class Deadly(checkpoints.Checkpoints):
+        def between(self, steps: int) -> None:
+            super().between(steps)
+            if steps > 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    stc.training.loop.Checkpoints = Deadly  # type: ignore[misc]
+    checkpoints.LEAST_SECONDS, checkpoints.SHARE = 0.0, 1e9
 
 
 def test_a_run_killed_at_any_stage_or_in_a_training_goes_on_and_ends_with_the_same_models_and_scores(
     undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
-    arguments = command(
+    arguments = settings(
         tiny_model, data, tmp_path, "pipeline.outputs=[evaluate]", "metrics.witnessed=0", "tracking=none"
     )
-    finished: list[str] = []
+    made: list[str] = []
     for victim, trains in (("teacher", True), ("importance.2", False), ("heal", True)):
         seen = die_in_training(arguments) if trains else kill_at(victim, arguments)
-        assert not set(finished) & set(seen), "a finished stage ran again"
+        assert not set(made) & set(seen), "a finished stage ran again"
         assert seen[-1] == victim
-        finished += seen[:-1]
-    done = start(arguments)
-    assert done.returncode == 0, done.stderr
-    assert not set(finished) & set(stages_in(done.stderr))
-    assert "training goes on from the checkpoint of step 1 of" in done.stderr
+        made += seen[:-1]
+    run = finished(arguments)
+    assert not set(made) & set(stages_in(run.stderr))
+    assert "training goes on from the checkpoint of step 1 of" in run.stderr
     (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob("store/scores/*/scores.json"))
     evaluated = next(stage["identity"] for stage in result(undisturbed)["stages"] if stage["name"] == "evaluate")
     assert scores == json.loads((undisturbed / "store" / "scores" / evaluated / "scores.json").read_text())
@@ -197,37 +201,29 @@ def stages_in(text: str) -> list[str]:
 
 def die_in_training(arguments: list[str]) -> list[str]:
     """Returns the stages the run began."""
-    died = start([sys.executable, "-c", DIES_IN_TRAINING, *arguments[3:]])
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    return stages_in(died.stderr)
+    run = Command("stc.run", *arguments, first=die_after_the_first_step)
+    assert run.wait() == -signal.SIGKILL, run.stderr
+    return stages_in(run.stderr)
 
 
 def kill_at(stage: str, arguments: list[str]) -> list[str]:
     """Kill the run as soon as it says it begins ``stage``; returns the stages it began."""
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
-    assert process.stderr is not None
-    text = ""
-    while stage not in stages_in(text):
-        piece = os.read(process.stderr.fileno(), 4096)
-        assert piece, text
-        text += piece.decode()
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    return stages_in(text)
+    run = Command("stc.run", *arguments)
+    until(lambda: stage in stages_in(run.stderr), stage, 300)
+    run.send(signal.SIGKILL)
+    run.wait()
+    return stages_in(run.stderr)
 
 
 def test_a_sweep_over_ways_of_pruning_shares_the_teacher_and_what_it_translated(
     undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
     sweep = "prune=block_influence,angular,middle,random"
-    arguments = command(
+    arguments = settings(
         tiny_model, data, undisturbed, sweep, "pipeline.outputs=[heal]", "tracking=none",
         f"hydra.sweep.dir={tmp_path}", "-m",
     )  # fmt: skip
-    done = start(arguments)
-    assert done.returncode == 0, done.stderr
-    began = stages_in(done.stderr)
+    began = stages_in(finished(arguments).stderr)
     assert set(began) <= {"similarity", "importance", "prune", "heal"}
     assert (began.count("similarity"), began.count("importance")) == (1, 4)
     removed = {tuple(sorted(result(undisturbed)["layers_removed"]))}
@@ -241,13 +237,11 @@ def test_a_sweep_over_ways_of_pruning_shares_the_teacher_and_what_it_translated(
 def test_rounds_with_training_in_between_go_on_from_the_first_round_without(
     undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
 ) -> None:
-    arguments = command(
+    arguments = settings(
         tiny_model, data, undisturbed, "prune=interleaved", "prune.between.warmup_steps=0", "pipeline.outputs=[heal]",
         "tracking=none", f"hydra.run.dir={tmp_path}/out",
     )  # fmt: skip
-    done = start(arguments)
-    assert done.returncode == 0, done.stderr
-    assert stages_in(done.stderr)[:3] == ["prune.1", "between.1", "importance.2"]
+    assert stages_in(finished(arguments).stderr)[:3] == ["prune.1", "between.1", "importance.2"]
     content = result(tmp_path)
     assert content["layers_removed"][0] == result(undisturbed)["layers_removed"][0]
     heal = next(stage["identity"] for stage in content["stages"] if stage["name"] == "heal")
@@ -256,15 +250,10 @@ def test_rounds_with_training_in_between_go_on_from_the_first_round_without(
 
 
 def test_a_stopped_run_is_marked_killed(tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    arguments = command(tiny_model, data, tmp_path)
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("teacher"):
-            process.terminate()
-            break
-    process.stderr.read()
-    assert process.wait() == 128 + signal.SIGTERM
+    run = Command("stc.run", *settings(tiny_model, data, tmp_path))
+    until(lambda: "teacher" in stages_in(run.stderr), "the teacher", 300)
+    os.kill(run.pid, signal.SIGTERM)
+    assert run.wait() == 128 + signal.SIGTERM
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert database.execute("select status from runs").fetchall() == [("KILLED",)]
     assert not list((tmp_path / "store").glob("model/*"))
@@ -279,8 +268,8 @@ def test_splits_that_share_an_utterance_stop_the_run_before_training(
         (mixed / file.name).write_bytes(file.read_bytes())
     lines = (mixed / "test.jsonl").read_text()
     (mixed / "test.jsonl").write_text(lines + (mixed / "train.jsonl").read_text().splitlines()[2] + "\n")
-    done = start(command(tiny_model, mixed, tmp_path, "tracking=none"))
-    assert done.returncode == 1
-    assert "1 of 'test' in 'train'" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "teacher" not in stages_in(done.stderr)
+    run = Command("stc.run", *settings(tiny_model, mixed, tmp_path, "tracking=none"))
+    assert run.wait() == 1
+    assert "1 of 'test' in 'train'" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "teacher" not in stages_in(run.stderr)

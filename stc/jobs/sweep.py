@@ -39,7 +39,7 @@ TABLE_FILE = "sweep.md"
 REPORT_FOLDER = "report"
 STOP_FILE = "stop"  # of a sweep that is being stopped: none of its jobs is begun any more
 _POLL_SECONDS = 5.0  # between two questions to SLURM
-_STOP_SECONDS = 10.0  # a job that is told to stop has this long to do so
+STOP_SECONDS = 10.0  # a job that is told to stop has this long to do so
 _current: Sweep | None = None  # of this process: Hydra makes its callbacks itself, and hands none of them out
 
 
@@ -103,7 +103,7 @@ class Sweep:
         (self.folder / STOP_FILE).touch()
         slurm.cancel(self.folder)
         self._send(signal.SIGTERM)
-        last = threading.Timer(_STOP_SECONDS, self._send, [signal.SIGKILL])
+        last = threading.Timer(STOP_SECONDS, self._send, [signal.SIGKILL])
         last.daemon = True
         last.start()
 
@@ -176,7 +176,7 @@ def conduct(start: Callable[[list[str]], None], arguments: list[str]) -> int:
                 hold()
                 if _current is not None:
                     _current.stop()
-                    _current.wait(2 * _STOP_SECONDS)
+                    _current.wait(2 * STOP_SECONDS)
                     _end(_current, killed=True)
                 raise
             hold()

@@ -11,7 +11,7 @@ import torch
 
 from stc.errors import ModelError
 from stc.models import architecture
-from stc.models.checkpoint import Translator, load, save
+from stc.models.checkpoint import Translator, import_transformers, load, save
 
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 AUDIO, AUDIO_START, AUDIO_END = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"
@@ -48,6 +48,7 @@ def build_processor(texts: Iterable[str], vocab_size: int, window_seconds: int, 
             ``max_source_positions`` = 50 a second.
         mel_bins: of the log-mel spectrogram.
     """
+    import_transformers()
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import Qwen2AudioProcessor, Qwen2Tokenizer, WhisperFeatureExtractor
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Command
 
 from stc.system.paths import ROOT
 
 
 def figures(script: str, out: Path, *arguments: str) -> Any:
-    command = [sys.executable, ROOT / "benchmarks" / script, "--json", out, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = Command(str(ROOT / "benchmarks" / script), "--json", str(out), *arguments)
+    assert done.wait() == 0, done.stdout + done.stderr
     return json.loads(out.read_text("utf-8"))
 
 
@@ -57,9 +54,10 @@ def test_all_sides_of_decoding_say_the_same(tmp_path: Path) -> None:
     assert [side["equal texts"] for side in found["languages"]["de"]] == [3, 3, 3]
 
 
-def test_every_side_of_full_training_has_a_curve(tmp_path: Path) -> None:
-    command = [sys.executable, ROOT / "benchmarks" / "full_training.py", "--tiny", "--steps", "3"]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OUT": str(tmp_path)})
+def test_every_side_of_full_training_has_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUT", str(tmp_path))
+    done = Command(str(ROOT / "benchmarks" / "full_training.py"), "--tiny", "--steps", "3")
+    assert done.wait() == 0, done.stdout + done.stderr
     sides = json.loads((tmp_path / "full_training.json").read_text("utf-8"))["sides"]
     offered, narrow, wide, kept = (side["losses"] for side in sides)
     assert offered == kept  # whatever is computed again, to the bit
@@ -71,6 +69,7 @@ def test_every_side_of_full_training_has_a_curve(tmp_path: Path) -> None:
 
 
 def test_every_cold_start_is_timed(tmp_path: Path) -> None:
-    found = figures("cold_start.py", tmp_path / "c.json", "--repeat", "1", "pipeline.outputs=[selection]")
+    few = ["--repeat", "1", "pipeline.outputs=[selection]", "tracking=none"]
+    found = figures("cold_start.py", tmp_path / "c.json", *few)
     assert len(found["seconds"]) == 4
     assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found["seconds"].values())

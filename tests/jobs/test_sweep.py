@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,54 +15,87 @@ import pytest
 import soundfile
 from held import held
 from mlflow import MlflowClient
+from processes import Command, until
 
+import stc.jobs.sweep
 from stc.config.override_names import differing, further
 from stc.jobs.status import LOST, Outcome, outcomes
 from stc.system.paths import ROOT
+from stc.system.process import Process
 
 LAUNCHER = Path(__file__).parents[1] / "launcher"
+FRESH = (
+    "import sys, stc.run; code = stc.run.main();"
+    "print([name for name in ('torch', 'mlflow') if name in sys.modules]); sys.exit(code)"
+)
+
+
+def filled(folder: Path) -> Path:
+    """The folder, with data in ``good``, the same with an audio file missing in ``bad``, and other data in ``slow``
+    and ``slower``."""
+    for name in ("good", "bad", "slow", "slower"):
+        data = folder / name
+        data.mkdir()
+        soundfile.write(data / "a.wav", [0.1] * 8000, 16_000)
+        text = {"bad": "one", "slower": "slow"}.get(name, name)
+        (data / "train.jsonl").write_text(f'{{"audio": "a.wav", "en": "{text}", "de": "eins"}}\n')
+    (folder / "bad" / "a.wav").unlink()
+    return folder
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Data in ``good``, the same with an audio file missing in ``bad``, and other data in ``slow``."""
-    for name in ("good", "bad", "slow"):
-        folder = tmp_path / name
-        folder.mkdir()
-        soundfile.write(folder / "a.wav", [0.1] * 8000, 16_000)
-        text = "one" if name == "bad" else name
-        (folder / "train.jsonl").write_text(f'{{"audio": "a.wav", "en": "{text}", "de": "eins"}}\n')
-    (tmp_path / "bad" / "a.wav").unlink()
-    return tmp_path
+    return filled(tmp_path)
 
 
 @pytest.fixture
 def stuck(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The split in ``slow`` is being made by somebody else, as long as the test lasts."""
+    """The split in ``slow`` and ``slower`` is being made by somebody else, as long as the test lasts. Sweeps may be
+    launched by a pool."""
     monkeypatch.setenv("STC_ROOT", str(ROOT))
+    monkeypatch.syspath_prepend(str(LAUNCHER))
     arguments = [f"data.path={home}/slow", "data.columns={audio: audio, source: en, target: de}", "tracking=none"]
     with held(home / "store", [*arguments, "pipeline.outputs=[train]"], "train"):
         yield
 
 
-def start(
-    home: Path,
-    *data: str,
-    more: tuple[str, ...] = (),
-    sweep: bool = True,
-    run: tuple[str, ...] = ("-m", "stc.run"),
-) -> subprocess.Popen[str]:
-    """A sweep over folders of data, of which nothing but the training split is asked for. It is shown in MLflow where
-    there is a database for it."""
-    arguments = [
-        sys.executable, *run, *["-m"] * sweep, f"data.path={','.join(str(home / one) for one in data)}",
+def settings(home: Path, *data: str, more: tuple[str, ...] = (), sweep: bool = True) -> list[str]:
+    """Of a sweep over folders of data, of which nothing but the training split is asked for. It is shown in MLflow
+    where there is a database for it."""
+    return [
+        *["-m"] * sweep, f"data.path={','.join(str(home / one) for one in data)}",
         "data.columns={audio: audio, source: en, target: de}", "pipeline.outputs=[train]",
         f"tracking.uri=sqlite:///{home}/mlflow.db", f"tracking.enabled={(home / 'mlflow.db').exists()}",
         f"store.dir={home}/store", f"hydra.sweep.dir={home}/sweep", f"hydra.run.dir={home}/out", *more,
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{LAUNCHER}"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(arguments, cwd=home, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def start(home: Path, *data: str, more: tuple[str, ...] = (), sweep: bool = True) -> Command:
+    return Command("stc.run", *settings(home, *data, more=more, sweep=sweep), folder=home, first=haste)
+
+
+def haste() -> None:
+    stc.jobs.sweep.STOP_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> tuple[Path, Command]:
+    """A home with a sweep that has ended, of which the first job has failed and the second has not."""
+    home = filled(tmp_path_factory.mktemp("mixed"))
+    shutil.copyfile(migrated, home / "mlflow.db")
+    sweep = start(home, "bad", "good")
+    sweep.wait()
+    return home, sweep
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A home with a sweep that has ended well, and was started without MLflow where an earlier one has left a job."""
+    home = filled(tmp_path_factory.mktemp("good"))
+    (home / "sweep" / "7").mkdir(parents=True)
+    Outcome(state="failed", overrides=("a=1",), process=Process.this(), code=1).write(home / "sweep" / "7")
+    command = [sys.executable, "-c", FRESH, *settings(home, "good")]
+    return home, subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
 
 
 def states(home: Path) -> dict[str, str]:
@@ -72,34 +104,37 @@ def states(home: Path) -> dict[str, str]:
 
 def running(home: Path, job: str, former: int = 0) -> int:
     """The process that a job runs in, as soon as it does; ``former`` is one that is gone."""
-    for _ in range(600):
+    found: list[int] = []
+
+    def begun() -> bool:
         outcome = outcomes(home / "sweep").get(job)
         if outcome is not None and outcome.running and outcome.process.pid != former:
-            return outcome.process.pid
-        time.sleep(0.05)
-    raise AssertionError(f"job {job} was not begun: {states(home)}")
+            found.append(outcome.process.pid)
+        return bool(found)
+
+    until(begun, f"job {job}", 60)
+    return found[0]
 
 
 def rows(stdout: str) -> list[list[str]]:
     return [line.split() for line in stdout.splitlines() if line.strip()[:1].isdigit()]
 
 
-def test_failed_job_stops_no_other_and_is_told_at_the_end(home: Path) -> None:
-    sweep = start(home, "bad", "good")
-    stdout, stderr = sweep.communicate(timeout=60)
-    assert sweep.returncode == 1
+def test_failed_job_stops_no_other_and_is_told_at_the_end(mixed: tuple[Path, Command]) -> None:
+    home, sweep = mixed
+    assert sweep.wait() == 1
     assert states(home) == {"0": "failed", "1": "finished"}
-    failed, finished, counted = rows(stdout)[-3:]
+    failed, finished, counted = rows(sweep.stdout)[-3:]
     assert "failed:" in failed
     assert "bad/a.wav is missing" in " ".join(failed)
     assert finished[-1] == "finished"
     assert " ".join(counted) == "1 of 2 jobs finished."
-    assert f"logs: {home}/sweep/JOB/job.log" in stdout
-    assert "Traceback" not in stderr
+    assert f"logs: {home}/sweep/JOB/job.log" in sweep.stdout
+    assert "Traceback" not in sweep.stderr
 
 
-def test_log_of_a_job_has_what_it_said_and_its_traceback(home: Path) -> None:
-    start(home, "bad", "good").communicate(timeout=60)
+def test_log_of_a_job_has_what_it_said_and_its_traceback(mixed: tuple[Path, Command]) -> None:
+    home, _ = mixed
     failed, finished = ((home / "sweep" / job / "job.log").read_text() for job in ("0", "1"))
     assert "Traceback" in failed
     assert "bad/a.wav is missing" in failed.splitlines()[-1]
@@ -108,57 +143,23 @@ def test_log_of_a_job_has_what_it_said_and_its_traceback(home: Path) -> None:
     assert "Traceback" not in finished
 
 
-def test_fail_fast_begins_no_job_after_one_that_failed(home: Path) -> None:
-    sweep = start(home, "bad", "good", more=("fail_fast=true",))
-    stdout, _ = sweep.communicate(timeout=60)
-    assert sweep.returncode == 1
-    assert states(home) == {"0": "failed"}
-    assert "not begun" in stdout
-
-
-def test_sweep_that_finishes_ends_with_code_0_whatever_an_earlier_one_left(home: Path) -> None:
-    (home / "sweep" / "7").mkdir(parents=True)
-    start(home, "bad").communicate(timeout=60)
-    (home / "sweep" / "0" / "status.json").rename(home / "sweep" / "7" / "status.json")
-    sweep = start(home, "good")
-    sweep.communicate(timeout=60)
-    assert sweep.returncode == 0
-    assert states(home) == {"0": "finished"}
-
-
-def test_killed_worker_takes_no_other_job_with_it(home: Path, stuck: None) -> None:
-    """The pool breaks with its worker; what it has lost is tried once more, and then given up."""
-    sweep = start(home, "slow", "bad", "good", more=("hydra/launcher=pool",))
-    first = running(home, "0")
-    os.kill(first, signal.SIGKILL)
-    os.kill(running(home, "0", first), signal.SIGKILL)
-    stdout, _ = sweep.communicate(timeout=60)
-    assert sweep.returncode == 1
-    assert states(home) == {"0": "killed", "1": "failed", "2": "finished"}
-    assert LOST in stdout
-
-
-@pytest.mark.parametrize("launcher", ["basic", "pool"])
-def test_signal_stops_the_whole_sweep(home: Path, stuck: None, launcher: str) -> None:
-    sweep = start(home, "slow", "bad", more=(f"hydra/launcher={launcher}", "seed=1,2"))
-    worker = running(home, "0")
-    sweep.send_signal(signal.SIGTERM)
-    stdout, stderr = sweep.communicate(timeout=60)
-    assert sweep.returncode == 128 + signal.SIGTERM
-    assert states(home)["0"] == "killed"
-    assert "0 of 4 jobs finished" in stdout
-    assert not Path(f"/proc/{worker}").exists()
-    if launcher == "basic":
-        assert states(home) == {"0": "killed"}
-        assert "Traceback" not in stderr
-
-
-def test_single_run_leaves_its_status_and_ends_with_its_code(home: Path) -> None:
-    single = start(home, "bad", sweep=False)
-    stdout, _ = single.communicate(timeout=60)
-    assert single.returncode == 1
-    assert json.loads((home / "out" / "status.json").read_text())["state"] == "failed"
-    assert "jobs finished" not in stdout
+def test_sweep_is_a_run_in_mlflow_with_one_below_it_for_every_job(mixed: tuple[Path, Command]) -> None:
+    home, process = mixed
+    bad, good = home / "bad", home / "good"
+    assert shown(home) == [
+        ("data.path: sweep of 2", "FAILED", False),
+        (f"path {bad}", "FAILED", True),
+        (f"path {good}", "FINISHED", True),
+    ], process.stderr
+    sweep, failed, _ = client(home).search_runs(["1"], order_by=["attributes.start_time"])
+    assert failed.data.tags["mlflow.parentRunId"] == sweep.info.run_id
+    assert failed.data.params["data.path"] == str(bad)
+    assert "1 of 2 jobs finished" in sweep.data.tags["mlflow.note.content"]
+    artifacts = [client(home).list_artifacts(run.info.run_id) for run in (sweep, failed)]
+    assert [{one.path for one in found} for found in artifacts] == [
+        {"config.yaml", "sweep.md"},
+        {"config.yaml", "traceback.txt"},
+    ]
 
 
 def shown(home: Path) -> list[tuple[str, str, bool]]:
@@ -171,60 +172,82 @@ def client(home: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{home}/mlflow.db")
 
 
-def test_sweep_is_a_run_in_mlflow_with_one_below_it_for_every_job(home: Path, migrated: Path) -> None:
+def test_fail_fast_begins_no_job_after_one_that_failed(home: Path) -> None:
+    sweep = start(home, "bad", "good", more=("fail_fast=true",))
+    assert sweep.wait() == 1
+    assert states(home) == {"0": "failed"}
+    assert "not begun" in sweep.stdout
+
+
+def test_sweep_that_finishes_ends_with_code_0_whatever_an_earlier_one_left(
+    good: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    home, sweep = good
+    assert sweep.returncode == 0, sweep.stderr
+    assert states(home) == {"0": "finished"}
+
+
+def test_sweep_without_tracking_comes_without_mlflow_and_torch(
+    good: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    assert good[1].stdout.splitlines()[-1] == "[]"
+
+
+def test_killed_worker_takes_no_other_job_with_it(home: Path, stuck: None) -> None:
+    """The pool breaks with its worker; what it has lost is tried once more, and then given up."""
+    sweep = start(home, "slow", "bad", "good", more=("hydra/launcher=pool",))
+    first = running(home, "0")
+    os.kill(first, signal.SIGKILL)
+    os.kill(running(home, "0", first), signal.SIGKILL)
+    assert sweep.wait() == 1
+    assert states(home) == {"0": "killed", "1": "failed", "2": "finished"}
+    assert LOST in sweep.stdout
+
+
+def test_signal_stops_the_whole_sweep(home: Path, stuck: None) -> None:
+    sweep = start(home, "slow", "bad")
+    assert running(home, "0") == sweep.pid
+    os.kill(sweep.pid, signal.SIGTERM)
+    assert sweep.wait() == 128 + signal.SIGTERM
+    assert states(home) == {"0": "killed"}
+    assert "0 of 2 jobs finished" in sweep.stdout
+    assert "Traceback" not in sweep.stderr
+
+
+def test_signal_stops_a_sweep_with_workers_of_its_own_and_mlflow_is_told(
+    home: Path, stuck: None, migrated: Path
+) -> None:
+    """Of the two jobs that run, one gets no chance to stop or to say anything itself."""
     shutil.copyfile(migrated, home / "mlflow.db")
-    said = start(home, "bad", "good").communicate(timeout=120)
-    bad, good = home / "bad", home / "good"
-    assert shown(home) == [
-        ("data.path: sweep of 2", "FAILED", False),
-        (f"path {bad}", "FAILED", True),
-        (f"path {good}", "FINISHED", True),
-    ], said
-    sweep, failed, _ = client(home).search_runs(["1"], order_by=["attributes.start_time"])
-    assert failed.data.tags["mlflow.parentRunId"] == sweep.info.run_id
-    assert failed.data.params["data.path"] == str(bad)
-    assert "1 of 2 jobs finished" in sweep.data.tags["mlflow.note.content"]
-    artifacts = [client(home).list_artifacts(run.info.run_id) for run in (sweep, failed)]
-    assert [{one.path for one in found} for found in artifacts] == [
-        {"config.yaml", "sweep.md"},
-        {"config.yaml", "traceback.txt"},
-    ]
+    sweep = start(home, "good", "slow", "slower", "bad", more=("hydra/launcher=pool",))
+    workers = [running(home, "1"), running(home, "2")]
+    until(lambda: sorted(status(home)) == ["FINISHED", "RUNNING", "RUNNING", "RUNNING"], "two jobs in MLflow", 60)
+    os.kill(workers[0], signal.SIGSTOP)  # it hears of no signal but the last
+    os.kill(sweep.pid, signal.SIGTERM)
+    assert sweep.wait() == 128 + signal.SIGTERM
+    assert states(home) == {"0": "finished", "1": "killed", "2": "killed"}
+    assert "1 of 4 jobs finished" in sweep.stdout
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert sorted(status(home)) == ["FINISHED", "KILLED", "KILLED", "KILLED"]
 
 
-def test_stopped_sweep_is_killed_in_mlflow_and_so_is_the_job_that_ran(home: Path, stuck: None, migrated: Path) -> None:
-    """The worker gets no chance to say so itself."""
-    shutil.copyfile(migrated, home / "mlflow.db")
-    sweep = start(home, "slow", "good", more=("hydra/launcher=pool",))
-    worker = running(home, "0")
-    for _ in range(600):
-        if sorted(status for _, status, _ in shown(home)) == ["FINISHED", "RUNNING", "RUNNING"]:
-            break
-        time.sleep(0.05)
-    os.kill(worker, signal.SIGSTOP)  # it hears of no signal but the last
-    sweep.send_signal(signal.SIGTERM)
-    sweep.communicate(timeout=120)
-    assert sweep.returncode == 128 + signal.SIGTERM
-    assert sorted(status for _, status, _ in shown(home)) == ["FINISHED", "KILLED", "KILLED"]
+def status(home: Path) -> list[str]:
+    return [status for _, status, _ in shown(home)]
 
 
-def test_sweep_without_tracking_comes_without_mlflow_and_torch(home: Path) -> None:
-    code = (
-        "import sys, stc.run; code = stc.run.main();"
-        "print([name for name in ('torch', 'mlflow') if name in sys.modules]); sys.exit(code)"
-    )
-    sweep = start(home, "good", run=("-c", code))
-    stdout, stderr = sweep.communicate(timeout=60)
-    assert sweep.returncode == 0, stderr
-    assert stdout.splitlines()[-1] == "[]"
+def test_single_run_leaves_its_status_and_ends_with_its_code(home: Path) -> None:
+    single = start(home, "bad", sweep=False)
+    assert single.wait() == 1
+    assert json.loads((home / "out" / "status.json").read_text())["state"] == "failed"
+    assert "jobs finished" not in single.stdout
 
 
 def test_tracking_that_cannot_start_stops_the_sweep_before_its_first_job(home: Path) -> None:
     (home / "mlflow.db").write_text("this is no database" * 100)
     sweep = start(home, "good")
-    _, stderr = sweep.communicate(timeout=60)
-    assert sweep.returncode == 1
-    assert "tracking.uri=sqlite" in stderr
-    assert "Traceback" not in stderr
+    assert sweep.wait() == 1
+    assert "tracking.uri=sqlite" in sweep.stderr
+    assert "Traceback" not in sweep.stderr
     assert states(home) == {}
 
 
@@ -272,8 +295,6 @@ def test_damaged_status_is_that_of_no_job(text: str, tmp_path: Path) -> None:
 
 
 def test_outcomes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    from stc.system.process import Process
-
     for name in ("10", "9", "0"):
         (tmp_path / name).mkdir()
         Outcome(state="finished", overrides=(), process=Process.this()).write(tmp_path / name)

@@ -7,25 +7,25 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from processes import at_once, note, noted, until, working
+from processes import send as send_signal
 
 from stc.errors import InputError
 from stc.system.signals import Killed
 from stc.tracking import Tracking, track
 
-CHILD = """
-import sys, time
-from stc.system.signals import Killed
+WITHOUT_TORCH = """
+import sys
 from stc.tracking import Tracking, track
-try:
-    with track(Tracking(uri=sys.argv[1]), run_name="child", config={}) as run:
-        print(run.id, flush=True)
-        time.sleep(float(sys.argv[2]))
-except Killed as killed:
-    sys.exit(128 + killed.signum)
+with track(Tracking(uri=sys.argv[1]), run_name="fresh", config={}):
+    pass
 print([name for name in ("torch", "transformers") if name in sys.modules])
 """
 
@@ -41,14 +41,20 @@ def client(tracking: Tracking) -> MlflowClient:
     return MlflowClient(tracking_uri=tracking.uri)
 
 
-def start_child(tracking: Tracking, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, tracking.uri, str(seconds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def tracked(tracking: Tracking, ids: Path, seconds: float = 0) -> None:
+    """A run of so many seconds, whose id is added to ``ids``; for a process of its own."""
+    try:
+        with track(tracking, run_name="child", config={}) as run:
+            note(ids, str(run.id))
+            time.sleep(seconds)
+    except Killed as killed:
+        sys.exit(128 + killed.signum)
 
 
-def first_line(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.readline().strip()
+def begun(ids: Path) -> str:
+    """The id of the run that is noted there, as soon as it is."""
+    until(lambda: noted(ids), "a run")
+    return noted(ids)[0]
 
 
 def artifact(client: MlflowClient, run_id: str, name: str) -> str:
@@ -74,46 +80,51 @@ def test_exception_marks_the_run_failed_and_keeps_the_traceback(tracking: Tracki
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_signal_marks_the_run_killed(tracking: Tracking, client: MlflowClient, signum: signal.Signals) -> None:
-    child = start_child(tracking, 60)
-    run_id = first_line(child)
-    child.send_signal(signum)
-    assert child.wait(60) == 128 + signum
+def test_signal_marks_the_run_killed(
+    tracking: Tracking, client: MlflowClient, tmp_path: Path, signum: signal.Signals
+) -> None:
+    with working(partial(tracked, tracking, tmp_path / "ids", 60)) as (child,):
+        run_id = begun(tmp_path / "ids")
+        send_signal(child, signum)
+        assert code(child) == 128 + signum
     kept = client.get_run(run_id)
     assert kept.info.status == "KILLED"
     assert signum.name in kept.data.tags["stc.message"]
 
 
+def code(process: BaseProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
+
+
 def test_run_of_a_dead_process_is_closed_by_the_next_and_a_live_one_is_not(
-    tracking: Tracking, client: MlflowClient
+    tracking: Tracking, client: MlflowClient, tmp_path: Path
 ) -> None:
-    dying, living = start_child(tracking, 60), start_child(tracking, 60)
-    dead, alive = first_line(dying), first_line(living)
-    dying.kill()
-    dying.wait(60)
-    assert client.get_run(dead).info.status == "RUNNING"
-    with track(tracking, run_name="next", config={}):
-        assert client.get_run(dead).info.status == "KILLED"
-        assert client.get_run(alive).info.status == "RUNNING"
-    living.terminate()
-    living.wait(60)
+    files = [tmp_path / "dying", tmp_path / "living"]
+    with working(*(partial(tracked, tracking, file, 60) for file in files)) as (dying, _):
+        dead, alive = map(begun, files)
+        dying.kill()
+        assert code(dying) == -signal.SIGKILL
+        assert client.get_run(dead).info.status == "RUNNING"
+        with track(tracking, run_name="next", config={}):
+            assert client.get_run(dead).info.status == "KILLED"
+            assert client.get_run(alive).info.status == "RUNNING"
 
 
 def test_eight_processes_create_the_same_database_at_once(tmp_path: Path) -> None:
     new = Tracking(uri=f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
-    children = [start_child(new, 0) for _ in range(8)]
-    said = [child.communicate(timeout=240) for child in children]
-    assert [child.returncode for child in children] == [0] * 8, said
+    at_once(8, partial(tracked, new, tmp_path / "ids"))
     client = MlflowClient(tracking_uri=new.uri)
     [experiment] = [e for e in client.search_experiments() if e.name == "stc"]
-    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
-    assert len(client.search_runs([experiment.experiment_id])) == 8
-    assert [stderr for _, stderr in said] == [""] * 8  # no wall of log lines
+    runs = client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 8
+    assert {run.info.run_id for run in runs} == set(noted(tmp_path / "ids"))
 
 
-def test_tracking_imports_no_torch(tracking: Tracking) -> None:
-    stdout, stderr = start_child(tracking, 0).communicate(timeout=120)
-    assert stdout.splitlines()[-1] == "[]", stderr
+def test_new_database_is_made_without_torch_and_without_a_wall_of_log_lines(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, f"sqlite:///{tmp_path / 'mlflow.db'}"]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (made.stdout, made.stderr) == ("[]\n", "")
 
 
 def test_parameters_are_those_given_and_the_config_is_an_artifact(tracking: Tracking, client: MlflowClient) -> None:

@@ -18,6 +18,10 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from omegaconf import open_dict
 
+# Workers of their own, which start with what they import.
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload([__name__, "hydra.main", "stc.config.schema", "stc.jobs.sweep", "stc.jobs.job"])
+
 ConfigStore.instance().store(group="hydra/launcher", name="pool", node={"_target_": f"{__name__}.PoolLauncher"})
 
 
@@ -26,7 +30,7 @@ class PoolLauncher(Launcher):
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, mp_context=_FORKED) as pool:
             jobs = [
                 pool.submit(
                     _job, cloudpickle.dumps((self, Singleton.get_state(), list(overrides), initial_job_idx + number))
