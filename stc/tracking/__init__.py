@@ -194,7 +194,8 @@ def _close_stale(client: MlflowClient, experiment: str) -> None:
             process = Process(tags["stc.host"], int(tags["stc.pid"]), float(tags["stc.pid_started"]))
         except (KeyError, ValueError):
             continue  # not one of ours
-        if not process.alive:
+        # Asked again: it may have ended in order since the runs were looked up.
+        if not process.alive and client.get_run(run.info.run_id).info.status == "RUNNING":
             client.set_tag(run.info.run_id, "stc.message", "its process ended without closing the run")
             client.set_terminated(run.info.run_id, "KILLED")
 

@@ -111,6 +111,20 @@ def test_run_of_a_dead_process_is_closed_by_the_next_and_a_live_one_is_not(
             assert client.get_run(alive).info.status == "RUNNING"
 
 
+def test_run_that_ends_while_those_of_dead_processes_are_looked_for_is_left_as_it_ended(
+    tracking: Tracking, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with working(partial(tracked, tracking, tmp_path / "ids", 60)) as (child,):
+        run_id = begun(tmp_path / "ids")
+        found = client.search_runs([client.get_run(run_id).info.experiment_id])
+        send_signal(child, signal.SIGTERM)
+        code(child)
+    monkeypatch.setattr(MlflowClient, "search_runs", lambda *_, **__: found)
+    with track(tracking, run_name="next", config={}):
+        pass
+    assert "SIGTERM" in client.get_run(run_id).data.tags["stc.message"]
+
+
 def test_eight_processes_create_the_same_database_at_once(tmp_path: Path) -> None:
     new = Tracking(uri=f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
     at_once(8, partial(tracked, new, tmp_path / "ids"))
