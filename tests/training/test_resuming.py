@@ -26,11 +26,11 @@ from stc.store.artifact import Artifact, Kind
 from stc.training import checkpoints, loop
 from talks.stages.pretrain import Pretrain
 
-RECIPE = BRIEF | {"epochs": 3, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller
+RECIPE = BRIEF | {"epochs": 2, "batch_size": 3}  # of 8 utterances: 3 steps an epoch, the last one smaller
 LORA = lora(dropout=0.3)
 DISTILLED = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
 PRETRAIN: dict[str, Any] = {
-    "steps": 9,
+    "steps": 6,
     "vocab_size": 320,
     "window_seconds": 2,
     "mel_bins": 40,

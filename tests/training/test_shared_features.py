@@ -29,33 +29,33 @@ from stc.training.translator import HeldOut
 ONLINE = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def teacher(planted_model: Path) -> Artifact:
     return Artifact(Kind.MODEL, planted_model, "teacher")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def train(tiny_manifest: Path) -> Artifact:
     return Artifact(Kind.MANIFEST, tiny_manifest, "train")
 
 
-@pytest.fixture
-def distilled(tiny_manifest: Path, tmp_path: Path) -> Artifact:
+@pytest.fixture(scope="module")
+def distilled(tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """Six of the recordings, each with two targets."""
     whole = Manifest.load(tiny_manifest)
-    folder = tmp_path / "distilled"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("distilled")
     (folder / "audio").symlink_to(tiny_manifest / "audio")
     again = [row.model_copy(update={"id": f"{row.id}.kd", "target": "Noch einmal."}) for row in whole.rows[:6]]
     Manifest(folder, whole.task, whole.rows[:6] + again).save()
     return Artifact(Kind.MANIFEST, folder, "distilled")
 
 
-@pytest.fixture
-def features(teacher: Artifact, train: Artifact, tmp_path: Path, ctx: Context) -> Artifact:
-    out = tmp_path / "features"
-    out.mkdir()
-    facts = Features(dtype="float32").run({"model": teacher, "data": train}, out, ctx)
+@pytest.fixture(scope="module")
+def features(
+    teacher: Artifact, train: Artifact, tmp_path_factory: pytest.TempPathFactory, module_ctx: Context
+) -> Artifact:
+    out = tmp_path_factory.mktemp("features")
+    facts = Features(dtype="float32").run({"model": teacher, "data": train}, out, module_ctx)
     return Artifact(Kind.FEATURES, out, "features", facts)
 
 

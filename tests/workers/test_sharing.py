@@ -1,10 +1,14 @@
-"""A stage gives the run what it gives by itself when torchrun's processes share its work, on the CPU."""
+"""A stage gives the run what it gives by itself when several processes share its work, on the CPU."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import forked
 import pytest
 import torch
 from recipes import RECIPE, lora
@@ -15,6 +19,9 @@ from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
 
+SEARCH = Importance(metric="chrf", scope="both", dtype="float32", max_new_tokens=8)
+LORA = lora(dropout=0.0)
+
 
 @pytest.fixture
 def inputs(planted_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
@@ -24,35 +31,65 @@ def inputs(planted_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
     }
 
 
+class Interrupted(Exception):
+    """Stands for the death of the process that has the others work."""
+
+
 def fresh(ctx: Context, folder: Path, processes: int) -> Context:
     folder.mkdir()
     return replace(ctx, scratch=folder, processes=processes)
 
 
-def test_a_search_by_two_processes_goes_on_from_the_scores_there_are_to_the_ranking_of_one(
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stc.workers.launch.launch", forked.launch)
+
+
+def test_a_search_by_torchrun_s_processes_gives_the_ranking_of_one(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
-    stage = Importance(metric="chrf", scope="both", dtype="float32", max_new_tokens=8)
-    for name in ("alone", "shared"):
+    rankings = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}"
+        out.mkdir()
+        SEARCH.run(inputs, out, fresh(ctx, tmp_path / f"scratch {processes}", processes))
+        rankings.append((out / "ranking.json").read_text())
+    assert rankings[0] == rankings[1]
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_search_by_two_processes_keeps_every_score_and_one_by_three_goes_on_to_the_ranking_of_one(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    for name in ("alone", "died", "resumed"):
         (tmp_path / name).mkdir()
-    one, two = (fresh(ctx, tmp_path / name, processes) for name, processes in (("one", 1), ("two", 2)))
-    facts = stage.run(inputs, tmp_path / "alone", one)
-    scores = (one.scratch / "candidates.jsonl").read_text().splitlines()
-    kept = [scores[5], scores[0]]  # several processes leave them in whatever order they come
-    (two.scratch / "candidates.jsonl").write_text("".join(f"{line}\n" for line in kept))
-    assert stage.run(inputs, tmp_path / "shared", two) == facts
-    found = (two.scratch / "candidates.jsonl").read_text().splitlines()
-    assert found[:2] == kept
-    assert sorted(found) == sorted(scores)
-    alone, shared = ((tmp_path / name / "ranking.json").read_text() for name in ("alone", "shared"))
-    assert shared == alone
+    facts = SEARCH.run(inputs, tmp_path / "alone", fresh(ctx, tmp_path / "one", 1))
+    logged: list[Any] = []
+
+    def log(metrics: Mapping[str, float], step: int | None = None) -> None:
+        logged.append(metrics)
+        if len(logged) == 4:
+            raise Interrupted
+
+    two = fresh(ctx, tmp_path / "several", 2)
+    with pytest.raises(Interrupted):
+        SEARCH.run(inputs, tmp_path / "died", replace(two, log=log))
+    journal = two.scratch / "candidates.jsonl"
+    kept = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(kept) == 3
+    assert SEARCH.run(inputs, tmp_path / "resumed", replace(two, processes=3)) == facts
+    assert json.loads(journal.read_text().splitlines()[0]) == kept[0]
+    alone, resumed = ((tmp_path / name / "ranking.json").read_text() for name in ("alone", "resumed"))
+    assert resumed == alone  # the score of every candidate among it
 
 
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize(("fields", "recomputed"), [(LORA, False), ({}, True)])
 def test_fine_tuning_by_two_processes_gives_the_model_of_one(
-    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+    fields: dict[str, Any], recomputed: bool, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
-    stage = Finetune(**RECIPE | lora(dropout=0.0))
-    ctx = replace(ctx, gradient_checkpointing=True)
+    stage = Finetune(**RECIPE | fields)
+    ctx = replace(ctx, gradient_checkpointing=recomputed)
     given = {"model": inputs["model"], "train": inputs["data"], "dev": inputs["data"]}
     found = {}
     for processes, name in ((1, "one"), (2, "two")):

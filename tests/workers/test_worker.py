@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import ended, working
+from forked import together
 from recipes import RECIPE, Steps, lora
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -29,24 +27,9 @@ from stc.training import checkpoints
 from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.recipe import Recipe
 from stc.training.translator import fit, select
-from stc.workers.worker import current, joined
+from stc.workers.worker import current
 
 LORA = lora(dropout=0.3)
-
-
-def together(count: int, run: Callable[[], None]) -> None:
-    """``run`` in so many processes that are a team."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def one(rank: int) -> None:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        with joined("cpu"):
-            run()
-
-    with working(*(partial(one, rank) for rank in range(count))) as processes:
-        ended(*processes)
 
 
 def train(model: Path, data: Path, ctx: Context, recipe: Recipe, out: Path, crash: int | None = None) -> None:
