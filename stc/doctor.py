@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 from stc.config import command_line as overrides
 from stc.config.command_line import checked
-from stc.errors import ConfigError, StcError
+from stc.errors import ConfigError, StcError, first_line
 from stc.models.hub import Hub
 from stc.planning import machine_checks as checks
-from stc.planning.machine_checks import Check, first_line
+from stc.planning.machine_checks import Check
 from stc.store.artifact import Kind
 from stc.system.console import command
 from stc.system.paths import ROOT

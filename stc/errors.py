@@ -77,6 +77,11 @@ class ConfigError(StcError):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
+def first_line(error: object) -> str:
+    """Return what an error says, on one line: its kind, where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest allowed name, or nothing where none is near."""
     match = get_close_matches(name, list(allowed), n=1, cutoff=0.6)

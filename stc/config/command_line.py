@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stc.config.hydra_arguments import groups, hydra_for, parsed, primary, spelled
-from stc.errors import ConfigError, Fault, nearest, written
+from stc.errors import ConfigError, Fault, first_line, nearest, written
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -174,7 +174,7 @@ def _understood(argument: str, sweep: bool, faults: list[Fault]) -> Override | N
     try:
         return understood(argument, sweep)
     except HydraException as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         allowed = f"Hydra takes no such key: {why}" if sign else f"must be an assignment, key=value: {why}"
         faults.append(Fault(key, value, allowed))
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from stc.errors import Fault, nearest
+from stc.errors import Fault, first_line, nearest
 from stc.system.gpu import visible
 
 _LAUNCHER = "hydra/launcher"
@@ -106,7 +106,7 @@ def _unknown(own: Sequence[Override]) -> list[Fault]:
             try:
                 compose("config", [*groups, *(each.input_line or "" for each in those)], return_hydra_config=True)
             except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
-                return str(error.__cause__ or error).splitlines()[0]
+                return first_line(error.__cause__ or error)
             return None
 
         told = {id(one): _no_such(hydra, one.key_or_group) for one in assigned if not (one.is_add() or one.is_delete())}

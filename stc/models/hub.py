@@ -12,7 +12,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
-from stc.errors import ConfigError, Fault, InputError, nearest
+from stc.errors import ConfigError, Fault, InputError, first_line, nearest
 from stc.store.artifact import Kind
 from stc.store.lookup import stored
 from stc.system.paths import at_home
@@ -56,7 +56,7 @@ class Hub:
             raise InputError(
                 f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
                 "does not give it: "
-                f"{str(error).splitlines()[0]} Where there is network: hf download {self.id}"
+                f"{first_line(error)} Where there is network: hf download {self.id}"
             ) from error
 
     def cached(self) -> Path | None:

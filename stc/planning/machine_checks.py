@@ -5,9 +5,7 @@ Nothing here changes anything: a store or a database that does not exist yet is 
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,8 +15,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stc.errors import StcError
-from stc.system.machine import resolve_device
+from stc.errors import StcError, first_line
+from stc.planning.disk import free_disk
+from stc.system.machine import resolve_device, usable_cores
 from stc.system.quantities import size
 from stc.tracking.destination import health
 
@@ -113,7 +112,7 @@ def devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantize
     import torch
 
     memory = psutil.virtual_memory()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     enough = memory.available >= MEMORY
     found = f"{cores} cores, {gib(memory.available)} of {gib(memory.total)} memory free"
     yield Check("OK" if enough else "WARN", "cpu", found + ("" if enough else f"; a run wants {gib(MEMORY)} at least"))
@@ -224,7 +223,7 @@ def store(folder: Path, to_write: int | None) -> Iterator[Check]:
     if (why := _unwritable(there)) is not None:
         yield Check("FAIL", about, f"{there} cannot be written to: {why}; store.dir=FOLDER names another place")
         return
-    free = shutil.disk_usage(there).free
+    free = free_disk(there)
     found = f"{folder.absolute()}: {size(free)} free"
     if to_write is None:
         yield Check("OK" if free > ROOM else "WARN", about, f"{found}; how much the run's models take is not known yet")
@@ -294,11 +293,6 @@ def _unwritable(folder: Path) -> str | None:
             return None
     except OSError as error:
         return error.strerror or str(error)
-
-
-def first_line(error: object) -> str:
-    """What an error says, on one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def gib(number: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from stc.errors import StcError
+from stc.errors import StcError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class BatchSize:
             raise error
         if any(give_back() for give_back in _SPARE):
             return None
-        said = str(error).split("\n")[0]
+        said = first_line(error)
         if tried == 1:
             raise StcError(f"out of memory with one example at a time: {said}") from error
         return said

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from stc.errors import InputError
+from stc.errors import InputError, first_line
 from stc.training.recipe import Optimisation
 
 EIGHT_BITS_FROM = 4096  # elements of a weight: bitsandbytes' own default
@@ -73,7 +73,7 @@ def _try_out(device: str) -> None:
         weight.grad = torch.ones_like(weight)
         _in_8_bits([{"params": [weight]}], lr=1.0).step()
     except Exception as fault:  # bitsandbytes raises what its native library does
-        said = str(fault).strip().split("\n")[0]
+        said = first_line(fault)
         raise InputError(
             f"optimizer=adamw_8bit: bitsandbytes fails on {device}: {said}; optimizer=adamw does without it"
         ) from fault

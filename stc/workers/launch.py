@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from stc.errors import InputError, ModelError, StcError
 from stc.pipeline.stage import Context, Inputs, Progress
+from stc.system.machine import usable_cores
 from stc.workers.protocol import context_values, encoded, input_values
 from stc.workers.stage import Shared
 
@@ -75,7 +76,7 @@ def _of_each(ctx: Context) -> dict[str, Any]:
 
 
 def _torchrun(address: str, count: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     run = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m", "stc.workers", address]
     # Signals are for this process to hear: Ctrl-C goes to a whole group, and SLURM sends its own to every process of a
     # job. A mask is inherited.
