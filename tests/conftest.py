@@ -42,7 +42,7 @@ WINDOW_SECONDS = 2
 
 
 # A file is run by one process; these begin first, so that no process is left alone with one at the end.
-LONG = ["test_end_to_end.py", "test_config.py", "test_fused.py", "test_resuming.py"]
+LONG = ["test_end_to_end.py", "test_sweep.py", "test_schema.py", "test_sharing.py"]
 
 
 gc.set_threshold(100_000)  # imports make objects by the million, and none of them is ever given back

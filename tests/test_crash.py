@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from stored import spec_of
-from test_end_to_end import command, data  # noqa: F401
+from test_end_to_end import data, settings  # noqa: F401
 
 from stc.store import Store, identity_of
 from stc.store.artifact import Kind
@@ -27,9 +27,9 @@ def test_killed_workers_end_with_the_results_of_a_run_left_in_peace(
 ) -> None:
     home = tmp_path / "home"
     long = ("finetune.epochs=8", "finetune.batch_size=1")  # enough steps for checkpoints
-    settings = command(tiny_model, data, tmp_path, "metrics.witnessed=0", "pipeline.outputs=[evaluate]", *long)[3:]
+    asked = settings(tiny_model, data, tmp_path, "metrics.witnessed=0", "pipeline.outputs=[evaluate]", *long)
     done = subprocess.run(
-        [sys.executable, CRASH_TEST, "--kills", "9", "--keep", home, *settings],
+        [sys.executable, CRASH_TEST, "--kills", "9", "--keep", home, *asked],
         capture_output=True,
         text=True,
         check=False,

@@ -167,7 +167,7 @@ def test_gpu_that_is_asked_for_and_not_there_is_a_failure(monkeypatch: pytest.Mo
 def test_room_is_compared_with_what_a_run_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, status: str
 ) -> None:
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9 + more))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**9 + more))
     [check] = checks.store(tmp_path / "store", 10**9)
     assert check.status == status
     assert not (tmp_path / "store").exists()

@@ -25,7 +25,7 @@ class Measure(Compute, Stage):
     Facts: the measurement, without the machine.
     """
 
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.MEASUREMENT
 

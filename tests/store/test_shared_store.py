@@ -130,7 +130,7 @@ def test_others_go_on_while_the_fact_is_found_out_that_identifies_all_the_rest(w
 def test_nothing_is_made_before_a_check_that_another_is_at(workers: Workers) -> None:
     nodes = [workers.node("disjoint", cls=Check, gate=True), workers.node("a")]
     with working(*[lambda: workers.evaluate(nodes, "disjoint", "a")] * 2) as processes:
-        until(lambda: len(noted(workers.said)) == 2, "the second to wait")
+        until(lambda: len(noted(workers.said)) == 2 and workers.ran(), "one to run and the other to wait")
         assert workers.ran() == ["disjoint"]
         workers.open("disjoint")
         ended(*processes)
