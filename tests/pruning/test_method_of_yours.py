@@ -47,7 +47,7 @@ class EveryOtherLayer(Counts, Stage):
 '''
 
 MEMBER = """
-method: house.every_other
+method: attic.every_other
 ratio: 0.5
 scope: decoder
 first: 0
@@ -57,7 +57,7 @@ heal_features: null
 dev_features: null
 stages:
   importance:
-    stage: house.every_other
+    stage: attic.every_other
     of: ${prune.of}
     layers: ${prune.layers_removed}
     first: ${prune.first}
@@ -68,8 +68,8 @@ stages:
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Somebody's folder of configs; the method is in a package beside it."""
     for name, text in (
-        ("house/__init__.py", ""),
-        ("house/every_other.py", METHOD),
+        ("attic/__init__.py", ""),
+        ("attic/every_other.py", METHOD),
         ("conf/prune/every_other.yaml", MEMBER),
     ):
         file = tmp_path / name
@@ -86,6 +86,6 @@ def test_method_of_a_package_elsewhere_chooses_the_layers_that_are_removed(
     asked = [f"--config-dir={own}", "prune=every_other", "prune.first=1", f"model.path={tiny_model}", "data=talks"]
     settings = [f"stages.teacher.from={tiny_model}", "pipeline.outputs=[prune]"]
     ((_, _, plan),) = composed(checked([*asked, *settings]))
-    assert plan.pruning.method == "house.every_other"
+    assert plan.pruning.method == "attic.every_other"
     done = Evaluation(plan.pipeline, Store(tmp_path / "store"), lambda name, scratch: ctx).run()
     assert done[-1].artifact.facts["layers_removed"] == [2, 4]  # 3 were asked for, of the layers 1 to 4
