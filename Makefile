@@ -34,7 +34,7 @@ demo: setup
 	@echo "       $(BIN)/python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh      a sweep; what is equal runs once"
 
 test: setup
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: setup
 	$(BIN)/python -m pytest -m crash tests/test_crash.py
