@@ -190,15 +190,16 @@ class _Crew:
         for one in members:
             if one.fault is not None and "trace" not in one.fault:
                 raise _ERRORS.get(one.fault["fails"], StcError)(one.fault["message"])
-        for one in members:
-            if self._lost(one):
-                told = re.search(rf"exitcode: -(\d+)\) local_rank: {one.rank}\b", said)
-                how = f"was killed by signal {told[1]}" if told else "ended without a word"
-                raise StcError(
-                    f"{what}: process {one.rank + 1} of {count} {how}. Where memory runs out the kernel does that: "
-                    f"resources.processes={count - 1} takes less, and so does a smaller resources.train_micro_batch or "
-                    "resources.decode_batch. The same command goes on where it was"
-                )
+        # torchrun stops the others when one has died, and names that one.
+        killed = {int(rank): number for number, rank in re.findall(r"exitcode: -(\d+)\) local_rank: (\d+)\b", said)}
+        if lost := sorted((one.rank not in killed, one.rank) for one in members if self._lost(one)):
+            rank = lost[0][1]
+            how = f"was killed by signal {killed[rank]}" if rank in killed else "ended without a word"
+            raise StcError(
+                f"{what}: process {rank + 1} of {count} {how}. Where memory runs out the kernel does that: "
+                f"resources.processes={count - 1} takes less, and so does a smaller resources.train_micro_batch or "
+                "resources.decode_batch. The same command goes on where it was"
+            )
         tail = "\n".join(said.splitlines()[-TAIL:])
         for one in members:
             if one.fault is not None:
