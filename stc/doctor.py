@@ -15,7 +15,7 @@ from stc.config import command_line as overrides
 from stc.config.command_line import checked
 from stc.errors import ConfigError, StcError, first_line
 from stc.models.hub import Hub
-from stc.planning import machine_checks as checks
+from stc.planning import machine_checks
 from stc.planning.machine_checks import Check
 from stc.store.artifact import Kind
 from stc.system.console import command
@@ -61,20 +61,20 @@ def _examine(settings: Sequence[str]) -> int:
             counts["FAIL"] += 1
             print(f"FAIL  {about:18} {type(error).__name__}: {first_line(error)}", flush=True)
 
-    show("python", checks.python_version)
-    show("libraries", checks.libraries)
-    show("audio", checks.audio_formats)
+    show("python", machine_checks.python_version)
+    show("libraries", machine_checks.libraries)
+    show("audio", machine_checks.audio_formats)
     composed: list[tuple[DictConfig, Plan]] = []
     show("config", partial(_config, settings, composed))
     device: Literal["auto", "cpu", "cuda"] = composed[0][1].config.resources.device if composed else "auto"
-    show("devices", partial(checks.devices, device, _quantizers(composed[0][1]) if composed else []))
+    show("devices", partial(machine_checks.devices, device, _quantizers(composed[0][1]) if composed else []))
     if composed:
         config = composed[0][1].config
         show("model", partial(_models, composed[0][1]))
         show("data", partial(_data, composed[0][1]))
-        show("store", partial(checks.store, config.store.dir, _to_write(composed)))
+        show("store", partial(machine_checks.store, config.store.dir, _to_write(composed)))
         if config.tracking.enabled:
-            show("mlflow", partial(checks.tracking, config.tracking.uri))
+            show("mlflow", partial(machine_checks.tracking, config.tracking.uri))
     if counts["FAIL"]:
         print(f"\n{counts['FAIL']} of {counts.total()} checks failed: a run would fail")
         return 1

@@ -46,7 +46,7 @@ def checked(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: with every group choice and top-level key that does not exist.
     """
-    from stc.config import launcher as launchers
+    from stc.config import launcher
     from stc.config.schema import Config
 
     given = parsed(arguments)
@@ -75,10 +75,10 @@ def checked(arguments: Sequence[str]) -> list[str]:
             as_it_is = first == "hydra" or "/" in key or override.package is not None
             prefix = "" if as_it_is or override.is_add() or override.is_force_add() or override.is_delete() else "++"
             passed.append(f"{prefix}{override.input_line}")
-    faults += launchers.faults(parsable, given.multirun or bool(given.cfg))
+    faults += launcher.faults(parsable, given.multirun or bool(given.cfg))
     if faults:
         raise ConfigError(faults + _composed(spelled(given, passed))[2])
-    return spelled(given, [*passed, *launchers.completed(parsable)])
+    return spelled(given, [*passed, *launcher.completed(parsable)])
 
 
 def jobs(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[list[str]]:
@@ -118,10 +118,10 @@ def launchable(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: it is not here.
     """
-    from stc.config import launcher as launchers
+    from stc.config import launcher
     from stc.config.override_values import parse
 
-    if lacking := launchers.lacking([parse(one) for one in parsed(arguments).overrides]):
+    if lacking := launcher.lacking([parse(one) for one in parsed(arguments).overrides]):
         raise ConfigError(lacking)
 
 

@@ -21,7 +21,7 @@ from stc.data.sources import Reads
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
-from stc.errors import ConfigError, Fault, InputError, ModelError, misfit, nearest, validated
+from stc.errors import ConfigError, Fault, InputError, ModelError, first_line, misfit, nearest, validated
 from stc.metrics.metric import MetricName, metric_named
 from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
@@ -241,7 +241,9 @@ def plan(composed: DictConfig) -> Plan:
     groups, faults = _resolved(composed, names)
     config, more = _config(groups, list(stages))
     faults += [fault for fault in more if fault.key in groups or fault.key not in composed]
-    counted, more = _between_groups(groups, pruned)
+    pruning, more = _pruning(groups.get("prune"))
+    faults += more
+    counted, more = _between_groups(groups, pruning, pruned)
     faults += more
     if counted:
         composed.prune.update(counted)
@@ -263,11 +265,10 @@ def plan(composed: DictConfig) -> Plan:
             unfit += error.faults
     at_fault |= {fault.key.partition(".")[0] for fault in named} - {"stages"}
     named += _at_sources([*more, *unfit], written, at_fault)
-    if named or config is None or pipeline is None:
+    if named or config is None or pipeline is None or pruning is None:
         raise ConfigError(list({str(fault): fault for fault in named}.values()))
     force = [name for given in config.force for name in links(given, graph)]
     config = config.model_copy(update={"force": tuple(force)})
-    pruning = validated(method_class(config.prune), config.prune)
     settled = _resolved(composed, names)[0] if counted else groups
     return Plan(config, {**settled, **resolved}, pruning.model_copy(update=counted), pipeline)
 
@@ -284,7 +285,7 @@ def _resolved(composed: DictConfig, names: Iterable[str]) -> tuple[dict[str, Any
         except OmegaConfBaseException as error:
             key = (error.full_key or name).partition("[")[0]  # of an item, that of the list
             written = _written(key, OmegaConf.to_container(composed, resolve=False))
-            why = str(error.msg).split("\n")[0]
+            why = first_line(error.msg)
             if isinstance(error, InterpolationKeyError):
                 why = rf"{why}; in text that is no reference to a key, ${{ is written \${{, and the text in quotes"
             faults.append(Fault(key, "" if written is _ABSENT else written, why))
@@ -353,11 +354,6 @@ def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
             quantizer(quant)
         except ConfigError as error:
             faults += error.faults
-    if isinstance(prune := groups.get("prune"), Mapping):
-        try:
-            validated(method_class(prune), prune, "prune")
-        except ConfigError as error:
-            faults += error.faults
     force = groups.get("force")
     for name in map(str, force if isinstance(force, list) else []):
         if name.split(".")[0] not in stages:
@@ -368,7 +364,9 @@ def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
         return None, error.faults + faults
 
 
-def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, Any], list[Fault]]:
+def _between_groups(
+    groups: Mapping[str, Any], prune: PruningMethod | None, pruned: bool
+) -> tuple[dict[str, Any], list[Fault]]:
     """Return what pruning comes to for the layers of the model, where the run prunes; and what groups that are sound by
     themselves are at fault in together."""
     faults: list[Fault] = []
@@ -379,7 +377,7 @@ def _between_groups(groups: Mapping[str, Any], pruned: bool) -> tuple[dict[str, 
         except InputError as error:
             others = (("lang.code", lang.code),)
             faults.append(Fault("distill.filters.length_ratio", dict(distill.filters.length_ratio), str(error), others))
-    prune, model = _sound_pruning(groups), _sound(Model, groups, "model")
+    model = _sound(Model, groups, "model")
     if lang:
         metrics = _sound(Metrics, groups, "metrics")
         names = [*(metrics.names if metrics else ()), getattr(prune, "metric", LOSS)]
@@ -411,20 +409,23 @@ def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named 
         return None
 
 
-def _sound_pruning(groups: Mapping[str, Any]) -> PruningMethod | None:
-    """The settings of the pruning method, where those are sound that say how many layers are removed from what."""
-    values = groups.get("prune") or {}
+def _pruning(values: Any) -> tuple[PruningMethod | None, list[Fault]]:
+    """Return the settings of the pruning method, and the faults in them. Where there are any, the settings are those
+    that say how many layers are removed from what, if these are sound, and else None."""
+    if not isinstance(values, Mapping):
+        return None, []  # which is a fault of the config
     try:
         method = method_class(values)
-    except ConfigError:
-        return None
-    try:
-        return validated(method, values)
     except ConfigError as error:
-        bad = {fault.key.partition(".")[0] for fault in error.faults}
+        return None, error.faults
+    try:
+        return validated(method, values, "prune"), []
+    except ConfigError as error:
+        faults = error.faults
+    bad = {fault.key.removeprefix("prune.").partition(".")[0] for fault in faults}
     if bad & {"ratio", "scope"} or not issubclass(method, ByRatio):
-        return None
-    return ByRatio.model_construct(**{key: values[key] for key in ("method", "ratio", "scope")})
+        return None, faults
+    return ByRatio.model_construct(**{key: values[key] for key in ("method", "ratio", "scope")}), faults
 
 
 def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:

@@ -17,8 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from stc.errors import InputError
 from stc.models import architecture
 from stc.system.durable_files import write_atomically
+from stc.system.read_files import read_json
 from stc.system.subprocess_json import ask
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -39,9 +41,8 @@ def _asked(config: str) -> dict[str, Any]:
     digest = hashlib.sha256(f"transformers {version('transformers')} {config}".encode()).hexdigest()
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     kept = home / "stc" / "shapes" / f"{digest}.json"
-    with suppress(OSError, ValueError):
-        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return known
+    with suppress(OSError, InputError):  # one that is damaged is as good as none
+        return read_json(kept, dict[str, list[int]])
     answer: dict[str, Any] = ask("counting weights", ["-m", "stc.models.shapes"], json.loads(config))
     with suppress(OSError):  # where nothing can be kept, it is asked again
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -178,7 +178,8 @@ def accumulate(
     how it is cut, which a mean of means would.
 
     Args:
-        recomputed: whether the loss computes its layers again in the backward pass (``recomputed.py``).
+        recomputed: whether the loss computes its layers again in the backward pass
+            (``acceleration/gradient_checkpointing.py``).
     """
     tokens = sum(batch.tokens for batch in micro)
     total = torch.zeros((), device=device)

@@ -18,7 +18,7 @@ from stc.models.folder import ModelFolder
 from stc.models.prompts import template_file
 from stc.quantization import stored_with
 from stc.system.subprocess_json import ask
-from stc.verification import plain_transformers as plain
+from stc.verification import plain_transformers
 
 Witnessed = tuple[Path, Path | None]
 """A model folder, and a folder with an adapter to put on the model, or None."""
@@ -65,7 +65,7 @@ def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translatin
     # -P: the script's folder is not searched for modules, so that stc's are not taken for the libraries'.
     named = " and ".join(str(adapter or folder) for folder, adapter in models)
     texts: list[list[str]] = ask(
-        f"translating with {named} without stc", ["-P", plain.__file__], request, HF_HUB_OFFLINE="1"
+        f"translating with {named} without stc", ["-P", plain_transformers.__file__], request, HF_HUB_OFFLINE="1"
     )
     return texts
 

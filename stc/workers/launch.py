@@ -1,7 +1,7 @@
 """The process that has others work: it starts them, hears them, and outlives them.
 
 Whatever way it ends, they end: told to stop, it has the first of them end in order; killed outright, its sockets are
-closed by the kernel, and each of them ends when its own is (``line.py``).
+closed by the kernel, and each of them ends when its own is (``protocol.py``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 few kernels, forward and backward.
 
 The layers of a stack share one compiled program, whatever the number of utterances and their lengths, and on a GPU they
-are replayed as one (``replayed.py``) where the host's launches hold a step, that is with adapters. On the CPU those
+are replayed as one (``cuda_graphs.py``) where the host's launches hold a step, that is with adapters. On the CPU those
 of the encoder are left as they are: compiled by torch 2.13, a layer norm that is not trained, between adapters, gives a
 wrong gradient there for a batch of one. On a GPU it does not, which a test looks at.
 """
@@ -35,8 +35,8 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
     Args:
         wanted: ``auto``: on a GPU, for a training of at least :data:`WORTH` steps, of a model that is not packed.
             Packed layers bring kernels of their own.
-        replay: on a GPU, also record what they do (``replayed.py``), where nothing compares the states between them or
-            has them computed again.
+        replay: on a GPU, also record what they do (``cuda_graphs.py``), where nothing compares the states between them
+            or has them computed again.
     """
     architecture, model = translator.architecture, translator.model
     on_gpu = model.device.type == "cuda"
