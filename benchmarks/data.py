@@ -62,12 +62,12 @@ def read_lines_plainly(folder: Path) -> None:
 
 
 def identify(folder: Path) -> None:
-    _stage(folder).surroundings(None)
+    _stage(folder).environment(None)
 
 
 def identify_and_make(folder: Path) -> None:
     stage = _stage(folder)
-    stage.surroundings(None)
+    stage.environment(None)
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
         stage.run({}, Path(out), None)
 

@@ -35,7 +35,7 @@ from stc.models.checkpoint import Translator, save
 from stc.models.create import build_processor, random_model
 from stc.models.qwen2_audio import published_config
 from stc.models.task import Task
-from stc.pipeline.model_cache import put_away
+from stc.pipeline import model_cache
 from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
@@ -129,7 +129,7 @@ def measure(stage: Shared, folder: Path, device: str, processes: int, options: a
     begun = time.perf_counter()
     facts = stage.run(inputs, out, ctx)
     seconds = time.perf_counter() - begun
-    put_away()
+    model_cache.clear()
     scores = {}
     if isinstance(stage, Importance):
         found = json.loads((out / "ranking.json").read_text(encoding="utf-8"))["candidates"]

@@ -101,7 +101,7 @@ def recorded() -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def known() -> Surroundings:
-    """What the stages' surroundings gave, for all commands: they read the same files."""
+    """What the stages' environments gave, for all commands: they read the same files."""
     return {}
 
 

@@ -155,7 +155,7 @@ MetricName = Annotated[str, AfterValidator(lambda name: checked(name))]
 
 
 def versions(names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Return what those metrics add to the surroundings of a stage that scores: their versions above 1."""
+    """Return what those metrics add to the environment of a stage that scores: their versions above 1."""
     raised = {name: metric_named(name).VERSION for name in names if metric_named(name).VERSION > 1}
     return {"metric_versions": raised} if raised else {}
 

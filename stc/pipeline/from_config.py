@@ -168,8 +168,8 @@ def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[
         if not isinstance(value, Mapping):
             raise ConfigError([Fault(f"stages.{name}.{key}", value, "a mapping from input to stage is needed")])
     given = {key: target for key, target in wiring.items() if target is not None}  # null: an input that is not there
-    unread = set(stage.unread(given))
-    given, then = ({key: target for key, target in one.items() if key not in unread} for one in (given, then))
+    unused = set(stage.unused_inputs(given))
+    given, then = ({key: target for key, target in one.items() if key not in unused} for one in (given, then))
     labelled = _labelled(name, given, entry.get("labels"))
     if name not in chains:
         inputs = {key: _ends(target, chains) for key, target in labelled.items()}

@@ -44,7 +44,7 @@ class Pipeline:
     def __init__(self, nodes: Mapping[str, Node], outputs: Sequence[str]) -> None:
         self.nodes = dict(nodes)
         self.outputs = list(outputs)
-        faults = [fault for node in self.nodes.values() for fault in self._unfit(node)]
+        faults = [fault for node in self.nodes.values() for fault in self._input_faults(node)]
         for name in self.outputs:
             if name not in self.nodes:
                 faults.append(Fault("pipeline.outputs", name, f"no such stage{nearest(name, self.nodes)}"))
@@ -53,7 +53,7 @@ class Pipeline:
         if faults:
             raise ConfigError(faults)
 
-    def _unfit(self, node: Node) -> Iterator[Fault]:
+    def _input_faults(self, node: Node) -> Iterator[Fault]:
         if node.stage is None:
             return
         takes = type(node.stage).TAKES
@@ -68,7 +68,7 @@ class Pipeline:
             elif takes[name].many == isinstance(wiring, str):
                 form = "a mapping from label to stage" if takes[name].many else "the name of a stage"
                 yield Fault(f"{where}.{name}", wiring, f"{form} is needed")
-        for name, why in node.stage.unfit(node.inputs.keys()):
+        for name, why in node.stage.invalid_inputs(node.inputs.keys()):
             yield Fault(f"{where}.{name}", node.inputs.get(name), why)
         for key, target in node.upstream():
             wanted = takes.get(key.split(".")[0])

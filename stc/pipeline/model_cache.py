@@ -1,7 +1,7 @@
-"""The model that one stage has loaded and the next one reads again, as the rounds of a search do: not loaded anew.
+"""A cache of one loaded model, for stages that read the same model one after the other, as the rounds of a search do.
 
-At most one is kept, and none beside a stage that does not ask for it (``Stage.KEEPS_MODEL``), so that it takes no
-memory which another one needs. Imports no torch.
+The runner empties the cache before a stage that does not use it (``Stage.KEEPS_MODEL``), so that the model takes no
+memory that the stage needs. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -14,26 +14,21 @@ from stc.store.artifact import Artifact
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
-_kept: dict[tuple[str, ...], Translator] = {}
+cached: dict[tuple[str, ...], Translator] = {}
 
 
-def kept(artifact: Artifact, compute: Compute, device: str) -> Translator:
-    """A model to be left as it is found: the one that is kept, or loaded and kept from now on.
-
-    Args:
-        compute: how it computes.
-    """
+def cached_model(artifact: Artifact, compute: Compute, device: str) -> Translator:
+    """Return a model from the cache, or load it. The caller must leave the model as it is."""
     from stc.models.checkpoint import load
 
     key = (artifact.identity, str(artifact.path), compute.dtype, compute.attention, device)
-    if key not in _kept:
-        put_away()
+    if key not in cached:
+        clear()
         loaded = load(artifact.path, device=device, dtype=compute.dtype, attention=compute.attention)
         loaded.model.requires_grad_(False)
-        _kept[key] = loaded
-    return _kept[key]
+        cached[key] = loaded
+    return cached[key]
 
 
-def put_away() -> None:
-    """Keep no model from now on."""
-    _kept.clear()
+def clear() -> None:
+    cached.clear()

@@ -1,6 +1,6 @@
 """A graph of stages, evaluated backward from what is asked for.
 
-identity = hash of (stage, VERSION, its fields, what its surroundings add, the identities of its inputs). A result
+identity = hash of (stage, VERSION, its fields, its environment, the identities of its inputs). A result
 that is in the store is taken without looking at what it was made from, so evaluation starts at the outputs and
 goes only as deep as something is missing.
 
@@ -21,9 +21,9 @@ from stc.errors import InputError
 from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.hub import Hub
+from stc.pipeline import model_cache
 from stc.pipeline.curves import Curves, journaled, read_journal
 from stc.pipeline.graph import Node, Pipeline
-from stc.pipeline.model_cache import put_away
 from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, Elsewhere, Store, identity_of
 from stc.store.artifact import Artifact, Kind
@@ -83,7 +83,7 @@ class Evaluation:
         try:
             self._bring_all()
         finally:
-            put_away()
+            model_cache.clear()
         return [self._status(name) for name in self._pipeline.needed()]
 
     def _bring_all(self) -> None:
@@ -97,7 +97,7 @@ class Evaluation:
                 self._say(line)
                 said.add(line)
             pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
-            put_away()  # another process may need the memory for what this one waits for
+            model_cache.clear()  # another process may need the memory for what this one waits for
             time.sleep(pause)
 
     def _round(self) -> bool:
@@ -140,7 +140,7 @@ class Evaluation:
                 "stage": node.stage_name,
                 "version": stage.VERSION,
                 "config": stage.model_dump(mode="json", exclude=set(stage.NOT_IDENTITY)),
-                "surroundings": dict(self._surroundings(node)),
+                "surroundings": dict(self._environment(node)),
                 "inputs": inputs,
             }
             first = identity_of(spec)
@@ -151,9 +151,9 @@ class Evaluation:
             self._keys[name] = (identity_of(spec), first, generation, spec)
         return self._keys[name]
 
-    def _surroundings(self, node: Node) -> Mapping[str, Any]:
+    def _environment(self, node: Node) -> Mapping[str, Any]:
         assert node.stage is not None
-        return node.stage.surroundings(self._context(node.name, self._store.root))
+        return node.stage.environment(self._context(node.name, self._store.root))
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
         assert node.stage is not None
@@ -244,7 +244,7 @@ class Evaluation:
                 started = time.monotonic()
                 context = journaled(self._context(node.name, self._store.scratch(identity)))
                 if not node.stage.KEEPS_MODEL:
-                    put_away()
+                    model_cache.clear()
                 facts = dict(node.stage.run(inputs, folder, context))
                 seconds = round(time.monotonic() - started, 2)
                 curves = read_journal(context.scratch)

@@ -106,30 +106,30 @@ class Stage(BaseModel):
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is, not what it is
     KEEPS_MODEL: ClassVar[bool] = False  # reads a model that the stage before may have left in memory, and leaves it
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         """What else the result depends on, for identity: the content of a file from outside, or, for a
         measurement, this machine."""
         return {}
 
-    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+    def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         """Inputs that the fields do not go with, each with the reason; ``given`` are the names of those there are."""
         return iter(())
 
-    def unread(self, given: Collection[str]) -> Iterator[str]:
+    def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
         """The optional inputs that, with these fields, it would not look at; ``given`` are the names of those there
         are.
 
         The graph leaves them out, wherever a pipeline wires them, so that they are neither in the identity nor made
         for nothing: a pipeline gives every training the encoder's states, and one that trains the encoder hears the
-        audio. What the fields contradict is :meth:`unfit`.
+        audio. What the fields contradict is :meth:`invalid_inputs`.
         """
         return iter(())
 
-    def lacking(self) -> Iterator[str]:
+    def missing_requirements(self) -> Iterator[str]:
         """Yield what it needs and this machine does not have, a library for instance, each with how to get it."""
         return iter(())
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Any:
+    def forecast(self, inputs: Mapping[str, Any]) -> Any:
         """What the artifact will be, from what the inputs are or will be; None where that is not known.
 
         A model is a :class:`stc.models.layout.Layout`, an adapter ``Adapters`` and a ranking ``Removals`` of the same

@@ -21,7 +21,7 @@ from stc.system.quantities import size
 
 
 def known(artifact: Artifact) -> Any:
-    """What :meth:`stc.pipeline.stage.Stage.foresee` says of artifacts to come, of one that is there."""
+    """What :meth:`stc.pipeline.stage.Stage.forecast` says of artifacts to come, of one that is there."""
     if artifact.kind is Kind.MODEL:
         return Layout.of_folder(artifact.path)
     if artifact.kind is Kind.ADAPTER:
@@ -90,7 +90,7 @@ def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
         return
     given = {key: one for key, one in inputs.items() if isinstance(one, Artifact)}
     counted = node.kind is Kind.FEATURES  # no other size depends on the data, of which there may be much
-    foreseen = node.stage.foresee(
+    foreseen = node.stage.forecast(
         {key: known(one) if counted or one.kind is not Kind.MANIFEST else None for key, one in given.items()}
     )
     wanted, free = disk(foreseen), free_disk(store.root)

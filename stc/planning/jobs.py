@@ -25,7 +25,7 @@ class Row:
     """A step of a job.
 
     Attributes:
-        will_be: what it is or will be, as :meth:`stc.pipeline.stage.Stage.foresee` says; None where not known.
+        will_be: what it is or will be, as :meth:`stc.pipeline.stage.Stage.forecast` says; None where not known.
         inputs: the same of its inputs, those with labels left out.
         shared: what makes it before this job would have to: another job, or a step of this one.
     """
@@ -113,6 +113,6 @@ def _foreseen(step: Step, inputs: Mapping[str, Any]) -> Any:
     if step.artifact is not None:
         return known(step.artifact)
     if step.node.stage is not None:
-        return step.node.stage.foresee(inputs)
+        return step.node.stage.forecast(inputs)
     assert isinstance(step.node.source, Hub)
     return hub_layout(step.node.source)

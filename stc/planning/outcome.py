@@ -22,7 +22,7 @@ from stc.store.artifact import RECORD_FILE, Artifact
 from stc.store.records import read_record
 
 Surroundings = dict[str, Mapping[str, Any]]
-"""What the stages' surroundings gave, by stage and fields: the jobs of a sweep read the same files."""
+"""What the stages' environments gave, by stage and fields: the jobs of a sweep read the same files."""
 
 
 class State(StrEnum):
@@ -150,11 +150,11 @@ class Outlook(Evaluation):
         assert artifact is not None
         return Done(name, artifact, True, 0.0)
 
-    def _surroundings(self, node: Node) -> Mapping[str, Any]:
+    def _environment(self, node: Node) -> Mapping[str, Any]:
         assert node.stage is not None
         key = f"{node.stage_name} {node.stage!r}"
         if key not in self._known:
-            self._known[key] = super()._surroundings(node)
+            self._known[key] = super()._environment(node)
         return self._known[key]
 
 

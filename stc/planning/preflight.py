@@ -187,7 +187,7 @@ def _foreseen(pipeline: Pipeline, seen: dict[str, Any]) -> dict[str, Any]:
 def _will_be(node: Node, inputs: Mapping[str, Any]) -> Any:
     try:
         if node.stage is not None:
-            return node.stage.foresee(inputs)
+            return node.stage.forecast(inputs)
         assert node.source is not None
         return hub_layout(node.source) if isinstance(node.source, Hub) else given(node.kind, node.source)
     except (StcError, OSError):  # told by who reads it
@@ -199,7 +199,7 @@ def _notes(pipeline: Pipeline, seen: dict[str, Any]) -> Iterator[str]:
     for name in pipeline.needed():
         node = pipeline.nodes[name]
         if node.stage is not None:
-            yield from (f"{name}, unless it is in the store: {why}" for why in node.stage.lacking())
+            yield from (f"{name}, unless it is in the store: {why}" for why in node.stage.missing_requirements())
         train = node.inputs.get("train")
         if isinstance(node.stage, Recipe) and isinstance(train, str) and isinstance(will_be[train], Speech):
             steps = node.stage.epochs * math.ceil(will_be[train].utterances / node.stage.batch_size)

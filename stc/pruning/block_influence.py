@@ -48,7 +48,7 @@ class Similarity(Compute, Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SIMILARITY
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
         return inputs["model"] and inputs["model"].layers
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ class OneShot(Stage):
     scope: Scope = "decoder"
     layers: int = Field(ge=1)
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Removals | None:
         if inputs["similarity"] is None:
             return None
         of = {stack: inputs["similarity"][stack] for stack in stacks(self.scope)}

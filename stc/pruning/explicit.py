@@ -69,7 +69,7 @@ class ExplicitLayers(Counts, Stage):
     decoder: tuple[int, ...] = ()
     encoder: tuple[int, ...] = ()
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+    def forecast(self, inputs: Mapping[str, Any]) -> Removals:
         named: dict[Stack, int] = {"decoder": len(self.decoder), "encoder": len(self.encoder)}
         return Removals(self.of, {stack: named[stack] for stack in self.of})
 

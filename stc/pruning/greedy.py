@@ -103,14 +103,14 @@ class Importance(Compute, Shared):
             raise misfit(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
         return self
 
-    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+    def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if "features" in given and self.scope == "encoder":
             yield "features", "scope=encoder: an encoder without a layer hears the audio anew; leave it out"
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {} if self.metric == LOSS else versions([self.metric])
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Removals | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Removals | None:
         if "previous" in inputs:
             return inputs["previous"] and inputs["previous"].with_one_more()
         model = inputs["model"]
@@ -189,7 +189,7 @@ class Importance(Compute, Shared):
         """(stack, candidate, score) with layers numbered as in the model."""
         from stc.decoding.features import features_of
         from stc.metrics.metric import score
-        from stc.pipeline.model_cache import kept
+        from stc.pipeline.model_cache import cached_model
         from stc.pruning.search.losses import losses_without_each
         from stc.pruning.search.translations import translations_without_each
         from stc.workers.worker import current
@@ -199,7 +199,7 @@ class Importance(Compute, Shared):
             return
         candidates = by_stack((stack, place) for stack, place in own)
         manifest = Manifest.load(inputs["data"].path)
-        translator = kept(inputs["model"], self, ctx.device)
+        translator = cached_model(inputs["model"], self, ctx.device)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         if work["metric"] == LOSS:
             yield from losses_without_each(

@@ -33,7 +33,7 @@ class MiddleBlock(Counts, Stage):
 
     layers: int = Field(ge=1)
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+    def forecast(self, inputs: Mapping[str, Any]) -> Removals:
         return Removals(self.of, share_out(self.layers, self.of))
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ class RandomLayers(Counts, Stage):
     layers: int = Field(ge=1)
     seed: Seed
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Removals:
+    def forecast(self, inputs: Mapping[str, Any]) -> Removals:
         return Removals.of_facts(self._removal().facts())
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ class Adapt(Tuning):
             )
         return self
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Adapters | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Adapters | None:
         assert self.lora is not None  # the recipe's own check
         return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 

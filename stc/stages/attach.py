@@ -27,7 +27,7 @@ class Attach(Compute, Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
     GIVES: ClassVar[Kind] = Kind.MODEL
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         model, adapters = inputs["model"], inputs["adapter"]
         return model.with_adapters(adapters) if model and adapters else None
 

@@ -43,10 +43,10 @@ class Distill(Stage):
     repeat: int = Field(default=1, ge=1, le=1000)
     filters: Filters = Filters()
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {} if self.filters.chrf is None else versions(["chrf"])
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Speech | None:
         """No recording is added; of how many pairs each is part, the translations decide."""
         found: Speech | None = inputs["data"]
         return found

@@ -39,7 +39,7 @@ class Evaluate(Translating, Stage):
     metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
     witnessed: int = Field(ge=0, le=10_000)
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         return versions(self.metrics)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

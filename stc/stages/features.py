@@ -24,7 +24,7 @@ class Features(Compute, Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.FEATURES
 
-    def foresee(self, inputs: Mapping[str, Any]) -> States | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> States | None:
         model, speech = inputs["model"], inputs["data"]
         return model and speech and model.states(speech.seconds, self.dtype)
 

@@ -23,11 +23,11 @@ class Finetune(Tuning):
     VERSION: ClassVar[int] = 4
     GIVES: ClassVar[Kind] = Kind.MODEL
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].plain()
 
-    def unread(self, given: Collection[str]) -> Iterator[str]:
-        yield from super().unread(given)
+    def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
+        yield from super().unused_inputs(given)
         if self.method != "full" and self.patience is None:
             yield "dev_features"  # the loss at the end is that of the merged model, which is in bfloat16
 

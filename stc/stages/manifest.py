@@ -56,11 +56,11 @@ class Manifest(Reads, Stage):
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
 
-    def unread(self, given: Collection[str]) -> Iterator[str]:
+    def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
         if self.on_overlap == "refuse":
             yield "without"
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         digest = hashlib.sha256()
         for row in self._rows():
             digest.update((row.stated_sha256 or row.sha256).encode())
@@ -75,7 +75,7 @@ class Manifest(Reads, Stage):
             found["script"] = written  # scores go by the script, which these tags name beside the language
         return found
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Speech | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Speech | None:
         """Known where the audio of every line can be looked at."""
         seconds = [one for _, one in self.lengths()]
         known = [one for one in seconds if one is not None]

@@ -32,7 +32,7 @@ class Measure(Compute, Stage):
     utterances: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1, le=1024)
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {**fingerprint(), "device": ctx.device, "decode_batch": ctx.decode_batch}
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

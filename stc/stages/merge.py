@@ -19,7 +19,7 @@ class Merge(Stage):
     TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
     GIVES: ClassVar[Kind] = Kind.MODEL
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].plain()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ class Prune(Compute, Stage):
     }
     GIVES = Kind.MODEL
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         model, removals = inputs["model"], inputs["ranking"]
         return model.pruned(removals) if model and removals else None
 

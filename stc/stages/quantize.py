@@ -25,10 +25,10 @@ class Quantize(Compute, Stage):
 
     quant: Quant
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION}
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Layout | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].packed(self.quant)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -58,17 +58,17 @@ class Tuning(Recipe, Shared):
         narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
         return "bfloat16" if narrow else "float32"
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION} if self.quant else {}
 
-    def unread(self, given: Collection[str]) -> Iterator[str]:
+    def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
         other = "encoder" in self.parts or self.method == "qlora" or self.weights_dtype != "float32"
         if other or self.augment:
             yield "features"
         if other or "dev" not in given:
             yield "dev_features"
 
-    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+    def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if self.patience is not None and "dev" not in given:
             yield "dev", f"patience={self.patience} needs held-out data to stop by"
         sources = [name for name in ("teacher", "logits") if name in given]
@@ -108,7 +108,7 @@ class Tuning(Recipe, Shared):
         """
         from stc.decoding.features import features_of
 
-        given = None if name in self.unread(inputs) else inputs.get(name)
+        given = None if name in self.unused_inputs(inputs) else inputs.get(name)
         return features_of(given, inputs["model"], student, Compute(dtype=self.weights_dtype))
 
     def fit_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, Fitted, int]:

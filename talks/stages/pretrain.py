@@ -70,11 +70,11 @@ class Pretrain(Optimisation, Stage):
     spelling: Spelling
     max_new_tokens: int = Field(ge=1, le=1024)
 
-    def surroundings(self, ctx: Context) -> Mapping[str, Any]:
+    def environment(self, ctx: Context) -> Mapping[str, Any]:
         version = architecture(FAMILY).VERSION
         return {"family_version": version} if version > 1 else {}
 
-    def foresee(self, inputs: Mapping[str, Any]) -> Layout:
+    def forecast(self, inputs: Mapping[str, Any]) -> Layout:
         """The vocabulary may come out smaller, where the texts do not give as many merges."""
         config = self._config()
         config["text_config"]["vocab_size"] = self.vocab_size

@@ -61,7 +61,7 @@ class Synthesize(Stage):
             raise misfit(Fault("engines", self.engines, str(error), others=(("part", self.part),))) from None
         return self
 
-    def lacking(self) -> Iterator[str]:
+    def missing_requirements(self) -> Iterator[str]:
         from talks.engines import lacking
 
         yield from (why for name, weight in self.engines.items() if weight > 0 and (why := lacking(name)))

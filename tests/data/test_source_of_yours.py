@@ -106,7 +106,7 @@ def test_audio_that_came_as_bytes_can_be_read_in_place(asked: list[str]) -> None
 def test_plan_looks_into_the_rows_of_a_source_elsewhere(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert show(asked) == 0
     assert re.search(r"^  train +run +manifest ", capsys.readouterr().out, flags=re.MULTILINE)
-    foreseen = stage(asked).foresee({})
+    foreseen = stage(asked).forecast({})
     assert foreseen is not None
     assert (foreseen.utterances, foreseen.seconds) == (3, 1.25)
     ((_, _, plan),) = composed([*asked, "data.source.seconds=2.5"])
@@ -117,7 +117,7 @@ def test_plan_looks_into_the_rows_of_a_source_elsewhere(asked: list[str], capsys
 def test_split_that_a_source_lacks_is_told_with_the_nearest(asked: list[str], ctx: Context) -> None:
     wrong = [*asked, "data.splits.dev=validaton"]
     with pytest.raises(InputError, match=r"splits there: train, validation, .*did you mean 'validation'"):
-        stage(wrong, "dev").surroundings(ctx)
+        stage(wrong, "dev").environment(ctx)
     ((_, _, plan),) = composed(wrong)
     (fault,) = faults([plan])
     assert fault.key == "data.source"
@@ -125,7 +125,7 @@ def test_split_that_a_source_lacks_is_told_with_the_nearest(asked: list[str], ct
 
 
 def test_identity_is_of_what_the_rows_state(asked: list[str], ctx: Context) -> None:
-    of = [stage([*asked, *more]).surroundings(ctx) for more in ([], ["data.limit=3"], ["data.source.seconds=0.75"])]
+    of = [stage([*asked, *more]).environment(ctx) for more in ([], ["data.limit=3"], ["data.source.seconds=0.75"])]
     assert of[0] == of[1] != of[2]
 
 

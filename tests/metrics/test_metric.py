@@ -110,7 +110,7 @@ def test_raised_version_is_part_of_the_identity_of_what_is_scored(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = Importance(metric="lab.exact", dtype="float32", max_new_tokens=8)
-    assert evaluate("chrf", "lab.exact").surroundings(ctx) == search.surroundings(ctx) == {}
+    assert evaluate("chrf", "lab.exact").environment(ctx) == search.environment(ctx) == {}
     monkeypatch.setattr(type(metric_named("lab.exact")), "VERSION", 2)
-    assert evaluate("chrf", "lab.exact").surroundings(ctx) == {"metric_versions": {"lab.exact": 2}}
-    assert search.surroundings(ctx) == {"metric_versions": {"lab.exact": 2}}
+    assert evaluate("chrf", "lab.exact").environment(ctx) == {"metric_versions": {"lab.exact": 2}}
+    assert search.environment(ctx) == {"metric_versions": {"lab.exact": 2}}

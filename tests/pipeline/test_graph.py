@@ -50,7 +50,7 @@ class Follow(Source):
 
 
 class Picky(Follow):
-    def unfit(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
+    def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if self.number and "model" in given:
             yield "model", "a number needs no model"
 

@@ -9,7 +9,7 @@ import pytest
 from wiring import nodes
 
 from stc.models import checkpoint
-from stc.pipeline import model_cache as kept
+from stc.pipeline import model_cache
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
@@ -28,9 +28,9 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
         return load(folder, **settings)
 
     monkeypatch.setattr(checkpoint, "load", counted)
-    kept.put_away()
+    model_cache.clear()
     yield folders
-    assert not kept._kept
+    assert not model_cache.cached
 
 
 def search(model: Path, data: Path, context: Context, folder: Path, rounds: int) -> None:
@@ -65,7 +65,7 @@ def test_rounds_of_a_search_load_their_model_once(
     run = Evaluate.run
 
     def watched(self: Evaluate, *given: Any) -> Any:
-        beside.append(len(kept._kept))
+        beside.append(len(model_cache.cached))
         return run(self, *given)
 
     monkeypatch.setattr(Evaluate, "run", watched)

@@ -42,7 +42,7 @@ def split(tmp_path: Path, ctx: Context) -> Split:
         stage = Manifest(path=tmp_path, split=name, columns=columns, task=TASK, **fields)
         out = tmp_path / "made" / name
         out.mkdir(parents=True)
-        inputs = {"without": without} if without and "without" not in stage.unread(["without"]) else {}
+        inputs = {"without": without} if without and "without" not in stage.unused_inputs(["without"]) else {}
         return Artifact(Kind.MANIFEST, out, name, stage.run(inputs, out, ctx))
 
     return make

@@ -67,7 +67,7 @@ def test_a_damaged_file_of_them_is_found_and_made_anew(job: Jobs) -> None:
 
 def test_their_bytes_are_foreseen(job: Jobs) -> None:
     there = {name: known(done.artifact) for name, done in job(1).items()}
-    foreseen = Features(dtype="float32").foresee({"model": there["teacher"], "data": there["selection"]})
+    foreseen = Features(dtype="float32").forecast({"model": there["teacher"], "data": there["selection"]})
     assert disk(foreseen) == pytest.approx(disk(there["features"]), rel=0.1)
 
 

@@ -213,7 +213,7 @@ def test_hidden_states_of_layers_nobody_knows_are_not_compared(
 def test_distillation_needs_one_teacher_and_patience_needs_held_out_data(
     changes: dict[str, Any], given: list[str], faults: list[str]
 ) -> None:
-    assert [name for name, _ in Finetune(**SETTINGS, **changes).unfit(["model", "train", *given])] == faults
+    assert [name for name, _ in Finetune(**SETTINGS, **changes).invalid_inputs(["model", "train", *given])] == faults
 
 
 def test_logits_computed_before_teach_what_the_teacher_beside_it_does(

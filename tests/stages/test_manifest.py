@@ -52,7 +52,7 @@ def read(data: Path, tmp_path: Path, ctx: Context) -> Callable[..., Rows]:
         stage = Manifest(path=data, split="test", columns=columns, task=TASK, **fields)
         out = tmp_path / "out"
         out.mkdir()
-        stage.surroundings(ctx)
+        stage.environment(ctx)
         stage.run({}, out, ctx)
         in_place = stage.in_place()
         rows = Rows.load(out)
@@ -209,7 +209,7 @@ def test_segment_that_is_the_whole_is_the_file_itself(read: Callable[..., Rows],
 def identity(data: Path, ctx: Context, *lines: dict[str, Any]) -> Any:
     (data / "some.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     columns = Columns(audio="audio", source="en", target="de")
-    return Manifest(path=data, split="some", columns=columns, task=TASK).surroundings(ctx)
+    return Manifest(path=data, split="some", columns=columns, task=TASK).environment(ctx)
 
 
 def test_identity_is_of_lines_and_audio_and_of_the_segments_cut(data: Path, ctx: Context) -> None:
@@ -229,7 +229,7 @@ def test_wrong_duration_is_told_before_a_result_made_of_it_could_be_found(data: 
 def test_lengths_are_known_whether_or_not_a_line_states_them(data: Path, ctx: Context) -> None:
     identity(data, ctx, line(0), line(1, duration=0.5), line(2, offset=0.25, duration=0.125))
     stage = Manifest(path=data, split="some", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
-    assert stage.foresee({}) == Speech(utterances=3, seconds=1.125, longest=0.5)
+    assert stage.forecast({}) == Speech(utterances=3, seconds=1.125, longest=0.5)
 
 
 def test_link_that_leads_outside_is_followed_where_that_is_allowed(read: Callable[..., Rows], data: Path) -> None:
@@ -263,7 +263,7 @@ def test_manifest_that_is_a_pipe_is_refused_and_not_waited_for(data: Path, ctx: 
     os.mkfifo(data / "pipe.jsonl")
     stage = Manifest(path=data, split="pipe", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
     with pytest.raises(InputError, match=r"pipe\.jsonl is a pipe"):
-        stage.surroundings(ctx)
+        stage.environment(ctx)
 
 
 def test_two_lines_of_one_id_leave_the_audio_as_it_was(read: Callable[..., Rows], data: Path) -> None:
@@ -279,4 +279,4 @@ def test_split_that_is_missing_is_told_with_the_nearest(data: Path, ctx: Context
     (data / "valid.jsonl").write_text("{}")
     stage = Manifest(path=data, split="vald", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
     with pytest.raises(InputError, match=r"vald\.jsonl is missing; splits there: valid \(did you mean 'valid'\?\)"):
-        stage.surroundings(ctx)
+        stage.environment(ctx)

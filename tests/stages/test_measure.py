@@ -48,6 +48,6 @@ def test_measurement_holds_the_models_sizes_and_the_speed_that_was_asked_for(
 
 
 def test_identity_includes_the_machine(ctx: Context) -> None:
-    surroundings = STAGE.surroundings(ctx)
-    assert {"cpu", "cores", "gpus", "versions"} <= surroundings.keys()
-    assert json.loads(json.dumps(surroundings)) == surroundings
+    environment = STAGE.environment(ctx)
+    assert {"cpu", "cores", "gpus", "versions"} <= environment.keys()
+    assert json.loads(json.dumps(environment)) == environment
