@@ -45,7 +45,7 @@ from stc.models.architecture import Part
 from stc.models.checkpoint import Translator
 from stc.models.create import random_model
 from stc.models.qwen2_audio import published_config
-from stc.report.run_plots import COLOURS, canvas, plain
+from stc.report.run_plots import COLOURS, canvas, plain_axes
 from stc.system.console import prepare_libraries
 from stc.training.acceleration.gradient_checkpointing import recomputed
 from stc.training.loop import train
@@ -184,7 +184,7 @@ def plot(path: Path, found: Sequence[Mapping[str, Any]], title: str) -> None:
             steps = range(1, len(side["losses"]) + 1)
             style = ("-", "--", ":", "-.")[number % 4]  # curves lie on top of each other
             axes.plot(steps, side["losses"], style, color=COLOURS[number % len(COLOURS)], label=side["name"])
-        plain(axes)
+        plain_axes(axes)
         axes.set_xlabel("step")
         axes.set_ylabel("loss per token (nats)")
         axes.set_title(title)

@@ -20,7 +20,7 @@ from stc.planning.machine_checks import Check
 from stc.store.artifact import Kind
 from stc.system.console import command
 from stc.system.paths import ROOT
-from stc.system.quantities import size
+from stc.system.quantities import format_bytes
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -132,7 +132,7 @@ def _model(folder: Path, config: Config) -> Iterator[Check]:
     except StcError as error:
         yield Check("FAIL", "model", str(error))
         return
-    yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {size(model.weight_bytes)}")
+    yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {format_bytes(model.weight_bytes)}")
     try:
         processor = load_processor(folder, model.family)
         task = Task(target_lang=config.lang.code, target_name=config.lang.name)

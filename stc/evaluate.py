@@ -116,7 +116,7 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     metrics = options.metrics.split(",") if options.metrics else list(read_yaml(_SETTINGS).names)
     manifest = _manifest(options, metrics)
     for name in metrics:
-        metric_named(name).refuse_unready(manifest.task.target_lang)
+        metric_named(name).check_ready(manifest.task.target_lang)
     device = resolve_device(options.device)
     if options.output is not None:
         for system in systems:
@@ -235,14 +235,14 @@ def _kept_in(output: Path, system: System) -> Path:
 
 
 def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
-    from stc.metrics.side_by_side import side_by_side
-    from stc.report.comparison import in_context
+    from stc.metrics.comparison import compare_systems
+    from stc.report.comparison import comparison_rows
     from stc.report.run_table import table
 
     first = next(iter(scores.values()))
     preferred = metric_of(first.target_lang)
     settings = read_yaml(_SETTINGS)
-    compared, quality = side_by_side(
+    compared, quality = compare_systems(
         scores,
         {name: size["layers"] + size["encoder_layers"] for name, size in sizes.items()},
         metric=preferred if preferred in first.metrics else next(iter(first.metrics)),
@@ -251,7 +251,7 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
         seed=_SEED,
     )
     content = {**compared, "systems": [{"name": name, **sizes[name], **quality[name]} for name in scores]}
-    print(json.dumps(content, indent=1, ensure_ascii=False) if as_json else table(in_context(content)), end="")
+    print(json.dumps(content, indent=1, ensure_ascii=False) if as_json else table(comparison_rows(content)), end="")
     if as_json:
         print()
 

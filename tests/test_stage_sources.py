@@ -47,7 +47,10 @@ def versions() -> dict[str, tuple[str, int]]:
         **{
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
         },
-        **{f"metric {name}": (f"stc.metrics.{name}", metrics.metric_named(name).VERSION) for name in metrics.names()},
+        **{
+            f"metric {name}": (f"stc.metrics.{name}", metrics.metric_named(name).VERSION)
+            for name in metrics.metric_names()
+        },
     }
 
 

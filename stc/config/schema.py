@@ -383,7 +383,7 @@ def _between_groups(
         names = [*(metrics.names if metrics else ()), getattr(prune, "metric", LOSS)]
         for name in dict.fromkeys(name for name in names if name != LOSS):
             try:
-                metric_named(name).refuse_unready(lang.code)
+                metric_named(name).check_ready(lang.code)
             except InputError as error:
                 faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
     if prune is None or not pruned or model is None:

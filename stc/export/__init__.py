@@ -17,22 +17,22 @@ from stc.errors import InputError
 from stc.export import adapter as adapters
 from stc.export import history, vllm
 from stc.export.card import CARD_FILE, Card
-from stc.export.history import Example
+from stc.export.history import ProofExample
 from stc.export.portable import finish
-from stc.export.proof import Proof, prove
-from stc.export.source import Form, Source, find
+from stc.export.proof import ProofResult, prove
+from stc.export.source import ExportForm, ExportSource, find_source
 from stc.models import architecture, read_config
 from stc.models.adapters import merge_into
 from stc.models.folder import ModelFolder, files_of_adapter
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What an export gave: the folder, its card and its proof. ``card.vllm`` is empty where vLLM can load it."""
 
     folder: Path
     card: Card
-    proof: Proof
+    proof: ProofResult
 
 
 def export(
@@ -46,7 +46,7 @@ def export(
     data: Path | None = None,
     name: str | None = None,
     device: str = "cpu",
-) -> Exported:
+) -> ExportResult:
     """Export a result to ``out``, which must not exist yet or be empty.
 
     Args:
@@ -67,15 +67,15 @@ def export(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is there already: an export goes to a new or an empty folder")
-    asked = find(path, system)
+    asked = find_source(path, system)
     source = asked.plain() if merged and asked.form == "quantized" else asked
-    known = history.known(source, like=asked)
-    example = history.example(known, data)
+    known = history.history_of(source, like=asked)
+    example = history.proof_example(known, data)
     building = out.parent / f".{out.name}.{os.getpid()}"
     shutil.rmtree(building, ignore_errors=True)
     try:
         proof, described = _write(source, building, example, merged, base_model, device)
-        form: Form = "merged" if merged else source.form
+        form: ExportForm = "merged" if merged else source.form
         family = architecture(read_config(described)["model_type"])
         card = Card(
             name=name or out.resolve().name,
@@ -95,10 +95,10 @@ def export(
         building.rename(out)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return Exported(out, card, proof)
+    return ExportResult(out, card, proof)
 
 
-def push(exported: Exported, repository: str) -> str:
+def push(exported: ExportResult, repository: str) -> str:
     """Upload an export to the Hugging Face hub, into a repository that is made, private, where there is none.
 
     Returns:
@@ -124,8 +124,8 @@ def push(exported: Exported, repository: str) -> str:
 
 
 def _write(
-    source: Source, out: Path, example: Example, merged: bool, base_model: str | None, device: str
-) -> tuple[Proof, Path]:
+    source: ExportSource, out: Path, example: ProofExample, merged: bool, base_model: str | None, device: str
+) -> tuple[ProofResult, Path]:
     """Write and prove the folder; its proof, and the folder whose config.json describes the model it is or is for."""
     if source.form != "adapter":
         _copy(source.folder, ModelFolder.of(source.folder).files, out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stc.errors import InputError, ModelError
-from stc.export.source import Source
+from stc.export.source import ExportSource
 from stc.models import read_config
 from stc.models.adapters import BASE, name_base, stated
 from stc.models.weights import ADAPTER_CONFIG, adapter_tensors
@@ -13,7 +13,7 @@ from stc.quantization import stored_with
 from stc.store.artifact import Kind
 
 
-def base_folder(source: Source, named: str | None) -> Path:
+def base_folder(source: ExportSource, named: str | None) -> Path:
     """The folder of an adapter's base: by the store, or by what the adapter or the user says; a hub id is fetched.
 
     Raises:
@@ -50,7 +50,7 @@ def named_base(folder: Path) -> str | None:
     return stated(folder)[BASE] if (folder / ADAPTER_CONFIG).is_file() else None
 
 
-def _stored(source: Source) -> Path | None:
+def _stored(source: ExportSource) -> Path | None:
     identity = source.record.get("spec", {}).get("inputs", {}).get("model")
     if source.store is None or identity is None:
         return None

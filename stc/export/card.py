@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from stc.export import vllm
-from stc.export.history import Example, Known
+from stc.export.history import History, ProofExample
 from stc.export.portable import OLDEST
-from stc.export.prose import told
-from stc.export.source import Form
+from stc.export.prose import describe_step
+from stc.export.source import ExportForm
 from stc.export.usage import snippet
 from stc.metrics.metric import metric_named
-from stc.metrics.sample_size import caution, enough
+from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.size import bytes_on_disk
 from stc.models.counting import Counts, count_parameters
 from stc.models.folder import ModelFolder
@@ -24,8 +24,8 @@ from stc.models.weights import attached_adapter
 CARD_FILE = "README.md"
 
 # How hub and users name the forms.
-RELATIONS: dict[Form, str] = {"merged": "finetune", "quantized": "quantized", "adapter": "adapter"}
-TITLES: dict[Form, str] = {
+RELATIONS: dict[ExportForm, str] = {"merged": "finetune", "quantized": "quantized", "adapter": "adapter"}
+TITLES: dict[ExportForm, str] = {
     "merged": "a plain bfloat16 model",
     "quantized": "a quantized model",
     "adapter": "an adapter",
@@ -43,13 +43,13 @@ class Card:
     """
 
     name: str
-    form: Form
+    form: ExportForm
     model_class: str
     conversation: list[dict[str, Any]]
     base_model: str | None
     license_id: str | None
-    known: Known
-    example: Example
+    known: History
+    example: ProofExample
     vllm: list[str] | None
 
     @property
@@ -101,7 +101,7 @@ class Card:
 
     def _made(self) -> Iterator[str]:
         base = self.base_model or self.known.base
-        lines = ([f"The base is {base}."] if base else []) + [told(step) for step in self.known.steps]
+        lines = ([f"The base is {base}."] if base else []) + [describe_step(step) for step in self.known.steps]
         if lines:
             yield "## How it was made"
             yield "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
@@ -145,15 +145,15 @@ class Card:
             yield f"It is the best unpruned system of its table, by {metric_named(compared['metric']).title}."
             return
         kept = f"It keeps {100 * row['retention']:.1f} % of the {metric_named(compared['metric']).better}"
-        if row["retention_ci"] is not None and enough(scores.sentences):
+        if row["retention_ci"] is not None and enough_sentences(scores.sentences):
             low, high = (100 * bound for bound in row["retention_ci"])
             kept += (
                 f" ({100 * compared['confidence']:g} % interval {low:.1f} to {high:.1f}, by {compared['resamples']:,} "
                 "paired bootstrap resamples)"
             )
         yield f"{kept} of `{compared['reference']}`, the best unpruned system of its table."
-        if caution(scores.sentences):
-            yield caution(scores.sentences)
+        if sample_size_note(scores.sentences):
+            yield sample_size_note(scores.sentences)
 
     def _use(self, folder: Path) -> Iterator[str]:
         yield "## Use"

@@ -11,9 +11,9 @@ from typing import Any
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating
 from stc.errors import InputError
-from stc.export.source import Source
+from stc.export.source import ExportSource
 from stc.metrics.records import Measurement, Scores
-from stc.report.comparison import in_context, read_comparison
+from stc.report.comparison import comparison_rows, read_comparison
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.lineage import records
@@ -24,7 +24,7 @@ UNEVALUATED = Translating(dtype="bfloat16", max_new_tokens=64)
 
 
 @dataclass(frozen=True)
-class Step:
+class LineageStep:
     """One stage on the way from the base to the result, and the record of the data it was trained on, if any."""
 
     record: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Known:
+class History:
     """What is known of a result. What is not is None or empty, and the card leaves it out.
 
     Attributes:
@@ -62,7 +62,7 @@ class Known:
         manifests: data in the store to take an example from, the best first.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[LineageStep] = field(default_factory=list)
     record: Mapping[str, Any] = field(default_factory=dict)
     base: str | None = None
     base_model: str | None = None
@@ -76,14 +76,14 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Example:
+class ProofExample:
     """One utterance and how to translate it."""
 
     manifest: Manifest
     settings: Translating
 
 
-def known(source: Source, like: Source) -> Known:
+def history_of(source: ExportSource, like: ExportSource) -> History:
     """What the store and the run say of ``source``.
 
     Args:
@@ -91,7 +91,7 @@ def known(source: Source, like: Source) -> Known:
             evaluated, it is translated as this one was.
     """
     path = source.run.get("model.path")
-    named = Known(
+    named = History(
         base=source.run.get("model.name"),
         base_model=path if path and not Path(path).is_absolute() and not Path(path).exists() else None,
         dataset=source.run.get("data.name"),
@@ -119,27 +119,27 @@ def known(source: Source, like: Source) -> Known:
     )
 
 
-def example(known: Known, data: Path | None) -> Example:
+def proof_example(history: History, data: Path | None) -> ProofExample:
     """The first utterance of ``data``, or of data in the store that the result has to do with.
 
     Raises:
         InputError: there is no such data, or it is no manifest folder.
     """
-    folder = stored(data, Kind.MANIFEST) if data else next(iter(known.manifests), None)
+    folder = stored(data, Kind.MANIFEST) if data else next(iter(history.manifests), None)
     if folder is None:
         raise InputError(
             "no utterance is at hand to prove the export with: --data FOLDER (store/manifest/…) names some"
         )
     manifest = Manifest.load(folder)
-    return Example(Manifest(manifest.folder, manifest.task, manifest.rows[:1]), known.evaluation)
+    return ProofExample(Manifest(manifest.folder, manifest.task, manifest.rows[:1]), history.evaluation)
 
 
-def _steps(store: Store, kind: Kind, identity: str) -> Iterator[Step]:
+def _steps(store: Store, kind: Kind, identity: str) -> Iterator[LineageStep]:
     """The stages behind a result, the last one first, as far as the store has their records."""
     for record in records(store, kind, identity):
         inputs = record["spec"]["inputs"]
         trained = store.record(Kind.MANIFEST, inputs["train"]) if isinstance(inputs.get("train"), str) else None
-        yield Step(record, trained or {})
+        yield LineageStep(record, trained or {})
 
 
 def _newest(store: Store, kind: Kind, key: str, identity: str) -> tuple[Path, dict[str, Any]] | None:
@@ -163,6 +163,6 @@ def _compared(store: Store, identity: str) -> Mapping[str, Any] | None:
             if key.startswith("models.") and made_from == identity
         ]
         if labels:
-            rows = (row for row in in_context(read_comparison(folder)) if row["name"] in labels)
+            rows = (row for row in comparison_rows(read_comparison(folder)) if row["name"] in labels)
             found += [((folder / RECORD_FILE).stat().st_mtime_ns, row) for row in islice(rows, 1)]
     return max(found, key=lambda one: one[0])[1] if found else None

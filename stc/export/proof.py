@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stc.errors import StcError
-from stc.export.history import Example
+from stc.export.history import ProofExample
 from stc.verification.independent import Witnessed, witnesses
 
 
 @dataclass(frozen=True)
-class Proof:
+class ProofResult:
     """What a fresh process got of an utterance from the export, and from the original."""
 
     utterance: str
@@ -23,14 +23,14 @@ class Proof:
         return self.text == self.original
 
 
-def prove(exported: Witnessed, original: Witnessed, example: Example, device: str) -> Proof:
+def prove(exported: Witnessed, original: Witnessed, example: ProofExample, device: str) -> ProofResult:
     """Translate an utterance with an export and with what it was made from.
 
     Raises:
         StcError: one of them does not load without stc, or a copy gives another text.
     """
     (text,), (before,) = witnesses([exported, original], example.manifest, example.settings, device)
-    proof = Proof(example.manifest.rows[0].id, text, before)
+    proof = ProofResult(example.manifest.rows[0].id, text, before)
     merged = exported[1] is None and original[1] is not None
     if not proof.same and not merged:
         raise StcError(

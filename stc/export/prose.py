@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stc.export.history import Step
+from stc.export.history import LineageStep
 from stc.quantization import PACKABLE
 from stc.training.recipe import QLORA
 
 
-def told(step: Step) -> str:
+def describe_step(step: LineageStep) -> str:
     """What a stage did; only its name where there is no better word for it here."""
     tell = _TOLD.get(step.stage)
     return tell(step) if tell else f"Stage `{step.stage}` of stc."
 
 
-def _pretrained(step: Step) -> str:
+def _pretrained(step: LineageStep) -> str:
     return f"Trained from random weights, in {step.config['steps']:,} steps of {step.config['batch_size']:,} examples."
 
 
-def _finetuned(step: Step) -> str:
+def _finetuned(step: LineageStep) -> str:
     config = step.config
     parts = ", ".join(config["parts"])
     how = f"every weight of {parts}"
@@ -49,19 +49,19 @@ def _on(facts: Mapping[str, Any]) -> str:
     return ""
 
 
-def _pruned(step: Step) -> str:
+def _pruned(step: LineageStep) -> str:
     stacks = {"decoder": "layers_removed", "encoder": "encoder_layers_removed"}
-    told = []
+    parts = []
     for stack, key in stacks.items():
         if removed := step.facts[key]:
             total = len(removed) + step.facts[f"{stack}_layers"]
-            told.append(
+            parts.append(
                 f"{len(removed)} of {total} {stack} layers removed (counted from 0: {', '.join(map(str, removed))})"
             )
-    return f"Pruned: {'; '.join(told)}."
+    return f"Pruned: {'; '.join(parts)}."
 
 
-def _quantized(step: Step) -> str:
+def _quantized(step: LineageStep) -> str:
     quant = step.config["quant"]
     parts = [part for part in PACKABLE if quant.get("parts", {}).get(part) == quant["method"]]
     settings = [f"{key} {value}" for key, value in quant.items() if key not in ("method", "parts")]
@@ -70,11 +70,11 @@ def _quantized(step: Step) -> str:
     return f"Quantized: the linear layers{where} by {quant['method']}{said}; the rest is bfloat16."
 
 
-def _merged(step: Step) -> str:
+def _merged(step: LineageStep) -> str:
     return "Adapters that were trained for it were added to its weights."
 
 
-def _attached(step: Step) -> str:
+def _attached(step: LineageStep) -> str:
     return "Adapters that were trained for it are kept beside it, in the folder `adapter`."
 
 

@@ -21,12 +21,12 @@ from stc.store.run_result import RESULT_FILE, Result
 from stc.system.paths import ROOT, at_home
 from stc.system.read_files import read_json, read_yaml
 
-Form = Literal["merged", "quantized", "adapter"]
+ExportForm = Literal["merged", "quantized", "adapter"]
 """``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """A result.
 
     Attributes:
@@ -37,7 +37,7 @@ class Source:
     """
 
     folder: Path
-    form: Form
+    form: ExportForm
     store: Store | None = None
     run: Mapping[str, str] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Source:
         record = self.store.record(self.kind, self.folder.name) if self.store else None
         return record or {}
 
-    def plain(self) -> Source:
+    def plain(self) -> ExportSource:
         """The model a quantized one was packed from.
 
         Raises:
@@ -62,10 +62,10 @@ class Source:
         identity = self.record.get("spec", {}).get("inputs", {}).get("model")
         if self.store is None or identity is None:
             raise InputError(f"{self.folder} is quantized and in no store, so its bfloat16 weights are not at hand")
-        return Source(_checked(self.store, Kind.MODEL, identity), "merged", self.store, self.run)
+        return ExportSource(_checked(self.store, Kind.MODEL, identity), "merged", self.store, self.run)
 
 
-def find(path: Path, system: str | None) -> Source:
+def find_source(path: Path, system: str | None) -> ExportSource:
     """The result a user means by ``path``: a model or adapter folder, its identity, or the folder of a run.
 
     Raises:
@@ -80,7 +80,7 @@ def find(path: Path, system: str | None) -> Source:
         raise InputError(f"--system {system}: {path} is no run's folder: it has no {RESULT_FILE}")
     folder = folder.resolve()
     if (folder / ADAPTER_CONFIG).is_file():
-        form: Form = "adapter"
+        form: ExportForm = "adapter"
     elif (folder / "config.json").is_file():
         form = "merged" if stored_with(read_config(folder)) is None else "quantized"
     else:
@@ -90,9 +90,9 @@ def find(path: Path, system: str | None) -> Source:
         )
     kind = Kind.ADAPTER if form == "adapter" else Kind.MODEL
     if not is_identity(folder.name) or folder.parent.name != kind.value or not is_store(folder.parent.parent):
-        return Source(folder, form, None, run)
+        return ExportSource(folder, form, None, run)
     store = Store(folder.parent.parent)
-    return Source(_checked(store, kind, folder.name), form, store, run)
+    return ExportSource(_checked(store, kind, folder.name), form, store, run)
 
 
 def _checked(store: Store, kind: Kind, identity: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import PositiveInt
 from typing_extensions import TypedDict
 
-from stc.export.source import Form
+from stc.export.source import ExportForm
 from stc.models import architecture, read_config
 from stc.models.architecture import VLLM
 from stc.models.folder import ModelFolder
@@ -26,7 +26,7 @@ from stc.system.read_files import read_json, shaped
 VERSION = "0.33.0"
 
 
-def refusals(folder: Path, form: Form) -> list[str] | None:
+def refusals(folder: Path, form: ExportForm) -> list[str] | None:
     """Return why vLLM cannot load or use a folder, each reason by name; empty where nothing stands against it, and
     None where the family is one whose demands were not checked.
 

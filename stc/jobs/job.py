@@ -68,7 +68,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
     """
     from stc.config.schema import plan
     from stc.report.run_plots import plot_seeds
-    from stc.report.seeds import aggregate, markdown, table
+    from stc.report.seeds import aggregate_seeds, markdown, table
     from stc.tracking import track
 
     config = planned.config
@@ -84,7 +84,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
             below = Shown(f"{shown.name} seed {seed}", {**shown.params, "seed": str(seed)}, tags)
             runs.append(_run(plan(one), output_dir / f"seed{seed}", below))
-        systems = aggregate([one["systems"] for one in runs])
+        systems = aggregate_seeds([one["systems"] for one in runs])
         plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
         result = {
             "lang": config.lang.code,

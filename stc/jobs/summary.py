@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.jobs.status import Outcome
-from stc.system.quantities import size
-from stc.system.tables import NONE, Column, marked, text
+from stc.system.quantities import format_bytes
+from stc.system.tables import NONE, Column, markdown_table, terminal_table
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Job:
 
 def table(jobs: Sequence[Job]) -> str:
     """What became of the jobs, for a terminal. Ends in a newline."""
-    return "\n".join([*text(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
+    return "\n".join([*terminal_table(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
 
 
 def markdown(jobs: Sequence[Job]) -> str:
     """The same in Markdown. Ends in a newline."""
-    return "\n".join([*marked(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
+    return "\n".join([*markdown_table(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
 
 
 def _counted(jobs: Sequence[Job]) -> str:
@@ -66,7 +66,7 @@ _COLUMNS = (
     Column(("", "differs in"), lambda row: row["differs"] or NONE, left=True),
     Column(("", "system"), lambda row: row["job"].main.get("name", NONE), left=True),
     Column(("", "retention"), lambda row: _of_main(row["job"], "retention", lambda part: f"{100 * part:.1f} %")),
-    Column(("bytes", "on disk"), lambda row: _of_main(row["job"], "bytes_on_disk", size)),
+    Column(("bytes", "on disk"), lambda row: _of_main(row["job"], "bytes_on_disk", format_bytes)),
     Column(("", "seconds"), lambda row: _seconds(row["job"])),
     Column(("", "outcome"), lambda row: _how(row["job"]), left=True),
 )

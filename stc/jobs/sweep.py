@@ -32,7 +32,7 @@ from stc.store.run_result import RESULT_FILE, Result
 from stc.system.process import Process
 from stc.system.read_files import read_json
 from stc.system.signals import Killed, killable
-from stc.tracking import Run, Tracking, begin, close_stale
+from stc.tracking import TrackedRun, Tracking, close_stale_runs, start_run
 
 SWEEP_FILE = "sweep.json"
 TABLE_FILE = "sweep.md"
@@ -68,7 +68,7 @@ class Sweep:
     swept: tuple[str, ...]
     fail_fast: bool
     tracking: Tracking
-    shown: Run
+    shown: TrackedRun
 
     def jobs(self) -> list[Job]:
         """Every job, in the order asked for; also such as a sweeper of its own mind has added."""
@@ -145,7 +145,9 @@ class Start(Callback):
         asked = jobs(["-m", *given], GlobalHydra.instance().config_loader())
         tracking = Tracking.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
         try:
-            shown = begin(tracking, f"{' × '.join(swept)}: sweep of {len(asked)}", {"overrides": given, "jobs": asked})
+            shown = start_run(
+                tracking, f"{' × '.join(swept)}: sweep of {len(asked)}", {"overrides": given, "jobs": asked}
+            )
         except StcError as error:
             print(f"stc: {error}", file=sys.stderr)
             raise SystemExit(1) from None  # Hydra makes a warning of any other exception
@@ -233,7 +235,7 @@ def _end(sweep: Sweep, killed: bool = False) -> int:
     sys.stdout.flush()
     finished = all(job.finished for job in jobs)
     if sweep.shown.id is not None:
-        close_stale(sweep.tracking)
+        close_stale_runs(sweep.tracking)
         sweep.shown.set_tags({"mlflow.note.content": file.read_text(encoding="utf-8")})
         sweep.shown.log_file(file)
         for one in [] if killed else _report(sweep.folder):

@@ -38,7 +38,7 @@ class Bleu(SacreBleuMetric):
                 f"metric bleu needs the package {package} for this language: pip install '{package}'"
             ) from None
 
-    def refuse_unready(self, target_lang: str) -> None:
+    def check_ready(self, target_lang: str) -> None:
         if _tokenizer(target_lang) in _EXTRAS:
             self.scorer(target_lang)
 

@@ -55,7 +55,7 @@ class Metric(ABC):
     def signature(self, target_lang: str) -> str:
         """Return everything that is needed to compute the same score again, in a line."""
 
-    def refuse_unready(self, target_lang: str) -> None:
+    def check_ready(self, target_lang: str) -> None:
         """Refuse a language that the metric is not for, or a machine that lacks what it needs, before anything runs.
 
         Raises:
@@ -102,7 +102,7 @@ class SentenceMetric(Metric):
         return [total / sentences for total, sentences in totals]
 
 
-def names() -> list[str]:
+def metric_names() -> list[str]:
     """Return the metrics that stc has: the modules of this package that define a ``METRIC``."""
     files = Path(__file__).parent.glob("*.py")
     return sorted(file.stem for file in files if "\nMETRIC" in file.read_text("utf-8"))
@@ -120,7 +120,7 @@ def metric_named(name: str, *others: str) -> Metric:
     Raises:
         InputError: there is no such metric.
     """
-    if "." not in name and name not in (known := names()):
+    if "." not in name and name not in (known := metric_names()):
         allowed = [*known, *others]
         raise InputError(
             f"metric {name!r} is unknown: one of {', '.join(allowed)}{nearest(name, allowed)}; PACKAGE.MODULE is one "
@@ -136,7 +136,7 @@ def metric_named(name: str, *others: str) -> Metric:
     return found
 
 
-def checked(name: str, *others: str) -> str:
+def validated_name(name: str, *others: str) -> str:
     """Return the name of a metric, or one of ``others``.
 
     Raises:
@@ -150,11 +150,11 @@ def checked(name: str, *others: str) -> str:
     return name
 
 
-MetricName = Annotated[str, AfterValidator(lambda name: checked(name))]
+MetricName = Annotated[str, AfterValidator(lambda name: validated_name(name))]
 """A field that names a metric."""
 
 
-def versions(names: Iterable[str]) -> dict[str, dict[str, int]]:
+def raised_versions(names: Iterable[str]) -> dict[str, dict[str, int]]:
     """Return what those metrics add to the environment of a stage that scores: their versions above 1."""
     raised = {name: metric_named(name).VERSION for name in names if metric_named(name).VERSION > 1}
     return {"metric_versions": raised} if raised else {}

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from stc.metrics.metric import checked, metric_named
+from stc.metrics.metric import metric_named, validated_name
 
 LOSS = "loss"
 """What stands for the teacher-forced loss where a metric could be named. Less of it is better."""
 
-SelectionMetric = Annotated[str, AfterValidator(lambda name: checked(name, LOSS))]
+SelectionMetric = Annotated[str, AfterValidator(lambda name: validated_name(name, LOSS))]
 """A field that names a metric or the loss."""
 
 
@@ -25,7 +25,7 @@ def title_of(name: str) -> str:
     return name if name == LOSS else metric_named(name).title
 
 
-def described(name: str, target_lang: str) -> str:
+def signature_of(name: str, target_lang: str) -> str:
     """Return what the score is exactly: the signature of the metric, or the loss in words."""
     return (
         "teacher-forced cross-entropy, nats a target token"

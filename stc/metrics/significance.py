@@ -24,7 +24,7 @@ import numpy as np
 
 from stc.errors import InputError
 from stc.metrics.metric import Metric, Rows, metric_named
-from stc.metrics.sample_size import enough
+from stc.metrics.sample_size import enough_sentences
 
 _BLOCK = 256  # resamples drawn together: bounds the memory at _BLOCK × sentences
 
@@ -92,7 +92,7 @@ def retention(metric: str, system: Rows, reference_system: Rows, **resampling: U
     scorer = metric_named(metric)
     ours, theirs = _paired(metric, system, reference_system)
     value = scorer.retention(_corpus_score(scorer, ours), _corpus_score(scorer, theirs))
-    if not enough(len(ours)):
+    if not enough_sentences(len(ours)):
         return Retention(value, None)
     pairs = zip(*(_bootstrapped(scorer, one, resampling) for one in (ours, theirs)), strict=True)
     ratios = [ratio for pair in pairs if (ratio := scorer.retention(*pair)) is not None]
@@ -103,7 +103,7 @@ def retention(metric: str, system: Rows, reference_system: Rows, **resampling: U
 
 def interval(metric: str, system: Rows, **resampling: Unpack[Resampling]) -> tuple[float, float] | None:
     """Return the bootstrap percentile interval of one system's corpus score, None for too few sentences."""
-    if not enough(len(system)):
+    if not enough_sentences(len(system)):
         return None
     scores = _bootstrapped(metric_named(metric), np.asarray(system), resampling)
     return _percentiles(scores, resampling["confidence"])
@@ -118,7 +118,7 @@ def difference(metric: str, system: Rows, other: Rows, **resampling: Unpack[Resa
     scorer = metric_named(metric)
     ours, theirs = _paired(metric, system, other)
     value = _corpus_score(scorer, ours) - _corpus_score(scorer, theirs)
-    if not enough(len(ours)):
+    if not enough_sentences(len(ours)):
         return Difference(value, None, None, None)
     resampled, others = (_bootstrapped(scorer, one, resampling) for one in (ours, theirs))
     differences = resampled - others

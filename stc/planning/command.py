@@ -12,7 +12,7 @@ from stc.planning.memory import free_memory, peak, to_write
 from stc.planning.outcome import State
 from stc.planning.preflight import notes, of_hub, refuse
 from stc.planning.text import told
-from stc.system.quantities import size
+from stc.system.quantities import format_bytes
 
 
 def show(arguments: list[str]) -> int:
@@ -33,13 +33,14 @@ def show(arguments: list[str]) -> int:
         print(f"note: {note}")
     if fetched := {row.step.identity: disk(row.will_be) for job in found for row in job.rows if _fetched(row)}:
         known = all(fetched.values())
-        print(f"download: {size(sum(fetched.values())) if known else 'how much is not known'}, into the hub's cache")
+        amount = format_bytes(sum(fetched.values())) if known else "how much is not known"
+        print(f"download: {amount}, into the hub's cache")
     lacking = False
     for about, wanted, free, where in _needs(found):
         fits = free is None or wanted <= free
         lacking |= not fits
-        verdict = "how much is free is not known here" if free is None else f"{size(free)} free {where}"
-        print(f"{about}: {size(wanted)}; {verdict}{'' if fits else ': DOES NOT FIT'}")
+        verdict = "how much is free is not known here" if free is None else f"{format_bytes(free)} free {where}"
+        print(f"{about}: {format_bytes(wanted)}; {verdict}{'' if fits else ': DOES NOT FIT'}")
     return int(lacking)
 
 

@@ -17,7 +17,7 @@ from stc.pipeline.stage import Inputs
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
 from stc.store.records import read_record
-from stc.system.quantities import size
+from stc.system.quantities import format_bytes
 
 
 def known(artifact: Artifact) -> Any:
@@ -96,7 +96,8 @@ def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
     wanted, free = disk(foreseen), free_disk(store.root)
     if wanted > free:
         raise StcError(
-            f"{node.name} will write {size(wanted)}, and where the store is, {store.root}, {size(free)} are free: free "
-            "some space (python -m stc.store gc), or name a folder on another disk (store.dir), and run the same "
+            f"{node.name} will write {format_bytes(wanted)}, and where the store is, {store.root}, "
+            f"{format_bytes(free)} are free: free some space (python -m stc.store gc), or name a folder on another disk "
+            "(store.dir), and run the same "
             "command again; what was finished is kept"
         )

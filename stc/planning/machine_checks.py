@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal
 from stc.errors import StcError, first_line
 from stc.planning.disk import free_disk
 from stc.system.machine import resolve_device, usable_cores
-from stc.system.quantities import size
-from stc.tracking.destination import health
+from stc.system.quantities import format_bytes
+from stc.tracking.destination import health_status
 
 if TYPE_CHECKING:
     from stc.quantization import Quantizer
@@ -224,11 +224,11 @@ def store(folder: Path, to_write: int | None) -> Iterator[Check]:
         yield Check("FAIL", about, f"{there} cannot be written to: {why}; store.dir=FOLDER names another place")
         return
     free = free_disk(there)
-    found = f"{folder.absolute()}: {size(free)} free"
+    found = f"{folder.absolute()}: {format_bytes(free)} free"
     if to_write is None:
         yield Check("OK" if free > ROOM else "WARN", about, f"{found}; how much the run's models take is not known yet")
         return
-    found += f", the models to come take {size(to_write)}"
+    found += f", the models to come take {format_bytes(to_write)}"
     status: Status = "FAIL" if free < to_write else "WARN" if free < to_write + ROOM else "OK"
     yield Check(status, about, found + ("" if status == "OK" else "; store.dir=FOLDER names another place"))
 
@@ -264,7 +264,7 @@ def _database_fault(file: Path) -> str | None:
 
 
 def _server_fault(uri: str) -> str | None:
-    answer = health(uri)
+    answer = health_status(uri)
     if isinstance(answer, str):
         return f"no answer ({first_line(answer)})"
     return None if answer == 200 else f"something answers that is no MLflow server (/health gives {answer})"

@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
 from stc.errors import Fault, InputError, misfit
-from stc.metrics.metric import names, versions
-from stc.metrics.selection import LOSS, SelectionMetric, described, goodness
+from stc.metrics.metric import metric_names, raised_versions
+from stc.metrics.selection import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.options import Compute
@@ -47,7 +47,7 @@ class Greedy(ByRatio):
     @model_validator(mode="after")
     def _screens(self) -> Self:
         if self.search == "screened" and self.metric == LOSS:
-            allowed = f"the loss is what a screen goes by: prune.search=exact, or one of {', '.join(names())}"
+            allowed = f"the loss is what a screen goes by: prune.search=exact, or one of {', '.join(metric_names())}"
             raise misfit(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
         if self.search == "exact" and self.screen is not None:
             allowed = "prune.search=exact has no screen; prune.search=screened has"
@@ -108,7 +108,7 @@ class Importance(Compute, Shared):
             yield "features", "scope=encoder: an encoder without a layer hears the audio anew; leave it out"
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        return {} if self.metric == LOSS else versions([self.metric])
+        return {} if self.metric == LOSS else raised_versions([self.metric])
 
     def forecast(self, inputs: Mapping[str, Any]) -> Removals | None:
         if "previous" in inputs:
@@ -143,11 +143,11 @@ class Importance(Compute, Shared):
         best = max(finalists, key=lambda layer: goodness(self.metric, scores[layer]))
         how: dict[str, Any] = {
             "metric": self.metric,
-            "signature": described(self.metric, manifest.task.target_lang),
+            "signature": signature_of(self.metric, manifest.task.target_lang),
             "candidates": [{"stack": one[0], "layer": one[1], "score": scores.get(one)} for one in candidates],
         }
         if screened:
-            how["screen"] = {"kept": self.screen, "signature": described(LOSS, manifest.task.target_lang)}
+            how["screen"] = {"kept": self.screen, "signature": signature_of(LOSS, manifest.task.target_lang)}
             how["candidates"] = [{**one, "loss": losses[one["stack"], one["layer"]]} for one in how["candidates"]]
         facts = Removal(before.of, (*before.order, best)).save(out_dir, how)
         return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}

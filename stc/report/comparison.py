@@ -16,7 +16,7 @@ COMPARISON_FILE = "comparison.json"
 
 
 @with_config(ConfigDict(extra="allow"))
-class System(TypedDict):
+class ComparedSystem(TypedDict):
     """A system, as far as every table needs it."""
 
     name: str
@@ -42,7 +42,7 @@ class Comparison(TypedDict):
     target_lang: str
     sentences: int
     signatures: dict[str, str]
-    systems: list[System]
+    systems: list[ComparedSystem]
 
 
 def read_comparison(folder: Path) -> Comparison:
@@ -57,7 +57,7 @@ def read_comparison(folder: Path) -> Comparison:
         raise InputError(f"{folder / COMPARISON_FILE} is missing") from None
 
 
-def in_context(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+def comparison_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the systems of a comparison.json, each with the rest of that file under ``compared``, and the names of the
     metrics under ``metrics``."""
     compared = {key: value for key, value in content.items() if key != "systems"}
@@ -65,6 +65,6 @@ def in_context(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**system, "metrics": metrics, "compared": compared} for system in content["systems"]]
 
 
-def metrics_of(systems: Iterable[Mapping[str, Any]]) -> list[str]:
+def metric_names_in(systems: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the names of the metrics by which some of these systems are scored."""
     return list(dict.fromkeys(name for system in systems for name in system["metrics"]))

@@ -7,10 +7,10 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stc.report.comparison import metrics_of
-from stc.report.jobs import Job
+from stc.report.comparison import metric_names_in
+from stc.report.jobs import ReportedJob
 from stc.report.pivot import Pivot
-from stc.report.sweep import Group, Line, shown
+from stc.report.sweep import Group, TableLine, format_setting
 from stc.system.tables import Row
 
 _PLAIN = {
@@ -52,12 +52,12 @@ _LAST = (
 )
 
 
-def lines_csv(jobs: Sequence[Job], groups: Sequence[Group]) -> str:
+def lines_csv(jobs: Sequence[ReportedJob], groups: Sequence[Group]) -> str:
     """A line a system, and one a job without a result, with the reason under ``missing``."""
     rows = [_line(group, line) for group in groups for line in group.lines]
     for job in jobs:
         if job.fault:
-            language = {"language": shown(job.settings.get("lang", ""))}
+            language = {"language": format_setting(job.settings.get("lang", ""))}
             rows.append({**language, **_set(job.settings), "jobs": str(job.folder), "missing": job.fault})
     settings = [key for key in jobs[0].settings if key != "lang"] if jobs else []
     return _written(rows, settings, [line for group in groups for line in group.lines])
@@ -90,7 +90,7 @@ def cells_csv(pivots: Sequence[Pivot]) -> str:
     return _written(rows, list(dict.fromkeys(settings)), [line for pivot in pivots for line in pivot.cells.values()])
 
 
-def _line(group: Group, line: Line) -> dict[str, Any]:
+def _line(group: Group, line: TableLine) -> dict[str, Any]:
     row = line.row
     found: dict[str, Any] = {
         "language": group.lang,
@@ -114,7 +114,7 @@ def _line(group: Group, line: Line) -> dict[str, Any]:
 
 
 def _varying(systems: Iterable[Row]) -> dict[str, str]:
-    return {**{name: f"{name}_points" for name in metrics_of(systems)}, **_VARYING}
+    return {**{name: f"{name}_points" for name in metric_names_in(systems)}, **_VARYING}
 
 
 def _ends(name: str) -> tuple[str, str, str, str]:
@@ -126,10 +126,10 @@ def _ends(name: str) -> tuple[str, str, str, str]:
 
 
 def _set(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {key: shown(value) for key, value in settings.items() if key != "lang"}
+    return {key: format_setting(value) for key, value in settings.items() if key != "lang"}
 
 
-def _written(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], lines: Sequence[Line]) -> str:
+def _written(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], lines: Sequence[TableLine]) -> str:
     """Columns that are empty in every row are left out."""
     columns = [
         *_FIRST,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from stc.report.look import CONTROL, RATIO, Look, bars_are, colour, shape, spread
-from stc.report.pivot import Pivot, value_of
-from stc.report.run_plots import canvas, plain
-from stc.report.sweep import Group, Line
+from stc.report.pivot import Pivot, cell_value
+from stc.report.run_plots import canvas, plain_axes
+from stc.report.sweep import Group, TableLine
 
 
 def ratios(group: Group) -> list[float]:
@@ -15,7 +15,7 @@ def ratios(group: Group) -> list[float]:
     return sorted({_ratio(line) for line in _with_ratio(group)})
 
 
-def _with_ratio(group: Group) -> list[Line]:
+def _with_ratio(group: Group) -> list[TableLine]:
     return [
         line
         for line in group.lines
@@ -25,7 +25,7 @@ def _with_ratio(group: Group) -> list[Line]:
     ]
 
 
-def _ratio(line: Line) -> float:
+def _ratio(line: TableLine) -> float:
     return 100 * float(line.settings[RATIO])
 
 
@@ -60,7 +60,7 @@ def plot_ratio(path: Path, title: str, group: Group) -> Path:
                     elinewidth=1,
                     transform=axes.transData + ScaledTranslation(look.shift(here[0]) / 72, 0, figure.dpi_scale_trans),
                 )
-            plain(axes)
+            plain_axes(axes)
             axes.set_title(rest, fontsize=10)
             axes.set_xlabel("layers removed, %")
             axes.tick_params(labelbottom=True)
@@ -109,11 +109,11 @@ def plot_pivot(path: Path, title: str, pivot: Pivot) -> Path:
                 elinewidth=1.2,
                 label=column,
             )
-        plain(axes)
+        plain_axes(axes)
         axes.grid(visible=False, axis="y")
         axes.set_yticks(range(len(pivot.rows)), pivot.rows)
         axes.set_ylim(len(pivot.rows) - 0.5, -0.5)
-        axes.set_xlabel(f"retention in % of {group.reference_name}" if key == "retention" else value_of(key).title)
+        axes.set_xlabel(f"retention in % of {group.reference_name}" if key == "retention" else cell_value(key).title)
         bars = f"\n{bars_are(group)}" if barred else ""
         axes.set_title(f"{pivot.system}: {title}{bars}", fontsize=11)
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)

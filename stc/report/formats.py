@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stc.system.tables import Column, Row, marked, text
+from stc.system.tables import Column, Row, markdown_table, terminal_table
 
 _WIDTH = 100
 _ESCAPED = {
@@ -33,7 +33,7 @@ _PREAMBLE = r"""\documentclass{article}
 
 
 @dataclass(frozen=True)
-class Block:
+class TitledTable:
     """A table under a title, with sentences that say what its figures mean, and one that says what is bold."""
 
     title: str
@@ -47,29 +47,29 @@ class Block:
         return " ".join(filter(None, [*self.notes, self.bold]))
 
 
-def terminal(blocks: Sequence[Block]) -> str:
+def terminal(blocks: Sequence[TitledTable]) -> str:
     """Blocks one after the other. Ends in a newline."""
     parts = []
     for block in blocks:
         lines = [block.title, ""]
-        lines += [*text(block.columns, block.rows), ""] if block.rows else []
+        lines += [*terminal_table(block.columns, block.rows), ""] if block.rows else []
         parts.append("\n".join([*lines, *textwrap.wrap(" ".join(block.notes), _WIDTH)]).rstrip())
     return "\n\n\n".join(parts) + "\n"
 
 
-def markdown(heading: str, blocks: Sequence[Block]) -> str:
+def markdown(heading: str, blocks: Sequence[TitledTable]) -> str:
     """The same under a heading. Ends in a newline."""
     parts = [f"# {heading}"]
     for block in blocks:
         parts.append(f"## {block.title}")
         if block.rows:
-            parts.append("\n".join(marked(block.columns, block.rows)))
+            parts.append("\n".join(markdown_table(block.columns, block.rows)))
         if block.caption:
             parts.append(block.caption)
     return "\n\n".join(parts) + "\n"
 
 
-def latex(blocks: Sequence[Block]) -> str:
+def latex(blocks: Sequence[TitledTable]) -> str:
     r"""A document that compiles as it is; each ``table`` in it can be copied, and needs booktabs. Ends in a newline."""
     tables = []
     for block in blocks:

@@ -9,9 +9,9 @@ from pathlib import Path
 from stc.metrics.metric import metric_named
 from stc.report.labels import Label, place
 from stc.report.look import CONTROL, CONTROL_SHAPE, Look
-from stc.report.run_plots import canvas, plain
-from stc.report.sweep import Group, Line, shown
-from stc.system.quantities import size
+from stc.report.run_plots import canvas, plain_axes
+from stc.report.sweep import Group, TableLine, format_setting
+from stc.system.quantities import format_bytes
 
 ONE_SIZE = 1.01
 """Larger size ÷ smaller, up to which two systems are of one size."""
@@ -68,8 +68,8 @@ def plot_front(path: Path, title: str, group: Group) -> Path:
                 transform=axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans),
             )
             labels.append(Label(x, y, shift, _told(line) if line.control or best else "", best))
-        plain(axes)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
+        plain_axes(axes)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(value) if value else "0"))
         axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
         axes.set_ylabel(f"{metric.heading} on the test split")
         axes.set_title(
@@ -84,9 +84,9 @@ def plot_front(path: Path, title: str, group: Group) -> Path:
     return path
 
 
-def _told(line: Line) -> str:
+def _told(line: TableLine) -> str:
     """A line beside its mark: a control by its name, others by their settings, which tell them apart."""
-    settings = ", ".join(shown(one) for one in line.settings.values())
+    settings = ", ".join(format_setting(one) for one in line.settings.values())
     if line.control:
         return f"{line.name} ({settings})" if settings else line.name
     return settings or line.name

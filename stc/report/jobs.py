@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from stc.config.override_names import assignment
 from stc.errors import InputError
-from stc.report.results import Reader, Run
+from stc.report.results import ReportedRun, ResultReader
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.natural_order import natural
 from stc.system.paths import at_home
@@ -25,7 +25,7 @@ _NOT_SETTINGS = {"hydra", "store", "tracking", "force"}  # first words of keys t
 
 
 @dataclass(frozen=True)
-class Job:
+class ReportedJob:
     """A job of a sweep, or a run alone.
 
     Attributes:
@@ -39,11 +39,11 @@ class Job:
     folder: Path
     settings: Mapping[str, Any]
     seeds: tuple[int, ...] = ()
-    runs: Sequence[Run] = ()
+    runs: Sequence[ReportedRun] = ()
     fault: str = ""
 
 
-def read(folders: Sequence[Path], store: Path | None = None) -> list[Job]:
+def read_jobs(folders: Sequence[Path], store: Path | None = None) -> list[ReportedJob]:
     """The jobs of sweeps and runs, those without a result among them.
 
     Args:
@@ -55,7 +55,7 @@ def read(folders: Sequence[Path], store: Path | None = None) -> list[Job]:
     """
     asked = [_Asked(job) for folder in folders for job in _jobs(folder)]
     keys = dict.fromkeys(key for one in asked for key in one.keys)
-    reader = Reader(store)
+    reader = ResultReader(store)
     found = [_job(one, {key: one.value(key) for key in keys}, reader) for one in asked]
     begun = {one.overrides for one in asked}
     for folder in folders:
@@ -63,11 +63,11 @@ def read(folders: Sequence[Path], store: Path | None = None) -> list[Job]:
             if overrides not in begun:
                 given = dict(assignment(one) for one in overrides)
                 settings = {key: given.get(key, DEFAULT) for key in keys}
-                found.append(Job(folder / str(number), settings, fault="was not begun"))
+                found.append(ReportedJob(folder / str(number), settings, fault="was not begun"))
     return found
 
 
-def latest() -> Path:
+def latest_sweep() -> Path:
     """The folder of the latest sweep.
 
     Raises:
@@ -183,25 +183,29 @@ class _Asked:
         return self._cwd / at_home(str(self._config.store.dir))
 
 
-def _job(asked: _Asked, settings: Mapping[str, Any], reader: Reader) -> Job:
+def _job(asked: _Asked, settings: Mapping[str, Any], reader: ResultReader) -> ReportedJob:
     file = asked.folder / RESULT_FILE
     if not file.exists():
-        return Job(asked.folder, settings, fault=f"has no {RESULT_FILE}: it failed, was ended, or is still running")
+        return ReportedJob(
+            asked.folder, settings, fault=f"has no {RESULT_FILE}: it failed, was ended, or is still running"
+        )
     try:
         result = read_json(file, Result)
         results = {0: result}
         if "runs" in result:
             files = {one["seed"]: asked.folder / one["result"] for one in result["runs"]}
             if gone := [path for path in files.values() if not path.exists()]:
-                return Job(asked.folder, settings, fault=f"lacks {', '.join(map(str, gone))}")
+                return ReportedJob(asked.folder, settings, fault=f"lacks {', '.join(map(str, gone))}")
             results = {seed: read_json(path, Result) for seed, path in files.items()}
     except InputError as damaged:
-        return Job(asked.folder, settings, fault=str(damaged))
+        return ReportedJob(asked.folder, settings, fault=str(damaged))
     if not all(one["systems"] for one in results.values()):
-        return Job(asked.folder, settings, fault="compares no systems: there is no comparison among its outputs")
+        return ReportedJob(
+            asked.folder, settings, fault="compares no systems: there is no comparison among its outputs"
+        )
     reader.open(asked.store)
     try:
         runs = [reader.run(one, seed, asked.store) for seed, one in results.items()]
     except InputError as unreadable:  # gone from the store, or written by a version whose records were others
-        return Job(asked.folder, settings, fault=str(unreadable))
-    return Job(asked.folder, settings, tuple(result.get("seeds", ())), runs)
+        return ReportedJob(asked.folder, settings, fault=str(unreadable))
+    return ReportedJob(asked.folder, settings, tuple(result.get("seeds", ())), runs)

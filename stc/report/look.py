@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stc.report.run_plots import COLOURS, MARKERS, intervals_are
-from stc.report.sweep import Group, Line, shown
+from stc.report.run_plots import COLOURS, MARKERS, describe_intervals
+from stc.report.sweep import Group, TableLine, format_setting
 
 CONTROL = "#7F7F7F"
 CONTROL_SHAPE = "*"
@@ -30,25 +30,25 @@ class Look:
         firsts: the values of the first, in words, and ``rests``, the combinations of the others.
     """
 
-    def __init__(self, group: Group, lines: Sequence[Line]) -> None:
+    def __init__(self, group: Group, lines: Sequence[TableLine]) -> None:
         keys = [key for key in group.keys if key != RATIO]
         self._first, self._rest = keys[:1], keys[1:]
         self.firsts = list(dict.fromkeys(map(self.first, lines)))
         self.rests = list(dict.fromkeys(map(self.rest, lines)))
 
-    def first(self, line: Line) -> str:
-        return ", ".join(shown(line.settings[key]) for key in self._first)
+    def first(self, line: TableLine) -> str:
+        return ", ".join(format_setting(line.settings[key]) for key in self._first)
 
-    def rest(self, line: Line) -> str:
-        return ", ".join(shown(line.settings[key]) for key in self._rest)
+    def rest(self, line: TableLine) -> str:
+        return ", ".join(format_setting(line.settings[key]) for key in self._rest)
 
-    def colour(self, line: Line) -> str:
+    def colour(self, line: TableLine) -> str:
         return colour(self.firsts.index(self.first(line)))
 
-    def shape(self, line: Line) -> str:
+    def shape(self, line: TableLine) -> str:
         return shape(self.rests.index(self.rest(line)))
 
-    def shift(self, line: Line) -> float:
+    def shift(self, line: TableLine) -> float:
         """Points of paper to the right, so that lines of different colours do not cover one another."""
         return _STEP * (self.firsts.index(self.first(line)) - (len(self.firsts) - 1) / 2)
 
@@ -67,7 +67,7 @@ def _handle(marker: str, name: str, **look: str) -> Any:
     return Line2D([], [], marker=marker, ls="", label=name, **look)  # type: ignore[arg-type]
 
 
-def spread(line: Line, key: str, scale: float = 1.0) -> tuple[float, float]:
+def spread(line: TableLine, key: str, scale: float = 1.0) -> tuple[float, float]:
     """How far below and above a figure its bar reaches: to the ends of its interval, or a deviation to either side."""
     value: float = line.row[key]
     deviation = line.row.get(f"{key}_deviation")
@@ -81,4 +81,4 @@ def bars_are(group: Group) -> str:
     """Return what the bars are, or why there are none, in words."""
     if len(group.seeds) > 1:
         return f"Bars: standard deviation over {len(group.seeds)} seeds."
-    return intervals_are(group.resampling["confidence"], group.sentences)
+    return describe_intervals(group.resampling["confidence"], group.sentences)

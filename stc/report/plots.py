@@ -10,10 +10,10 @@ from typing import Any
 from stc.config.override_names import short_names
 from stc.report.dots import plot_pivot, plot_ratio, ratios
 from stc.report.front import plot_front
-from stc.report.jobs import Job
-from stc.report.pivot import Pivot, title_of
+from stc.report.jobs import ReportedJob
+from stc.report.pivot import Pivot, group_title
 from stc.report.run_plots import plot_importance
-from stc.report.sweep import Group, shown
+from stc.report.sweep import Group, format_setting
 
 Rankings = Sequence[Mapping[str, Any]]
 
@@ -29,15 +29,17 @@ def plot_sweep(folder: Path, name: str, groups: Sequence[Group], pivots: Sequenc
         the files, PNG and SVG.
     """
     drawn: list[Path] = []
-    for group, stem in zip(groups, _stems([title_of(group) for group in groups]), strict=True):
-        title = f"{title_of(group)} ({name})"
+    for group, stem in zip(groups, _stems([group_title(group) for group in groups]), strict=True):
+        title = f"{group_title(group)} ({name})"
         if group.lines:
             drawn.append(plot_front(folder / f"pareto-{stem}.png", title, group))
         if len(ratios(group)) > 1:
             drawn.append(plot_ratio(folder / f"ratio-{stem}.png", title, group))
         for number, (told, rankings) in enumerate(searches(group), 1):
             file = folder / f"importance-{stem}-{number}.png"
-            drawn.append(plot_importance(file, ", ".join(filter(None, [title_of(group), told])), rankings, vector=True))
+            drawn.append(
+                plot_importance(file, ", ".join(filter(None, [group_title(group), told])), rankings, vector=True)
+            )
     for pivot, stem in zip(pivots, _stems([pivot.title for pivot in pivots]), strict=True):
         drawn.append(plot_pivot(folder / f"pivot-{stem}.png", f"{pivot.title} ({name})", pivot))
     return [file for one in drawn for file in (one, one.with_suffix(".svg"))]
@@ -49,7 +51,7 @@ def searches(group: Group) -> list[tuple[str, Rankings]]:
     found = [
         (rankings, job) for job in group.jobs for run in job.runs for rankings in run.searches.values() if rankings
     ]
-    kept: list[tuple[Rankings, list[Job]]] = []
+    kept: list[tuple[Rankings, list[ReportedJob]]] = []
     for rankings, job in sorted(found, key=lambda one: -len(one[0])):
         same = next((jobs for longer, jobs in kept if list(longer[: len(rankings)]) == list(rankings)), None)
         if same is None:
@@ -60,9 +62,9 @@ def searches(group: Group) -> list[tuple[str, Rankings]]:
     return [
         (
             ", ".join(
-                f"{names[key]}={shown(jobs[0].settings[key])}"
+                f"{names[key]}={format_setting(jobs[0].settings[key])}"
                 for key in group.keys
-                if len({shown(job.settings[key]) for job in jobs}) == 1
+                if len({format_setting(job.settings[key]) for job in jobs}) == 1
             ),
             rankings,
         )

@@ -10,15 +10,17 @@ from stc.config.override_names import short_names
 from stc.errors import InputError
 from stc.report import formats as forms
 from stc.report.csv_figures import cells_csv, lines_csv
-from stc.report.formats import Block
-from stc.report.jobs import Job, latest, read
-from stc.report.pivot import Pivot, pivots, retention_notes, title_of
-from stc.report.run_table import RETENTION, SIZES, SPEED, SYSTEM, interval, scores
-from stc.report.seeds import varying
-from stc.report.sweep import Group, groups, shown
-from stc.system.tables import NONE, Column, filled
+from stc.report.formats import TitledTable
+from stc.report.jobs import ReportedJob, latest_sweep, read_jobs
+from stc.report.pivot import Pivot, group_title, pivots, retention_notes
+from stc.report.run_table import RETENTION, SIZES, SPEED, SYSTEM, format_interval, score_columns
+from stc.report.seeds import seed_columns
+from stc.report.sweep import Group, format_setting, groups
+from stc.system.tables import NONE, Column, filled_columns
 
-_INTERVAL = Column(("", "interval"), lambda row: "reference" if row["is_reference"] else interval(row["retention_ci"]))
+_INTERVAL = Column(
+    ("", "interval"), lambda row: "reference" if row["is_reference"] else format_interval(row["retention_ci"])
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Report:
     """
 
     name: str
-    jobs: Sequence[Job]
+    jobs: Sequence[ReportedJob]
     groups: Sequence[Group]
     pivots: Sequence[Pivot] = ()
 
@@ -87,28 +89,30 @@ class Report:
         except OSError as error:
             raise InputError(f"{folder} cannot be written to: {error.strerror}") from None
 
-    def _tables(self) -> list[Block]:
-        titles = [title_of(group) for group in self.groups]
+    def _tables(self) -> list[TitledTable]:
+        titles = [group_title(group) for group in self.groups]
         return [
             _table(group, title if titles.count(title) == 1 else f"{title}, test set {group.test[:8] or 'unknown'}")
             for group, title in zip(self.groups, titles, strict=True)
         ]
 
-    def _pivots(self) -> list[Block]:
+    def _pivots(self) -> list[TitledTable]:
         return [block for pivot in self.pivots for block in pivot.blocks()]
 
-    def _missing(self) -> list[Block]:
+    def _missing(self) -> list[TitledTable]:
         faulty = [job for job in self.jobs if job.fault]
         if not faulty:
             return []
-        keys = [key for key in self.jobs[0].settings if len({shown(job.settings[key]) for job in self.jobs}) > 1]
+        keys = [
+            key for key in self.jobs[0].settings if len({format_setting(job.settings[key]) for job in self.jobs}) > 1
+        ]
         columns = [
             Column(("", "job"), lambda row: row["folder"], left=True),
             *_settings(keys),
             Column(("", "why it has none"), lambda row: row["fault"], left=True),
         ]
         rows = [{"name": "", "folder": str(job.folder), "settings": job.settings, "fault": job.fault} for job in faulty]
-        return [Block(f"{len(faulty)} of {len(self.jobs)} jobs without a result", columns, rows)]
+        return [TitledTable(f"{len(faulty)} of {len(self.jobs)} jobs without a result", columns, rows)]
 
 
 def render(
@@ -130,8 +134,8 @@ def render(
     Raises:
         InputError: a folder, the store or a name is not there, or the pivot cannot be made.
     """
-    folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest()]
-    jobs = read(folders, store)
+    folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest_sweep()]
+    jobs = read_jobs(folders, store)
     found = groups(jobs, systems)
     return Report(
         name=" and ".join(str(folder) for folder in folders),
@@ -141,14 +145,14 @@ def render(
     )
 
 
-def _table(group: Group, title: str) -> Block:
+def _table(group: Group, title: str) -> TitledTable:
     rows = [line.row for line in group.lines]
     if len(group.seeds) > 1:
-        figures: Sequence[Column] = (*SIZES, *varying(rows))
+        figures: Sequence[Column] = (*SIZES, *seed_columns(rows))
     else:
-        figures = (*SIZES, *scores(rows), RETENTION, _INTERVAL, *SPEED)
-    columns = filled([SYSTEM, *_settings(group.keys), *figures], rows)
-    return Block(f"{title}, {group.sentences:,} test sentences", columns, rows, _notes(group))
+        figures = (*SIZES, *score_columns(rows), RETENTION, _INTERVAL, *SPEED)
+    columns = filled_columns([SYSTEM, *_settings(group.keys), *figures], rows)
+    return TitledTable(f"{title}, {group.sentences:,} test sentences", columns, rows, _notes(group))
 
 
 def _settings(keys: Sequence[str]) -> list[Column]:
@@ -157,7 +161,9 @@ def _settings(keys: Sequence[str]) -> list[Column]:
 
 
 def _setting(key: str, name: str) -> Column:
-    return Column(("", name), lambda row: shown(row["settings"][key]) if key in row["settings"] else NONE, left=True)
+    return Column(
+        ("", name), lambda row: format_setting(row["settings"][key]) if key in row["settings"] else NONE, left=True
+    )
 
 
 def _notes(group: Group) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from stc.errors import InputError
 from stc.metrics.records import Measurement, Scores
 from stc.models.removal import RANKING_FILE, Ranking
-from stc.report.comparison import in_context, read_comparison
+from stc.report.comparison import comparison_rows, read_comparison
 from stc.store import Store
 from stc.store.artifact import Artifact, Kind
 from stc.store.run_result import Result
@@ -22,7 +22,7 @@ from stc.system.tables import Row
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredSystem:
     """One system as one run has scored it.
 
     Attributes:
@@ -43,17 +43,17 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportedRun:
     """What a job has computed with one seed: its comparison's systems in their order, and its searches for layers, by
     name, each the contents of its rankings."""
 
     seed: int
-    systems: Sequence[Scored]
+    systems: Sequence[ScoredSystem]
     searches: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass
-class Reader:
+class ResultReader:
     """Reads results from stores, each once.
 
     Attributes:
@@ -65,7 +65,7 @@ class Reader:
     _measured: dict[tuple[Path, str], Measurement] = field(default_factory=dict)
     _scored: dict[tuple[Path, str], tuple[str, Scores | None]] = field(default_factory=dict)
 
-    def run(self, result: Result, seed: int, root: Path) -> Run:
+    def run(self, result: Result, seed: int, root: Path) -> ReportedRun:
         """What a result.json points to.
 
         Raises:
@@ -77,8 +77,8 @@ class Reader:
             record = store.record(Kind.COMPARISON, identity)
             if record is not None:
                 comparison = _artifact(store, Kind.COMPARISON, identity)
-                rows = in_context(read_comparison(comparison.path))
-                return Run(seed, self._systems(store, rows, record["spec"]["inputs"]), _searches(store, stages))
+                rows = comparison_rows(read_comparison(comparison.path))
+                return ReportedRun(seed, self._systems(store, rows, record["spec"]["inputs"]), _searches(store, stages))
         last, identity = stages[-1] if stages else ("none", "was made")
         raise InputError(f"the comparison ({last} {identity}) is not in {store.root}; the same command makes it again")
 
@@ -95,14 +95,14 @@ class Reader:
             self._stores[root] = Store(root)
         return self._stores[root]
 
-    def _systems(self, store: Store, rows: Sequence[Row], inputs: Mapping[str, str]) -> list[Scored]:
+    def _systems(self, store: Store, rows: Sequence[Row], inputs: Mapping[str, str]) -> list[ScoredSystem]:
         measured = [self._measurement(store, inputs[f"measurements.{row['name']}"]) for row in rows]
         layers = [one.decoder_layers + one.encoder_layers for one in measured]
         systems = []
         for row, one, has in zip(rows, measured, layers, strict=True):
             identity = inputs[f"scores.{row['name']}"]
             test, quality = self._scores(store, identity)
-            systems.append(Scored(row, identity, test, quality, one.machine, unpruned=has == max(layers)))
+            systems.append(ScoredSystem(row, identity, test, quality, one.machine, unpruned=has == max(layers)))
         return systems
 
     def _measurement(self, store: Store, identity: str) -> Measurement:

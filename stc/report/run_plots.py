@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from stc.errors import InputError
 from stc.metrics.metric import metric_named
-from stc.metrics.sample_size import caution, enough
+from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.selection import LOSS, title_of
 from stc.models.removal import RANKING_FILE, Ranking
 from stc.pipeline.curves import Curves
 from stc.store.artifact import Kind
-from stc.system.quantities import size
+from stc.system.quantities import format_bytes
 from stc.system.read_files import read_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _LOG_FROM = 20.0  # largest size ÷ smallest, from which on a linear axis would 
 
 
 @dataclass(frozen=True)
-class Mark:
+class PlottedSystem:
     """A system in the plot of quality: its size in bytes, its score, and the ends of its bar."""
 
     name: str
@@ -80,25 +80,27 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         compared = systems[0]["compared"]
         metric = compared["metric"]
         marks = [
-            Mark(row["name"], row["bytes_on_disk"], row[metric], *(row["score_ci"] or (row[metric], row[metric])))
+            PlottedSystem(
+                row["name"], row["bytes_on_disk"], row[metric], *(row["score_ci"] or (row[metric], row[metric]))
+            )
             for row in systems
         ]
-        bars = intervals_are(compared["confidence"], compared["sentences"])
+        bars = describe_intervals(compared["confidence"], compared["sentences"])
         files.append(plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars))
     return files
 
 
-def intervals_are(confidence: float, sentences: int) -> str:
+def describe_intervals(confidence: float, sentences: int) -> str:
     """Return what bars that show intervals are, or why there are none, in words."""
-    bars = f"Bars: {100 * confidence:g} % bootstrap interval." if enough(sentences) else ""
-    return " ".join(filter(None, [bars, caution(sentences)]))
+    bars = f"Bars: {100 * confidence:g} % bootstrap interval." if enough_sentences(sentences) else ""
+    return " ".join(filter(None, [bars, sample_size_note(sentences)]))
 
 
 def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], seeds: int) -> list[Path]:
     """Draw quality against size over several seeds.
 
     Args:
-        systems: as :func:`stc.report.seeds.aggregate` gives them.
+        systems: as :func:`stc.report.seeds.aggregate_seeds` gives them.
         seeds: how many there were.
     """
     if not systems:
@@ -107,7 +109,9 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     marks = []
     for row in systems:
         spread = row[f"{metric}_deviation"] or 0.0
-        marks.append(Mark(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread))
+        marks.append(
+            PlottedSystem(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread)
+        )
     bars = f"Bars: standard deviation over {seeds} seeds."
     return [plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars)]
 
@@ -194,7 +198,7 @@ def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float])
     return {(stack, layer) for stack, layer in found if layer in orders[stack]}
 
 
-def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bars: str) -> Path:
+def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSystem], bars: str) -> Path:
     """Quality against bytes on disk; ``bars`` says what the bars are, or why there are none."""
     from matplotlib.ticker import FuncFormatter
     from matplotlib.transforms import ScaledTranslation
@@ -221,11 +225,11 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[Mark], bar
                 color=COLOURS[number % len(COLOURS)],
                 capsize=3,
                 markersize=7,
-                label=f"{mark.name}: {size(mark.bytes)}, {mark.score:.1f}",
+                label=f"{mark.name}: {format_bytes(mark.bytes)}, {mark.score:.1f}",
                 transform=axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans),
             )
-        plain(axes)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
+        plain_axes(axes)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(value) if value else "0"))
         axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
         axes.set_ylabel(f"{metric} on the test split")
         axes.set_title(f"Quality against size: {title}\n{bars}")
@@ -249,7 +253,7 @@ def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Ma
             axes.plot(steps, losses, color=COLOURS[0], marker="." if len(steps) <= 40 else "", label="training")
             if name in dev:
                 axes.plot(steps[-1], dev[name], "D", color=COLOURS[1], label=f"dev, at the end: {dev[name]:.3f}")
-            plain(axes)
+            plain_axes(axes)
             axes.set_xlim(left=0)
             axes.set_title(name)
             axes.set_xlabel("step")
@@ -262,7 +266,7 @@ def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Ma
     return path
 
 
-def plain(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
     """A light grid, and no frame above and to the right."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stc.metrics.metric import metric_named
-from stc.report.comparison import metrics_of
+from stc.report.comparison import metric_names_in
 from stc.report.run_table import SIZES, SYSTEM
-from stc.system.tables import NONE, Column, Row, marked, text
+from stc.system.tables import NONE, Column, Row, markdown_table, terminal_table
 
 _SIZES = ("layers", "params", "packed_elements", "bytes_on_disk")
 _VARYING = ("retention", "rtf", "peak_memory_bytes")
 
 
-def aggregate(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
+def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
     """The systems of several runs, each once.
 
     Args:
@@ -28,7 +28,7 @@ def aggregate(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
     """
     systems = []
     for rows in zip(*runs, strict=True):
-        metrics = metrics_of(rows)
+        metrics = metric_names_in(rows)
         system = {"name": rows[0]["name"], "metric": rows[0]["compared"]["metric"], "metrics": metrics}
         system |= {key: round(statistics.fmean(row[key] for row in rows)) for key in _SIZES}
         for key in (*metrics, *_VARYING):
@@ -42,12 +42,12 @@ def aggregate(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
 
 def table(systems: Sequence[Row], seeds: Sequence[int]) -> str:
     """Aggregated systems as a table for a terminal, and what the figures mean. Ends in a newline."""
-    return _laid_out(systems, seeds, text)
+    return _laid_out(systems, seeds, terminal_table)
 
 
 def markdown(systems: Sequence[Row], seeds: Sequence[int]) -> str:
     """The same in Markdown. Ends in a newline."""
-    return _laid_out(systems, seeds, marked)
+    return _laid_out(systems, seeds, markdown_table)
 
 
 def _laid_out(
@@ -58,7 +58,7 @@ def _laid_out(
         f"Retention: {metric_named(systems[0]['metric']).better} relative",
         "to the best unpruned system of the same seed.",
     )
-    return "\n".join([*form((SYSTEM, *SIZES, *varying(systems)), systems), "", *note]) + "\n"
+    return "\n".join([*form((SYSTEM, *SIZES, *seed_columns(systems)), systems), "", *note]) + "\n"
 
 
 def _figure(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = ".1f") -> Column:
@@ -71,10 +71,10 @@ def _figure(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = 
     return Column(title, show)
 
 
-def varying(systems: Sequence[Row]) -> list[Column]:
+def seed_columns(systems: Sequence[Row]) -> list[Column]:
     """Return the columns of what differs from seed to seed."""
     return [
-        *(_figure(("", metric_named(name).heading), name) for name in metrics_of(systems)),
+        *(_figure(("", metric_named(name).heading), name) for name in metric_names_in(systems)),
         _figure(("retention", "in %"), "retention", 100),
         _figure(("real-time", "factor"), "rtf", digits=".3f"),
     ]

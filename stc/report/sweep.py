@@ -17,30 +17,30 @@ from stc.config.languages import codes, language
 from stc.config.override_names import key_ends, short_names
 from stc.errors import InputError, nearest
 from stc.metrics.metric import metric_named
-from stc.metrics.sample_size import enough
+from stc.metrics.sample_size import enough_sentences
 from stc.metrics.significance import Resampling, retention
-from stc.report.jobs import Job
-from stc.report.results import Scored
-from stc.report.seeds import aggregate
+from stc.report.jobs import ReportedJob
+from stc.report.results import ScoredSystem
+from stc.report.seeds import aggregate_seeds
 from stc.system.tables import Row
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of a table: a system of one job, or a control, which all jobs that have the same share.
 
     Attributes:
         settings: key → value, of a control those only that decide which it is.
         jobs: all that have it.
         systems: as they were scored, one a seed.
-        row: its figures, as in comparison.json, or as :func:`stc.report.seeds.aggregate` gives them; ``retention`` is
-            relative to the reference of the group, and ``is_reference`` says whether that is this one.
+        row: its figures, as in comparison.json, or as :func:`stc.report.seeds.aggregate_seeds` gives them;
+            ``retention`` is relative to the reference of the group, and ``is_reference`` says whether that is this one.
     """
 
     name: str
     settings: Mapping[str, Any]
-    jobs: Sequence[Job]
-    systems: Sequence[Scored]
+    jobs: Sequence[ReportedJob]
+    systems: Sequence[ScoredSystem]
     control: bool
     row: Row
 
@@ -65,11 +65,11 @@ class Group:
     test: str
     seeds: tuple[int, ...]
     sentences: int
-    jobs: Sequence[Job]
+    jobs: Sequence[ReportedJob]
     keys: Sequence[str]
     fixed: Mapping[str, Any]
-    lines: Sequence[Line]
-    reference: Sequence[Scored]
+    lines: Sequence[TableLine]
+    reference: Sequence[ScoredSystem]
     reference_name: str
     resampling: Resampling
 
@@ -78,7 +78,7 @@ class Group:
         return language(self.lang).name if self.lang in codes() else self.lang
 
 
-def groups(jobs: Sequence[Job], systems: str | None = None) -> list[Group]:
+def groups(jobs: Sequence[ReportedJob], systems: str | None = None) -> list[Group]:
     """The tables of a sweep, in the order of its jobs, which those without a result are not in.
 
     Args:
@@ -90,27 +90,27 @@ def groups(jobs: Sequence[Job], systems: str | None = None) -> list[Group]:
     """
     done = [job for job in jobs if job.runs]
     _known(systems, done)
-    members: dict[tuple[Any, ...], list[Job]] = {}
+    members: dict[tuple[Any, ...], list[ReportedJob]] = {}
     for job in done:
         members.setdefault(_comparable(job), []).append(job)
     varying = _varying(jobs)
     return [_group(several, varying, systems) for several in members.values()]
 
 
-def _comparable(job: Job) -> tuple[Any, ...]:
+def _comparable(job: ReportedJob) -> tuple[Any, ...]:
     first = job.runs[0].systems
     compared = first[0].row["compared"]
     test = next((system.test for system in first if system.test), "")
     return compared["target_lang"], compared["metric"], test, compared["sentences"], job.seeds
 
 
-def _varying(jobs: Sequence[Job]) -> list[str]:
+def _varying(jobs: Sequence[ReportedJob]) -> list[str]:
     """The keys of which the jobs have several values."""
     keys = jobs[0].settings if jobs else {}
-    return [key for key in keys if len({shown(job.settings[key]) for job in jobs}) > 1]
+    return [key for key in keys if len({format_setting(job.settings[key]) for job in jobs}) > 1]
 
 
-def _known(systems: str | None, jobs: Sequence[Job]) -> None:
+def _known(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
     names = dict.fromkeys(system.row["name"] for job in jobs for system in job.runs[0].systems)
     for name in (systems or "all").split(","):
         if name not in (*names, "all", "controls"):
@@ -120,7 +120,7 @@ def _known(systems: str | None, jobs: Sequence[Job]) -> None:
             )
 
 
-def _group(jobs: Sequence[Job], varying: Sequence[str], systems: str | None) -> Group:
+def _group(jobs: Sequence[ReportedJob], varying: Sequence[str], systems: str | None) -> Group:
     lang, metric, test, sentences, seeds = _comparable(jobs[0])
     keys = [key for key in varying if key in _varying(jobs)]
     everything = [_Place(job, position) for job in jobs for position in range(len(job.runs[0].systems))]
@@ -133,7 +133,7 @@ def _group(jobs: Sequence[Job], varying: Sequence[str], systems: str | None) -> 
     for places, settings in _merged([place for place in everything if place.wanted(systems)], keys):
         first = places[0]
         lines.append(
-            Line(
+            TableLine(
                 name=first.name,
                 settings=settings,
                 jobs=[place.job for place in places],
@@ -157,7 +157,7 @@ def _group(jobs: Sequence[Job], varying: Sequence[str], systems: str | None) -> 
         fixed={key: jobs[0].settings[key] for key in varying if key not in keys and key != "lang"},
         lines=lines,
         reference=best.systems,
-        reference_name=described(best.name, settings, keys),
+        reference_name=describe_system(best.name, settings, keys),
         resampling=resampling,
     )
 
@@ -166,11 +166,11 @@ def _group(jobs: Sequence[Job], varying: Sequence[str], systems: str | None) -> 
 class _Place:
     """A system of a job, by its place in the comparison."""
 
-    job: Job
+    job: ReportedJob
     position: int
 
     @property
-    def systems(self) -> list[Scored]:
+    def systems(self) -> list[ScoredSystem]:
         return [run.systems[self.position] for run in self.job.runs]
 
     @property
@@ -212,7 +212,7 @@ def _merged(places: Sequence[_Place], keys: Sequence[str]) -> Iterator[tuple[lis
 
 
 def _agree(places: Iterable[_Place], key: str) -> bool:
-    return len({shown(place.job.settings[key]) for place in places}) == 1
+    return len({format_setting(place.job.settings[key]) for place in places}) == 1
 
 
 @dataclass(frozen=True)
@@ -220,19 +220,19 @@ class _Figures:
     """Computes the figures of systems, retention relative to ``reference``."""
 
     metric: str
-    reference: Sequence[Scored]
+    reference: Sequence[ScoredSystem]
     resampling: Resampling
 
-    def of(self, systems: Sequence[Scored]) -> dict[str, Any]:
+    def of(self, systems: Sequence[ScoredSystem]) -> dict[str, Any]:
         kept = [self._retention(*pair) for pair in zip(systems, self.reference, strict=True)]
         rows = [{**one.row, **figures} for one, figures in zip(systems, kept, strict=True)]
-        if not enough(rows[0]["compared"]["sentences"]):  # older comparisons in a store have intervals
+        if not enough_sentences(rows[0]["compared"]["sentences"]):  # older comparisons in a store have intervals
             rows = [{**row, "score_ci": None} for row in rows]
-        figures: dict[str, Any] = aggregate([[row] for row in rows])[0] if len(rows) > 1 else rows[0]
+        figures: dict[str, Any] = aggregate_seeds([[row] for row in rows])[0] if len(rows) > 1 else rows[0]
         is_reference = [one.scores for one in systems] == [one.scores for one in self.reference]
         return {**figures, "is_reference": is_reference}
 
-    def _retention(self, system: Scored, reference: Scored) -> dict[str, Any]:
+    def _retention(self, system: ScoredSystem, reference: ScoredSystem) -> dict[str, Any]:
         if system.quality is None or reference.quality is None:  # the scores themselves are in the comparison
             kept = metric_named(self.metric).retention(system.row[self.metric], reference.row[self.metric])
             return {"retention": kept, "retention_ci": None}
@@ -241,7 +241,7 @@ class _Figures:
         return {"retention": found.value, "retention_ci": found.interval}
 
 
-def shown(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """A setting in a table."""
     if value is None:
         return "none"
@@ -250,14 +250,14 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def described(name: str, settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+def describe_system(name: str, settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """A system in words: its name, and in brackets the settings that tell it from others of that name."""
     names = short_names(keys)
-    told = ", ".join(f"{names[key]}={shown(value)}" for key, value in settings.items())
+    told = ", ".join(f"{names[key]}={format_setting(value)}" for key, value in settings.items())
     return f"{name} ({told})" if told else name
 
 
-def resolve(asked: str, keys: Sequence[str]) -> str:
+def resolve_key(asked: str, keys: Sequence[str]) -> str:
     """The key that is meant by it or by an end of it.
 
     Raises:

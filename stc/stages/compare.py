@@ -10,18 +10,18 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError, nearest
+from stc.metrics.comparison import compare_systems
 from stc.metrics.metric import MetricName
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
-from stc.metrics.side_by_side import side_by_side
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.report.comparison import COMPARISON_FILE, in_context
+from stc.report.comparison import COMPARISON_FILE, comparison_rows
 from stc.report.run_table import markdown, table
 from stc.store.artifact import Artifact, Kind
 from stc.system.fields import Seed
 
 
 class Compare(Stage):
-    """Systems side by side, in the order of ``scores``, as :mod:`stc.metrics.side_by_side` compares them.
+    """Systems side by side, in the order of ``scores``, as :mod:`stc.metrics.comparison` compares them.
 
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
     """
@@ -45,7 +45,7 @@ class Compare(Stage):
         measurements = {label: Measurement.load(inputs["measurements"][label].path) for label in scores}
         self._comparable(inputs["scores"], scores)
 
-        compared, quality = side_by_side(
+        compared, quality = compare_systems(
             scores,
             {label: one.decoder_layers + one.encoder_layers for label, one in measurements.items()},
             metric=self.metric,
@@ -58,7 +58,7 @@ class Compare(Stage):
         (out_dir / COMPARISON_FILE).write_text(
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-        rows = in_context(content)
+        rows = comparison_rows(content)
         (out_dir / "table.txt").write_text(table(rows), encoding="utf-8")
         (out_dir / "table.md").write_text(markdown(rows), encoding="utf-8")
         return {"reference": compared["reference"], "retention": {row["name"]: row["retention"] for row in rows}}

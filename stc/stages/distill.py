@@ -13,7 +13,7 @@ from stc.data.manifest import Manifest, Speech, Utterance, place_file
 from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
-from stc.metrics.metric import versions
+from stc.metrics.metric import raised_versions
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import Kind
@@ -44,7 +44,7 @@ class Distill(Stage):
     filters: Filters = Filters()
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        return {} if self.filters.chrf is None else versions(["chrf"])
+        return {} if self.filters.chrf is None else raised_versions(["chrf"])
 
     def forecast(self, inputs: Mapping[str, Any]) -> Speech | None:
         """No recording is added; of how many pairs each is part, the translations decide."""

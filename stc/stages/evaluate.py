@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating, write_texts
-from stc.metrics.metric import MetricName, metric_named, versions
+from stc.metrics.metric import MetricName, metric_named, raised_versions
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import Kind
@@ -40,12 +40,12 @@ class Evaluate(Translating, Stage):
     witnessed: int = Field(ge=0, le=10_000)
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        return versions(self.metrics)
+        return raised_versions(self.metrics)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
         for name in self.metrics:
-            metric_named(name).refuse_unready(manifest.task.target_lang)
+            metric_named(name).check_ready(manifest.task.target_lang)
         hypotheses = self.translations(self.loaded(inputs["model"].path, ctx), manifest, ctx)
         witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         lang = manifest.task.target_lang

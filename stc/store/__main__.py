@@ -99,7 +99,7 @@ def _verify(inventory: Inventory) -> int:
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
     from stc.store.collect import carry_out, collect
     from stc.store.describe import going
-    from stc.system.quantities import size
+    from stc.system.quantities import format_bytes
 
     keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
     found = collect(inventory, keep, options.max_size)
@@ -111,9 +111,9 @@ def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
             print(f"stays: {why}")
             after += bytes_
     says = "would take" if options.dry_run else "takes"
-    print(f"the store took {size(found.before)}; it {says} {size(after)}")
+    print(f"the store took {format_bytes(found.before)}; it {says} {format_bytes(after)}")
     if options.max_size is not None and after > options.max_size:
-        print(f"nothing else may go, so {size(options.max_size)} cannot be kept to", file=sys.stderr)
+        print(f"nothing else may go, so {format_bytes(options.max_size)} cannot be kept to", file=sys.stderr)
         return 1
     return 0
 

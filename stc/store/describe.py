@@ -13,7 +13,7 @@ from typing import Any
 
 from stc.store.collect import Collected
 from stc.store.inventory import SHORT, Disk, Entry, Inventory
-from stc.system.quantities import size
+from stc.system.quantities import format_bytes
 
 
 def listed(inventory: Inventory, kind: str | None) -> Iterator[str]:
@@ -25,14 +25,15 @@ def listed(inventory: Inventory, kind: str | None) -> Iterator[str]:
             entry.identity[:SHORT],
             entry.name,
             _when(entry.made),
-            "evicted" if entry.evicted else "damaged" if entry.record is None else size(entry.bytes),
+            "evicted" if entry.evicted else "damaged" if entry.record is None else format_bytes(entry.bytes),
             _command(entry),
         )
         for entry in entries
     ]
     yield from _columns([("KIND", "ID", "NAME", "MADE", "SIZE", "BY"), *rows])
     taken = Disk(entry.folder for entry in entries if not entry.evicted).bytes
-    yield f"{len(entries)} results; {size(taken)} of the disk, not counting files that have a name elsewhere as well"
+    shared = "not counting files that have a name elsewhere as well"
+    yield f"{len(entries)} results; {format_bytes(taken)} of the disk, {shared}"
 
 
 def shown(entry: Entry) -> Iterator[str]:
@@ -50,7 +51,7 @@ def shown(entry: Entry) -> Iterator[str]:
     commit, changed = record.get("commit") or ("not known", False)
     yield f"  commit    {commit[:12]}{', with changes' * bool(changed)}"
     yield f"  with      {', '.join(f'{name} {version}' for name, version in record.get('versions', {}).items())}"
-    yield f"  files     {len(record['files'])}, {size(entry.bytes)}"
+    yield f"  files     {len(record['files'])}, {format_bytes(entry.bytes)}"
     if spec.get("generation"):
         yield f"  forced    {spec['generation']} times"
     for title, values in (
@@ -92,13 +93,13 @@ def _tree(inventory: Inventory, entry: Entry, depth: int, seen: set[str]) -> Ite
 
 def going(collected: Collected) -> Iterator[str]:
     """What goes, in its order, and the scratch that stays."""
-    rows = [(one.what, one.name[:SHORT], "", size(one.bytes), "") for one in collected.leftovers]
+    rows = [(one.what, one.name[:SHORT], "", format_bytes(one.bytes), "") for one in collected.leftovers]
     rows += [
-        (f"evict {one.entry.kind.value}", one.entry.identity[:SHORT], one.entry.name, size(one.bytes),
+        (f"evict {one.entry.kind.value}", one.entry.identity[:SHORT], one.entry.name, format_bytes(one.bytes),
          f"made in {one.entry.seconds:.0f} s")
         for one in collected.evictions
     ]  # fmt: skip
-    stays = [(f"stays: {one.what}", one.name[:SHORT], "", size(one.bytes), "") for one in collected.staying]
+    stays = [(f"stays: {one.what}", one.name[:SHORT], "", format_bytes(one.bytes), "") for one in collected.staying]
     if not rows:
         yield "nothing to free"
     if rows or stays:

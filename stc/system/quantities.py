@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from stc.system.tables import NONE
 
 
-def quantity(number: float) -> str:
+def format_count(number: float) -> str:
     """A count in three significant digits: ``812``, ``10.4 M``, ``6.78 B``."""
     return _scaled(number, ("", "k", "M", "B", "T"))
 
 
-def size(number: float) -> str:
+def format_bytes(number: float) -> str:
     """Bytes in three significant digits and powers of 1000: ``21.0 MB``."""
     return _scaled(number, ("B", "kB", "MB", "GB", "TB"))
 
@@ -26,6 +26,6 @@ def _scaled(number: float, units: Sequence[str]) -> str:
     return f"{number:.{decimals}f} {units[power]}".rstrip()
 
 
-def percent(ratio: float | None, unit: str = "") -> str:
+def format_percent(ratio: float | None, unit: str = "") -> str:
     """A ratio in percent: ``98.7``, and a dash for none."""
     return NONE if ratio is None else f"{100 * ratio:.1f}{unit}"

@@ -25,11 +25,11 @@ class Column:
     strong: Callable[[Row], bool] = lambda row: False
 
 
-Form = Callable[[Sequence[Column], Sequence[Row]], list[str]]
+TableFormat = Callable[[Sequence[Column], Sequence[Row]], list[str]]
 """How a table is written: its columns and rows → its lines, titles included."""
 
 
-def text(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+def terminal_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """A table for a terminal, its titles included, by line."""
     cells = [[column.show(row) for column in columns] for row in rows]
     titles = [[column.title[line] for column in columns] for line in range(2)]
@@ -39,7 +39,7 @@ def text(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     return [*filter(None, head), rule, *body]
 
 
-def marked(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """The same table in Markdown, by line."""
     titles = [" ".join(filter(None, column.title)) for column in columns]
     rules = ["---" if column.left else "---:" for column in columns]
@@ -52,7 +52,7 @@ def _marked_cell(column: Column, row: Row) -> str:
     return f"**{shown}**" if column.strong(row) else shown
 
 
-def filled(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+def filled_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
     """The columns for which some row has something."""
     return [column for column in columns if any(column.needs in row for row in rows)]
 

@@ -29,9 +29,9 @@ from stc.system.machine import git_commit, refuse_shared_database, versions
 from stc.system.paths import Folder
 from stc.system.process import Process
 from stc.system.signals import killable
-from stc.tracking.destination import Destination, client, reachable
-from stc.tracking.outbox import LOG, Outbox, send_kept
-from stc.tracking.run import Run
+from stc.tracking.destination import Destination, is_reachable, mlflow_client
+from stc.tracking.outbox import LOG, Outbox, send_leftovers
+from stc.tracking.run import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,7 +62,7 @@ def track(
     config: Mapping[str, Any],
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
-) -> Iterator[Run]:
+) -> Iterator[TrackedRun]:
     """Everything inside the ``with`` is one MLflow run, which ends when the block does, however it ends.
 
     Args:
@@ -77,7 +77,7 @@ def track(
         Killed: inside the block, when SIGTERM or SIGINT arrives (:mod:`stc.system.signals`).
     """
     with killable() as hold:
-        run = begin(tracking, run_name, config, params, tags)
+        run = start_run(tracking, run_name, config, params, tags)
         status = "FAILED"
         try:
             yield run
@@ -97,35 +97,35 @@ def track(
             run.end(status)
 
 
-def begin(
+def start_run(
     tracking: Tracking,
     run_name: str,
     config: Mapping[str, Any],
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
-) -> Run:
+) -> TrackedRun:
     """Start a run, which is ended by its method ``end``; the arguments are those of :func:`track`.
 
     A run below another one (``mlflow.parentRunId``) is also started when the server is away, and made when it is back:
     what the other one has begun goes on.
     """
     if not tracking.enabled:
-        return Run()
+        return TrackedRun()
     uri, database = _resolve(tracking.uri)
     tags = {**_tags(), **(tags or {})}
     creation: dict[str, Any] | None = None
     run_id = None
     try:
         with _lock(database):
-            mlflow = client(uri)
+            mlflow = mlflow_client(uri)
             experiment = _experiment(mlflow, tracking.experiment, database)
-            send_kept(tracking.unsent, uri)
+            send_leftovers(tracking.unsent, uri)
             _close_stale(mlflow, experiment)
             run_id = mlflow.create_run(experiment, tags=tags, run_name=run_name).info.run_id
     except InputError:
         raise
     except Exception as error:
-        if "mlflow.parentRunId" not in tags or reachable(uri):
+        if "mlflow.parentRunId" not in tags or is_reachable(uri):
             message = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
                 f"tracking.uri={tracking.uri}: MLflow cannot start a run there: {message[0]}; "
@@ -134,7 +134,7 @@ def begin(
         arguments = {"tags": tags, "run_name": run_name, "start_time": int(time.time() * 1000)}
         creation = {"experiment": tracking.experiment, "arguments": arguments}
     destination = Destination(uri, run_id, creation)
-    run = Run(Outbox(destination, tracking.unsent.absolute()))
+    run = TrackedRun(Outbox(destination, tracking.unsent.absolute()))
     run.log_params(params or {})
     run.log_dict(config, "config.yaml")
     return run
@@ -173,13 +173,13 @@ def _experiment(client: MlflowClient, name: str, database: Path | None) -> str:
     return str(experiment.experiment_id)
 
 
-def close_stale(tracking: Tracking) -> None:
+def close_stale_runs(tracking: Tracking) -> None:
     """End the runs of this host that are RUNNING although their process is gone; a warning where that cannot be done,
     as the next run that starts does it."""
     uri, database = _resolve(tracking.uri)
     try:
         with _lock(database):
-            mlflow = client(uri)
+            mlflow = mlflow_client(uri)
             _close_stale(mlflow, _experiment(mlflow, tracking.experiment, database))
     except Exception as error:
         LOG.warning("MLflow: runs of processes that are gone could not be closed: %s", error)

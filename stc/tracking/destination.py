@@ -19,22 +19,22 @@ _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
 _ANSWER_SECONDS = 3.0
 
 
-class Away(Exception):
+class MlflowUnavailable(Exception):
     """MLflow takes nothing at present: nobody answers, its database is locked, or it has a fault of its own."""
 
 
-class Locked(Away):
+class DatabaseLocked(MlflowUnavailable):
     """Another process writes to the database, which may take long on a slow disk and passes by itself."""
 
 
-class Failing(Away):
+class RequestFailed(MlflowUnavailable):
     """What was sent has met a fault of the server or of this machine; something else may be taken."""
 
 
 _NO_REFUSAL = (408, 429)  # statuses below 500 that say nothing against what was sent
 
 
-def client(uri: str) -> MlflowClient:
+def mlflow_client(uri: str) -> MlflowClient:
     # Set before the first import of MLflow, which reads them; what the user has set stays.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else a wall of lines about database tables
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -47,15 +47,15 @@ def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def reachable(uri: str) -> bool:
+def is_reachable(uri: str) -> bool:
     """Return whether a server answers at ``uri``; of what is no server that is taken for granted."""
     if not uri.startswith(("http://", "https://")):
         return True
-    answer = health(uri)
+    answer = health_status(uri)
     return isinstance(answer, int) and answer < 500
 
 
-def health(uri: str) -> int | str:
+def health_status(uri: str) -> int | str:
     """Return the status that a server's ``/health`` answers with, or why there is no answer."""
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS) as answer:
@@ -92,19 +92,19 @@ class Destination:
         try:
             self._deliver(items)
         except Exception as error:  # MLflow raises whatever its back end does
-            if not reachable(self.uri):
-                raise Away(f"{self.uri} does not answer") from error
+            if not is_reachable(self.uri):
+                raise MlflowUnavailable(f"{self.uri} does not answer") from error
             if "database is locked" in str(error):
-                raise Locked(f"{self.uri} is locked") from error
+                raise DatabaseLocked(f"{self.uri} is locked") from error
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if not _refusal(error):
-                raise Failing(f"{self.uri} fails: {said}") from error
+                raise RequestFailed(f"{self.uri} fails: {said}") from error
             return f"{items[0][0]}: {said}"
         return None
 
     def _deliver(self, items: Sequence[tuple[str, list[Any]]]) -> None:
         if self._client is None:
-            self._client = client(self.uri)
+            self._client = mlflow_client(self.uri)
         if self.run_id is None:
             name, arguments = self._creation["experiment"], self._creation["arguments"]
             experiment = self._client.get_experiment_by_name(name)

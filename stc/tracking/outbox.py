@@ -29,18 +29,18 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from stc.errors import InputError
 from stc.system.process import Process
 from stc.system.read_files import parse_json, read_text
-from stc.tracking.destination import Away, Destination, Failing, Locked
+from stc.tracking.destination import DatabaseLocked, Destination, MlflowUnavailable, RequestFailed
 
 LOG = logging.getLogger("stc.tracking")
 
-What = Literal["metric", "param", "tag", "log_text", "log_dict", "log_artifact", "log_table", "set_terminated"]
-Item = tuple[What, list[Any]]
+ItemKind = Literal["metric", "param", "tag", "log_text", "log_dict", "log_artifact", "log_table", "set_terminated"]
+Item = tuple[ItemKind, list[Any]]
 """A metric, a parameter, a tag, or a method of MLflow's client, and its arguments after the run's id."""
 
-_FLUSH_SECONDS = 2.0  # what is handed over can be seen in MLflow at most about this much later
+FLUSH_SECONDS = 2.0  # what is handed over can be seen in MLflow at most about this much later
 _LONGEST_PAUSE = 30.0  # seconds between two questions whether a server is back
-_LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing, and
-_LAST_WAIT_HERE = 120.0  # for a database of this machine, which is never away but may be slow
+LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing, and
+LAST_WAIT_LOCAL = 120.0  # for a database of this machine, which is never away but may be slow
 _KEPT_SECONDS = 30.0  # the start of a run spends no more than this on what former runs have left
 _AT_ONCE = {"metric": 500, "param": 100, "tag": 100}  # MLflow's limits
 
@@ -81,20 +81,20 @@ class Outbox:
                 )
 
     def _patience(self) -> float:
-        return _LAST_WAIT if self._failing or self.destination.uri.startswith("http") else _LAST_WAIT_HERE
+        return LAST_WAIT if self._failing or self.destination.uri.startswith("http") else LAST_WAIT_LOCAL
 
     def _work(self) -> None:
         pause = 1.0
         while not self._given_up.is_set():
-            self._closing.wait(_FLUSH_SECONDS)
+            self._closing.wait(FLUSH_SECONDS)
             closing = self._closing.is_set()  # asked first: whatever was handed over before the end is then gathered
             try:
                 self._send()
                 pause, self._failing = 1.0, False
                 if closing:
                     return
-            except Away as error:
-                self._failing = not isinstance(error, Locked)
+            except MlflowUnavailable as error:
+                self._failing = not isinstance(error, DatabaseLocked)
                 self._warn(f"{error}; it is tried again")
                 with self._guard:
                     if self._given_up.is_set():
@@ -120,7 +120,7 @@ class Outbox:
     def _keep(self, owner: Process | None) -> bool:
         """Write down what waits; whether that could be done."""
         try:
-            keep(self._file, self.destination, self._waiting, owner)
+            save_unsent(self._file, self.destination, self._waiting, owner)
         except OSError as error:
             self._warn(f"what it has not got cannot be kept in {self._file}: {error.strerror}")
             return False
@@ -158,7 +158,7 @@ def _sent(
         count = _together(items[at:])
         try:
             refused = destination.deliver(items[at : at + count])
-        except Failing as error:
+        except RequestFailed as error:
             if not items[at][0].startswith("log_"):
                 raise
             at, passed_over = at + 1, error
@@ -180,7 +180,7 @@ def _together(items: list[Item]) -> int:
     return len(items)
 
 
-def keep(file: Path, destination: Destination, items: list[Item], owner: Process | None) -> None:
+def save_unsent(file: Path, destination: Destination, items: list[Item], owner: Process | None) -> None:
     """Write down what a destination has not got; ``owner`` is the process that still tries to send it."""
     from stc.system.durable_files import write_atomically
 
@@ -190,7 +190,7 @@ def keep(file: Path, destination: Destination, items: list[Item], owner: Process
     write_atomically(file, text.encode("utf-8", "replace").decode())  # halves of surrogate pairs are no text
 
 
-def send_kept(folder: Path, uri: str) -> None:
+def send_leftovers(folder: Path, uri: str) -> None:
     """Send what former runs have left for this server; one process at a time, and for a limited time.
 
     Nothing that is found there stops the run that asks: a file that cannot be read is set aside, and what cannot be
@@ -229,10 +229,10 @@ def _send_file(file: Path, uri: str, until: float) -> None:
         for refused in _sent(destination, items, lambda: time.monotonic() < until, nullcontext()):
             if refused:
                 LOG.warning("MLflow run %s: %s", destination.run_id, refused)
-    except Away as error:
+    except MlflowUnavailable as error:
         LOG.warning("MLflow run %s: %s; what it has not got stays in %s", destination.run_id, error, file)
     if items:
-        keep(file, destination, items, owner=None)
+        save_unsent(file, destination, items, owner=None)
     else:
         file.unlink()
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.tracking.outbox import LOG, Outbox, What
+from stc.tracking.outbox import LOG, ItemKind, Outbox
 
 
-class Run:
+class TrackedRun:
     """A run in MLflow, or without an outbox one that is not shown anywhere. No method raises, none waits but
     :meth:`end`."""
 
@@ -67,7 +67,7 @@ class Run:
         if self._outbox:
             self._outbox.close()
 
-    def _put(self, what: What, *arguments: Any) -> None:
+    def _put(self, what: ItemKind, *arguments: Any) -> None:
         if self._outbox:
             self._outbox.put((what, list(arguments)))
 

@@ -16,7 +16,7 @@ from plain_python import PlainPython
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.export import Exported, export
+from stc.export import ExportResult, export
 from stc.metrics.records import Measurement
 from stc.metrics.size import bytes_on_disk
 from stc.models import read_config
@@ -134,7 +134,7 @@ def _asking(plain: PlainPython) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def quantized(
     made: Made, tiny_manifest: Path, plain_python: PlainPython, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+) -> ExportResult:
     out = tmp_path_factory.mktemp("out") / "small-talk"
     with _asking(plain_python):
         return export(made("quantize"), out, base_model="someone/base", license_id="apache-2.0", data=tiny_manifest)

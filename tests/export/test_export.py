@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from stc.errors import InputError, StcError
-from stc.export import Exported, export
+from stc.export import ExportResult, export
 from stc.export.__main__ import main
-from stc.export.source import find
+from stc.export.source import find_source
 from stc.metrics.records import Measurement, Scores
 from stc.models import read_config
 from stc.models.counting import count_parameters
@@ -27,7 +27,7 @@ SYSTEMS = ("base", "quantize")
 ADDED = {"README.md", "preprocessor_config.json"}  # the second is where transformers 4 looks
 
 
-def test_export_of_a_quantized_model_is_the_folder_without_its_record(made: Made, quantized: Exported) -> None:
+def test_export_of_a_quantized_model_is_the_folder_without_its_record(made: Made, quantized: ExportResult) -> None:
     names = {file.name for file in quantized.folder.iterdir()}
     assert names == {file.name for file in made("quantize").iterdir()} - {"stc.record.json"} | ADDED
     before, after = ((folder / "model.safetensors").read_bytes() for folder in (made("quantize"), quantized.folder))
@@ -36,11 +36,11 @@ def test_export_of_a_quantized_model_is_the_folder_without_its_record(made: Made
     assert quantized.proof.text
 
 
-def test_code_of_the_card_gives_the_proven_text(quantized: Exported, run_snippet: Callable[[Path], str]) -> None:
+def test_code_of_the_card_gives_the_proven_text(quantized: ExportResult, run_snippet: Callable[[Path], str]) -> None:
     assert run_snippet(quantized.folder) == " ".join(quantized.proof.text.split())
 
 
-def test_card_has_the_figures_of_the_store(made: Made, quantized: Exported) -> None:
+def test_card_has_the_figures_of_the_store(made: Made, quantized: ExportResult) -> None:
     card = (quantized.folder / "README.md").read_text(encoding="utf-8")
     counts = count_parameters(quantized.folder)
     measured = Measurement.load(made("measure_quantize"))
@@ -56,7 +56,7 @@ def test_card_has_the_figures_of_the_store(made: Made, quantized: Exported) -> N
     assert "% interval" not in card
 
 
-def test_card_tells_what_was_done(made: Made, quantized: Exported) -> None:
+def test_card_tells_what_was_done(made: Made, quantized: ExportResult) -> None:
     card = (quantized.folder / "README.md").read_text(encoding="utf-8")
     [removed] = json.loads((made("prune") / "stc.record.json").read_text())["facts"]["layers_removed"]
     assert "1. The base is someone/base.\n" in card
@@ -161,7 +161,7 @@ def test_run_gives_its_last_system_and_the_names_of_base_and_data(
 )
 def test_data_are_called_as_their_folder_unless_they_have_a_name(run_folder: Path, data: str, name: str | None) -> None:
     (run_folder / ".hydra" / "config.yaml").write_text(f"data: {data}\n")
-    assert find(run_folder, None).run.get("data.name") == name
+    assert find_source(run_folder, None).run.get("data.name") == name
 
 
 def test_unknown_system_is_answered_with_the_nearest(run_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError
-from stc.export import Exported, push
+from stc.export import ExportResult, push
 
 
 @pytest.fixture
@@ -66,12 +66,14 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     server.shutdown()
 
 
-def test_every_file_of_an_export_is_uploaded_to_a_private_repository(quantized: Exported, hub: dict[str, Any]) -> None:
+def test_every_file_of_an_export_is_uploaded_to_a_private_repository(
+    quantized: ExportResult, hub: dict[str, Any]
+) -> None:
     assert push(quantized, "someone/model").endswith("/someone/model/commit/1")
     assert hub["created"] == {"name": "model", "organization": "someone", "visibility": "private"}
     assert hub["files"] == {file.name: file.read_bytes() for file in quantized.folder.iterdir()}
 
 
-def test_name_the_hub_does_not_take_is_told_without_a_traceback(quantized: Exported) -> None:
+def test_name_the_hub_does_not_take_is_told_without_a_traceback(quantized: ExportResult) -> None:
     with pytest.raises(InputError, match=r"--push-to-hub no/such/name: .*the export itself is in"):
         push(quantized, "no/such/name")

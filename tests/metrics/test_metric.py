@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
+from stc.metrics.comparison import compare_systems
 from stc.metrics.metric import metric_named, score
 from stc.metrics.records import Scores
-from stc.metrics.side_by_side import side_by_side
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.stages.compare import Compare
@@ -72,7 +72,7 @@ def test_of_a_metric_where_lower_is_better_the_lowest_is_the_reference() -> None
     }
     scores = {name: Scores.of(["lab.length"], lines, references, "de", references) for name, lines in texts.items()}
     layers = {"teacher": 4, "healed": 4, "pruned": 2}
-    compared, quality = side_by_side(scores, layers, metric="lab.length", resamples=200, confidence=0.95, seed=0)
+    compared, quality = compare_systems(scores, layers, metric="lab.length", resamples=200, confidence=0.95, seed=0)
     assert (compared["reference"], quality["healed"]["retention"]) == ("healed", 1)
     assert quality["teacher"]["retention"] == pytest.approx(0.5)
     low, high = quality["pruned"]["retention_ci"]

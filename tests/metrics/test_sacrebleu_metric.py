@@ -8,7 +8,7 @@ import pytest
 import sacrebleu
 
 from stc.errors import InputError
-from stc.metrics.metric import corpus_score, metric_named, names, score, statistics
+from stc.metrics.metric import corpus_score, metric_named, metric_names, score, statistics
 
 GERMAN = (
     ["Das rote Haus steht am Fluss.", "Ein Hund läuft.", ""],
@@ -48,12 +48,12 @@ def test_bleu_that_needs_a_package_names_it_before_it_is_computed(
     for name in ("ja", "ko"):
         monkeypatch.setattr(f"sacrebleu.tokenizers.tokenizer_{name}_mecab.MeCab", None)
     with pytest.raises(InputError, match=rf"pip install '{re.escape(package)}'"):
-        metric_named("bleu").refuse_unready(tag)
-    metric_named("chrf").refuse_unready(tag)
-    metric_named("bleu").refuse_unready("ja-Latn")
+        metric_named("bleu").check_ready(tag)
+    metric_named("chrf").check_ready(tag)
+    metric_named("bleu").check_ready("ja-Latn")
 
 
-@pytest.mark.parametrize("metric", names())
+@pytest.mark.parametrize("metric", metric_names())
 def test_score_of_a_subset_follows_from_its_rows_of_statistics(metric: str) -> None:
     hypotheses, references = GERMAN
     rows = statistics(metric, hypotheses, references, "de")

@@ -47,7 +47,7 @@ def test_comparison_from_before_there_was_a_limit_shows_no_interval(
 ) -> None:
     sweep.sentences = 29
     with monkeypatch.context() as before:
-        before.setattr("stc.metrics.significance.enough", lambda sentences: True)
+        before.setattr("stc.metrics.significance.enough_sentences", lambda sentences: True)
         sweep.add({"teacher": 1, "pruned-nf4": 20})
     report = render(sweep.folder)
     assert report.groups[0].lines[1].systems[0].row["score_ci"] is not None

@@ -7,7 +7,7 @@ import io
 import re
 from typing import Any
 
-from stc.report.formats import Block, escaped, latex
+from stc.report.formats import TitledTable, escaped, latex
 from stc.report.render import render
 from stc.system.tables import Column
 
@@ -82,5 +82,5 @@ def test_latex_table_has_as_many_cells_in_every_row_and_is_closed(sweep: Any) ->
 
 
 def test_title_that_is_only_said_once_takes_no_empty_line() -> None:
-    block = Block("a title", [Column(("", "name"), lambda row: str(row["name"]))], [{"name": "x"}])
+    block = TitledTable("a title", [Column(("", "name"), lambda row: str(row["name"]))], [{"name": "x"}])
     assert "\\toprule\nname \\\\\n\\midrule" in latex([block])

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from stc.errors import InputError
-from stc.report.jobs import DEFAULT, latest, read
+from stc.report.jobs import DEFAULT, latest_sweep, read_jobs
 from stc.report.render import render
 
 WRONG = {"teacher": 1, "pruned-nf4": 8}
@@ -20,7 +20,7 @@ WRONG = {"teacher": 1, "pruned-nf4": 8}
 def test_job_that_failed_is_listed_with_its_settings(sweep: Any) -> None:
     sweep.add(WRONG, prune="greedy")
     failed = sweep.ask({"prune": "random"})
-    done, missing = read([sweep.folder])
+    done, missing = read_jobs([sweep.folder])
     assert (done.fault, done.settings) == ("", {"prune": "greedy"})
     assert (missing.folder, missing.settings) == (failed, {"prune": "random"})
     text = render(sweep.folder).terminal
@@ -32,7 +32,7 @@ def test_job_that_was_not_begun_is_listed(sweep: Any) -> None:
     sweep.add(WRONG, prune="greedy")
     task = ["prune=greedy,middle,random"]
     OmegaConf.save({"hydra": {"overrides": {"task": task}}}, sweep.folder / "multirun.yaml")
-    jobs = read([sweep.folder])
+    jobs = read_jobs([sweep.folder])
     assert [(job.settings["prune"], job.fault) for job in jobs] == [
         ("greedy", ""),
         ("middle", "was not begun"),
@@ -43,40 +43,40 @@ def test_job_that_was_not_begun_is_listed(sweep: Any) -> None:
 def test_jobs_come_in_the_order_of_their_numbers(sweep: Any) -> None:
     for number in range(11):
         sweep.ask({"seed": number})
-    assert [job.settings["seed"] for job in read([sweep.folder])] == list(range(11))
+    assert [job.settings["seed"] for job in read_jobs([sweep.folder])] == list(range(11))
 
 
 def test_setting_that_a_job_leaves_alone_has_the_value_of_its_config(sweep: Any) -> None:
     sweep.ask({"prune.ratio": 0.25})
     sweep.ask({"prune": "random", "stages.heal.epochs": 3})
-    first, second = read([sweep.folder])
+    first, second = read_jobs([sweep.folder])
     assert first.settings == {"prune.ratio": 0.25, "prune": "greedy", "stages.heal.epochs": DEFAULT}
     assert second.settings == {"prune.ratio": 0.5, "prune": "random", "stages.heal.epochs": 3}
 
 
 def test_where_things_are_kept_is_no_setting(sweep: Any) -> None:
     sweep.ask({"tracking": "none", "store.dir": "store", "prune.ratio": 0.25})
-    assert list(read([sweep.folder])[0].settings) == ["prune.ratio"]
+    assert list(read_jobs([sweep.folder])[0].settings) == ["prune.ratio"]
 
 
 def test_run_without_a_comparison_is_said_to_be_one(sweep: Any) -> None:
     job = sweep.ask({})
     (job / "result.json").write_text(json.dumps({"systems": [], "stages": []}))
-    assert "compares no systems" in read([sweep.folder])[0].fault
+    assert "compares no systems" in read_jobs([sweep.folder])[0].fault
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"systems": 1}', '{"systems": [{}]}', '{"systems": [], "runs": [1]}'])
 def test_job_with_a_damaged_result_is_listed_with_the_file(sweep: Any, text: str) -> None:
     job = sweep.add(WRONG)
     (job / "result.json").write_text(text)
-    assert str(job / "result.json") in read([sweep.folder])[0].fault
+    assert str(job / "result.json") in read_jobs([sweep.folder])[0].fault
 
 
 def test_comparison_that_is_not_in_the_store_is_named(sweep: Any) -> None:
     job = sweep.add(WRONG)
     identity = json.loads((job / "result.json").read_text())["stages"][0]["identity"]
     shutil.rmtree(sweep.store.root / "comparison")
-    (found,) = read([sweep.folder])
+    (found,) = read_jobs([sweep.folder])
     assert f"the comparison (compare {identity}) is not in {sweep.store.root}" in found.fault
 
 
@@ -84,7 +84,7 @@ def test_damaged_comparison_is_not_used(sweep: Any) -> None:
     sweep.add(WRONG)
     (file,) = sweep.store.root.glob("comparison/*/comparison.json")
     file.write_text(file.read_text().replace("1", "2"))
-    assert "damaged: comparison.json is not what was written" in read([sweep.folder])[0].fault
+    assert "damaged: comparison.json is not what was written" in read_jobs([sweep.folder])[0].fault
 
 
 def test_results_are_read_from_where_the_store_is_now(sweep: Any, tmp_path: Path) -> None:
@@ -92,24 +92,24 @@ def test_results_are_read_from_where_the_store_is_now(sweep: Any, tmp_path: Path
     moved = tmp_path / "elsewhere"
     sweep.store.root.rename(moved)
     with pytest.raises(InputError, match=r"there is no store in .*/store.*--store FOLDER"):
-        read([sweep.folder])
-    assert read([sweep.folder], moved)[0].fault == ""
+        read_jobs([sweep.folder])
+    assert read_jobs([sweep.folder], moved)[0].fault == ""
 
 
 def test_latest_sweep_is_taken_if_none_is_named(sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"there is no sweep in .*multirun"):
-        latest()
+        latest_sweep()
     for name in ("2026-01-02/10-00-00", "2026-01-10/09-00-00"):
         (tmp_path / "multirun" / name).mkdir(parents=True)
-    assert latest() == Path("multirun/2026-01-10/09-00-00")
+    assert latest_sweep() == Path("multirun/2026-01-10/09-00-00")
 
 
 def test_folder_that_is_not_there_is_refused_with_those_beside_it(sweep: Any) -> None:
     with pytest.raises(InputError, match=r"sweeep is not a folder of a sweep or a run; in .* are .*sweep"):
-        read([sweep.folder.with_name("sweeep")])
+        read_jobs([sweep.folder.with_name("sweeep")])
 
 
 def test_folder_without_jobs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no job in it"):
-        read([tmp_path])
+        read_jobs([tmp_path])

@@ -10,10 +10,10 @@ import pytest
 
 from stc.errors import InputError
 from stc.metrics.significance import retention
-from stc.report.jobs import read
+from stc.report.jobs import read_jobs
 from stc.report.render import render
-from stc.report.results import Scored
-from stc.report.sweep import Group, Line, groups, resolve, short_names
+from stc.report.results import ScoredSystem
+from stc.report.sweep import Group, TableLine, groups, resolve_key, short_names
 
 CONTROLS = {"teacher": 2, "teacher-nf4": 3}
 
@@ -25,15 +25,15 @@ def add_two(sweep: Any) -> None:
 
 
 def the_group(sweep: Any, systems: str | None = None) -> Group:
-    (group,) = groups(read([sweep.folder]), systems)
+    (group,) = groups(read_jobs([sweep.folder]), systems)
     return group
 
 
-def lines_of(group: Group, name: str) -> list[Line]:
+def lines_of(group: Group, name: str) -> list[TableLine]:
     return [line for line in group.lines if line.name == name]
 
 
-def the_quality(system: Scored) -> list[list[int]]:
+def the_quality(system: ScoredSystem) -> list[list[int]]:
     assert system.quality is not None
     return system.quality.metrics["chrf_pp"].statistics
 
@@ -94,7 +94,7 @@ def test_unknown_system_is_refused_with_the_nearest(sweep: Any) -> None:
 def test_each_language_is_a_table_of_its_own(sweep: Any) -> None:
     sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="de")
     sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="zh")
-    found = groups(read([sweep.folder]))
+    found = groups(read_jobs([sweep.folder]))
     assert [(group.language, group.metric, list(group.keys)) for group in found] == [
         ("German", "chrf_pp", []),
         ("Chinese", "chrf", []),
@@ -132,7 +132,7 @@ def test_seeds_are_compared_seed_by_seed_and_give_mean_and_deviation(sweep: Any)
 def test_runs_of_several_seeds_are_not_mixed_with_runs_of_one(sweep: Any) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8}, seeds=[1, 2], finetune="full")
     sweep.add({"teacher": 1, "pruned-nf4": 8}, finetune="lora")
-    assert [group.seeds for group in groups(read([sweep.folder]))] == [(1, 2), ()]
+    assert [group.seeds for group in groups(read_jobs([sweep.folder]))] == [(1, 2), ()]
 
 
 def test_models_that_were_removed_are_not_missed(sweep: Any) -> None:
@@ -164,15 +164,15 @@ def test_shortest_names_are_unmistakable() -> None:
 
 def test_key_is_found_by_its_end() -> None:
     keys = ["prune", "prune.ratio", "teacher.epochs", "finetune.epochs"]
-    assert [resolve(asked, keys) for asked in ("prune", "ratio", "finetune.epochs")] == [
+    assert [resolve_key(asked, keys) for asked in ("prune", "ratio", "finetune.epochs")] == [
         "prune",
         "prune.ratio",
         "finetune.epochs",
     ]
     with pytest.raises(InputError, match=r"'epochs' may be teacher\.epochs or finetune\.epochs"):
-        resolve("epochs", keys)
+        resolve_key("epochs", keys)
     with pytest.raises(InputError, match=r"'ration' is no setting of these jobs.*did you mean 'ratio'"):
-        resolve("ration", keys)
+        resolve_key("ration", keys)
 
 
 def test_table_shows_what_differs_and_what_it_refers_to(sweep: Any) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import stc.report.run_plots
 from stc.pipeline.runner import Done
-from stc.report.run_plots import Mark, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
+from stc.report.run_plots import PlottedSystem, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
 from stc.store.artifact import Artifact, Kind
 
 SYSTEMS = [
@@ -136,7 +136,11 @@ def test_layers_that_were_not_compared_are_not_drawn(tmp_path: Path) -> None:
 
 
 def test_every_system_is_within_the_axes_and_named(tmp_path: Path, drawn: list[Figure]) -> None:
-    marks = [Mark("a", 20e6, 90, 88, 91), Mark("b", 8e6, 89, 87, 90), Mark("c", 8e6, 60, 55, 66)]
+    marks = [
+        PlottedSystem("a", 20e6, 90, 88, 91),
+        PlottedSystem("b", 8e6, 89, 87, 90),
+        PlottedSystem("c", 8e6, 60, 55, 66),
+    ]
     plot_quality(tmp_path / "quality.png", "a run", "chrF", marks, "bars")
     axes = drawn[0].axes[0]
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -149,7 +153,7 @@ def test_every_system_is_within_the_axes_and_named(tmp_path: Path, drawn: list[F
 def test_sizes_of_different_orders_are_on_a_logarithmic_axis(
     largest: float, scale: str, tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    marks = [Mark("a", largest, 90, 88, 91), Mark("b", 8e6, 89, 87, 90)]
+    marks = [PlottedSystem("a", largest, 90, 88, 91), PlottedSystem("b", 8e6, 89, 87, 90)]
     plot_quality(tmp_path / "quality.png", "a run", "chrF", marks, "bars")
     assert drawn[0].axes[0].get_xscale() == scale
 

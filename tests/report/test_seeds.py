@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stc.report.seeds import aggregate, markdown, table
+from stc.report.seeds import aggregate_seeds, markdown, table
 
 SCORES = {"teacher": [70.0, 71.0, 75.0], "pruned": [60.0, 62.0, 64.0]}
 
@@ -35,7 +35,7 @@ def runs(seeds: int = 3, **changes: Any) -> list[list[dict[str, Any]]]:
 
 
 def test_each_system_has_mean_and_standard_deviation_of_the_sample() -> None:
-    teacher, pruned = aggregate(runs())
+    teacher, pruned = aggregate_seeds(runs())
     assert (teacher["name"], pruned["name"]) == ("teacher", "pruned")
     assert teacher["chrf"] == pytest.approx(72)
     assert teacher["chrf_deviation"] == pytest.approx(statistics.stdev(SCORES["teacher"]))
@@ -43,22 +43,22 @@ def test_each_system_has_mean_and_standard_deviation_of_the_sample() -> None:
 
 
 def test_one_seed_has_no_deviation() -> None:
-    teacher, _ = aggregate(runs(seeds=1))
+    teacher, _ = aggregate_seeds(runs(seeds=1))
     assert (teacher["chrf"], teacher["chrf_deviation"]) == (70, None)
     assert "70.0 ± –" in table([teacher], [7])
 
 
 def test_figure_that_a_seed_lacks_is_left_open() -> None:
-    teacher, _ = aggregate(runs(retention=None))
+    teacher, _ = aggregate_seeds(runs(retention=None))
     assert (teacher["retention"], teacher["retention_deviation"]) == (None, None)
 
 
 def test_runs_without_a_comparison_give_no_systems() -> None:
-    assert aggregate([[], []]) == []
+    assert aggregate_seeds([[], []]) == []
 
 
 def test_table_shows_means_and_deviations_and_says_of_what() -> None:
-    text = table(aggregate(runs()), [1, 2, 3])
+    text = table(aggregate_seeds(runs()), [1, 2, 3])
     [line] = [line for line in text.splitlines() if line.startswith("pruned")]
     assert "62.0 ± 2.0" in line
     assert "82.7 ± 2.7" in line  # retention
@@ -68,6 +68,6 @@ def test_table_shows_means_and_deviations_and_says_of_what() -> None:
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:
-    rows = [line for line in markdown(aggregate(runs()), [1, 2, 3]).splitlines() if line.startswith("|")]
+    rows = [line for line in markdown(aggregate_seeds(runs()), [1, 2, 3]).splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert len({line.count("|") for line in rows}) == 1

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stc.report.run_table import markdown, signed, table
-from stc.system.quantities import quantity, size
+from stc.report.run_table import format_difference, markdown, table
+from stc.system.quantities import format_bytes, format_count
 
 COMPARED = {"metric": "chrf_pp", "reference": "teacher", "confidence": 0.95, "resamples": 1000, "sentences": 300}
 
@@ -58,14 +58,14 @@ SYSTEMS = [
     ("number", "text"), [(0, "0"), (812, "812"), (9_999, "10.0 k"), (10_400_000, "10.4 M"), (6_777_929_728, "6.78 B")]
 )
 def test_quantity_has_three_significant_digits(number: int, text: str) -> None:
-    assert quantity(number) == text
+    assert format_count(number) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(512, "512 B"), (21_000_000, "21.0 MB"), (999_600_000, "1.00 GB"), (13_560_000_000, "13.6 GB")]
 )
 def test_size_is_in_powers_of_a_thousand(number: int, text: str) -> None:
-    assert size(number) == text
+    assert format_bytes(number) == text
 
 
 def test_table_fits_a_terminal_of_120_columns() -> None:
@@ -100,7 +100,7 @@ def test_difference_is_shown_with_what_it_is_from_its_interval_and_both_p_values
 
 @pytest.mark.parametrize(("points", "text"), [(0.44, "+0.4"), (-1.25, "−1.2"), (-0.04, "0.0"), (0.0, "0.0")])
 def test_difference_has_its_sign(points: float, text: str) -> None:
-    assert signed(points) == text
+    assert format_difference(points) == text
 
 
 def test_system_alone_has_no_table_of_tests() -> None:

@@ -14,14 +14,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, REQUEST_LIMIT_EXCEEDED
 
 from stc.tracking import Tracking, outbox, track
-from stc.tracking.destination import Destination, Failing
+from stc.tracking.destination import Destination, RequestFailed
 from stc.tracking.outbox import Outbox
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "_FLUSH_SECONDS", 0.02)
-    monkeypatch.setattr(outbox, "_LAST_WAIT", 0.7)
+    monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.02)
+    monkeypatch.setattr(outbox, "LAST_WAIT", 0.7)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ class Recorded(Destination):
         self.asked.set()
         self.held.wait(10)
         if items[0][0] in self.failing:
-            raise Failing("500")
+            raise RequestFailed("500")
         self.taken += [what for what, _ in items]
         return None
 
@@ -126,7 +126,7 @@ def test_leftover_that_cannot_be_read_is_named_and_set_aside(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "torn.jsonl").write_bytes(content)
-    outbox.send_kept(tmp_path, "sqlite:///x")
+    outbox.send_leftovers(tmp_path, "sqlite:///x")
     assert (tmp_path / "torn.damaged").read_bytes() == content
     (said,) = [record.getMessage() for record in caplog.records if record.name == "stc.tracking"]
     assert "torn.jsonl" in said

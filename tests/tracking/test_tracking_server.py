@@ -80,8 +80,8 @@ def outage(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Outage:
     tracking = Tracking(uri=server.uri, unsent=unsent)
     kept: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patched, _heard() as said:
-        patched.setattr(outbox, "_FLUSH_SECONDS", 0.1)
-        patched.setattr(outbox, "_LAST_WAIT", 1.0)
+        patched.setattr(outbox, "FLUSH_SECONDS", 0.1)
+        patched.setattr(outbox, "LAST_WAIT", 1.0)
         with track(tracking, run_name="through", config={"a": 1}, params={"lang": "zh"}) as run:
             run.log_metrics({"loss": 3.0}, step=1)
             time.sleep(1)
@@ -94,7 +94,7 @@ def outage(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Outage:
                 child.log_metrics({"loss": 5.0}, step=1)
             kept["away"] = "".join(file.read_text() for file in unsent.glob("*.jsonl"))
             server.start()
-            patched.setattr(outbox, "_LAST_WAIT", 30.0)
+            patched.setattr(outbox, "LAST_WAIT", 30.0)
             run.log_metrics({"loss": 1.0}, step=3)
         kept["back"] = "".join(file.read_text() for file in unsent.glob("*.jsonl"))
         with track(tracking, run_name="next", config={}):

@@ -11,7 +11,7 @@ from stc.metrics.records import Scores
 from stc.metrics.significance import Resampling, difference, interval, retention
 
 
-def side_by_side(
+def compare_systems(
     scores: Mapping[str, Scores], layers: Mapping[str, int], *, metric: str, **resampling: Unpack[Resampling]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """What is compared and how, and by label the quality of each system.
