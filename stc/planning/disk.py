@@ -97,7 +97,7 @@ def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
     if wanted > free:
         raise StcError(
             f"{node.name} will write {format_bytes(wanted)}, and where the store is, {store.root}, "
-            f"{format_bytes(free)} are free: free some space (python -m stc.store gc), or name a folder on another disk "
-            "(store.dir), and run the same "
+            f"{format_bytes(free)} are free: free some space (python -m stc.store gc), or name a folder on another "
+            "disk (store.dir), and run the same "
             "command again; what was finished is kept"
         )
