@@ -22,8 +22,6 @@ from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.translator import select
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
 
 def compiled(translator: Translator) -> bool:
     layers = translator.architecture.layers_of(translator.model, "decoder")
@@ -56,13 +54,13 @@ def compare_gradients(
             assert float((one - other).norm()) <= 1e-4 * float(other.norm())
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.gpu
 def test_gradients_are_those_of_layers_that_are_not_compiled(
-    tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str
+    tiny_model: Path, tiny_manifest: Path, ctx: Context
 ) -> None:
-    translator = load(tiny_model, device=device, dtype="float32")
+    translator = load(tiny_model, device="cuda", dtype="float32")
     parameters = select(translator, ["projector", "decoder"])
-    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device=device), again=True)
+    compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"), again=True)
 
 
 @pytest.mark.gpu
@@ -87,14 +85,15 @@ def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
 @pytest.mark.parametrize(
     ("wanted", "device", "steps", "is_compiled"),
     [
-        (True, "cpu", 1, True),
+        (True, "cuda", 1, True),
+        (True, "cpu", WORTH, False),
         (False, "cuda", WORTH, False),
         ("auto", "cpu", WORTH, False),
         ("auto", "cuda", WORTH - 1, False),
         ("auto", "cuda", WORTH, True),
     ],
 )
-def test_layers_are_compiled_unasked_where_it_pays(
+def test_layers_are_compiled_on_a_gpu_and_unasked_where_it_pays(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: OrAuto, device: str, steps: int, is_compiled: bool
 ) -> None:
     translator = load(tiny_model, device="cpu", dtype="float32")

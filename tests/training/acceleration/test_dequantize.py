@@ -33,7 +33,7 @@ def packed(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16-mixed", "bfloat16"])
-def test_loss_and_gradients_have_the_bits_of_the_packed_base(
+def test_loss_has_the_bits_of_the_packed_base_and_gradients_are_its_own_but_for_rounding(
     tiny_model: Path, tiny_manifest: Path, ctx: Context, precision: str
 ) -> None:
     base, recipe, wrapped = qlora(tiny_model, precision)
@@ -50,7 +50,10 @@ def test_loss_and_gradients_have_the_bits_of_the_packed_base(
         assert not packed(base.model)
         loss_unpacked, gradients_unpacked = step()
     assert torch.equal(loss, loss_unpacked)
-    assert all(map(torch.equal, gradients, gradients_unpacked))
+    # The matrices are the same. A processor's library may add the products of a backward pass in another order.
+    rounding = 4 * torch.finfo(torch.float32 if precision == "float32" else torch.bfloat16).eps
+    for ours, theirs in zip(gradients_unpacked, gradients, strict=True):
+        assert float((ours - theirs).norm()) <= rounding * float(theirs.norm())
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
