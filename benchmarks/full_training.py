@@ -47,10 +47,10 @@ from stc.models.create import random_model
 from stc.models.qwen2_audio import published_config
 from stc.report.run_plots import COLOURS, canvas, plain_axes
 from stc.system.console import prepare_libraries
-from stc.training.acceleration.gradient_checkpointing import recomputed
+from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.loop import train
 from stc.training.recipe import Recipe
-from stc.training.translator import Lesson, select
+from stc.training.translator import IndexedBatch, select_trainable
 
 DISTINCT = 300  # tokens that the targets are drawn from
 FEWER_LAYERS = 12  # for which float32 moments fit 80 GB
@@ -113,14 +113,14 @@ def trained(config: Any, setting: Setting, device: str, given: argparse.Namespac
     parts: dict[tuple[int, int], Tensor] = {}  # by step and first utterance of a micro-batch, which may be cut smaller
     speeds: list[float] = []
 
-    def collate(indices: Sequence[int]) -> Lesson:
+    def collate(indices: Sequence[int]) -> IndexedBatch:
         rows = list(indices)
         some = {name: tensor[rows] for name, tensor in inputs.items()}
-        return Lesson(Batch(some, labels[rows], len(rows) * TARGET_TOKENS).to(device), rows)
+        return IndexedBatch(Batch(some, labels[rows], len(rows) * TARGET_TOKENS).to(device), rows)
 
-    def loss(lesson: Lesson, step: int) -> Tensor:
-        found = translation_loss(subject, lesson.batch)
-        parts[step, lesson.indices[0]] = found.detach() / (BATCH * TARGET_TOKENS)
+    def loss(batch: IndexedBatch, step: int) -> Tensor:
+        found = translation_loss(subject, batch.batch)
+        parts[step, batch.indices[0]] = found.detach() / (BATCH * TARGET_TOKENS)
         return found
 
     def log(metrics: Mapping[str, float], step: int) -> None:
@@ -128,9 +128,9 @@ def trained(config: Any, setting: Setting, device: str, given: argparse.Namespac
 
     subject.model.train()
     again = setting.gradient_checkpointing
-    with tempfile.TemporaryDirectory() as scratch, recomputed(subject.model, again):
+    with tempfile.TemporaryDirectory() as scratch, gradient_checkpointing(subject.model, again):
         ctx = replace(context(device, Path(scratch)), gradient_checkpointing=again, log=log)
-        parameters = select(subject, PARTS)
+        parameters = select_trainable(subject, PARTS)
         settings = setting.recipe(given.learning_rate)
         plan = repeat(range(BATCH))
         over = train(

@@ -40,7 +40,7 @@ from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
 from stc.system.machine import gpus, resolve_device
-from stc.workers.stage import Shared
+from stc.workers.stage import ParallelStage
 
 RECIPE: dict[str, Any] = {
     "parts": ["decoder"],
@@ -59,7 +59,7 @@ RECIPE: dict[str, Any] = {
 LORA = {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
 
 
-def stages(dtype: str) -> dict[str, Shared]:
+def stages(dtype: str) -> dict[str, ParallelStage]:
     recipe = RECIPE | {"precision": dtype}
     return {
         "search": Importance.model_validate({"metric": "chrf", "dtype": dtype, "max_new_tokens": RANDOM_TOKENS}),
@@ -111,7 +111,9 @@ class Heard:
         return (len(after) - 1) / (after[-1] - after[0])
 
 
-def measure(stage: Shared, folder: Path, device: str, processes: int, options: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    stage: ParallelStage, folder: Path, device: str, processes: int, options: argparse.Namespace
+) -> dict[str, Any]:
     model, data = Artifact(Kind.MODEL, folder / "model", "model"), Artifact(Kind.MANIFEST, folder / "data", "data")
     inputs = {"model": model, "data" if isinstance(stage, Importance) else "train": data}
     heard = Heard()

@@ -54,9 +54,9 @@ from stc.models.parts import lora_targets, part_parameters
 from stc.models.qwen2_audio import published_config
 from stc.quantization import PACKABLE
 from stc.quantization.nf4 import NF4
-from stc.training.acceleration.compile import fused
-from stc.training.acceleration.dequantize import unpacked
-from stc.training.acceleration.lora import low_rank
+from stc.training.acceleration.compile import compiled_layers
+from stc.training.acceleration.dequantize import dequantized_base
+from stc.training.acceleration.lora import fast_adapters
 from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.loop import train
 
@@ -203,13 +203,13 @@ def ours(
     losses: list[Tensor] = []
     speeds: list[float] = []
     family, model = translator.architecture, translator.model
-    hear_once = next(part_parameters(translator, ["encoder"]), None) is None
+    encode_once = next(part_parameters(translator, ["encoder"]), None) is None
     known: dict[int, Batch] = {}
 
     def collate(indices: Sequence[int]) -> Batch:
         number = indices[0]
         batch = data[number]
-        if hear_once:
+        if encode_once:
             if number not in known:
                 features = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
                 with torch.no_grad():
@@ -233,9 +233,9 @@ def ours(
     try:
         with (
             tempfile.TemporaryDirectory() as scratch,
-            unpacked(model, unpack, device),
-            low_rank(wrapped) if lean else nullcontext(),
-            fused(translator, compiled, STEPS, replay=replay),
+            dequantized_base(model, unpack, device),
+            fast_adapters(wrapped) if lean else nullcontext(),
+            compiled_layers(translator, compiled, STEPS, replay=replay),
         ):
             ctx = replace(context(device, Path(scratch)), train_micro_batch=1, log=log)
             train(adapter_parameters(wrapped), plan, STEPS, collate, loss, settings, ctx, "training")

@@ -97,11 +97,11 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
 def _quantizers(plan: Plan) -> list[Quantizer]:
     """Return what a run packs by: models that it makes, and bases of adapters while they are trained."""
     from stc.stages.quantize import Quantize
-    from stc.training.fine_tuning import Tuning
+    from stc.training.fine_tuning import FineTuning
 
     stages = [plan.pipeline.nodes[name].stage for name in plan.pipeline.needed()]
     made = [stage.quant for stage in stages if isinstance(stage, Quantize)]
-    trained = [stage.packed_by for stage in stages if isinstance(stage, Tuning) and stage.packed_by]
+    trained = [stage.base_quantizer for stage in stages if isinstance(stage, FineTuning) and stage.base_quantizer]
     return list({repr(quantizer): quantizer for quantizer in (*made, *trained)}.values())
 
 

@@ -140,7 +140,7 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
     processor = load(tiny_model, device="cpu", dtype="float32").processor
     translator = create(folder, config=config, processor=processor, seed=0)
     manifest = Manifest.load(tiny_manifest)
-    examples = Examples(translator, manifest, _context(folder, train_micro_batch=8), hear_once=False)
+    examples = Examples(translator, manifest, _context(folder, train_micro_batch=8), encode_once=False)
     batch = examples.batch(range(len(manifest)))
     above, below = translator.model.get_decoder().layers[3], translator.model.model.audio_tower.layers[2]
     for linear in (above.self_attn.o_proj, above.mlp.down_proj, below.self_attn.out_proj, below.fc2):

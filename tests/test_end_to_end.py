@@ -156,8 +156,8 @@ def die_after_the_first_step() -> None:
     from stc.training import checkpoints
 
     class Deadly(checkpoints.Checkpoints):
-        def between(self, steps: int) -> None:
-            super().between(steps)
+        def before_step(self, steps: int) -> None:
+            super().before_step(steps)
             if steps > 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 

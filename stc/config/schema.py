@@ -389,7 +389,7 @@ def _between_groups(
     if prune is None or not pruned or model is None:
         return {}, faults
     of, unknown = _layers(model, str(groups["model"]["path"]), prune.stacks)
-    counted, uncounted = prune.for_layers(of) if not unknown else ({}, [])
+    counted, uncounted = prune.fill_in(of) if not unknown else ({}, [])
     return counted, faults + unknown + uncounted
 
 

@@ -37,8 +37,8 @@ from stc.planning.disk import disk
 from stc.planning.jobs import Job, device_of
 from stc.pruning.greedy import Importance
 from stc.stages.features import Features
-from stc.training.fine_tuning import Tuning
-from stc.workers.stage import Shared
+from stc.training.fine_tuning import FineTuning
+from stc.workers.stage import ParallelStage
 
 PROMPT_TOKENS = 32
 TARGET_TOKENS = 64  # of an utterance in training
@@ -75,7 +75,7 @@ def peak(jobs: Sequence[Job]) -> Peak:
 def _side_by_side(stage: Stage, job: Job) -> int:
     """How many processes take that of the same memory; on GPUs, each has its own."""
     processes = job.config.resources.processes
-    return processes if isinstance(stage, Shared) and processes > 1 and device_of(job.config) == "cpu" else 1
+    return processes if isinstance(stage, ParallelStage) and processes > 1 and device_of(job.config) == "cpu" else 1
 
 
 def to_write(jobs: Sequence[Job]) -> int:
@@ -102,7 +102,7 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
     model = inputs.get("model")
     if not isinstance(model, Layout):
         return 0
-    if isinstance(stage, Tuning):
+    if isinstance(stage, FineTuning):
         fixed = _unpacked(stage, model) if ctx.unpack is True else 0
         return round(REST * (fixed + _training(stage, model, inputs, ctx)))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
@@ -124,7 +124,7 @@ def _weights(model: Layout, dtype: str) -> int:
     return model.weight_bytes + plain * (WIDTH[dtype] - 2)
 
 
-def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], ctx: Context) -> int:
+def _training(stage: FineTuning, model: Layout, inputs: Mapping[str, Any], ctx: Context) -> int:
     width = 2 if stage.precision == "bfloat16" else 4
     computed = 4 if stage.precision == "float32" else 2
     if stage.method == "full":
@@ -133,7 +133,7 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], ctx: Cont
     else:
         assert stage.lora is not None  # the recipe's own check
         compute = "float32" if computed == 4 else "bfloat16"
-        base = model.packed(stage.packed_by) if stage.packed_by else model
+        base = model.packed(stage.base_quantizer) if stage.base_quantizer else model
         trained = model.adapters(stage.lora.r, stage.parts).parameters
         fixed = _weights(base, compute) + trained * width
     teacher = inputs.get("teacher")
@@ -147,7 +147,7 @@ def _training(stage: Tuning, model: Layout, inputs: Mapping[str, Any], ctx: Cont
     return fixed + 2 * trained * moment + held + logits
 
 
-def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Context) -> int:
+def _backward(stage: FineTuning, model: Layout, speech: Any, count: int, ctx: Context) -> int:
     """What the forward pass of so many utterances leaves for the backward pass."""
     computed = 4 if stage.precision == "float32" else 2
     heard, read = _lengths(model, speech)
@@ -174,9 +174,9 @@ def _backward(stage: Tuning, model: Layout, speech: Any, count: int, ctx: Contex
     return entering * (2 if stage.precision == "bfloat16" else 4) + largest + outside
 
 
-def _unpacked(stage: Tuning, model: Layout) -> int:
+def _unpacked(stage: FineTuning, model: Layout) -> int:
     """The matrices of a packed base, unpacked beside it."""
-    packed = stage.packed_by.packed if stage.packed_by else []
+    packed = stage.base_quantizer.packed if stage.base_quantizer else []
     return model.elements(packed, linear=True) * (4 if stage.precision == "float32" else 2)
 
 

@@ -20,7 +20,7 @@ from stc.system.extensions import by_name, names
 
 HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # the stages that encode the audio for all healing
 
-Filled = tuple[dict[str, Any], list[Fault]]
+FilledSettings = tuple[dict[str, Any], list[Fault]]
 """What is filled in for a model, and the faults there are; where there are any, the rest means nothing."""
 
 
@@ -55,7 +55,7 @@ class PruningMethod(BaseModel, ABC):
         return False
 
     @abstractmethod
-    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
         """Return what is filled in for a model whose stacks have so many layers."""
 
     def _filled(self, of: Mapping[Stack, int], ratio: float, removed: int) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class ByRatio(PruningMethod):
     def stacks(self) -> tuple[Stack, ...]:
         return stacks(self.scope)
 
-    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
         total, most = sum(of.values()), len(removable(of))
         wanted = self.ratio * total
         removed = round(wanted)

@@ -24,7 +24,7 @@ from stc.system.read_files import read_json
 SIMILARITY_FILE = "similarity.json"
 
 
-class OfStack(TypedDict):
+class StackSimilarity(TypedDict):
     """How much the layers of a stack change what passes: ``influence`` by layer, ``angular`` by first layer of a block
     and its length less one."""
 
@@ -40,7 +40,8 @@ class Similarity(Compute, Stage):
     """One pass over ``data`` with its own targets (teacher-forced), through encoder and decoder.
 
     Writes similarity.json: for each stack ``influence`` by layer, and ``angular`` by first layer and length of a
-    block (:class:`stc.training.teacher_forcing.Similarity`). Every one-shot method and every ratio is answered from it.
+    block (:class:`stc.training.teacher_forcing.LayerSimilarity`). Every one-shot method and
+    every ratio is answered from it.
     """
 
     NAME: ClassVar[str] = "similarity"
@@ -94,7 +95,7 @@ class OneShot(Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         folder = inputs["similarity"].path
         try:
-            found = read_json(folder / SIMILARITY_FILE, dict[Stack, OfStack])
+            found = read_json(folder / SIMILARITY_FILE, dict[Stack, StackSimilarity])
         except FileNotFoundError:
             raise InputError(f"{folder / SIMILARITY_FILE} is missing") from None
         if missing := [stack for stack in stacks(self.scope) if stack not in found]:
@@ -105,14 +106,18 @@ class OneShot(Stage):
         order, how = self._lowest(found, of) if self.method == "block_influence" else self._blocks(found, of)
         return Removal(of, tuple(order)).save(out_dir, {"method": self.method, **how})
 
-    def _lowest(self, found: Mapping[Stack, OfStack], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+    def _lowest(
+        self, found: Mapping[Stack, StackSimilarity], of: Mapping[Stack, int]
+    ) -> tuple[list[Layer], dict[str, Any]]:
         influence: dict[Layer, float] = {(stack, at): found[stack]["influence"][at] for stack, at in removable(of)}
         candidates = [
             {"stack": stack, "layer": layer, "influence": value} for (stack, layer), value in influence.items()
         ]
         return sorted(influence, key=lambda layer: influence[layer])[: self.layers], {"candidates": candidates}
 
-    def _blocks(self, found: Mapping[Stack, OfStack], of: Mapping[Stack, int]) -> tuple[list[Layer], dict[str, Any]]:
+    def _blocks(
+        self, found: Mapping[Stack, StackSimilarity], of: Mapping[Stack, int]
+    ) -> tuple[list[Layer], dict[str, Any]]:
         order: list[Layer] = []
         candidates: list[dict[str, Any]] = []
         for stack, layers in share_out(self.layers, of).items():

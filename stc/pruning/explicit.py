@@ -13,7 +13,7 @@ from stc.models.architecture import Stack
 from stc.models.layout import Removals
 from stc.models.removal import Counts, Layer, Removal, unremovable
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.pruning import Filled, PruningMethod
+from stc.pruning import FilledSettings, PruningMethod
 from stc.store.artifact import Kind
 
 
@@ -42,7 +42,7 @@ class Explicit(PruningMethod):
         named: dict[Stack, tuple[int, ...]] = {"decoder": self.layers, "encoder": self.encoder_layers}
         return tuple(stack for stack, layers in named.items() if layers)
 
-    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
+    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
         layers: list[Layer] = [("decoder", layer) for layer in self.layers]
         layers += [("encoder", layer) for layer in self.encoder_layers]
         keys: dict[Stack, str] = {"decoder": "layers", "encoder": "encoder_layers"}

@@ -21,10 +21,10 @@ from stc.models.layout import Removals
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
 from stc.pipeline.stage import Context, Inputs, Takes
-from stc.pruning import ByRatio, Filled
+from stc.pruning import ByRatio, FilledSettings
 from stc.store.artifact import Kind
 from stc.system.read_files import parse_json
-from stc.workers.stage import Shared
+from stc.workers.stage import ParallelStage
 
 SCREEN = 5  # what it is worth, and why this many: docs/results/screened.md
 
@@ -54,15 +54,15 @@ class Greedy(ByRatio):
             raise misfit(Fault("screen", self.screen, allowed, others=(("search", self.search),)))
         return self
 
-    def for_layers(self, of: Mapping[Stack, int]) -> Filled:
-        filled, faults = super().for_layers(of)
+    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
+        filled, faults = super().fill_in(of)
         filled["features"] = "features" if self.scope == "decoder" else None
         if self.search == "screened":
             filled["screen"] = self.screen or SCREEN
         return filled, faults
 
 
-class Importance(Compute, Shared):
+class Importance(Compute, ParallelStage):
     """Leaves out each remaining layer in turn and removes the one whose absence scores best.
 
     ``previous`` is the round before. Layers are numbered as in the model of the first round, whichever model this
@@ -173,7 +173,7 @@ class Importance(Compute, Shared):
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
         work = {"metric": metric, "removed": removed, "candidates": sorted(missing)}
         with ctx.progress(title, total=len(missing), unit="candidate") as bar:
-            for of, place, score in self.spread(inputs, work, ctx):
+            for of, place, score in self.run_shares(inputs, work, ctx):
                 stack, layer = missing[of, place]
                 scores[stack, layer] = score
                 # Before the score is kept: a round that goes on does not come by here again for this candidate.
@@ -185,16 +185,16 @@ class Importance(Compute, Shared):
                 bar.update(1)
         return scores
 
-    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
+    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
         """(stack, candidate, score) with layers numbered as in the model."""
         from stc.decoding.features import features_of
         from stc.metrics.metric import score
         from stc.pipeline.model_cache import cached_model
         from stc.pruning.search.losses import losses_without_each
         from stc.pruning.search.translations import translations_without_each
-        from stc.workers.worker import current
+        from stc.workers.worker import current_group
 
-        own = current().deal(work["candidates"])
+        own = current_group().share_of(work["candidates"])
         if not own:
             return
         candidates = by_stack((stack, place) for stack, place in own)

@@ -13,10 +13,10 @@ from stc.errors import Fault, misfit
 from stc.models.layout import Adapters
 from stc.pipeline.stage import Context, Inputs
 from stc.store.artifact import Kind
-from stc.training.fine_tuning import Tuning
+from stc.training.fine_tuning import FineTuning
 
 
-class Adapt(Tuning):
+class Adapt(FineTuning):
     """Gives the folder that ``peft`` writes. ``finetune`` with the same recipe trains the same and merges.
 
     The fact ``dev_loss`` is of the adapters on the base they were trained on, which is packed for ``qlora``.
@@ -37,12 +37,12 @@ class Adapt(Tuning):
         assert self.lora is not None  # the recipe's own check
         return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 
-    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
+    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
         from stc.training.translator import HeldOut
-        from stc.workers.worker import current
+        from stc.workers.worker import current_group
 
-        base, fitted, trainable = self.fit_adapters(inputs, Path(work["out_dir"]), ctx)
-        if not current().first:
+        base, fitted, trainable = self.train_adapters(inputs, Path(work["out_dir"]), ctx)
+        if not current_group().is_first:
             return
         facts = self.facts(inputs, fitted, trainable)
         if dev := inputs.get("dev"):

@@ -12,7 +12,7 @@ from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.training.fine_tuning import handed_on
+from stc.training.fine_tuning import inherited_facts
 
 
 class Attach(Compute, Stage):
@@ -42,4 +42,4 @@ class Attach(Compute, Stage):
             for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name != RECORD_FILE):
                 place_file(file, target / file.name)
         load(out_dir, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        return handed_on(inputs["model"])
+        return inherited_facts(inputs["model"])

@@ -10,14 +10,14 @@ from stc.data.manifest import Manifest
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context, Inputs
 from stc.store.artifact import Kind
-from stc.training.fine_tuning import Tuning, refuse_quantized
+from stc.training.fine_tuning import FineTuning, refuse_quantized
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
-    from stc.training.translator import Fitted
+    from stc.training.translator import FitResult
 
 
-class Finetune(Tuning):
+class Finetune(FineTuning):
     """Gives a plain bfloat16 folder, whichever the method."""
 
     VERSION: ClassVar[int] = 4
@@ -31,14 +31,14 @@ class Finetune(Tuning):
         if self.method != "full" and self.patience is None:
             yield "dev_features"  # the loss at the end is that of the merged model, which is in bfloat16
 
-    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
+    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
         from stc.models.checkpoint import save
         from stc.training.translator import HeldOut
-        from stc.workers.worker import current
+        from stc.workers.worker import current_group
 
         tune = self._whole if self.method == "full" else self._adapters
         tuned, fitted, trainable = tune(inputs, ctx)
-        if not current().first:
+        if not current_group().is_first:
             return
         translator = tuned()
         save(translator, Path(work["out_dir"]))
@@ -48,23 +48,23 @@ class Finetune(Tuning):
             facts["dev_loss"] = HeldOut(translator, Manifest.load(dev.path), ctx, features).loss()
         yield facts
 
-    def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], Fitted, int]:
+    def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], FitResult, int]:
         from stc.models.checkpoint import load
-        from stc.training.translator import select
+        from stc.training.translator import select_trainable
 
         refuse_quantized(inputs["model"])
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.weights_dtype)
-        parameters = select(translator, self.parts)
+        parameters = select_trainable(translator, self.parts)
         fitted = self.fit(translator, parameters, inputs, ctx)
         return lambda: translator, fitted, sum(parameter.numel() for parameter in parameters)
 
-    def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], Fitted, int]:
+    def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], FitResult, int]:
         from stc.models.adapters import merge
         from stc.models.checkpoint import load
 
         trained = ctx.scratch / "adapter"
         # The base is let go at once: two of 7B side by side need not fit.
-        fitted, trainable = self.fit_adapters(inputs, trained, ctx)[1:]
+        fitted, trainable = self.train_adapters(inputs, trained, ctx)[1:]
 
         def merged() -> Translator:
             base = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")

@@ -48,11 +48,11 @@ class Logits(Compute, Stage):
         from stc.system.memory import BatchSize
         from stc.training.examples import Examples
         from stc.training.loop import MICRO_BATCH
-        from stc.training.translator import select
+        from stc.training.translator import select_trainable
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        select(translator, [])
+        select_trainable(translator, [])
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         examples = Examples(translator, manifest, ctx, features=features)
         kept: list[TopK] = []

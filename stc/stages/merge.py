@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
 from stc.store.artifact import Kind
-from stc.training.fine_tuning import handed_on, refuse_quantized
+from stc.training.fine_tuning import inherited_facts, refuse_quantized
 
 
 class Merge(Stage):
@@ -27,4 +27,4 @@ class Merge(Stage):
 
         refuse_quantized(inputs["model"])
         merge_into(inputs["model"].path, inputs["adapter"].path, out_dir, ctx.device)
-        return handed_on(inputs["model"])
+        return inherited_facts(inputs["model"])

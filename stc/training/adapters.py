@@ -25,7 +25,7 @@ def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
     from stc.models.checkpoint import load
 
     compute = "float32" if recipe.precision == "float32" else "bfloat16"
-    return load(folder, device=device, dtype=compute, quantize=recipe.packed_by)
+    return load(folder, device=device, dtype=compute, quantize=recipe.base_quantizer)
 
 
 def add_adapters(translator: Translator, recipe: Recipe) -> Any:

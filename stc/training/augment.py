@@ -90,7 +90,7 @@ def _at_snr(noise: torch.Tensor, speech: torch.Tensor, lengths: torch.Tensor, sn
     return noise * (speech_power / noise_power * 10 ** (-snr / 10)).sqrt()
 
 
-def forget_targets(input_ids: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def replace_targets(input_ids: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Input tokens with some of the targets' replaced by others of the batch; the labels stay what they were.
 
     A decoder that cannot rely on the words before has to listen (Bowman et al. 2016, arXiv 1511.06349, section 3.1).

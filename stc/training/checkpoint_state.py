@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stc.workers.worker import current
+from stc.workers.worker import current_group
 
 _TABLES = ("qmap1", "qmap2")  # what the codes of moments in 8 bits stand for; bitsandbytes has one of each for all
 _OF_ALL = "all"
@@ -33,7 +33,7 @@ class Stateful(Protocol):
         """Become as it was. The tensors are on the CPU, and belong to a file: what is kept of them is copied."""
 
 
-class Trained:
+class TrainedWeights:
     """Weights, with their optimizer and its schedule: what a step changes at its end and nothing else does."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Trained:
         return [f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in self._parameters]
 
 
-class Random:
+class RandomState:
     """PyTorch's own random numbers (dropout draws them), of the CPU and of the device that is trained on.
 
     What another kind of device had drawn says nothing about this one, whose numbers then stay as they are.
@@ -112,7 +112,7 @@ class Random:
             torch.cuda.set_rng_state(state.tensors["cuda"], self._device)
 
 
-class Losses:
+class RecentLosses:
     """Those of the steps since the last report, where they were computed."""
 
     def __init__(self, device: str) -> None:
@@ -126,7 +126,7 @@ class Losses:
         self.each = [state.tensors[str(number)].to(self._device, copy=True) for number in range(len(state.tensors))]
 
 
-class OfEach:
+class PerProcessState:
     """Something that is another in each of the processes which share a training: the checkpoint that the first of them
     writes has it for all. A process that was not there when it was written begins with its own.
     """
@@ -136,13 +136,13 @@ class OfEach:
 
     def state(self) -> State:
         """To be asked for by all processes together."""
-        own, *others = current().everybodys(self._part.state())
+        own, *others = current_group().gather(self._part.state())
         tensors = {f"{rank}.{name}": one for rank, state in enumerate(others) for name, one in state.tensors.items()}
         values = {_OTHERS: [dict(state.values) for state in others]} if others else {}
         return State({**own.values, **values}, {**own.tensors, **tensors})
 
     def load_state(self, state: State) -> None:
-        rank = current().rank
+        rank = current_group().rank
         others = state.values.get(_OTHERS, [])
         if rank == 0:
             own = {name: value for name, value in state.values.items() if name != _OTHERS}

@@ -32,8 +32,8 @@ from stc.errors import InputError, StcError
 from stc.store.records import RECORD_SUM, FileEntries, leaves, record_sum, record_text
 from stc.system.durable_files import mismatch, settle, sync
 from stc.system.read_files import read_json, shaped
-from stc.training.checkpoint_state import State, Stateful, Trained
-from stc.workers.worker import current
+from stc.training.checkpoint_state import State, Stateful, TrainedWeights
+from stc.workers.worker import current_group
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Checkpoints:
 
     Args:
         folder: where they are kept; it has to survive a crash.
-        trained: is whole before each step, and until :meth:`changing`.
+        trained: is whole before each step, and until :meth:`before_update`.
         drawn: what else a step changes, by name, possibly already while the gradient is computed. What may draw
             random numbers when it is loaded comes before what restores them.
         steps: that the training has.
@@ -77,7 +77,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
-        trained: Trained,
+        trained: TrainedWeights,
         drawn: Mapping[str, Stateful],
         steps: int,
         settings: Mapping[str, Any],
@@ -101,9 +101,9 @@ class Checkpoints:
 
     def resume(self) -> int:
         """Take up the newest one that can be used; how many steps were done then, 0 without one."""
-        team = current()
-        steps = team.one_after_the_first(self._resume)
-        if len(set(team.everybodys(steps))) > 1:
+        group = current_group()
+        steps = group.first_then_others(self._resume)
+        if len(set(group.gather(steps))) > 1:
             raise StcError(f"the processes of a training do not all find the same checkpoint in {self._folder}")
         return steps
 
@@ -126,14 +126,14 @@ class Checkpoints:
         self._last = time.monotonic()
         return self._newest
 
-    def between(self, steps: int) -> None:
+    def before_step(self, steps: int) -> None:
         """To be called before every step, with so many done: all is whole. Writes a checkpoint if it is time."""
         self._whole = steps, {name: part.state() for name, part in self._drawn.items()}
         waited = time.monotonic() - self._last
         if steps > self._newest and waited >= LEAST_SECONDS and waited >= self._expected_cost(self._whole[1]) / SHARE:
             self._write(*self._whole)
 
-    def changing(self) -> None:
+    def before_update(self) -> None:
         """To be called before the weights change."""
         self._whole = None
 
@@ -175,7 +175,7 @@ class Checkpoints:
 
     def _write(self, steps: int, drawn: Mapping[str, State]) -> None:
         """Write one, or say once why it cannot be done: no training ends for that."""
-        if not current().first:
+        if not current_group().is_first:
             return
         begun = time.monotonic()
         beside = self._folder / f"{_WRITING}{os.getpid()}"

@@ -13,7 +13,7 @@ from stc.data.audio import read_pcm
 from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
 from stc.pipeline.stage import Context
-from stc.training.augment import distort, draw_rates, forget_targets, mask_features, resample, resampled_lengths
+from stc.training.augment import distort, draw_rates, mask_features, replace_targets, resample, resampled_lengths
 from stc.training.checkpoint_state import State
 from stc.training.logmel import LogMel
 
@@ -66,9 +66,9 @@ class Corpus:
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """These examples, with their audio and what the decoder reads of their targets changed at random."""
-        return self.counted_batch(indices)[0]
+        return self.batch_with_positions(indices)[0]
 
-    def counted_batch(self, indices: Sequence[int]) -> tuple[Batch, list[int]]:
+    def batch_with_positions(self, indices: Sequence[int]) -> tuple[Batch, list[int]]:
         """The same, and how many encoder positions each has without padding."""
         chosen = np.asarray(indices)
         rates = draw_rates(self._length[chosen], self._logmel.samples, self._rates)
@@ -82,7 +82,7 @@ class Corpus:
         positions = [int((prompt == self._audio_token).sum()) for prompt in prompts]
         collator = self._collators[0]  # joining does not depend on the task
         joined = collator.join(prompts, targets, self._features(chosen, rates, samples)).to(self._device)
-        read = forget_targets(joined.inputs["input_ids"], joined.labels, self._noise)
+        read = replace_targets(joined.inputs["input_ids"], joined.labels, self._noise)
         return replace(joined, inputs={**joined.inputs, "input_ids": read}), positions
 
     def state(self) -> State:

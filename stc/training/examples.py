@@ -30,7 +30,7 @@ class Examples:
     looked up once: examples are made after the choice of parameters.
 
     Args:
-        hear_once: whether to do so; without it every batch has the audio's features.
+        encode_once: whether to do so; without it every batch has the audio's features.
         features: what the encoder makes of the recordings, where that is known; the encoder then hears none.
 
     Raises:
@@ -45,7 +45,7 @@ class Examples:
         manifest: Manifest,
         ctx: Context,
         *,
-        hear_once: bool = True,
+        encode_once: bool = True,
         features: Features | None = None,
     ) -> None:
         self._translator = translator
@@ -55,7 +55,7 @@ class Examples:
         self._collator = Collator.of(translator, manifest.task)
         self._collator.refuse_long(manifest)
         self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
-        self._hear_once = hear_once and next(part_parameters(translator, ["encoder"]), None) is None
+        self._encode_once = encode_once and next(part_parameters(translator, ["encoder"]), None) is None
         self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
         self._kept: list[list[int]] = []  # the utterances whose recordings these are, as they were heard together
         self._room = self.KEEP_BYTES
@@ -66,7 +66,7 @@ class Examples:
     def batch(self, indices: Sequence[int]) -> Batch:
         rows = [self._rows[index] for index in indices]
         targets = [row.target for row in rows]
-        if not self._hear_once:
+        if not self._encode_once:
             audio = self._recordings.read(rows)
             return self._collator.pairs([row.id for row in rows], audio, targets).to(self._device)
         if self._features is not None:

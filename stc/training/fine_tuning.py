@@ -13,7 +13,7 @@ from stc.models.options import Compute, DType
 from stc.pipeline.stage import Context, Inputs, Takes
 from stc.store.artifact import Artifact, Kind
 from stc.training.recipe import Recipe
-from stc.workers.stage import Shared
+from stc.workers.stage import ParallelStage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from stc.decoding.features import Features
     from stc.distillation.token_level import Teacher
     from stc.models.checkpoint import Translator
-    from stc.training.translator import Fitted
+    from stc.training.translator import FitResult
 
 
-class Tuning(Recipe, Shared):
+class FineTuning(Recipe, ParallelStage):
     """Training a model on ``train``, by a recipe.
 
     ``distillation`` learns from a model, ``teacher``, which hears every batch, or from its ``logits`` for the same
@@ -81,10 +81,10 @@ class Tuning(Recipe, Shared):
             yield "logits", "has no hidden states: distillation.hidden must be 0, or a teacher given"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        (facts,) = self.spread(inputs, {"out_dir": str(out_dir.absolute())}, ctx)
+        (facts,) = self.run_shares(inputs, {"out_dir": str(out_dir.absolute())}, ctx)
         return dict(facts)
 
-    def fit(self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context) -> Fitted:
+    def fit(self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context) -> FitResult:
         from stc.training.translator import fit
 
         dev = inputs.get("dev")
@@ -111,28 +111,28 @@ class Tuning(Recipe, Shared):
         given = None if name in self.unused_inputs(inputs) else inputs.get(name)
         return features_of(given, inputs["model"], student, Compute(dtype=self.weights_dtype))
 
-    def fit_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, Fitted, int]:
+    def train_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, FitResult, int]:
         """Train fresh adapters, and write them to ``folder``: the base with them on, and how many parameters they have.
 
         Raises:
             ModelError: the model is quantized.
         """
-        from stc.training.acceleration.dequantize import unpacked
-        from stc.training.acceleration.lora import low_rank
+        from stc.training.acceleration.dequantize import dequantized_base
+        from stc.training.acceleration.lora import fast_adapters
         from stc.training.adapters import adapter_parameters, add_adapters, load_base, save_adapters
-        from stc.workers.worker import current
+        from stc.workers.worker import current_group
 
         refuse_quantized(inputs["model"])
         base = load_base(inputs["model"].path, self, ctx.device)
         wrapped = add_adapters(base, self)
         parameters = adapter_parameters(wrapped)
-        with unpacked(base.model, ctx.unpack, ctx.device), low_rank(wrapped):
+        with dequantized_base(base.model, ctx.unpack, ctx.device), fast_adapters(wrapped):
             fitted = self.fit(base, parameters, inputs, ctx)
-        if current().first:
+        if current_group().is_first:
             save_adapters(wrapped, folder)
         return base, fitted, sum(parameter.numel() for parameter in parameters)
 
-    def facts(self, inputs: Inputs, fitted: Fitted, trainable: int) -> dict[str, Any]:
+    def facts(self, inputs: Inputs, fitted: FitResult, trainable: int) -> dict[str, Any]:
         """What there is to say of a training whatever it gives; ``trainable`` parameters were trained."""
         from stc.models.counting import count_parameters
 
@@ -145,13 +145,13 @@ class Tuning(Recipe, Shared):
         }
         if fitted.best_epoch is not None:
             facts |= {"dev_losses": fitted.dev_losses, "best_epoch": fitted.best_epoch}
-        return facts | handed_on(inputs["model"])
+        return facts | inherited_facts(inputs["model"])
 
     def _teacher(self, student: Translator, inputs: Inputs, ctx: Context) -> Teacher | None:
         from stc.distillation import cached_logits as top_k
         from stc.distillation.token_level import CachedTeacher, OnlineTeacher
         from stc.models.checkpoint import load
-        from stc.training.translator import select
+        from stc.training.translator import select_trainable
 
         if self.distillation is None:
             return None
@@ -160,7 +160,7 @@ class Tuning(Recipe, Shared):
             return CachedTeacher(top_k.read(logits.path), self.distillation)
         precision = "float32" if self.precision == "float32" else "bfloat16"
         teacher = load(inputs["teacher"].path, device=ctx.device, dtype=precision)
-        select(teacher, [])
+        select_trainable(teacher, [])
         kept = _kept(inputs, student, teacher) if self.distillation.hidden else []
         return OnlineTeacher(teacher, student, kept, self.distillation)
 
@@ -188,7 +188,7 @@ def refuse_quantized(model: Artifact) -> None:
         )
 
 
-def handed_on(model: Artifact) -> dict[str, Any]:
+def inherited_facts(model: Artifact) -> dict[str, Any]:
     """The facts of a model that hold for what is made of it by training."""
     return {key: model.facts[key] for key in ("layers_removed", "encoder_layers_removed") if key in model.facts}
 

@@ -28,11 +28,11 @@ from torch import nn
 from stc.errors import StcError
 from stc.pipeline.stage import Context
 from stc.system.memory import BatchSize
-from stc.training.checkpoint_state import Losses, OfEach, Random, Stateful, Trained
+from stc.training.checkpoint_state import PerProcessState, RandomState, RecentLosses, Stateful, TrainedWeights
 from stc.training.checkpoints import Checkpoints
 from stc.training.optimizers import make_optimizer, make_schedule
 from stc.training.recipe import Optimisation
-from stc.workers.worker import current
+from stc.workers.worker import current_group
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ B = TypeVar("B", bound=Weighted)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """``loss`` is the mean per token over the last reported steps (at most :data:`REPORT_EVERY`)."""
 
     steps: int
@@ -69,7 +69,7 @@ def train(
     title: str,
     stop: Callable[[int], bool] = lambda steps: False,
     stateful: Mapping[str, Stateful] = MappingProxyType({}),
-) -> Outcome:
+) -> TrainingResult:
     """Minimise ``loss`` by AdamW (``optimizers.py``).
 
     Args:
@@ -86,9 +86,9 @@ def train(
         StcError: the loss is not finite, or the weights after the last step, or a gradient that the optimizer would
             pass over; naming the step and the last checkpoint.
     """
-    team = current()
+    group = current_group()
     warmup = settings.warmup(steps)
-    if warmup < settings.warmup_steps and team.first:
+    if warmup < settings.warmup_steps and group.is_first:
         log.warning(
             "warmup_steps=%d, and the training has %d steps: the warm-up is shortened to %d",
             settings.warmup_steps,
@@ -98,11 +98,11 @@ def train(
     trained = list(parameters)
     optimizer = make_optimizer(trained, settings, ctx.device)
     scheduler = make_schedule(optimizer, settings, steps)
-    losses = Losses(ctx.device)
+    losses = RecentLosses(ctx.device)
     checkpoints = Checkpoints(
         ctx.scratch / "checkpoints",
-        Trained(trained, optimizer, scheduler),
-        {**stateful, "losses": losses, "random": OfEach(Random(ctx.device))},
+        TrainedWeights(trained, optimizer, scheduler),
+        {**stateful, "losses": losses, "random": PerProcessState(RandomState(ctx.device))},
         steps,
         settings.model_dump(mode="json"),
     )
@@ -114,17 +114,17 @@ def train(
     with ctx.progress(title, total=steps, unit="step") as bar, checkpoints:
         bar.update(begun)
         for step, indices in zip(range(begun, steps), islice(plan, begun, None), strict=False):
-            checkpoints.between(step)
+            checkpoints.before_step(step)
 
-            def gradient(size: int, step: int = step, indices: Sequence[int] = team.deal(indices)) -> torch.Tensor:
+            def gradient(size: int, step: int = step, indices: Sequence[int] = group.share_of(indices)) -> torch.Tensor:
                 def own() -> tuple[torch.Tensor, int]:
                     optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
                     micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
                     again = ctx.gradient_checkpointing
-                    share = accumulate(micro, step, loss, settings, ctx.device, recomputed=again)
+                    share = accumulate(micro, step, loss, settings, ctx.device, gradient_checkpointing=again)
                     return share, sum(batch.tokens for batch in micro)
 
-                return team.mean(trained, own)
+                return group.mean_loss(trained, own)
 
             losses.each.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
@@ -133,7 +133,7 @@ def train(
                     f"training stopped: the gradient of step {step + 1} is not finite; {checkpoints.advice()}"
                 )
             rate = scheduler.get_last_lr()[0]
-            checkpoints.changing()
+            checkpoints.before_update()
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad(set_to_none=True)
@@ -160,7 +160,7 @@ def train(
         raise StcError(
             f"training stopped: step {done}, the last, made weights that are not finite; {checkpoints.advice()}"
         )
-    return Outcome(done, mean)
+    return TrainingResult(done, mean)
 
 
 def accumulate(
@@ -170,7 +170,7 @@ def accumulate(
     settings: Optimisation,
     device: str,
     *,
-    recomputed: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> torch.Tensor:
     """Add the gradient of the global batch's mean loss per token to ``.grad``, and return that loss.
 
@@ -178,25 +178,25 @@ def accumulate(
     how it is cut, which a mean of means would.
 
     Args:
-        recomputed: whether the loss computes its layers again in the backward pass
+        gradient_checkpointing: whether the loss computes its layers again in the backward pass
             (``acceleration/gradient_checkpointing.py``).
     """
     tokens = sum(batch.tokens for batch in micro)
     total = torch.zeros((), device=device)
     for batch in micro:
-        with _precision(settings, device, recomputed):
+        with _precision(settings, device, gradient_checkpointing):
             share = loss(batch, step) / tokens
         share.backward()
         total += share.detach()
     return total
 
 
-def _precision(settings: Optimisation, device: str, recomputed: bool) -> AbstractContextManager[object]:
+def _precision(settings: Optimisation, device: str, gradient_checkpointing: bool) -> AbstractContextManager[object]:
     if settings.precision != "bfloat16-mixed":
         return nullcontext()
     # Autocast keeps its bfloat16 copy of every weight until it ends. Without recomputing, the graph holds the copies
     # anyway; with it, it holds none, and they alone would take 2 bytes a parameter.
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, cache_enabled=not recomputed)
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, cache_enabled=not gradient_checkpointing)
 
 
 def _mean(losses: list[torch.Tensor], first: int, checkpoints: Checkpoints) -> float:

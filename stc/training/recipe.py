@@ -90,7 +90,7 @@ class Recipe(Optimisation):
     quant: Quant | None = Field(default=None, exclude_if=lambda quant: quant is None)
 
     @property
-    def packed_by(self) -> Quantizer | None:
+    def base_quantizer(self) -> Quantizer | None:
         """What the base is packed by while its adapters are trained; None where it is as it is."""
         if self.method != "qlora":
             return None

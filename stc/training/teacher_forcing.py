@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 
-class Forced:
+class TeacherForcing:
     """The utterances of a manifest with their targets, a micro-batch after the other; half as many at a time from then
     on where memory runs out.
 
     Args:
-        hear_once: keep what the encoder makes of the audio, if it is not trained. Not for one that loses layers between
-            two passes.
+        encode_once: keep what the encoder makes of the audio, if it is not trained. Not for one that loses layers
+            between two passes.
         features: what the encoder makes of the recordings, where that is known.
     """
 
@@ -42,12 +42,12 @@ class Forced:
         manifest: Manifest,
         ctx: Context,
         *,
-        hear_once: bool = True,
+        encode_once: bool = True,
         features: Features | None = None,
     ) -> None:
         self._translator = translator
         self._utterances = range(len(manifest))
-        self._examples = Examples(translator, manifest, ctx, hear_once=hear_once, features=features)
+        self._examples = Examples(translator, manifest, ctx, encode_once=encode_once, features=features)
         self._size = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
 
     def over(self, run: Callable[[Batch], None], bar: Progress | None = None) -> None:
@@ -76,7 +76,7 @@ class Forced:
 
 
 @dataclass
-class Similarity:
+class LayerSimilarity:
     """How much the layers of one stack change what passes through them, as sums over positions.
 
     With x^l the input of layer l, and x^L the output of the last:
@@ -113,7 +113,7 @@ class Similarity:
         self.influence_positions += int(everywhere.sum())
         self.angle_positions += int(at.sum())
 
-    def include(self, other: Similarity) -> None:
+    def include(self, other: LayerSimilarity) -> None:
         """Count in what ``other`` has counted."""
         self.influence += other.influence
         self.angles += other.angles
@@ -133,7 +133,7 @@ class Similarity:
 @torch.inference_mode()
 def similarities(
     translator: Translator, manifest: Manifest, ctx: Context, bar: Progress | None = None
-) -> dict[Stack, Similarity]:
+) -> dict[Stack, LayerSimilarity]:
     """The similarities of every stack over all utterances.
 
     In the decoder, influence is taken at every position and the angles where a target token is predicted. In the
@@ -161,14 +161,14 @@ def similarities(
         for stack, similarity in own.items():
             found[stack].include(similarity)
 
-    Forced(translator, manifest, ctx, hear_once=False).over(add, bar)
+    TeacherForcing(translator, manifest, ctx, encode_once=False).over(add, bar)
     return found
 
 
-def _nothing(layers: Any) -> Similarity:
+def _nothing(layers: Any) -> LayerSimilarity:
     device = next(layers.parameters()).device
     sums = torch.zeros(len(layers), len(layers) + 1, dtype=torch.float64, device=device)
-    return Similarity(sums[:, 0], sums[:, 1:])
+    return LayerSimilarity(sums[:, 0], sums[:, 1:])
 
 
 @contextmanager

@@ -17,17 +17,17 @@ from stc.errors import InputError
 from stc.models.architecture import Part
 from stc.models.parts import part_parameters
 from stc.pipeline.stage import Context
-from stc.training.acceleration.compile import fused
-from stc.training.acceleration.gradient_checkpointing import recomputed
-from stc.training.checkpoint_state import OfEach, Stateful
+from stc.training.acceleration.compile import compiled_layers
+from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
+from stc.training.checkpoint_state import PerProcessState, Stateful
 from stc.training.corpus import Corpus
 from stc.training.examples import Examples
-from stc.training.loop import Outcome, train
+from stc.training.loop import TrainingResult, train
 from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
 from stc.training.stopping import EarlyStopping
-from stc.training.teacher_forcing import Forced
-from stc.workers.worker import current
+from stc.training.teacher_forcing import TeacherForcing
+from stc.workers.worker import current_group
 
 if TYPE_CHECKING:
     from stc.decoding.features import Features
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What became of a training. ``dev_losses`` are those after each epoch, if they were looked at."""
 
-    outcome: Outcome
+    outcome: TrainingResult
     dev_losses: list[float] = field(default_factory=list)
     best_epoch: int | None = None
 
 
 @dataclass(frozen=True)
-class Lesson:
+class IndexedBatch:
     """A micro-batch, and the numbers of its utterances in the manifest."""
 
     batch: Batch
@@ -66,7 +66,7 @@ def fit(
     teacher: Teacher | None = None,
     features: Features | None = None,
     dev_features: Features | None = None,
-) -> Fitted:
+) -> FitResult:
     """Train ``parameters`` of a translator on a manifest, as the recipe says; the model is left in eval mode.
 
     Args:
@@ -78,39 +78,40 @@ def fit(
     Raises:
         InputError: the features lack a recording, or the teacher has another encoder and needs the audio.
     """
-    hear_once = teacher is None or teacher.hears_alike
-    if features is not None and not hear_once:
+    encode_once = teacher is None or teacher.hears_alike
+    if features is not None and not encode_once:
         raise InputError(
             "features do not go with a teacher that has another encoder than the model, and hears the audio itself: "
             "leave the input features out (null)"
         )
-    examples, source = _examples(translator, manifest, recipe, ctx, hear_once=hear_once, features=features)
+    examples, source = _examples(translator, manifest, recipe, ctx, encode_once=encode_once, features=features)
     epoch = batches_per_epoch(len(manifest), recipe.batch_size)
     stopping = None
     if recipe.patience is not None and dev is not None:
         held_out = HeldOut(translator, dev, ctx, dev_features)
-        stopping = EarlyStopping(parameters, epoch, recipe.patience, lambda: current().firsts(held_out.loss), ctx)
-    torch.manual_seed(recipe.seed + current().rank)  # dropout, which each process draws for its own share
+        group = current_group()
+        stopping = EarlyStopping(parameters, epoch, recipe.patience, lambda: group.from_first(held_out.loss), ctx)
+    torch.manual_seed(recipe.seed + current_group().rank)  # dropout, which each process draws for its own share
 
-    def loss(lesson: Lesson, step: int) -> torch.Tensor:
+    def loss(batch: IndexedBatch, step: int) -> torch.Tensor:
         if teacher is None:
-            return translation_loss(translator, lesson.batch, recipe.label_smoothing)
-        predictions = predict(translator, lesson.batch, states=teacher.wants_states)
-        return teacher.loss(lesson.batch, lesson.indices, predictions, recipe.label_smoothing)
+            return translation_loss(translator, batch.batch, recipe.label_smoothing)
+        predictions = predict(translator, batch.batch, states=teacher.wants_states)
+        return teacher.loss(batch.batch, batch.indices, predictions, recipe.label_smoothing)
 
     # With all weights trained, a step is held by the GPU, and their gradients would need memory twice.
     inside = ctx.gradient_checkpointing or (teacher is not None and teacher.wants_states)
     replay = recipe.method != "full" and not inside
     translator.model.train()
     with (
-        recomputed(translator.model, ctx.gradient_checkpointing),
-        fused(translator, ctx.compile, recipe.epochs * epoch, replay=replay),
+        gradient_checkpointing(translator.model, ctx.gradient_checkpointing),
+        compiled_layers(translator, ctx.compile, recipe.epochs * epoch, replay=replay),
     ):
         outcome = train(
             parameters,
             batches([row.duration for row in manifest.rows], recipe.batch_size, recipe.seed),
             recipe.epochs * epoch,
-            lambda indices: Lesson(examples(indices), indices),
+            lambda indices: IndexedBatch(examples(indices), indices),
             loss,
             recipe,
             ctx,
@@ -120,9 +121,9 @@ def fit(
         )
     translator.model.eval()
     if stopping is None:
-        return Fitted(outcome)
+        return FitResult(outcome)
     stopping.restore()
-    return Fitted(outcome, stopping.losses, stopping.best_epoch)
+    return FitResult(outcome, stopping.losses, stopping.best_epoch)
 
 
 def _examples(
@@ -131,15 +132,15 @@ def _examples(
     recipe: Recipe,
     ctx: Context,
     *,
-    hear_once: bool,
+    encode_once: bool,
     features: Features | None,
 ) -> tuple[Callable[[Sequence[int]], Batch], Stateful]:
     """What makes a micro-batch of some utterances, and what remembers between batches."""
     if not recipe.augment:
-        examples = Examples(translator, manifest, ctx, hear_once=hear_once, features=features)
-        return examples.batch, OfEach(examples)
-    corpus = Corpus(translator, [manifest], recipe.seed + current().rank, ctx)
-    return corpus.batch, OfEach(corpus)
+        examples = Examples(translator, manifest, ctx, encode_once=encode_once, features=features)
+        return examples.batch, PerProcessState(examples)
+    corpus = Corpus(translator, [manifest], recipe.seed + current_group().rank, ctx)
+    return corpus.batch, PerProcessState(corpus)
 
 
 class HeldOut:
@@ -150,7 +151,7 @@ class HeldOut:
         self, translator: Translator, manifest: Manifest, ctx: Context, features: Features | None = None
     ) -> None:
         self._model = translator.model
-        self._forced = Forced(translator, manifest, ctx, features=features)
+        self._forced = TeacherForcing(translator, manifest, ctx, features=features)
         self._utterances = len(manifest)
         self._ctx = ctx
 
@@ -164,7 +165,7 @@ class HeldOut:
         return loss
 
 
-def select(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:
+def select_trainable(translator: Translator, parts: Sequence[Part]) -> list[nn.Parameter]:
     """Leave only the named parts trainable, and return their parameters.
 
     Raises:

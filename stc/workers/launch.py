@@ -25,8 +25,8 @@ from typing import IO, Any
 from stc.errors import InputError, ModelError, StcError
 from stc.pipeline.stage import Context, Inputs, Progress
 from stc.system.machine import usable_cores
-from stc.workers.protocol import context_values, encoded, input_values
-from stc.workers.stage import Shared
+from stc.workers.protocol import context_to_json, encode_message, inputs_to_json
+from stc.workers.stage import ParallelStage
 
 STOP_SECONDS = 100.0  # that the first process has for ending in order: SLURM's notice is 120 (conf/hydra/launcher)
 HEARSAY_SECONDS = 2.0  # from one process's failure on, for the others to say what they met
@@ -37,8 +37,8 @@ _LOOK_SECONDS = 0.5  # whether torchrun is still there
 _ERRORS: dict[str, type[StcError]] = {one.__name__: one for one in (StcError, InputError, ModelError)}
 
 
-def launch(stage: Shared, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-    """What ``stage.share`` yields in ``ctx.processes`` processes, as it comes.
+def launch(stage: ParallelStage, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
+    """What ``stage.run_share`` yields in ``ctx.processes`` processes, as it comes.
 
     Raises:
         StcError: what a process met, in its own words, or that it was killed.
@@ -48,7 +48,7 @@ def launch(stage: Shared, inputs: Inputs, work: Mapping[str, Any], ctx: Context)
         "module": type(stage).__module__,
         "stage": type(stage).__name__,
         "fields": stage.model_dump(mode="json"),
-        "inputs": input_values(inputs),
+        "inputs": inputs_to_json(inputs),
         "work": dict(work),
         "context": _of_each(ctx),
     }
@@ -59,20 +59,20 @@ def launch(stage: Shared, inputs: Inputs, work: Mapping[str, Any], ctx: Context)
     ):
         door.bind(f"{folder}/door")
         door.listen(ctx.processes)
-        crew = _Crew(_torchrun(f"{folder}/door", ctx.processes, said), door, encoded(request), ctx)
+        workers = _WorkerProcesses(_torchrun(f"{folder}/door", ctx.processes, said), door, encode_message(request), ctx)
         try:
-            yield from crew.hear()
+            yield from workers.hear()
         except KeyboardInterrupt:
-            crew.stop()
+            workers.stop()
             raise
         finally:
-            crew.end()
-        crew.raise_faults(type(stage).__name__.lower(), _text(said))
+            workers.end()
+        workers.raise_faults(type(stage).__name__.lower(), _text(said))
 
 
 def _of_each(ctx: Context) -> dict[str, Any]:
     """What each process is told of the context: it starts no others, and has its part of the readers."""
-    return context_values(ctx) | {"processes": 1, "workers": -(-ctx.workers // ctx.processes)}
+    return context_to_json(ctx) | {"processes": 1, "workers": -(-ctx.workers // ctx.processes)}
 
 
 def _torchrun(address: str, count: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -110,7 +110,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 @dataclass
-class _Member:
+class _Worker:
     """One of the processes. ``fault`` is its last message, where that says what it failed of."""
 
     connection: socket.socket
@@ -122,7 +122,7 @@ class _Member:
     fault: Mapping[str, Any] | None = None
 
 
-class _Crew:
+class _WorkerProcesses:
     """The processes, and what is heard of them."""
 
     def __init__(self, agent: subprocess.Popen[bytes], door: socket.socket, request: bytes, ctx: Context) -> None:
@@ -130,7 +130,7 @@ class _Crew:
         self._door = door
         self._request = request
         self._ctx = ctx
-        self._members: list[_Member] = []
+        self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(door, selectors.EVENT_READ)
         self._bars: list[tuple[ExitStack, Progress]] = []
@@ -147,14 +147,14 @@ class _Crew:
                     self._admit()
                 else:
                     yield from self._read(key.data)
-            if troubled is None and (not running or any(one.fault or self._lost(one) for one in self._members)):
+            if troubled is None and (not running or any(one.fault or self._lost(one) for one in self._workers)):
                 troubled = time.monotonic()
             if troubled is not None and (time.monotonic() - troubled > HEARSAY_SECONDS or (not running and not events)):
                 return
 
     def stop(self) -> None:
         """Have the first process end in order, and wait for that."""
-        first = next((one for one in self._members if one.rank == 0 and not one.gone), None)
+        first = next((one for one in self._workers if one.rank == 0 and not one.gone), None)
         if first is None:
             return
         os.kill(first.pid, signal.SIGTERM)
@@ -170,7 +170,7 @@ class _Crew:
         for stack, _ in reversed(self._bars):
             stack.close()
         self._selector.close()
-        for one in self._members:
+        for one in self._workers:
             one.connection.close()
         try:
             self._agent.wait(END_SECONDS)
@@ -186,13 +186,13 @@ class _Crew:
         if self._finished():
             return
         count = self._ctx.processes
-        members = sorted(self._members, key=lambda one: one.rank)
-        for one in members:
+        workers = sorted(self._workers, key=lambda one: one.rank)
+        for one in workers:
             if one.fault is not None and "trace" not in one.fault:
                 raise _ERRORS.get(one.fault["fails"], StcError)(one.fault["message"])
         # torchrun stops the others when one has died, and names that one.
         killed = {int(rank): number for number, rank in re.findall(r"exitcode: -(\d+)\) local_rank: (\d+)\b", said)}
-        if lost := sorted((one.rank not in killed, one.rank) for one in members if self._lost(one)):
+        if lost := sorted((one.rank not in killed, one.rank) for one in workers if self._lost(one)):
             rank = lost[0][1]
             how = f"was killed by signal {killed[rank]}" if rank in killed else "ended without a word"
             raise StcError(
@@ -201,45 +201,45 @@ class _Crew:
                 "resources.decode_batch. The same command goes on where it was"
             )
         tail = "\n".join(said.splitlines()[-TAIL:])
-        for one in members:
+        for one in workers:
             if one.fault is not None:
                 raise RuntimeError(f"{what}: process {one.rank + 1} of {count} failed\n{one.fault['trace']}")
         raise StcError(f"{what}: {count} processes could not be started\n{tail}")
 
     def _finished(self) -> bool:
-        return len(self._members) == self._ctx.processes and all(one.done for one in self._members)
+        return len(self._workers) == self._ctx.processes and all(one.done for one in self._workers)
 
-    def _lost(self, one: _Member) -> bool:
+    def _lost(self, one: _Worker) -> bool:
         return one.gone and not one.done and one.fault is None
 
     def _admit(self) -> None:
         connection, _ = self._door.accept()
-        member = _Member(connection)
-        self._members.append(member)
-        self._selector.register(connection, selectors.EVENT_READ, member)
+        worker = _Worker(connection)
+        self._workers.append(worker)
+        self._selector.register(connection, selectors.EVENT_READ, worker)
         connection.sendall(self._request)
 
-    def _read(self, member: _Member) -> Iterator[Any]:
+    def _read(self, worker: _Worker) -> Iterator[Any]:
         """Take what a process has sent; yields what it gives."""
         try:
-            heard = member.connection.recv(2**16)
+            heard = worker.connection.recv(2**16)
         except ConnectionResetError:
             heard = b""
         if not heard:
-            member.gone = True
-            self._selector.unregister(member.connection)
-        *lines, member.unread = (member.unread + heard).split(b"\n")
+            worker.gone = True
+            self._selector.unregister(worker.connection)
+        *lines, worker.unread = (worker.unread + heard).split(b"\n")
         for line in lines:
             message = json.loads(line)
             if "gives" in message:
                 yield message["gives"]
             else:
-                self._take(member, message)
+                self._take(worker, message)
 
-    def _take(self, member: _Member, message: Mapping[str, Any]) -> None:
+    def _take(self, worker: _Worker, message: Mapping[str, Any]) -> None:
         match message:
             case {"rank": rank, "pid": pid}:
-                member.rank, member.pid = rank, pid
+                worker.rank, worker.pid = rank, pid
             case {"log": metrics, "step": step}:
                 self._ctx.log(metrics, step=step)
             case {"begin": title, "total": total, "unit": unit}:
@@ -254,6 +254,6 @@ class _Crew:
                     self._said.add((name, text))
                     logging.getLogger(name).log(level, "%s", text)
             case {"fails": _}:
-                member.fault = message
+                worker.fault = message
             case {"done": True}:
-                member.done = True
+                worker.done = True

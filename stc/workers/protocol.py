@@ -30,7 +30,7 @@ from stc.pipeline.stage import Context, Inputs, Progress
 from stc.store.artifact import Artifact, Kind
 
 
-class Line:
+class Connection:
     """The end of a process that works."""
 
     def __init__(self, address: str) -> None:
@@ -38,11 +38,11 @@ class Line:
         self._socket.connect(address)
         self._sending = threading.Lock()
 
-    def tell(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         with self._sending:
-            self._socket.sendall(encoded(message))
+            self._socket.sendall(encode_message(message))
 
-    def request(self) -> Any:
+    def receive_request(self) -> Any:
         """What is asked for. From then on this process ends at once when the other end is closed, whatever it is at:
         the starting process may have been killed outright, and nobody would wait for what is computed here."""
         with self._socket.makefile("rb") as file:
@@ -59,12 +59,12 @@ class Line:
 
         @contextmanager
         def shown(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
-            self.tell(begin=title, total=total, unit=unit)
+            self.send(begin=title, total=total, unit=unit)
             yield _Bar(self)
-            self.tell(end=True)
+            self.send(end=True)
 
         def log(metrics: Mapping[str, float], step: int | None = None) -> None:
-            self.tell(log={name: float(value) for name, value in metrics.items()}, step=step)
+            self.send(log={name: float(value) for name, value in metrics.items()}, step=step)
 
         told = {**values, "scratch": Path(values["scratch"]), "log": log, "progress": shown}
         ctx = Context(**told)
@@ -72,11 +72,11 @@ class Line:
 
 
 class _Bar:
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def update(self, n: int = 1, note: str = "") -> None:
-        self._line.tell(update=n, note=note)
+        self._connection.send(update=n, note=note)
 
 
 @contextmanager
@@ -88,41 +88,41 @@ def _unseen(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
     yield Nothing()
 
 
-class Said(logging.Handler):
+class LogForwarder(logging.Handler):
     """Hands on what is logged."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, connection: Connection) -> None:
         super().__init__(logging.INFO)
-        self._line = line
+        self._connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._line.tell(says=record.getMessage(), level=record.levelno, logger=record.name)
+        self._connection.send(says=record.getMessage(), level=record.levelno, logger=record.name)
 
 
-def encoded(message: Any) -> bytes:
+def encode_message(message: Any) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def context_values(ctx: Context) -> dict[str, Any]:
+def context_to_json(ctx: Context) -> dict[str, Any]:
     """What of a context another process can be told."""
     values = {one.name: getattr(ctx, one.name) for one in fields(ctx) if one.name not in ("log", "progress")}
     return values | {"scratch": str(ctx.scratch.absolute())}
 
 
-def input_values(inputs: Inputs) -> dict[str, Any]:
+def inputs_to_json(inputs: Inputs) -> dict[str, Any]:
     return {
-        name: input_values(one)
+        name: inputs_to_json(one)
         if isinstance(one, Mapping)
         else {"kind": one.kind, "path": str(one.path.absolute()), "identity": one.identity, "facts": dict(one.facts)}
         for name, one in inputs.items()
     }
 
 
-def inputs_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What :func:`input_values` was given."""
+def inputs_from_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`inputs_to_json` was given."""
     return {
         name: Artifact(Kind(one["kind"]), Path(one["path"]), one["identity"], one["facts"])
         if isinstance(one.get("path"), str)
-        else inputs_of(one)
+        else inputs_from_json(one)
         for name, one in values.items()
     }

@@ -8,11 +8,11 @@ from typing import Any
 from stc.pipeline.stage import Context, Inputs, Stage
 
 
-class Shared(Stage):
-    """Its ``run`` takes what :meth:`spread` yields, and need not know how many processes there are."""
+class ParallelStage(Stage):
+    """Its ``run`` takes what :meth:`run_shares` yields, and need not know how many processes there are."""
 
-    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-        """What this process does of the work: its share, by :func:`stc.workers.worker.current`.
+    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
+        """What this process does of the work: its share, by :func:`stc.workers.worker.current_group`.
 
         Args:
             work: what ``run`` asks for, JSON-able; the same for every process.
@@ -23,14 +23,14 @@ class Shared(Stage):
         """
         raise NotImplementedError
 
-    def spread(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-        """What :meth:`share` yields, in ``ctx.processes`` processes; of several, as it comes.
+    def run_shares(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
+        """What :meth:`run_share` yields, in ``ctx.processes`` processes; of several, as it comes.
 
         Raises:
             StcError: what a process met, in its own words, or that it was killed.
         """
         if ctx.processes == 1:
-            return self.share(inputs, work, ctx)
+            return self.run_share(inputs, work, ctx)
         from stc.workers.launch import launch
 
         return launch(self, inputs, work, ctx)

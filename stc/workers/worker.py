@@ -1,4 +1,4 @@
-"""The processes that share a stage's work, as one of them sees them. A process by itself is a team of one."""
+"""The processes that share a stage's work, as one of them sees them. A process by itself is a group of one."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ BUCKET_BYTES = 64 * 2**20  # of gradients that are sent together: small ones by 
 
 
 @dataclass(frozen=True)
-class Team:
+class WorkerGroup:
     """``rank`` is this process's number, from 0, among ``size``."""
 
     rank: int
     size: int
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes down what all of them have found."""
         return self.rank == 0
 
-    def deal(self, items: Sequence[T]) -> Sequence[T]:
+    def share_of(self, items: Sequence[T]) -> Sequence[T]:
         """Those of ``items`` that are this process's: every ``size``-th, so that where the cost goes up along them,
         each gets of all kinds."""
         return items[self.rank :: self.size]
 
-    def everybodys(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """The value of each process, by rank."""
         values: list[Any] = [value] * self.size
         if self.size > 1:
             distributed.all_gather_object(values, value)
         return values
 
-    def firsts(self, make: Callable[[], T]) -> T:
+    def from_first(self, make: Callable[[], T]) -> T:
         """What ``make`` gives the first process, which alone calls it."""
-        return self.everybodys(make() if self.first else None)[0]  # type: ignore[return-value]
+        return self.gather(make() if self.is_first else None)[0]  # type: ignore[return-value]
 
-    def one_after_the_first(self, run: Callable[[], T]) -> T:
+    def first_then_others(self, run: Callable[[], T]) -> T:
         """``run`` in the first process and, when that is done, in the others."""
-        if not self.first:
-            self.everybodys(None)
+        if not self.is_first:
+            self.gather(None)
         found = run()
-        if self.first:
-            self.everybodys(None)
+        if self.is_first:
+            self.gather(None)
         return found
 
-    def mean(self, parameters: Sequence[nn.Parameter], own: Callable[[], tuple[Tensor, int]]) -> Tensor:
+    def mean_loss(self, parameters: Sequence[nn.Parameter], own: Callable[[], tuple[Tensor, int]]) -> Tensor:
         """The mean loss a token of all processes together; its gradient is then in ``.grad``.
 
         Args:
@@ -72,11 +72,11 @@ class Team:
         try:
             loss, tokens = own()
             lacking = {number for number, one in enumerate(parameters) if one.grad is None}
-            reports = self.everybodys(("", tokens, lacking))
+            reports = self.gather(("", tokens, lacking))
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            reports = self.everybodys((str(error), 0, set()))
+            reports = self.gather((str(error), 0, set()))
         if said := [short for short, _, _ in reports if short]:
             raise torch.OutOfMemoryError(said[0])
         weight = tokens / sum(count for _, count, _ in reports)
@@ -94,20 +94,20 @@ class Team:
         return total
 
 
-def current() -> Team:
-    """The team of this process."""
+def current_group() -> WorkerGroup:
+    """The group of this process."""
     if distributed.is_available() and distributed.is_initialized():
-        return Team(distributed.get_rank(), distributed.get_world_size())
-    return Team(0, 1)
+        return WorkerGroup(distributed.get_rank(), distributed.get_world_size())
+    return WorkerGroup(0, 1)
 
 
 @contextmanager
-def joined(device: str) -> Iterator[None]:
+def process_group(device: str) -> Iterator[None]:
     """Be one of the processes that torchrun has started: on GPUs they compute through NCCL, otherwise through gloo."""
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
     # One that is done at once must not be gone while another is still connecting to it.
-    current().everybodys(None)
+    current_group().gather(None)
     yield
     distributed.destroy_process_group()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FAMILY = "qwen2_audio"  # of the models that are made here
 
 
-class Stack(BaseModel):
+class StackShape(BaseModel):
     """The shape of a stack of transformer layers; ``ffn`` is the width of their feed-forward part."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,8 +65,8 @@ class Pretrain(Optimisation, Stage):
     vocab_size: int = Field(ge=300, le=200_000)
     window_seconds: int = Field(ge=1, le=30)
     mel_bins: int = Field(ge=8, le=128)
-    encoder: Stack
-    decoder: Stack
+    encoder: StackShape
+    decoder: StackShape
     spelling: Spelling
     max_new_tokens: int = Field(ge=1, le=1024)
 

@@ -15,9 +15,9 @@ from stc.data.manifest import Manifest
 from stc.decoding.predictions import translation_loss
 from stc.models.create import SPECIAL, build_processor
 from stc.pipeline.stage import Context
-from stc.training.acceleration.gradient_checkpointing import recomputed
+from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.corpus import Corpus
-from stc.training.loop import Outcome, train
+from stc.training.loop import TrainingResult, train
 from stc.training.order import batches
 from stc.training.recipe import Optimisation
 from talks.training.ctc import Characters, CtcHead
@@ -59,7 +59,7 @@ class SpelledCorpus(Corpus):
 
     def spelled_batch(self, indices: Sequence[int]) -> SpeechBatch:
         """These examples as :meth:`Corpus.batch` gives them, with their spellings."""
-        translation, positions = self.counted_batch(indices)
+        translation, positions = self.batch_with_positions(indices)
         device = translation.labels.device
         spellings = [self._spellings[index] for index in indices]
         tokens = [self.target_tokens(index) for index in indices]
@@ -79,7 +79,7 @@ def train_from_scratch(
     steps: int,
     spelling: Spelling,
     ctx: Context,
-) -> Outcome:
+) -> TrainingResult:
     """Train all of a model on the examples of all manifests together; the model is left in eval mode.
 
     The spelling loss a character counts, in each utterance, as often as the utterance has target tokens, so that
@@ -98,7 +98,7 @@ def train_from_scratch(
         return translation + weight * (spelt * batch.weights).sum()
 
     model.train()
-    with recomputed(model, ctx.gradient_checkpointing):
+    with gradient_checkpointing(model, ctx.gradient_checkpointing):
         outcome = train(
             [*parameters, *speller.parameters()],
             batches(corpus.lengths, settings.batch_size, settings.seed),

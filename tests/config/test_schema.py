@@ -306,7 +306,7 @@ def test_ratio_that_is_no_whole_number_of_the_layers_of_the_scope_is_answered_wi
     assert (fault.key, valid) == ("prune.ratio", [f"{count / total:.4g}" for count in range(1, removable + 1)])
     group = planned([f"prune.scope={scope}", f"prune.ratio={valid[-1]}", *base]).pruning
     for ratio in valid:
-        assert group.model_copy(update={"ratio": float(ratio)}).for_layers(layers)[1] == []
+        assert group.model_copy(update={"ratio": float(ratio)}).fill_in(layers)[1] == []
 
 
 AT_FAULT: list[tuple[list[str], str, Any]] = [

@@ -108,7 +108,7 @@ def test_a_search_scores_each_candidate_as_the_model_without_it(
     drop_layers(pruned, "decoder", {1, 3})
     check_cache(pruned)
     save(pruned, tmp_path / "pruned")
-    from stc.training.teacher_forcing import Forced
+    from stc.training.teacher_forcing import TeacherForcing
 
     assert texts == by_transformers(tmp_path / "pruned", manifest)
-    assert loss == pytest.approx(Forced(loaded(tmp_path / "pruned"), manifest, ctx).loss(), rel=1e-5)
+    assert loss == pytest.approx(TeacherForcing(loaded(tmp_path / "pruned"), manifest, ctx).loss(), rel=1e-5)

@@ -16,7 +16,7 @@ from stc.distillation.options import TokenDistillation
 from stc.distillation.token_level import CachedTeacher, OnlineTeacher, divergence, hidden_error
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import drop_layers
-from stc.training.translator import select
+from stc.training.translator import select_trainable
 
 SETTINGS = TokenDistillation(weight=1.0, reverse=0.0, temperature=1.0, hidden=0.0)
 
@@ -31,7 +31,7 @@ def student(tiny_model: Path) -> Translator:
     """Two of six layers gone; only the decoder is trained."""
     translator = load(tiny_model, device="cpu", dtype="float32")
     drop_layers(translator, "decoder", {2, 3})
-    select(translator, ["decoder"])
+    select_trainable(translator, ["decoder"])
     return translator
 
 
@@ -158,7 +158,7 @@ def test_the_teacher_listens_for_itself_where_the_student_hears_otherwise(
 
 def test_an_encoder_that_is_trained_does_not_stay_the_teachers(teacher: Translator, tiny_model: Path) -> None:
     student = load(tiny_model, device="cpu", dtype="float32")
-    select(student, ["encoder", "decoder"])
+    select_trainable(student, ["encoder", "decoder"])
     assert not OnlineTeacher(teacher, student, range(6), SETTINGS).hears_alike
 
 

@@ -11,11 +11,11 @@ from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 from stc.pipeline.stage import Context
 from stc.pruning.search.losses import losses_without_each
-from stc.pruning.search.translations import Places
-from stc.training.teacher_forcing import Forced
+from stc.pruning.search.translations import LayersByStack
+from stc.training.teacher_forcing import TeacherForcing
 
-REMOVED: Places = {"decoder": [3], "encoder": [2]}
-CANDIDATES: Places = {"decoder": [4, 1], "encoder": [3, 1]}
+REMOVED: LayersByStack = {"decoder": [3], "encoder": [2]}
+CANDIDATES: LayersByStack = {"decoder": [4, 1], "encoder": [3, 1]}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def plain(translator: Translator, manifest: Manifest, ctx: Context) -> dict[tupl
         for layer in sorted(CANDIDATES[stack]):
             gone = {**REMOVED, stack: [*REMOVED[stack], layer]}
             with without_layers(translator, gone):
-                found[stack, layer] = Forced(translator, manifest, ctx, hear_once=False).loss()
+                found[stack, layer] = TeacherForcing(translator, manifest, ctx, encode_once=False).loss()
     return found
 
 
@@ -62,7 +62,7 @@ def test_a_layer_works_once_for_all_candidates_above_it(translator: Translator, 
         module.register_forward_hook(lambda *_, layer=layer: count(layer))
         for layer, module in enumerate(translator.architecture.layers_of(translator.model, "decoder"))
     ]
-    candidates: Places = {"decoder": [2, 4], "encoder": []}
+    candidates: LayersByStack = {"decoder": [2, 4], "encoder": []}
     list(losses_without_each(translator, manifest, {"decoder": [], "encoder": []}, candidates, batch_size=8))
     for handle in handles:
         handle.remove()
@@ -83,7 +83,7 @@ def test_out_of_memory_halves_the_batch_and_repeats_no_candidate_that_was_finish
         return nats(batch, translator)
 
     monkeypatch.setattr(stc.pruning.search.losses._Batch, "nats", tight)
-    only: Places = {**CANDIDATES, "encoder": []}
+    only: LayersByStack = {**CANDIDATES, "encoder": []}
     found = [loss for *_, loss in losses_without_each(translator, manifest, REMOVED, only, batch_size=8)]
     assert sizes == [8, 8, 4, 4]
     expected = plain(translator, manifest, ctx)
@@ -93,8 +93,8 @@ def test_out_of_memory_halves_the_batch_and_repeats_no_candidate_that_was_finish
 def test_the_model_is_whole_after_a_search_that_was_given_up(
     translator: Translator, manifest: Manifest, ctx: Context
 ) -> None:
-    before = Forced(translator, manifest, ctx).loss()
+    before = TeacherForcing(translator, manifest, ctx).loss()
     walk = losses_without_each(translator, manifest, REMOVED, CANDIDATES, batch_size=8)
     next(walk)
     walk.close()
-    assert Forced(translator, manifest, ctx).loss() == before
+    assert TeacherForcing(translator, manifest, ctx).loss() == before

@@ -9,7 +9,7 @@ from stc.decoding.cpu_engine import Prompts
 from stc.decoding.greedy import decode, encode
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
-from stc.pruning.search.translations import Places, translate_without_each, translations_without_each
+from stc.pruning.search.translations import LayersByStack, translate_without_each, translations_without_each
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
     planted = load(planted_model, device="cpu", dtype="float32")
     manifest = Manifest.load(tiny_manifest)
     settings = {"batch_size": 8, "max_new_tokens": 16}
-    removed: Places = {"decoder": [4], "encoder": [3]}
-    candidates: Places = {"decoder": [1, 3], "encoder": [1]}
+    removed: LayersByStack = {"decoder": [4], "encoder": [3]}
+    candidates: LayersByStack = {"decoder": [1, 3], "encoder": [1]}
     found = list(translations_without_each(planted, manifest, removed, candidates, **settings))
     assert [(stack, layer) for stack, layer, _ in found] == [("decoder", 1), ("decoder", 3), ("encoder", 1)]
     for stack, layer, texts in found:

@@ -25,7 +25,7 @@ from stc.quantization import YOURS, quantizer
 from stc.stages.quantize import Quantize
 from stc.store.artifact import Artifact, Kind
 from stc.system.paths import ROOT
-from stc.training.acceleration.dequantize import Unpacked, unpacked
+from stc.training.acceleration.dequantize import DequantizedLinear, dequantized_base
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.recipe import Recipe
@@ -138,8 +138,8 @@ def test_adapters_are_trained_on_it_packed_or_unpacked(tiny_model: Path, tiny_ma
         return [parameter.grad.clone() for parameter in adapter_parameters(wrapped)]
 
     through_packed = gradients()
-    with unpacked(base.model, True, "cpu"):
-        assert any(isinstance(module, Unpacked) for module in base.model.modules())
+    with dequantized_base(base.model, True, "cpu"):
+        assert any(isinstance(module, DequantizedLinear) for module in base.model.modules())
         through_unpacked = gradients()
     assert all(bool(gradient.any()) for gradient in through_packed)
     assert all(map(torch.equal, through_packed, through_unpacked))

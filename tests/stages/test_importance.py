@@ -20,7 +20,7 @@ from stc.pipeline.curves import journaled, read_journal
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.store.artifact import Artifact, Kind
-from stc.training.teacher_forcing import Forced
+from stc.training.teacher_forcing import TeacherForcing
 
 TOKENS = 10
 STAGE = Importance(metric="chrf", dtype="float32", max_new_tokens=TOKENS)
@@ -103,7 +103,7 @@ def test_of_losses_the_lowest_is_best_and_each_that_of_the_pruned_model(
     for stack in ("decoder", "encoder"):
         pruned = load(planted["model"].path, device="cpu", dtype="float32")
         drop_layers(pruned, stack, [1])
-        expected = Forced(pruned, Manifest.load(planted["data"].path), ctx).loss()
+        expected = TeacherForcing(pruned, Manifest.load(planted["data"].path), ctx).loss()
         assert scored(ranking)[stack, 1] == pytest.approx(expected, rel=1e-5)
 
 

@@ -19,7 +19,7 @@ from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context
 from stc.pruning.search import translations as search
 from stc.pruning.search.losses import losses_without_each
-from stc.pruning.search.translations import Places
+from stc.pruning.search.translations import LayersByStack
 from stc.system.memory import BatchSize
 from stc.training.teacher_forcing import similarities
 from stc.training.translator import HeldOut
@@ -159,7 +159,7 @@ def test_search_by_loss_goes_on_with_smaller_batches(
     translator: Translator, tiny_manifest: Path, short_forward: Callable[[], None]
 ) -> None:
     def searched() -> dict[tuple[str, int], float]:
-        places: Places = {"decoder": [1, 2], "encoder": []}
+        places: LayersByStack = {"decoder": [1, 2], "encoder": []}
         found = losses_without_each(
             translator, Manifest.load(tiny_manifest), {"decoder": [4], "encoder": []}, places, batch_size=8
         )

@@ -11,8 +11,8 @@ from stc.training.augment import (
     coloured_noise,
     distort,
     draw_rates,
-    forget_targets,
     mask_features,
+    replace_targets,
     resample,
     resampled_lengths,
 )
@@ -78,7 +78,7 @@ def test_coloured_noise_falls_with_frequency_by_a_slope_of_its_own() -> None:
 def test_forgetting_changes_a_share_of_the_targets_tokens_and_nothing_else() -> None:
     tokens = torch.arange(4000).view(4, 1000)
     labels = tokens.where(torch.arange(1000) >= 500, torch.tensor(-100))
-    read = forget_targets(tokens, labels, torch.Generator().manual_seed(0))
+    read = replace_targets(tokens, labels, torch.Generator().manual_seed(0))
     changed = read != tokens
     assert not changed[:, :500].any()
     assert abs(changed[:, 500:].float().mean() - FORGOTTEN) < 0.03

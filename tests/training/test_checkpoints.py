@@ -21,7 +21,7 @@ from stc.errors import StcError
 from stc.pipeline.stage import Context
 from stc.store.records import sealed
 from stc.training import checkpoints
-from stc.training.checkpoint_state import Losses, Trained
+from stc.training.checkpoint_state import RecentLosses, TrainedWeights
 from stc.training.checkpoints import Checkpoints
 from stc.training.loop import train
 
@@ -408,11 +408,15 @@ def test_writing_takes_two_hundredths_of_the_time(ctx: Context, monkeypatch: pyt
     optimizer = torch.optim.AdamW([weight])
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     one = Checkpoints(
-        ctx.scratch / "checkpoints", Trained([weight], optimizer, schedule), {"losses": Losses("cpu")}, 1000, {}
+        ctx.scratch / "checkpoints",
+        TrainedWeights([weight], optimizer, schedule),
+        {"losses": RecentLosses("cpu")},
+        1000,
+        {},
     )
     written: list[int] = []
     for step in range(1000):
-        one.between(step)
+        one.before_step(step)
         written += [step for folder in kept(ctx) if int(folder.name) == step]
         clock.now += 1.0
     assert written == [5, 205, 405, 605, 805]

@@ -33,7 +33,7 @@ def test_without_augmentation_a_batch_is_the_processors(
 ) -> None:
     monkeypatch.setattr(corpus_module, "draw_rates", lambda lengths, window, generator: np.ones(len(lengths)))
     monkeypatch.setattr(corpus_module, "distort", lambda waves, lengths, generator: waves)
-    monkeypatch.setattr(corpus_module, "forget_targets", lambda input_ids, labels, generator: input_ids)
+    monkeypatch.setattr(corpus_module, "replace_targets", lambda input_ids, labels, generator: input_ids)
     monkeypatch.setattr(corpus_module, "mask_features", lambda features, rate, generator: features)
     corpus = Corpus(translator, manifests, seed=0, ctx=ctx)
     assert len(corpus) == 11

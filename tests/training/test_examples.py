@@ -10,7 +10,7 @@ from stc.decoding.predictions import translation_loss
 from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context
 from stc.training.examples import Examples
-from stc.training.translator import select
+from stc.training.translator import select_trainable
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_frozen_encoder_hears_each_recording_once(
 ) -> None:
     manifest = Manifest.load(tiny_manifest)
     again = [row.model_copy(update={"id": f"{row.id}.kd", "target": "Noch einmal."}) for row in manifest.rows]
-    select(translator, ["projector", "decoder"])
+    select_trainable(translator, ["projector", "decoder"])
     examples = Examples(translator, Manifest(manifest.folder, manifest.task, manifest.rows + again), ctx)
     for indices in ([0, 1, 8], [8, 9, 2], [0, 1, 2]):
         examples.batch(indices)
@@ -44,7 +44,7 @@ def test_what_was_heard_gives_the_loss_of_the_audio(
 ) -> None:
     manifest = Manifest.load(tiny_manifest)
     unfrozen = Examples(translator, manifest, ctx).batch([0, 3, 7])
-    select(translator, ["projector", "decoder"])
+    select_trainable(translator, ["projector", "decoder"])
     frozen = Examples(translator, manifest, ctx).batch([0, 3, 7])
     assert unfrozen.heard is None
     assert frozen.heard is not None
@@ -55,7 +55,7 @@ def test_what_was_heard_gives_the_loss_of_the_audio(
 def test_a_trained_encoder_hears_anew_each_time(
     translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
 ) -> None:
-    select(translator, ["encoder"])
+    select_trainable(translator, ["encoder"])
     examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
     for _ in range(2):
         translation_loss(translator, examples.batch([0, 1])).backward()
@@ -67,7 +67,7 @@ def test_states_beyond_the_limit_are_computed_again(
     translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Examples, "KEEP_BYTES", 0)
-    select(translator, ["decoder"])
+    select_trainable(translator, ["decoder"])
     examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
     first, second = examples.batch([0, 1]), examples.batch([0, 1])
     assert passes == [2, 2]

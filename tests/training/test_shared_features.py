@@ -23,7 +23,7 @@ from stc.stages.features import Features
 from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
 from stc.training import checkpoints
-from stc.training.fine_tuning import Tuning
+from stc.training.fine_tuning import FineTuning
 from stc.training.translator import HeldOut
 
 ONLINE = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
@@ -67,7 +67,7 @@ def pruned(teacher: Artifact, folder: Path, stack: str = "decoder") -> Artifact:
     return Artifact(Kind.MODEL, folder, "pruned", removed)
 
 
-def run(stage: Tuning, inputs: dict[str, Any], name: str, ctx: Context) -> tuple[Any, dict[str, torch.Tensor]]:
+def run(stage: FineTuning, inputs: dict[str, Any], name: str, ctx: Context) -> tuple[Any, dict[str, torch.Tensor]]:
     """Facts and weights."""
     out, scratch = (ctx.scratch / f"{name}{end}" for end in ("", "-scratch"))
     out.mkdir()
@@ -76,7 +76,7 @@ def run(stage: Tuning, inputs: dict[str, Any], name: str, ctx: Context) -> tuple
     return facts, {key: one for file in out.glob("*.safetensors") for key, one in load_file(file).items()}
 
 
-STAGES: dict[str, Tuning] = {
+STAGES: dict[str, FineTuning] = {
     "full": Finetune(**RECIPE | {"parts": ["projector", "decoder"], "patience": 2}),
     "mixed": Finetune(**RECIPE | {"precision": "bfloat16-mixed"}),
     "distilled online": Finetune(**RECIPE | ONLINE),
@@ -87,7 +87,7 @@ STAGES: dict[str, Tuning] = {
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_becomes_by_hearing(
-    stage: Tuning,
+    stage: FineTuning,
     teacher: Artifact,
     train: Artifact,
     distilled: Artifact,

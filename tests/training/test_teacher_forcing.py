@@ -11,7 +11,7 @@ from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context
 from stc.training.examples import Examples
-from stc.training.teacher_forcing import Forced, similarities
+from stc.training.teacher_forcing import TeacherForcing, similarities
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def manifest(tiny_manifest: Path) -> Manifest:
 
 
 def test_loss_is_the_same_heard_once_or_each_time(translator: Translator, manifest: Manifest, ctx: Context) -> None:
-    heard_each_time = Forced(translator, manifest, ctx, hear_once=False).loss()
+    heard_each_time = TeacherForcing(translator, manifest, ctx, encode_once=False).loss()
     translator.model.requires_grad_(False)
-    assert Forced(translator, manifest, ctx).loss() == pytest.approx(heard_each_time, rel=1e-5)
+    assert TeacherForcing(translator, manifest, ctx).loss() == pytest.approx(heard_each_time, rel=1e-5)
 
 
 def test_similarity_is_that_of_the_model_s_own_hidden_states(
@@ -36,7 +36,7 @@ def test_similarity_is_that_of_the_model_s_own_hidden_states(
     """Of the decoder, against transformers' forward pass over each utterance alone, where nothing is padded."""
     found = similarities(translator, manifest, ctx)
     influence, angles = [], []
-    examples = Examples(translator, manifest, ctx, hear_once=False)
+    examples = Examples(translator, manifest, ctx, encode_once=False)
     for batch in (examples.batch([index]) for index in range(len(manifest))):
         with torch.no_grad():
             embeds = translator.architecture.embed(

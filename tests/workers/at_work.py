@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from stc.errors import InputError
 from stc.pipeline.stage import Context, Inputs, Takes
 from stc.store.artifact import Kind
-from stc.workers.stage import Shared
+from stc.workers.stage import ParallelStage
 
 
-class Work(Shared):
+class Work(ParallelStage):
     """Does as it is told by ``how``."""
 
     VERSION: ClassVar[int] = 1
@@ -25,42 +25,42 @@ class Work(Shared):
 
     how: str = "well"
 
-    def share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-        from stc.workers.worker import current
+    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
+        from stc.workers.worker import current_group
 
-        team = current()
-        (ctx.scratch / f"{team.rank}.pid").write_text(str(os.getpid()))
-        getattr(self, f"_{self.how}")(team, ctx)
+        group = current_group()
+        (ctx.scratch / f"{group.rank}.pid").write_text(str(os.getpid()))
+        getattr(self, f"_{self.how}")(group, ctx)
         with ctx.progress("working", total=1) as bar:
-            for item in team.deal(work["items"]):
-                yield [team.rank, item]
+            for item in group.share_of(work["items"]):
+                yield [group.rank, item]
             bar.update(1)
-        ctx.log({"processes": team.size}, step=1)
+        ctx.log({"processes": group.size}, step=1)
 
-    def _well(self, team: Any, ctx: Context) -> None:
+    def _well(self, group: Any, ctx: Context) -> None:
         logging.getLogger("stc.work").warning("all say this")
 
-    def _wrongly(self, team: Any, ctx: Context) -> None:
-        if team.rank == 1:
+    def _wrongly(self, group: Any, ctx: Context) -> None:
+        if group.rank == 1:
             raise InputError("talk.wav: no audio file")
-        team.everybodys(0)  # would wait forever
+        group.gather(0)  # would wait forever
 
-    def _faultily(self, team: Any, ctx: Context) -> None:
-        if team.rank == 1:
+    def _faultily(self, group: Any, ctx: Context) -> None:
+        if group.rank == 1:
             raise ZeroDivisionError("a fault of stc's")
-        team.everybodys(0)
+        group.gather(0)
 
-    def _mortally(self, team: Any, ctx: Context) -> None:
-        if team.rank == 1:
+    def _mortally(self, group: Any, ctx: Context) -> None:
+        if group.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        team.everybodys(0)
+        group.gather(0)
 
-    def _endlessly(self, team: Any, ctx: Context) -> None:
-        (ctx.scratch / f"{team.rank}.at_work").touch()
+    def _endlessly(self, group: Any, ctx: Context) -> None:
+        (ctx.scratch / f"{group.rank}.at_work").touch()
         try:
             time.sleep(600)
         finally:  # told to stop; not reached by a process that is killed outright
-            (ctx.scratch / f"{team.rank}.stopped").touch()
+            (ctx.scratch / f"{group.rank}.stopped").touch()
 
 
 def run(how: str, scratch: str) -> None:
@@ -71,4 +71,4 @@ def run(how: str, scratch: str) -> None:
 
     ctx = Context("cpu", 0, 4, 4, Path(scratch), lambda *_, **__: None, lambda *_, **__: nullcontext(), processes=2)  # type: ignore[arg-type, return-value]
     with killable():
-        list(Work(how=how).spread({}, {"items": []}, ctx))
+        list(Work(how=how).run_shares({}, {"items": []}, ctx))

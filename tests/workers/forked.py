@@ -13,32 +13,32 @@ from typing import Any
 from processes import ended, note, noted, working
 
 from stc.pipeline.stage import Context, Inputs
-from stc.workers.stage import Shared
-from stc.workers.worker import joined
+from stc.workers.stage import ParallelStage
+from stc.workers.worker import process_group
 
 
 def together(count: int, run: Callable[[], None]) -> None:
-    """``run`` in so many processes that are a team."""
+    """``run`` in so many processes that are a group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
     def one(rank: int) -> None:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        with joined("cpu"):
+        with process_group("cpu"):
             run()
 
     with working(*(partial(one, rank) for rank in range(count))) as processes:
         ended(*processes)
 
 
-def launch(stage: Shared, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
+def launch(stage: ParallelStage, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
     """Stand in for :func:`stc.workers.launch.launch`; what the processes find comes when all have ended."""
     given = ctx.scratch / "given"
     given.unlink(missing_ok=True)
 
     def share() -> None:
-        for found in stage.share(inputs, work, replace(ctx, processes=1)):
+        for found in stage.run_share(inputs, work, replace(ctx, processes=1)):
             note(given, json.dumps(found))
 
     together(ctx.processes, share)

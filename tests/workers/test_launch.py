@@ -55,7 +55,7 @@ def test_what_is_given_logged_shown_and_said_arrives(two: Context, caplog: pytes
 
     ctx = replace(two, log=lambda metrics, step=None: logged.append((metrics, step)), progress=progress)
     given = []
-    for rank, item in at_work.Work().spread({}, {"items": list("abcde")}, ctx):
+    for rank, item in at_work.Work().run_shares({}, {"items": list("abcde")}, ctx):
         given.append((rank, item))
         if rank == 0:
             shown.append(item)
@@ -67,24 +67,24 @@ def test_what_is_given_logged_shown_and_said_arrives(two: Context, caplog: pytes
 
 
 def test_one_process_works_here(ctx: Context) -> None:
-    assert list(at_work.Work().spread({}, {"items": ["a", "b"]}, ctx)) == [[0, "a"], [0, "b"]]
+    assert list(at_work.Work().run_shares({}, {"items": ["a", "b"]}, ctx)) == [[0, "a"], [0, "b"]]
 
 
 def test_an_error_of_one_process_is_raised_in_its_own_words(two: Context) -> None:
     with pytest.raises(InputError) as raised:
-        list(at_work.Work(how="wrongly").spread({}, {"items": []}, two))
+        list(at_work.Work(how="wrongly").run_shares({}, {"items": []}, two))
     assert str(raised.value) == "talk.wav: no audio file"
     assert not left(two.scratch)
 
 
 def test_a_fault_of_stc_keeps_its_traceback(two: Context) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)process 2 of 2 failed.*_faultily.*ZeroDivisionError"):
-        list(at_work.Work(how="faultily").spread({}, {"items": []}, two))
+        list(at_work.Work(how="faultily").run_shares({}, {"items": []}, two))
 
 
 def test_a_process_that_is_killed_is_told_with_the_signal_and_what_helps(two: Context) -> None:
     with pytest.raises(StcError, match=r"work: process 2 of 2 was killed by signal 9.*resources\.processes=1"):
-        list(at_work.Work(how="mortally").spread({}, {"items": []}, two))
+        list(at_work.Work(how="mortally").run_shares({}, {"items": []}, two))
     assert not left(two.scratch)
 
 

@@ -26,8 +26,8 @@ from stc.pipeline.stage import Context, Progress
 from stc.training import checkpoints
 from stc.training.adapters import adapter_parameters, add_adapters
 from stc.training.recipe import Recipe
-from stc.training.translator import fit, select
-from stc.workers.worker import current
+from stc.training.translator import fit, select_trainable
+from stc.workers.worker import current_group
 
 LORA = lora(dropout=0.3)
 
@@ -41,7 +41,9 @@ def train(model: Path, data: Path, ctx: Context, recipe: Recipe, out: Path, cras
 
     translator = load(model, device="cpu", dtype="float32")
     full = recipe.method == "full"
-    parameters = select(translator, recipe.parts) if full else adapter_parameters(add_adapters(translator, recipe))
+    parameters = (
+        select_trainable(translator, recipe.parts) if full else adapter_parameters(add_adapters(translator, recipe))
+    )
     before = {f"before.{number}": one.detach().clone() for number, one in enumerate(parameters)}
     manifest = Manifest.load(data)
     dev = manifest if recipe.patience else None
@@ -51,8 +53,8 @@ def train(model: Path, data: Path, ctx: Context, recipe: Recipe, out: Path, cras
         return
     out.mkdir(exist_ok=True)
     after = {f"after.{number}": one.detach().contiguous() for number, one in enumerate(parameters)}
-    save_file({**before, **after}, out / f"{current().rank}.safetensors")
-    (out / f"{current().rank}.json").write_text(json.dumps([fitted.outcome.loss, fitted.dev_losses]))
+    save_file({**before, **after}, out / f"{current_group().rank}.safetensors")
+    (out / f"{current_group().rank}.json").write_text(json.dumps([fitted.outcome.loss, fitted.dev_losses]))
 
 
 def found(out: Path, rank: int) -> tuple[Any, dict[str, torch.Tensor]]:
@@ -112,15 +114,15 @@ def test_memory_that_runs_out_in_one_process_has_run_out_in_all(tmp_path: Path) 
     weight = nn.Parameter(torch.ones(2))
 
     def own() -> tuple[torch.Tensor, int]:
-        if current().rank == 1:
+        if current_group().rank == 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return torch.ones(()), 1
 
     def run() -> None:
         with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
-            current().mean([weight], own)
-        note = current().everybodys(current().rank)  # they are at the same point, and can go on
-        (tmp_path / f"{current().rank}").write_text(str(note))
+            current_group().mean_loss([weight], own)
+        note = current_group().gather(current_group().rank)  # they are at the same point, and can go on
+        (tmp_path / f"{current_group().rank}").write_text(str(note))
 
     together(2, run)
     assert [(tmp_path / name).read_text() for name in "01"] == ["[0, 1]"] * 2
@@ -131,12 +133,12 @@ def test_a_parameter_that_no_process_uses_gets_no_gradient_and_one_that_some_do_
         used, unused = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, dtype=torch.float64))
 
         def own() -> tuple[torch.Tensor, int]:
-            if current().rank == 1:
+            if current_group().rank == 1:
                 return torch.zeros(()), 0
             (3 * used.sum()).backward()
             return torch.tensor(2.0), 4
 
-        assert current().mean([used, unused], own) == 2.0
+        assert current_group().mean_loss([used, unused], own) == 2.0
         assert used.grad is not None
         assert used.grad.tolist() == [3.0] * 3
         assert unused.grad is None

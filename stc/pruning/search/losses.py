@@ -16,7 +16,7 @@ from stc.data.manifest import Manifest
 from stc.decoding.greedy import DECODE_BATCH, encode
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
-from stc.pruning.search.translations import Places
+from stc.pruning.search.translations import LayersByStack
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 def losses_without_each(
     translator: Translator,
     manifest: Manifest,
-    removed: Places,
-    candidates: Places,
+    removed: LayersByStack,
+    candidates: LayersByStack,
     *,
     batch_size: int,
     features: Features | None = None,
 ) -> Iterator[tuple[Stack, int, float]]:
     """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
 
-    The loss is that of :meth:`stc.training.teacher_forcing.Forced.loss`, in nats a target token. For all candidates of
+    The loss is that of :meth:`stc.training.teacher_forcing.TeacherForcing.loss`, in nats a target token. For all
+    candidates of
     the decoder the audio is encoded once, or not at all where its ``features`` are given and the encoder is whole.
     Each of the encoder's encodes it anew.
     """

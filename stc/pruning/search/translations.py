@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from stc.decoding.features import Features
     from stc.models.checkpoint import Translator
 
-Places = Mapping[Stack, Collection[int]]
+LayersByStack = Mapping[Stack, Collection[int]]
 """Stack → layers, numbered as in the model."""
 
 
 def translations_without_each(
     translator: Translator,
     manifest: Manifest,
-    removed: Places,
-    candidates: Places,
+    removed: LayersByStack,
+    candidates: LayersByStack,
     *,
     batch_size: int,
     max_new_tokens: int,

@@ -21,7 +21,7 @@ import torch
 from stc.models.parts import part_parameters
 from stc.pipeline.stage import OrAuto
 from stc.quantization import has_packed
-from stc.training.acceleration.cuda_graphs import replayed
+from stc.training.acceleration.cuda_graphs import cuda_graph_layers
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -34,7 +34,7 @@ WORTH = 1000  # steps: at half a step's time saved, about what compiling costs
 
 
 @contextmanager
-def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
+def compiled_layers(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
     """Compile, inside the block, the layers of the decoder, and those of an encoder that is trained.
 
     On a CPU nothing is compiled.
@@ -66,7 +66,7 @@ def fused(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = 
             # What is replayed gives all layers of a stack one mask.
             if replay and plain and not translator.beyond_engines:
                 for stack, causal in stacks:
-                    inside.enter_context(replayed(stack, causal=causal))
+                    inside.enter_context(cuda_graph_layers(stack, causal=causal))
             yield
     finally:
         for layer in layers:

@@ -33,7 +33,7 @@ Run = Callable[[Sequence[Tensor]], Tensor]
 
 
 @contextmanager
-def replayed(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
+def cuda_graph_layers(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
     """Inside, layers in train mode are replayed. They have to be called one after the other, each with the output of
     the one before it and all with the same further arguments. The first gives the output of all, and so do the others.
 

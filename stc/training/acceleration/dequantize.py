@@ -19,13 +19,13 @@ from torch.nn import functional
 from stc.pipeline.stage import OrAuto
 from stc.quantization import stored_with
 from stc.system.memory import free_memory
-from stc.training.acceleration.module_swap import standing_in
+from stc.training.acceleration.module_swap import modules_replaced
 
 SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the rest is for training
 
 
 @contextmanager
-def unpacked(model: Any, wanted: OrAuto, device: str) -> Iterator[None]:
+def dequantized_base(model: Any, wanted: OrAuto, device: str) -> Iterator[None]:
     """Inside, every packed linear layer computes with its matrix unpacked. Afterwards the packed ones are back.
 
     Args:
@@ -38,11 +38,11 @@ def unpacked(model: Any, wanted: OrAuto, device: str) -> Iterator[None]:
     if method is None or not wanted or (wanted == "auto" and needed > SHARE * free_memory(device)):
         yield
         return
-    with standing_in(model, layers, partial(Unpacked, unpack=method.unpack, dtype=model.dtype)):
+    with modules_replaced(model, layers, partial(DequantizedLinear, unpack=method.unpack, dtype=model.dtype)):
         yield
 
 
-class Unpacked(nn.Module):
+class DequantizedLinear(nn.Module):
     """What stands for a packed layer: the same product, of a matrix that is there already."""
 
     def __init__(self, packed: Any, unpack: Callable[[Any], Tensor], dtype: torch.dtype) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def recomputed(model: Any, wanted: bool) -> Iterator[None]:
+def gradient_checkpointing(model: Any, wanted: bool) -> Iterator[None]:
     """Inside, the layers of a model in train mode compute so if it is ``wanted``; in eval mode they do not.
 
     Args:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stc.training.acceleration.module_swap import standing_in
+from stc.training.acceleration.module_swap import modules_replaced
 
 
 @contextmanager
-def low_rank(wrapped: Any) -> Iterator[None]:
-    """Inside, every linear layer with an adapter computes by :class:`Adapted`. Afterwards it is ``peft``'s again.
+def fast_adapters(wrapped: Any) -> Iterator[None]:
+    """Compute every linear layer with an adapter by :class:`FastLoraLinear` inside the block.
 
     Args:
         wrapped: the ``peft`` wrapper of a model whose adapters are plain LoRA, with any scaling.
@@ -27,11 +27,11 @@ def low_rank(wrapped: Any) -> Iterator[None]:
     from peft.tuners.lora import LoraLayer
 
     adapted = {name: module for name, module in wrapped.named_modules() if isinstance(module, LoraLayer)}
-    with standing_in(wrapped, adapted, Adapted):
+    with modules_replaced(wrapped, adapted, FastLoraLinear):
         yield
 
 
-class Adapted(nn.Module):
+class FastLoraLinear(nn.Module):
     """What stands for a linear layer of ``peft``, with its own base and factors."""
 
     def __init__(self, layer: Any) -> None:

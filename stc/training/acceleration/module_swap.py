@@ -10,7 +10,7 @@ from torch import nn
 
 
 @contextmanager
-def standing_in(model: nn.Module, modules: Mapping[str, Any], make: Callable[[Any], nn.Module]) -> Iterator[None]:
+def modules_replaced(model: nn.Module, modules: Mapping[str, Any], make: Callable[[Any], nn.Module]) -> Iterator[None]:
     """Inside, what ``make`` gives for each module stands in its place. Afterwards the modules are back.
 
     Args:

@@ -15,12 +15,12 @@ from stc.data.manifest import Manifest
 from stc.decoding.predictions import cross_entropy, predict
 from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context, OrAuto
-from stc.training.acceleration.compile import WORTH, fused
-from stc.training.acceleration.gradient_checkpointing import recomputed
-from stc.training.acceleration.lora import low_rank
+from stc.training.acceleration.compile import WORTH, compiled_layers
+from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
+from stc.training.acceleration.lora import fast_adapters
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
-from stc.training.translator import select
+from stc.training.translator import select_trainable
 
 
 def compiled(translator: Translator) -> bool:
@@ -46,7 +46,7 @@ def compare_gradients(
 
     some = [[0, 1, 2, 3, 4], [5], [6, 7]]
     expected = [step(indices) for indices in some]
-    with recomputed(translator.model, again), fused(translator, True, 1):
+    with gradient_checkpointing(translator.model, again), compiled_layers(translator, True, 1):
         found = [step(indices) for indices in some]
     for ours, theirs in zip(found, expected, strict=True):
         assert len(ours) == len(parameters)
@@ -59,7 +59,7 @@ def test_gradients_are_those_of_layers_that_are_not_compiled(
     tiny_model: Path, tiny_manifest: Path, ctx: Context
 ) -> None:
     translator = load(tiny_model, device="cuda", dtype="float32")
-    parameters = select(translator, ["projector", "decoder"])
+    parameters = select_trainable(translator, ["projector", "decoder"])
     compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"), again=True)
 
 
@@ -68,7 +68,7 @@ def test_gradients_of_an_encoder_are_those_of_layers_that_are_not_compiled(
     tiny_model: Path, tiny_manifest: Path, ctx: Context
 ) -> None:
     translator = load(tiny_model, device="cuda", dtype="float32")
-    parameters = select(translator, ["encoder", "projector", "decoder"])
+    parameters = select_trainable(translator, ["encoder", "projector", "decoder"])
     compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"))
 
 
@@ -77,7 +77,7 @@ def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
     tiny_model: Path, tiny_manifest: Path, ctx: Context
 ) -> None:
     translator, _, wrapped = adapted(tiny_model, "cuda")
-    with low_rank(wrapped):
+    with fast_adapters(wrapped):
         parameters = adapter_parameters(wrapped)
         compare_gradients(translator, parameters, tiny_manifest, replace(ctx, device="cuda"))
 
@@ -99,7 +99,7 @@ def test_layers_are_compiled_on_a_gpu_and_unasked_where_it_pays(
     translator = load(tiny_model, device="cpu", dtype="float32")
     # Stands in for a GPU: nothing is computed here.
     monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device(device)))
-    with fused(translator, wanted, steps):
+    with compiled_layers(translator, wanted, steps):
         assert compiled(translator) == is_compiled
     assert not compiled(translator)
 
@@ -109,5 +109,5 @@ def test_packed_layers_are_not_compiled_unasked(tiny_model: Path, monkeypatch: p
 
     translator = load(tiny_model, device="cpu", dtype="float32", quantize=NF4())
     monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device("cuda")))
-    with fused(translator, "auto", WORTH):
+    with compiled_layers(translator, "auto", WORTH):
         assert not compiled(translator)

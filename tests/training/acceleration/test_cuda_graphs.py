@@ -22,14 +22,14 @@ from stc.models.checkpoint import load
 from stc.pipeline.stage import Context
 from stc.system.memory import BatchSize
 from stc.training.acceleration import cuda_graphs as module
-from stc.training.acceleration.compile import fused
-from stc.training.acceleration.cuda_graphs import MULTIPLE, replayed
-from stc.training.acceleration.lora import low_rank
+from stc.training.acceleration.compile import compiled_layers
+from stc.training.acceleration.cuda_graphs import MULTIPLE, cuda_graph_layers
+from stc.training.acceleration.lora import fast_adapters
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.loop import accumulate
 from stc.training.recipe import Recipe
-from stc.training.translator import fit, select
+from stc.training.translator import fit, select_trainable
 
 # Micro-batches of steps, in which shapes are new, then recorded, then replayed: with a mask, without one (of a single
 # utterance), twice in a step, and recorded while a pass of layers that were called is still remembered.
@@ -85,9 +85,9 @@ class Training:
     def replaying(self) -> Iterator[None]:
         family, model = self.base.architecture, self.base.model
         with (
-            low_rank(self.wrapped),
-            replayed(list(family.layers_of(model, "decoder")), causal=True),
-            replayed(list(family.layers_of(model, "encoder")), causal=False),
+            fast_adapters(self.wrapped),
+            cuda_graph_layers(list(family.layers_of(model, "decoder")), causal=True),
+            cuda_graph_layers(list(family.layers_of(model, "encoder")), causal=False),
         ):
             yield
 
@@ -112,7 +112,7 @@ def called(
     @cache
     def steps(device: str) -> list[tuple[Tensor, list[Tensor]]]:
         training = Training(tiny_model, tiny_manifest, module_ctx, device)
-        with low_rank(training.wrapped):
+        with fast_adapters(training.wrapped):
             return [training.step(micro) for micro in STEPS]
 
     return steps
@@ -169,7 +169,7 @@ def test_a_pass_without_gradient_between_two_replays_changes_nothing(
         model.train()
         return torch.stack(states)
 
-    with low_rank(training.wrapped):
+    with fast_adapters(training.wrapped):
         expected = looked_at()
     before = [weight.detach().clone() for weight in training.weights]
     with training.replaying():
@@ -281,7 +281,7 @@ def test_layers_through_which_no_gradient_goes_are_called(
     tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, recordings: list[tuple[int, ...]]
 ) -> None:
     translator = load(tiny_model, device=device, dtype="float32")
-    parameters = select(translator, ["head"])
+    parameters = select_trainable(translator, ["head"])
     examples = Examples(translator, Manifest.load(tiny_manifest), replace(ctx, device=device))
     translator.model.train()
 
@@ -291,7 +291,7 @@ def test_layers_through_which_no_gradient_goes_are_called(
         return [weight.grad.clone() for weight in parameters if weight.grad is not None]
 
     expected = step()
-    with replayed(list(translator.architecture.layers_of(translator.model, "decoder")), causal=True):
+    with cuda_graph_layers(list(translator.architecture.layers_of(translator.model, "decoder")), causal=True):
         found = [step() for _ in range(3)]
     torch.testing.assert_close(found, [expected] * 3)
     assert not recordings
@@ -304,7 +304,7 @@ def test_a_copy_that_autocast_keeps_of_a_weight_is_not_replayed(
     """``peft``'s own layers have autocast round their factors, where ours do so themselves."""
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda", precision="bfloat16-mixed") for _ in range(2))
     expected = [called.step(micro) for micro in STEPS]
-    with replayed(list(replaying.base.architecture.layers_of(replaying.base.model, "decoder")), causal=True):
+    with cuda_graph_layers(list(replaying.base.architecture.layers_of(replaying.base.model, "decoder")), causal=True):
         compare([replaying.step(micro) for micro in STEPS], expected, IN_BFLOAT16)
     assert recordings
 
@@ -322,7 +322,7 @@ def test_compiled_layers_are_replayed_as_they_are_called(
     def gradients(replay: bool) -> list[tuple[Tensor, list[Tensor]]]:
         # An encoder takes a minute to compile.
         training = Training(tiny_model, tiny_manifest, ctx, "cuda", precision=precision, parts=["decoder"])
-        with low_rank(training.wrapped), fused(training.base, True, 1, replay=replay):
+        with fast_adapters(training.wrapped), compiled_layers(training.base, True, 1, replay=replay):
             return [training.step(micro) for micro in STEPS]
 
     expected = gradients(replay=False)
@@ -361,11 +361,11 @@ def test_a_training_that_looks_inside_the_layers_does_not_replay_them(
         asked.append(replay)
         raise Asked
 
-    monkeypatch.setattr("stc.training.translator.fused", noted)
+    monkeypatch.setattr("stc.training.translator.compiled_layers", noted)
     translator = load(tiny_model, device="cpu", dtype="float32")
     kind = {"method": "full"} if method == "full" else {**lora(0.0), "method": method}
     recipe = Recipe.model_validate({**RECIPE, **kind})
-    parameters = select(translator, ["decoder"])
+    parameters = select_trainable(translator, ["decoder"])
     teacher: Any = SimpleNamespace(hears_alike=True, wants_states=states)
     manifest, ctx = Manifest.load(tiny_manifest), replace(ctx, gradient_checkpointing=again)
     with pytest.raises(Asked):

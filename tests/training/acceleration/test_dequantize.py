@@ -15,7 +15,7 @@ from stc.decoding.predictions import translation_loss
 from stc.models.checkpoint import Translator
 from stc.pipeline.stage import Context
 from stc.training.acceleration import dequantize as module
-from stc.training.acceleration.dequantize import Unpacked, unpacked
+from stc.training.acceleration.dequantize import DequantizedLinear, dequantized_base
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.loop import accumulate
@@ -46,7 +46,7 @@ def test_loss_has_the_bits_of_the_packed_base_and_gradients_are_its_own_but_for_
         return loss, [parameter.grad.clone() for parameter in adapter_parameters(wrapped)]
 
     loss, gradients = step()
-    with unpacked(base.model, True, "cpu"):
+    with dequantized_base(base.model, True, "cpu"):
         assert not packed(base.model)
         loss_unpacked, gradients_unpacked = step()
     assert torch.equal(loss, loss_unpacked)
@@ -60,7 +60,7 @@ def test_loss_has_the_bits_of_the_packed_base_and_gradients_are_its_own_but_for_
 def test_the_packed_base_is_back_afterwards(tiny_model: Path) -> None:
     base, _, _ = qlora(tiny_model, "float32")
     before = packed(base.model)
-    with pytest.raises(KeyboardInterrupt), unpacked(base.model, True, "cpu"):
+    with pytest.raises(KeyboardInterrupt), dequantized_base(base.model, True, "cpu"):
         raise KeyboardInterrupt
     assert before
     assert packed(base.model) == before
@@ -73,7 +73,7 @@ def test_it_is_unpacked_unasked_where_memory_suffices(
     base, _, _ = qlora(tiny_model, "bfloat16")
     needed = sum(2 * int(one.weight.quant_state.shape.numel()) for one in packed(base.model).values())  # type: ignore[union-attr]
     monkeypatch.setattr(module, "free_memory", lambda device: round(share * needed / module.SHARE))
-    with unpacked(base.model, "auto", "cpu"):
-        assert any(isinstance(one, Unpacked) for one in base.model.modules()) == is_unpacked
-    with unpacked(base.model, False, "cpu"):
-        assert not any(isinstance(one, Unpacked) for one in base.model.modules())
+    with dequantized_base(base.model, "auto", "cpu"):
+        assert any(isinstance(one, DequantizedLinear) for one in base.model.modules()) == is_unpacked
+    with dequantized_base(base.model, False, "cpu"):
+        assert not any(isinstance(one, DequantizedLinear) for one in base.model.modules())

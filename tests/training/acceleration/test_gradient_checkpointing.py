@@ -20,12 +20,12 @@ from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import Context
 from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
-from stc.training.acceleration.gradient_checkpointing import recomputed
+from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.adapters import adapter_parameters, add_adapters, load_base
 from stc.training.examples import Examples
 from stc.training.loop import accumulate
 from stc.training.recipe import Recipe
-from stc.training.translator import select
+from stc.training.translator import select_trainable
 
 EVERY_PART = ["encoder", "projector", "decoder", "embedding", "head"]
 RECIPES: dict[str, dict[str, Any]] = {
@@ -44,7 +44,7 @@ def trainable(folder: Path, recipe: Recipe) -> tuple[Translator, Sequence[nn.Par
     if recipe.method == "full":
         weights = "bfloat16" if recipe.precision == "bfloat16" else "float32"
         translator = load(folder, device="cpu", dtype=weights)
-        return translator, select(translator, recipe.parts)
+        return translator, select_trainable(translator, recipe.parts)
     translator = load_base(folder, recipe, "cpu")
     parameters = adapter_parameters(add_adapters(translator, recipe))
     torch.manual_seed(1)
@@ -59,15 +59,20 @@ def test_loss_and_gradients_have_the_same_bits(
 ) -> None:
     recipe = Recipe.model_validate(fields)
     translator, parameters = trainable(tiny_model, recipe)
-    batch = Examples(translator, Manifest.load(tiny_manifest), ctx, hear_once=False).batch(range(8))
+    batch = Examples(translator, Manifest.load(tiny_manifest), ctx, encode_once=False).batch(range(8))
     translator.model.train()
 
     def step(again: bool) -> tuple[Tensor, list[Tensor]]:
         torch.manual_seed(2)
         translator.model.zero_grad()
-        with recomputed(translator.model, again):
+        with gradient_checkpointing(translator.model, again):
             loss = accumulate(
-                [batch], 0, lambda batch, step: translation_loss(translator, batch), recipe, "cpu", recomputed=again
+                [batch],
+                0,
+                lambda batch, step: translation_loss(translator, batch),
+                recipe,
+                "cpu",
+                gradient_checkpointing=again,
             )
         return loss, [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
 
@@ -88,7 +93,7 @@ def test_hidden_states_that_are_compared_have_the_same_gradients(
     found = []
     for again in (False, True):
         translator.model.zero_grad()
-        with recomputed(translator.model, again):
+        with gradient_checkpointing(translator.model, again):
             states = predict(translator, batch, states=True).states
             hidden_error(states[1:], [torch.ones_like(one) for one in states[1:]], batch).backward()
         # What comes after the last state compared has none.
@@ -117,7 +122,10 @@ def kept_bytes(translator: Translator, batch: Any, again: bool) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with recomputed(translator.model, again), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with (
+        gradient_checkpointing(translator.model, again),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
         loss = translation_loss(translator, batch)
     total = sum(kept.values())
     del loss
@@ -125,7 +133,7 @@ def kept_bytes(translator: Translator, batch: Any, again: bool) -> int:
 
 
 def test_what_is_inside_layers_is_not_kept(translator: Translator, tiny_manifest: Path, ctx: Context) -> None:
-    batch = Examples(translator, Manifest.load(tiny_manifest), ctx, hear_once=False).batch(range(8))
+    batch = Examples(translator, Manifest.load(tiny_manifest), ctx, encode_once=False).batch(range(8))
     translator.model.train()
     assert kept_bytes(translator, batch, True) < 0.25 * kept_bytes(translator, batch, False)
 
@@ -134,7 +142,7 @@ def test_what_is_inside_layers_is_not_kept(translator: Translator, tiny_manifest
 def test_layers_compute_twice_in_train_mode_only(
     translator: Translator, tiny_manifest: Path, ctx: Context, training: bool, times: int
 ) -> None:
-    batch = Examples(translator, Manifest.load(tiny_manifest), ctx, hear_once=False).batch(range(2))
+    batch = Examples(translator, Manifest.load(tiny_manifest), ctx, encode_once=False).batch(range(2))
     calls = {"decoder": 0, "encoder": 0}
     stacks = {
         "decoder": translator.architecture.stack(translator.model, "decoder"),
@@ -147,7 +155,7 @@ def test_layers_compute_twice_in_train_mode_only(
 
         module.layers[1].register_forward_pre_hook(count)
     translator.model.train(training)
-    with recomputed(translator.model, True):
+    with gradient_checkpointing(translator.model, True):
         translation_loss(translator, batch).backward()
     assert calls == {"decoder": times, "encoder": times}
 
@@ -157,7 +165,7 @@ def test_nothing_of_it_is_left_even_after_a_death(translator: Translator) -> Non
     found = []
 
     def die() -> None:
-        with recomputed(translator.model, True):
+        with gradient_checkpointing(translator.model, True):
             found.append((translator.model.is_gradient_checkpointing, embedding._forward_hooks, conv._forward_hooks))
             raise KeyboardInterrupt
 
@@ -165,7 +173,7 @@ def test_nothing_of_it_is_left_even_after_a_death(translator: Translator) -> Non
         die()
     assert found == [(True, {}, {})]
     assert not translator.model.is_gradient_checkpointing
-    with recomputed(translator.model, False):
+    with gradient_checkpointing(translator.model, False):
         assert not translator.model.is_gradient_checkpointing
 
 
@@ -182,7 +190,7 @@ def test_autocast_keeps_copies_of_weights_only_where_nothing_is_computed_again(a
         tokens = 1
         weight = nn.Parameter(torch.ones(1))
 
-    accumulate([Batch()], 0, loss, recipe, "cpu", recomputed=again)
+    accumulate([Batch()], 0, loss, recipe, "cpu", gradient_checkpointing=again)
     assert caches == [not again]
 
 

@@ -16,7 +16,7 @@ from stc.data.manifest import Manifest
 from stc.decoding.predictions import translation_loss
 from stc.models.checkpoint import Translator
 from stc.pipeline.stage import Context
-from stc.training.acceleration.lora import Adapted, low_rank
+from stc.training.acceleration.lora import FastLoraLinear, fast_adapters
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.loop import accumulate
@@ -58,8 +58,8 @@ def test_loss_and_gradients_are_those_of_peft(
     base, recipe, wrapped = adapted(tiny_model, **{**lora(dropout), "method": method})
     step = step_of(base, recipe, wrapped, tiny_manifest, ctx)
     loss, gradients = step()
-    with low_rank(wrapped):
-        assert sum(isinstance(one, Adapted) for one in wrapped.modules()) == len(gradients) / 2
+    with fast_adapters(wrapped):
+        assert sum(isinstance(one, FastLoraLinear) for one in wrapped.modules()) == len(gradients) / 2
         ours, of_ours = step()
     torch.testing.assert_close(ours, loss)
     for gradient, expected in zip(of_ours, gradients, strict=True):
@@ -75,7 +75,7 @@ def test_half_precision_is_no_farther_from_float32_than_peft(
     base, recipe, wrapped = adapted(tiny_model, precision=precision)
     step = step_of(base, recipe, wrapped, tiny_manifest, ctx)
     _, theirs = step()
-    with low_rank(wrapped):
+    with fast_adapters(wrapped):
         _, ours = step()
 
     def distance(found: list[Tensor]) -> float:
@@ -91,7 +91,7 @@ def test_a_step_has_fewer_operations(tiny_model: Path, tiny_manifest: Path, ctx:
     step()
     with Counted() as theirs:
         step()
-    with low_rank(wrapped), Counted() as ours:
+    with fast_adapters(wrapped), Counted() as ours:
         step()
     assert ours.count < theirs.count
 
@@ -99,7 +99,7 @@ def test_a_step_has_fewer_operations(tiny_model: Path, tiny_manifest: Path, ctx:
 def test_the_layers_of_peft_are_back_afterwards(tiny_model: Path) -> None:
     _, _, wrapped = adapted(tiny_model)
     before = dict(wrapped.named_modules())
-    with pytest.raises(KeyboardInterrupt), low_rank(wrapped):
+    with pytest.raises(KeyboardInterrupt), fast_adapters(wrapped):
         raise KeyboardInterrupt
     assert dict(wrapped.named_modules()) == before
 
@@ -114,7 +114,7 @@ def test_small_steps_move_adapters_over_4_bits_only_where_they_are_in_float32(
     before = [parameter.detach().clone() for parameter in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.0)
     step = step_of(base, recipe, wrapped, tiny_manifest, ctx)
-    with low_rank(wrapped):
+    with fast_adapters(wrapped):
         for _ in range(3):
             step()
             optimizer.step()
