@@ -73,12 +73,12 @@ def identify_and_make(folder: Path) -> None:
 
 
 def _stage(folder: Path) -> Any:
-    from stc.config.languages import language
+    from stc.config.languages import load_language
     from stc.data.sources import Columns
     from stc.stages.manifest import Manifest
 
     columns = Columns(audio="audio", source="text_en", target="text_de")
-    return Manifest(path=folder, split="train", columns=columns, task=language("de").task)
+    return Manifest(path=folder, split="train", columns=columns, task=load_language("de").task)
 
 
 def read_recording_plainly(folder: Path) -> None:

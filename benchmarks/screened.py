@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from stc.config.command_line import checked
-from stc.config.languages import language
-from stc.config.schema import Plan, plan
+from stc.config.command_line import check_arguments
+from stc.config.languages import load_language
+from stc.config.schema import Plan, make_plan
 from stc.data.manifest import Manifest
 from stc.metrics.metric import metric_named
 from stc.models.checkpoint import load
@@ -80,14 +80,14 @@ def compare(overrides: Sequence[str], screens: Sequence[int]) -> None:
     }
     where = torch.cuda.get_device_name() if context.device == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
     metric = metric_named(stage_of(planned).metric).title
-    print(f"\n## {language(planned.config.lang.code).name} ({metric}; {where})\n")
+    print(f"\n## {load_language(planned.config.lang.code).name} ({metric}; {where})\n")
     by_round(exact, places, screened)
     by_search(exact, places, screened, metric, losses)
 
 
 def composed(overrides: Sequence[str]) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan(compose("config", checked([*overrides, "pipeline.outputs=[importance]"])))
+        return make_plan(compose("config", check_arguments([*overrides, "pipeline.outputs=[importance]"])))
 
 
 def stage_of(planned: Plan) -> Importance:

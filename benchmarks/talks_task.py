@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.config.languages import language
+from stc.config.languages import load_language
 from stc.data.manifest import Manifest, Utterance
 from stc.decoding.greedy import Encoded, decode, encode
 from stc.metrics.metric import metric_named, score, statistics
@@ -52,7 +52,7 @@ def main() -> None:
         run = json.loads(file.read_text("utf-8"))
         lang = run["lang"]
         rows = read(TALKS / "test.jsonl")
-        print(f"\n## {language(lang).name} ({metric_named(language(lang).metric).title})\n", flush=True)
+        print(f"\n## {load_language(lang).name} ({metric_named(load_language(lang).metric).title})\n", flush=True)
         by_subset(run, rows, lang)
         listening(run, rows, lang)
         removal(run, rows, lang)
@@ -73,7 +73,7 @@ def by_subset(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
         chosen = [index for index, row in enumerate(rows) if belongs(row)]
         references = [rows[index][f"text_{lang}"] for index in chosen]
         scores = [
-            score(language(lang).metric, [texts[index] for index in chosen], references, lang)
+            score(load_language(lang).metric, [texts[index] for index in chosen], references, lang)
             for texts in systems.values()
         ]
         print(f"| {subset} | {len(chosen)} | {' | '.join(f'{value:.1f}' for value in scores)} |", flush=True)
@@ -86,16 +86,16 @@ def listening(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     shuffled, chance = [], []
     for seed in range(DRAWS):
         rng = random.Random(seed)
-        shuffled.append(score(language(lang).metric, rng.sample(translated, len(translated)), references, lang))
-        chance.append(score(language(lang).metric, rng.sample(written, len(references)), references, lang))
+        shuffled.append(score(load_language(lang).metric, rng.sample(translated, len(translated)), references, lang))
+        chance.append(score(load_language(lang).metric, rng.sample(written, len(references)), references, lang))
     print(f"\nAudio shuffled among the test sentences, {DRAWS} times: {_range(shuffled)}.")
     print(f"Sentences of the training split drawn at random instead, {DRAWS} times: {_range(chance)}.\n", flush=True)
 
 
 def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     """The teacher without the layers the search chose, and without as many drawn at random; nothing is healed."""
-    metric, removed = language(lang).metric, run["layers_removed"]
-    task = language(lang).task
+    metric, removed = load_language(lang).metric, run["layers_removed"]
+    task = load_language(lang).task
     fields = ("id", "audio", "sha256", "duration")
     utterances = [
         Utterance(**{name: row[name] for name in fields}, source=row["text_en"], target=row[f"text_{lang}"])

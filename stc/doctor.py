@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stc.config import command_line as overrides
-from stc.config.command_line import checked
+from stc.config.command_line import check_arguments
 from stc.errors import ConfigError, StcError, first_line
 from stc.models.hub import Hub
 from stc.planning import machine_checks
@@ -61,20 +61,20 @@ def _examine(settings: Sequence[str]) -> int:
             counts["FAIL"] += 1
             print(f"FAIL  {about:18} {type(error).__name__}: {first_line(error)}", flush=True)
 
-    show("python", machine_checks.python_version)
-    show("libraries", machine_checks.libraries)
-    show("audio", machine_checks.audio_formats)
+    show("python", machine_checks.check_python)
+    show("libraries", machine_checks.check_libraries)
+    show("audio", machine_checks.check_audio_formats)
     composed: list[tuple[DictConfig, Plan]] = []
     show("config", partial(_config, settings, composed))
     device: Literal["auto", "cpu", "cuda"] = composed[0][1].config.resources.device if composed else "auto"
-    show("devices", partial(machine_checks.devices, device, _quantizers(composed[0][1]) if composed else []))
+    show("devices", partial(machine_checks.check_devices, device, _quantizers(composed[0][1]) if composed else []))
     if composed:
         config = composed[0][1].config
         show("model", partial(_models, composed[0][1]))
         show("data", partial(_data, composed[0][1]))
-        show("store", partial(machine_checks.store, config.store.dir, _to_write(composed)))
+        show("store", partial(machine_checks.check_store, config.store.dir, _to_write(composed)))
         if config.tracking.enabled:
-            show("mlflow", partial(machine_checks.tracking, config.tracking.uri))
+            show("mlflow", partial(machine_checks.check_tracking, config.tracking.uri))
     if counts["FAIL"]:
         print(f"\n{counts['FAIL']} of {counts.total()} checks failed: a run would fail")
         return 1
@@ -86,7 +86,7 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
     """The settings, composed and validated as a run does; what they come to goes into ``composed``."""
     os.environ["STC_ROOT"] = str(ROOT)
     try:
-        composed += [(job.config, job.plan) for job in overrides.composed(checked(settings))]
+        composed += [(job.config, job.plan) for job in overrides.compose_jobs(check_arguments(settings))]
     except ConfigError as error:
         for fault in error.faults:
             yield Check("FAIL", "config", str(fault))
@@ -109,7 +109,7 @@ def _models(plan: Plan) -> Iterator[Check]:
     """The models that the run is given, and no other: the base, or what stands in for a stage."""
     from stc.planning import preflight as ahead
 
-    faults = {str(fault.value): fault for found in ahead.of_hub([plan]) for fault in found}
+    faults = {str(fault.value): fault for found in ahead.hub_faults([plan]) for fault in found}
     yield from (Check("FAIL", "model", str(fault)) for fault in faults.values())
     nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.needed())
     given = [node.source for node in nodes if node.kind is Kind.MODEL and node.source is not None]
@@ -145,15 +145,15 @@ def _model(folder: Path, config: Config) -> Iterator[Check]:
 
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
     """Bytes of the models that the run is going to make; None where base or data are not at hand to tell."""
-    from stc.planning.jobs import lay_out
-    from stc.planning.memory import to_write
+    from stc.planning.jobs import plan_jobs
+    from stc.planning.memory import bytes_to_write
 
     try:
-        jobs = lay_out(composed, [""])
+        jobs = plan_jobs(composed, [""])
     except (StcError, OSError):  # which the other checks tell
         return None
     models = [row for job in jobs for row in job.rows if row.runs and row.step.node.kind in (Kind.MODEL, Kind.ADAPTER)]
-    return None if any(row.will_be is None for row in models) else to_write(jobs)
+    return None if any(row.will_be is None for row in models) else bytes_to_write(jobs)
 
 
 def _data(plan: Plan) -> Iterator[Check]:
@@ -178,9 +178,9 @@ def _data(plan: Plan) -> Iterator[Check]:
             return
     named = config.data.path or config.data.source["name"]
     yield Check("OK", "data", f"{named}: the first utterance of every split can be read")
-    for fault in ahead.faults([plan]):
+    for fault in ahead.data_faults([plan]):
         yield Check("FAIL", "data", str(fault))
-    for note in ahead.notes([plan]):
+    for note in ahead.collect_notes([plan]):
         yield Check("WARN", "run", note)
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.config.languages import codes, language, metric_of
+from stc.config.languages import language_codes, load_language, retention_metric
 from stc.data.manifest import MANIFEST_FILE, Manifest
 from stc.errors import InputError, StcError
 from stc.metrics.metric import metric_named
 from stc.store.artifact import Kind
-from stc.store.lineage import trained_otherwise
-from stc.store.lookup import stored
+from stc.store.lineage import language_mismatch
+from stc.store.lookup import resolve_artifact
 from stc.system.console import add_compute_options, command, default_dtype, progress, say, whole_number
 from stc.system.machine import DECODE_BATCH, resolve_device
 from stc.system.natural_order import natural
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MANIFEST",
         help="a manifest folder of the store, or its id, or a JSON Lines file with audio paths relative to its folder",
     )
-    data.add_argument("--lang", choices=codes(), help="target language; a JSON Lines file needs it")
+    data.add_argument("--lang", choices=language_codes(), help="target language; a JSON Lines file needs it")
     data.add_argument("--audio", default="audio", metavar="KEY", help="of the audio's path in a line (default: audio)")
     data.add_argument(
         "--target", metavar="KEY", help="of the reference translation in a line (default: text_ and the language)"
@@ -125,13 +125,13 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     found: list[System] = []
     for named in systems:  # what a folder lacks is told before the first is translated with
         try:
-            system = replace(named, folder=stored(named.folder, Kind.MODEL))
+            system = replace(named, folder=resolve_artifact(named.folder, Kind.MODEL))
             sizes[system.name] = _size(system.folder)
             found.append(system)
         except StcError as error:
             say(f"{named.name}: {error}")
             continue
-        if note := trained_otherwise(system.folder, manifest.task.target_lang):
+        if note := language_mismatch(system.folder, manifest.task.target_lang):
             say(f"{system.name}: {note}")
     scores: dict[str, Scores] = {}
     for system in found:
@@ -150,13 +150,13 @@ def _manifest(options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
     Raises:
         InputError: naming the file and line of what is wrong.
     """
-    data = stored(options.data, Kind.MANIFEST)
+    data = resolve_artifact(options.data, Kind.MANIFEST)
     if not data.is_dir():
         return _json_lines(data, options, metrics)
     if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural)):
         raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
     manifest = Manifest.load(data)
-    if options.lang is not None and language(options.lang).code != manifest.task.target_lang:
+    if options.lang is not None and load_language(options.lang).code != manifest.task.target_lang:
         raise InputError(f"--lang {options.lang}: the references of {data} are in {manifest.task.target_lang!r}")
     return Manifest(manifest.folder, manifest.task, manifest.rows[: options.limit])
 
@@ -168,7 +168,7 @@ def _json_lines(file: Path, options: argparse.Namespace, metrics: Sequence[str])
     if file.suffix != ".jsonl":
         raise InputError(f"--data {file}: neither a folder nor the name of a JSON Lines file, which ends in .jsonl")
     if options.lang is None:
-        raise InputError(f"--data {file} does not say its language: --lang is one of {', '.join(codes())}")
+        raise InputError(f"--data {file} does not say its language: --lang is one of {', '.join(language_codes())}")
     if options.source is None and (reading := [name for name in metrics if metric_named(name).needs_source]):
         raise InputError(f"--source is needed: {', '.join(reading)} reads the source text")
     target = options.target or f"text_{options.lang}"
@@ -176,7 +176,7 @@ def _json_lines(file: Path, options: argparse.Namespace, metrics: Sequence[str])
         path=file.parent,
         split=file.stem,
         columns=Columns(audio=options.audio, source=options.source or target, target=target),
-        task=language(options.lang).task,
+        task=load_language(options.lang).task,
         limit=options.limit,
         allow_links=options.allow_links,
     ).in_place()
@@ -240,7 +240,7 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
     from stc.report.run_table import table
 
     first = next(iter(scores.values()))
-    preferred = metric_of(first.target_lang)
+    preferred = retention_metric(first.target_lang)
     settings = read_yaml(_SETTINGS)
     compared, quality = compare_systems(
         scores,

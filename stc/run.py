@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from stc.config.command_line import asked_for_plan, checked, launchable, sweeping, validate
-from stc.config.hydra_arguments import groups, parsed
+from stc.config.command_line import check_arguments, is_sweep, require_launcher, split_plan_option, validate_jobs
+from stc.config.hydra_arguments import config_groups, parse_arguments
 from stc.errors import ConfigError, StcError
-from stc.jobs.task import faulty
+from stc.jobs.task import format_faults
 from stc.system.console import take_any_text
 from stc.system.paths import CONF, ROOT
 from stc.system.signals import Killed, killable
@@ -53,23 +53,23 @@ def main() -> int:
     os.environ["STC_ROOT"] = str(ROOT)
     take_any_text()
     try:
-        given = parsed(sys.argv[1:])
+        given = parse_arguments(sys.argv[1:])
         if given.help:
-            listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in groups(given).items())
+            listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in config_groups(given).items())
             print(_HELP.format(groups=listing), end="")
             return 0
-        planning, arguments = asked_for_plan(sys.argv[1:])
-        passed = checked(arguments)
+        planning, arguments = split_plan_option(sys.argv[1:])
+        passed = check_arguments(arguments)
         if planning:
             return _plan(passed)
         if not (given.cfg or given.info or given.hydra_help or given.shell_completion):
-            from stc.planning.preflight import refuse
+            from stc.planning.preflight import check_jobs
 
-            passed, plans = validate(passed)
-            refuse(plans, running=True)
-            launchable(passed)
+            passed, plans = validate_jobs(passed)
+            check_jobs(plans, running=True)
+            require_launcher(passed)
     except ConfigError as error:
-        print(faulty(error), file=sys.stderr)
+        print(format_faults(error), file=sys.stderr)
         return 2
     except StcError as error:
         print(f"stc: {error}", file=sys.stderr)
@@ -78,26 +78,26 @@ def main() -> int:
 
 
 def _plan(arguments: list[str]) -> int:
-    from stc.planning.command import show
+    from stc.planning.command import print_plan
 
-    return show(arguments)
+    return print_plan(arguments)
 
 
 def _hydra(arguments: list[str]) -> int:
     import hydra
 
-    from stc.jobs.task import execute
+    from stc.jobs.task import execute_job
 
-    job = hydra.main(version_base=None, config_path=str(CONF), config_name="config")(execute)
+    job = hydra.main(version_base=None, config_path=str(CONF), config_name="config")(execute_job)
 
     def start(given: list[str]) -> None:
         sys.argv[1:] = given
         job()
 
-    if sweeping(arguments):
-        from stc.jobs.sweep import conduct
+    if is_sweep(arguments):
+        from stc.jobs.sweep import run_sweep
 
-        return conduct(start, arguments)
+        return run_sweep(start, arguments)
     try:
         with killable():
             start(arguments)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from stc.config.languages import codes, language
+from stc.config.languages import language_codes, load_language
 from stc.decoding.recording_formats import FORMATS, SUFFIXES, written
 from stc.errors import InputError
 from stc.models import architecture, read_config
 from stc.store.artifact import Kind
-from stc.store.lineage import trained_otherwise
-from stc.store.lookup import stored
+from stc.store.lineage import language_mismatch
+from stc.store.lookup import resolve_artifact
 from stc.system.console import add_compute_options, command, default_dtype, progress, say
 from stc.system.machine import DECODE_BATCH, resolve_device
 from stc.system.natural_order import natural
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a file; a folder: its audio files, those of its subfolders too, by path and number; "
         f"or {STANDARD_INPUT}: the content of a file, on standard input",
     )
-    parser.add_argument("--lang", required=True, choices=codes(), help="the language to translate into")
+    parser.add_argument("--lang", required=True, choices=language_codes(), help="the language to translate into")
     parser.add_argument("--format", choices=FORMATS, default="text", help="text: a line a recording (the default)")
     parser.add_argument(
         "--output",
@@ -106,7 +106,7 @@ def _seconds(text: str) -> float:
 
 
 def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    options.model = stored(options.model, Kind.MODEL)
+    options.model = resolve_artifact(options.model, Kind.MODEL)
     architecture(read_config(options.model)["model_type"])  # before torch is imported, which takes its time
     sources = _sources(options.audio)
     folder = _output_folder(options.output)
@@ -114,7 +114,7 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         parser.error(fault)
     if not any(source.path is None or source.path.exists() for source in sources):
         raise InputError(f"{sources[0].name} is missing" + (", and so are the others" if len(sources) > 1 else ""))
-    if note := trained_otherwise(options.model, options.lang):
+    if note := language_mismatch(options.model, options.lang):
         say(note)
     failed = 0
     with _sink(options.output, folder) as write:
@@ -233,7 +233,7 @@ def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Ite
     translator = load(options.model, device=device, dtype=options.dtype or default_dtype(device))
     return translate_recordings(
         translator,
-        language(options.lang).task,
+        load_language(options.lang).task,
         [(source.name, source.open) for source in sources],
         longest=options.longest,
         batch_size=options.batch_size or DECODE_BATCH[device],

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stc.config.command_line import checked, composed
+from stc.config.command_line import check_arguments, compose_jobs
 from stc.pipeline.runner import Evaluation
 from stc.store import Store
 
@@ -23,7 +23,7 @@ class Held:
         store = Store(root)
         self._leases = ExitStack()
         self._leases.enter_context(suppress(_Abandoned))
-        for job in composed(checked(list(arguments))):
+        for job in compose_jobs(check_arguments(list(arguments))):
             context = job.plan.config.resources.context("cpu")
             found = Evaluation(job.plan.pipeline, store, lambda name, scratch, of=context: replace(of, scratch=scratch))
             for stage in stages:

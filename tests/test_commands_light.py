@@ -10,7 +10,7 @@ import pytest
 
 import stc.evaluate
 import stc.translate
-from stc.config.command_line import checked, composed
+from stc.config.command_line import check_arguments, compose_jobs
 from stc.system.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}
@@ -43,4 +43,4 @@ def test_documented_commands_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         for arguments in commands:
             parser.parse_args(arguments)
     for settings in documented("stc.doctor"):
-        composed(checked(settings))
+        compose_jobs(check_arguments(settings))

@@ -44,7 +44,7 @@ def test_sound_machine_is_found_so_and_nothing_is_left_behind(
 def test_what_fails_is_a_line_each_and_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
     settings = ["store.dir=/proc/store", "tracking.uri=http://127.0.0.1:9", "data.splits.dev=valid"]
     assert main(settings) == 1
     out = capsys.readouterr().out
@@ -59,14 +59,14 @@ def test_what_fails_is_a_line_each_and_code_1(
 def test_folder_that_can_be_no_store_is_a_fault_of_the_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
     (tmp_path / "letter").write_text("precious")
     assert main([f"store.dir={tmp_path}", "prune.ratio=0.3"]) == 1
     assert f"store.dir={tmp_path}" in capsys.readouterr().out
 
 
 def test_faults_of_the_config_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
     assert main(["prune.ratio=5", "lang=fr"]) == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
     assert any("prune.ratio=5" in line for line in failed)
@@ -76,7 +76,7 @@ def test_faults_of_the_config_are_listed(monkeypatch: pytest.MonkeyPatch, capsys
 def test_language_that_a_run_takes_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
     assert main(["lang.code=fr", "lang.name=French", "data.columns.target=text_de"]) == 0
     assert "FAIL" not in capsys.readouterr().out
 
@@ -88,7 +88,7 @@ def test_model_of_the_hub_that_cannot_be_had_is_one_failure(
     def config(hub: Hub) -> None:
         raise error
 
-    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
     monkeypatch.setattr(Hub, "cached", lambda hub: None)
     monkeypatch.setattr(Hub, "config", config)
     assert main(["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "stages.teacher.from=owner/name"]) == 1
@@ -102,8 +102,8 @@ def test_check_that_breaks_is_a_failure_and_the_others_go_on(
     def broken() -> Iterator[Check]:
         raise OSError("libsndfile.so: cannot open shared object file")
 
-    monkeypatch.setattr(checks, "libraries", lambda: iter([]))
-    monkeypatch.setattr(checks, "audio_formats", broken)
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
+    monkeypatch.setattr(checks, "check_audio_formats", broken)
     assert main([]) == 1
     out = capsys.readouterr().out
     assert "OSError: libsndfile.so: cannot open shared object file" in out
@@ -117,7 +117,7 @@ def test_library_that_is_missing_or_too_old_or_broken_is_named(monkeypatch: pyte
 
     monkeypatch.setattr(checks, "import_module", load)
     monkeypatch.setattr(checks, "_dependencies", lambda: ["no-such-package>=1", "numpy>=99", "scipy", "tqdm>=4"])
-    found = {check.about: check for check in checks.libraries()}
+    found = {check.about: check for check in checks.check_libraries()}
     assert [check.status for check in found.values()] == ["FAIL", "FAIL", "FAIL", "OK"]
     assert "pip install 'no-such-package>=1'" in found["no-such-package"].found
     assert "stc needs >=99" in found["numpy"].found
@@ -155,12 +155,12 @@ def test_packed_layers_that_compute_wrongly_are_noticed(monkeypatch: pytest.Monk
     assert packs.MOST_ERROR / 10 < checks.rounding_error(packs, "cpu") < packs.MOST_ERROR
     for error in (0.9, float("nan")):
         monkeypatch.setattr(checks, "rounding_error", lambda quantizer, device, error=error: error)
-        assert any("is off by" in found for found in failing(checks.devices("cpu", [packs])))
+        assert any("is off by" in found for found in failing(checks.check_devices("cpu", [packs])))
 
 
 def test_gpu_that_is_asked_for_and_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert any("device=cuda" in found for found in failing(checks.devices("cuda", [])))
+    assert any("device=cuda" in found for found in failing(checks.check_devices("cuda", [])))
 
 
 @pytest.mark.parametrize(("more", "status"), [(checks.ROOM + 1, "OK"), (1, "WARN"), (-1, "FAIL")])
@@ -168,14 +168,14 @@ def test_room_is_compared_with_what_a_run_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, status: str
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**9 + more))
-    [check] = checks.store(tmp_path / "store", 10**9)
+    [check] = checks.check_store(tmp_path / "store", 10**9)
     assert check.status == status
     assert not (tmp_path / "store").exists()
 
 
 def test_database_that_is_none_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("no database at all, and long enough to be looked at" * 10)
-    assert failing(checks.tracking(f"sqlite:///{tmp_path / 'notes.db'}")) != []
+    assert failing(checks.check_tracking(f"sqlite:///{tmp_path / 'notes.db'}")) != []
 
 
 def test_database_that_somebody_writes_to_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +183,9 @@ def test_database_that_somebody_writes_to_is_a_failure(tmp_path: Path, monkeypat
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("CREATE TABLE runs (id)")
-    assert failing(checks.tracking(uri)) == []
+    assert failing(checks.check_tracking(uri)) == []
     holder.execute("BEGIN IMMEDIATE")
-    assert "locked" in failing(checks.tracking(uri))[0]
+    assert "locked" in failing(checks.check_tracking(uri))[0]
     holder.close()
 
 
@@ -210,9 +210,9 @@ def server() -> Iterator[str]:
 
 
 def test_server_is_asked_for_its_health(server: str) -> None:
-    assert failing(checks.tracking(server)) == []
-    assert "no MLflow server" in failing(checks.tracking(f"{server}/elsewhere"))[0]
+    assert failing(checks.check_tracking(server)) == []
+    assert "no MLflow server" in failing(checks.check_tracking(f"{server}/elsewhere"))[0]
 
 
 def test_folder_of_runs_which_mlflow_no_longer_takes_is_a_failure(tmp_path: Path) -> None:
-    assert failing(checks.tracking(str(tmp_path / "mlruns"))) != []
+    assert failing(checks.check_tracking(str(tmp_path / "mlruns"))) != []

@@ -19,12 +19,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from stc.config.command_line import checked
-from stc.config.hydra_arguments import groups
+from stc.config.command_line import check_arguments
+from stc.config.hydra_arguments import config_groups
 from stc.config.schema import Plan
-from stc.config.schema import plan as plan_of
+from stc.config.schema import make_plan as plan_of
 from stc.pipeline.stage import Context
-from stc.planning.outcome import Outlook, Surroundings
+from stc.planning.dry_run import DryRun, Environments
 from stc.store import Store
 from stc.store.artifact import Artifact, Kind
 from stc.system.paths import CONF, ROOT
@@ -47,28 +47,30 @@ pytestmark = pytest.mark.skipif(
 def commands() -> Iterator[list[str]]:
     """Every member of every group for itself, every experiment in every language, every scope of pruning."""
     os.environ["STC_ROOT"] = str(ROOT)
-    for group, names in groups().items():
+    for group, names in config_groups().items():
         for name in names:
             choice = f"{group}={name}"
             if group == "experiments":
                 own_model = "/model" in (ROOT / "experiments" / f"{name}.yaml").read_text()
-                yield from ([choice, f"lang={lang}", *(PUBLISHED if own_model else [])] for lang in groups()["lang"])
+                yield from (
+                    [choice, f"lang={lang}", *(PUBLISHED if own_model else [])] for lang in config_groups()["lang"]
+                )
             else:
                 yield [choice, *NEEDED.get(choice, []), *(PUBLISHED if name == "qwen2_audio_7b" else [])]
-    for name in groups()["prune"]:
+    for name in config_groups()["prune"]:
         if name != "explicit":  # names the layers, and so the stack
             yield from ([f"prune={name}", f"prune.scope={scope}"] for scope in ("encoder", "both"))
-    for recipe in groups()["finetune"]:
+    for recipe in config_groups()["finetune"]:
         yield [f"finetune@teacher={recipe}"]
 
 
 class Prepared(Store):
     """A store in which every choice of layers has been made, so that what follows is known for good."""
 
-    def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+    def inspect(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         if kind is Kind.RANKING:
             return Artifact(kind, self.path(kind, identity), identity, REMOVED), ""
-        return super().look(kind, identity)
+        return super().inspect(kind, identity)
 
 
 def defaults() -> set[str]:
@@ -80,17 +82,17 @@ def defaults() -> set[str]:
 @cache
 def planned(*choices: str) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan_of(compose("config", checked(choices)))
+        return plan_of(compose("config", check_arguments(choices)))
 
 
-def identities(command: list[str], folder: Path, known: Surroundings) -> dict[str, str]:
+def identities(command: list[str], folder: Path, known: Environments) -> dict[str, str]:
     """Return the identity of every stage that a command needs, by its name.
 
     A model of the hub is not fetched; what is made from it is known by its name.
     """
     plan = planned(*(one for one in command if one not in defaults()))
     context = Context("cpu", 0, 1, 1, folder, lambda *_, **__: None, lambda *_, **__: None)  # type: ignore[arg-type]
-    steps = Outlook(plan.pipeline, Prepared(folder), lambda name, scratch: context, known=known).steps()
+    steps = DryRun(plan.pipeline, Prepared(folder), lambda name, scratch: context, known=known).steps()
     return {step.name: step.identity[:DIGITS] for step in steps}
 
 
@@ -100,7 +102,7 @@ def recorded() -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def known() -> Surroundings:
+def known() -> Environments:
     """What the stages' environments gave, for all commands: they read the same files."""
     return {}
 
@@ -118,7 +120,7 @@ def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_stages_have_the_identities_on_record(command: list[str], folder: Path, known: Surroundings) -> None:
+def test_stages_have_the_identities_on_record(command: list[str], folder: Path, known: Environments) -> None:
     assert identities(command, folder, known) == recorded()[" ".join(command)]
 
 
@@ -127,7 +129,7 @@ def test_record_is_of_every_command_and_of_no_other() -> None:
 
 
 def _write() -> None:
-    known: Surroundings = {}
+    known: Environments = {}
     with mock.patch("stc.stages.measure.fingerprint", return_value=MACHINE), TemporaryDirectory() as folder:
         found = {" ".join(command): identities(command, Path(folder), known) for command in commands()}
     RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")

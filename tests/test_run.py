@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.hydra_arguments import groups
+from stc.config.hydra_arguments import config_groups
 from stc.run import main
 from stc.system.paths import ROOT
 
@@ -49,7 +49,7 @@ def test_help_names_every_group_and_member_without_torch(tmp_path: Path) -> None
     told = answer(tmp_path, "--help")
     assert (told.returncode, told.stderr) == (0, "")
     lines = {line.split()[0]: line for line in told.stdout.splitlines() if line.startswith("  ")}
-    for name, members in groups().items():
+    for name, members in config_groups().items():
         assert all(member in lines[name] for member in members)
 
 

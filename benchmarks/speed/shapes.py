@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from stc.config.languages import language
+from stc.config.languages import load_language
 from stc.data.manifest import Manifest, Utterance
 from stc.data.sources import Columns
 from stc.errors import InputError
@@ -93,13 +93,17 @@ def subject(
     if shape == "talks":
         columns = Columns(audio="audio", source="text_en", target=f"text_{lang}")
         stage = Split(
-            path=ROOT / "assets" / "talks", split=split, columns=columns, task=language(lang).task, limit=utterances
+            path=ROOT / "assets" / "talks",
+            split=split,
+            columns=columns,
+            task=load_language(lang).task,
+            limit=utterances,
         )
         translator = load(ROOT / "assets" / "base", device=device, dtype=dtype)
-        return Subject(translator, stage.in_place(), TALKS_TOKENS, False, language(lang).metric)
+        return Subject(translator, stage.in_place(), TALKS_TOKENS, False, load_language(lang).metric)
     translator = random_translator(shape, device=device, dtype=dtype)
-    manifest = noise(folder, 100 if utterances is None else utterances, language(lang).task)
-    return Subject(translator, manifest, RANDOM_TOKENS, True, language(lang).metric)
+    manifest = noise(folder, 100 if utterances is None else utterances, load_language(lang).task)
+    return Subject(translator, manifest, RANDOM_TOKENS, True, load_language(lang).metric)
 
 
 def random_translator(shape: Shape, *, device: str, dtype: str) -> Translator:

@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stc.config.hydra_arguments import groups, hydra_for, parsed, primary, spelled
+from stc.config.hydra_arguments import config_groups, format_arguments, hydra_session, parse_arguments, root_config_name
 from stc.errors import ConfigError, Fault, first_line, nearest, written
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _COMPOSED_WITH = (
 _SWEEPER_PARAMS = "hydra.sweeper.params"
 
 
-class Job(NamedTuple):
+class ComposedJob(NamedTuple):
     """A job of a command: its overrides, its config composed of them, and what that comes to."""
 
     overrides: list[str]
@@ -40,7 +40,7 @@ class Job(NamedTuple):
     plan: Plan
 
 
-def checked(arguments: Sequence[str]) -> list[str]:
+def check_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments as Hydra should get them: options first, and ``-m`` among them if they ask for a sweep.
 
     Raises:
@@ -49,8 +49,8 @@ def checked(arguments: Sequence[str]) -> list[str]:
     from stc.config import launcher
     from stc.config.schema import Config
 
-    given = parsed(arguments)
-    known = groups(given)
+    given = parse_arguments(arguments)
+    known = config_groups(given)
     top = [*dict.fromkeys([*known, *Config.model_fields, "plan", "hydra"])]
     faults: list[Fault] = []
     passed: list[str] = []
@@ -75,13 +75,13 @@ def checked(arguments: Sequence[str]) -> list[str]:
             as_it_is = first == "hydra" or "/" in key or override.package is not None
             prefix = "" if as_it_is or override.is_add() or override.is_force_add() or override.is_delete() else "++"
             passed.append(f"{prefix}{override.input_line}")
-    faults += launcher.faults(parsable, given.multirun or bool(given.cfg))
+    faults += launcher.launcher_faults(parsable, given.multirun or bool(given.cfg))
     if faults:
-        raise ConfigError(faults + _composed(spelled(given, passed))[2])
-    return spelled(given, [*passed, *launcher.completed(parsable)])
+        raise ConfigError(faults + _composed(format_arguments(given, passed))[2])
+    return format_arguments(given, [*passed, *launcher.default_arguments(parsable)])
 
 
-def jobs(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[list[str]]:
+def expand_jobs(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[list[str]]:
     """The overrides of every job: one for a single run, each combination for a sweep.
 
     Args:
@@ -90,14 +90,14 @@ def jobs(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[l
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    given = parsed(arguments)
+    given = parse_arguments(arguments)
     if not given.multirun:
         return [given.overrides]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(given.overrides)
     return [list(job) for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
 
 
-def validate(arguments: Sequence[str]) -> tuple[list[str], list[Plan]]:
+def validate_jobs(arguments: Sequence[str]) -> tuple[list[str], list[Plan]]:
     """Compose and validate every job before the first of them starts.
 
     Returns:
@@ -112,20 +112,20 @@ def validate(arguments: Sequence[str]) -> tuple[list[str], list[Plan]]:
     return settled, [job.plan for job in found]
 
 
-def launchable(arguments: Sequence[str]) -> None:
+def require_launcher(arguments: Sequence[str]) -> None:
     """Look for what a sweep is launched by on this machine. A plan, and printing the config, don't need it.
 
     Raises:
         ConfigError: it is not here.
     """
     from stc.config import launcher
-    from stc.config.override_values import parse
+    from stc.config.override_values import parse_override
 
-    if lacking := launcher.lacking([parse(one) for one in parsed(arguments).overrides]):
+    if lacking := launcher.missing_requirements([parse_override(one) for one in parse_arguments(arguments).overrides]):
         raise ConfigError(lacking)
 
 
-def composed(arguments: Sequence[str]) -> list[Job]:
+def compose_jobs(arguments: Sequence[str]) -> list[ComposedJob]:
     """Every job.
 
     Raises:
@@ -137,13 +137,13 @@ def composed(arguments: Sequence[str]) -> list[Job]:
     return found
 
 
-def asked_for_plan(arguments: Sequence[str]) -> tuple[bool, list[str]]:
+def split_plan_option(arguments: Sequence[str]) -> tuple[bool, list[str]]:
     """Whether ``plan=true`` is among the arguments, and the others.
 
     Raises:
         ConfigError: plan is neither true nor false.
     """
-    given = parsed(arguments)
+    given = parse_arguments(arguments)
     asked, others = False, []
     for argument in given.overrides:
         name, _, value = argument.partition("=")
@@ -153,26 +153,26 @@ def asked_for_plan(arguments: Sequence[str]) -> tuple[bool, list[str]]:
             asked = value.lower() == "true"
         else:
             raise ConfigError([Fault("plan", value, "must be true or false")])
-    return asked, spelled(given, others)
+    return asked, format_arguments(given, others)
 
 
-def sweeping(arguments: Sequence[str]) -> bool:
+def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether the arguments, checked and validated, ask for a sweep."""
-    return bool(parsed(arguments).multirun)
+    return bool(parse_arguments(arguments).multirun)
 
 
 def _understood(argument: str, sweep: bool, faults: list[Fault]) -> Override | None:
     """An assignment, or a fault more."""
     from hydra.errors import HydraException
 
-    from stc.config.override_values import understood
+    from stc.config.override_values import parse_leniently
 
     key, sign, value = argument.partition("=")
     if any("\ud800" <= letter <= "\udfff" for letter in argument):
         faults.append(Fault(key, value, "is not valid text in this locale, and Hydra writes it down as UTF-8"))
         return None
     try:
-        return understood(argument, sweep)
+        return parse_leniently(argument, sweep)
     except HydraException as error:
         why = first_line(error)
         allowed = f"Hydra takes no such key: {why}" if sign else f"must be an assignment, key=value: {why}"
@@ -232,8 +232,8 @@ def _asks_for_a_sweep(given: Namespace) -> bool:
     read = [one for one in (_understood(argument, True, []) for argument in given.overrides) if one is not None]
     if not any(one.is_sweep_override() or one.key_or_group == "hydra.mode" for one in read):
         return False
-    with hydra_for(given) as hydra:
-        return bool(hydra.get_mode(primary(given), [one.input_line for one in read]) is RunMode.MULTIRUN)
+    with hydra_session(given) as hydra:
+        return bool(hydra.get_mode(root_config_name(given), [one.input_line for one in read]) is RunMode.MULTIRUN)
 
 
 def _with_sweeper_params(overrides: Sequence[str]) -> list[str]:
@@ -263,19 +263,19 @@ def _joined(params: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
     ]
 
 
-def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Fault]]:
+def _composed(arguments: Sequence[str]) -> tuple[list[str], list[ComposedJob], list[Fault]]:
     """The arguments with a sweep that the configs ask for written out, every job that is sound, and the faults."""
     from hydra.errors import HydraException
 
-    from stc.config.composition import planned
+    from stc.config.composition import plan_composed_config
 
-    given = parsed(arguments)
+    given = parse_arguments(arguments)
     faults: dict[str, Fault] = {}
-    found: list[Job] = []
+    found: list[ComposedJob] = []
     methods: dict[tuple[str, str], object] = {}
-    with hydra_for(given) as hydra:
+    with hydra_session(given) as hydra:
         try:
-            wanted = jobs(arguments, hydra.config_loader)
+            wanted = expand_jobs(arguments, hydra.config_loader)
         except HydraException as error:
             return list(arguments), [], [_refused(error, given.overrides)]
         if not wanted:
@@ -290,7 +290,7 @@ def _composed(arguments: Sequence[str]) -> tuple[list[str], list[Job], list[Faul
             try:
                 if job is wanted[0] and (spelled_out := _written_out(config.hydra, given)):
                     break
-                found.append(Job(job, config, planned(config, given, methods)))
+                found.append(ComposedJob(job, config, plan_composed_config(config, given, methods)))
             except ConfigError as error:
                 told = [fault.about(list(map(_place, job))) for fault in error.faults]
                 faults.update({str(fault): fault for fault in told})
@@ -305,7 +305,7 @@ def _compose(job: Sequence[str], given: Namespace) -> DictConfig:
     sound = [
         one for one in job if not one.lstrip("+~").startswith("hydra") or one.lstrip("+").startswith(_COMPOSED_WITH)
     ]
-    return compose(primary(given), sound, return_hydra_config=True)
+    return compose(root_config_name(given), sound, return_hydra_config=True)
 
 
 def _written_out(hydra: DictConfig, given: Namespace) -> list[str] | None:
@@ -319,7 +319,7 @@ def _written_out(hydra: DictConfig, given: Namespace) -> list[str] | None:
     if overrides == given.overrides and sweep == given.multirun:
         return None
     given.multirun = sweep
-    return spelled(given, overrides)
+    return format_arguments(given, overrides)
 
 
 def _place(override: str) -> str:

@@ -11,17 +11,17 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from stc.config.hydra_arguments import groups, primary
-from stc.config.schema import Plan, plan
+from stc.config.hydra_arguments import config_groups, root_config_name
+from stc.config.schema import Plan, make_plan
 from stc.errors import ConfigError, Fault, nearest
-from stc.store.location import taken_by
+from stc.store.location import run_folder_conflict
 from stc.system.paths import at_home
 
 _WITH_METHODS = ("prune", "quant")
 """Groups of which a member has the keys of its method, and may have stages of its own."""
 
 
-def planned(config: DictConfig, given: Namespace, methods: dict[tuple[str, str], object]) -> Plan:
+def plan_composed_config(config: DictConfig, given: Namespace, methods: dict[tuple[str, str], object]) -> Plan:
     """What a config comes to, which is rid of what it has for Hydra alone.
 
     Raises:
@@ -32,7 +32,7 @@ def planned(config: DictConfig, given: Namespace, methods: dict[tuple[str, str],
     with open_dict(config):
         del config["hydra"]
     try:
-        found = plan(config)
+        found = make_plan(config)
     except ConfigError as error:
         faults += [fault for fault in error.faults if fault.key.partition(".")[0] not in mistaken]
         raise ConfigError(faults) from None
@@ -57,9 +57,11 @@ def _other_methods(config: DictConfig, given: Namespace, methods: dict[tuple[str
             continue
         if (group, member) not in methods:
             searched = [one for one in given.overrides if one.lstrip("+").startswith("hydra.searchpath")]
-            methods[group, member] = compose(primary(given), [*searched, f"{group}={member}"])[group].get("method")
+            methods[group, member] = compose(root_config_name(given), [*searched, f"{group}={member}"])[group].get(
+                "method"
+            )
         if method != methods[group, member]:
-            members = groups(given)[group]
+            members = config_groups(given)[group]
             choice, near = (method, "") if method in members else ("MEMBER", nearest(str(method), members))
             allowed = f"a method is chosen by its group: {group}={choice}, one of {', '.join(members)}{near}"
             faults[group] = Fault(f"{group}.method", method, allowed)
@@ -76,5 +78,5 @@ def _store_in_the_way(config: DictConfig, sweep: bool) -> list[Fault]:
         return []
     if not isinstance(store, str) or not store.strip():
         return []
-    why = taken_by(Path(at_home(store)), Path(output))
+    why = run_folder_conflict(Path(at_home(store)), Path(output))
     return [Fault("store.dir", store, why)] if why else []

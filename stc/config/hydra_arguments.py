@@ -15,7 +15,7 @@ _COMMANDS = ("run", "multirun", "cfg", "info", "shell_completion")
 """Options of which Hydra takes one."""
 
 
-def parsed(arguments: Sequence[str]) -> Namespace:
+def parse_arguments(arguments: Sequence[str]) -> Namespace:
     """Take the arguments apart: ``overrides`` are the assignments, wherever they stand, and the rest are options.
 
     Raises:
@@ -41,7 +41,7 @@ def parsed(arguments: Sequence[str]) -> Namespace:
     return given
 
 
-def spelled(given: Namespace, overrides: Sequence[str]) -> list[str]:
+def format_arguments(given: Namespace, overrides: Sequence[str]) -> list[str]:
     """The arguments again, options first, with these overrides."""
     options = []
     for name, value in vars(given).items():
@@ -54,12 +54,12 @@ def _option(name: str) -> str:
     return "-m" if name == "multirun" else f"--{name.replace('_', '-')}"
 
 
-def primary(given: Namespace) -> str:
+def root_config_name(given: Namespace) -> str:
     """The name of the config that a command starts from."""
     return given.config_name or "config"
 
 
-def groups(given: Namespace | None = None) -> dict[str, list[str]]:
+def config_groups(given: Namespace | None = None) -> dict[str, list[str]]:
     """Every config group of a run and its members: what ships, and what the command adds to it."""
     added = [] if given is None else list(_added(given))
     folders = [folder for place in (CONF, *added) for folder in sorted(place.iterdir()) if folder.is_dir()]
@@ -74,20 +74,20 @@ def _added(given: Namespace) -> Iterator[Path]:
     """Yield the folders of configs that a command names, by ``--config-dir`` and ``hydra.searchpath``."""
     from hydra.errors import HydraException
 
-    from stc.config.override_values import parse
+    from stc.config.override_values import parse_override
 
     if given.config_dir:
         yield Path(given.config_dir)
     for override in given.overrides:
         if override.lstrip("+").startswith("hydra.searchpath="):
             with suppress(HydraException):  # which is told where assignments are judged
-                places = parse(override).value()
+                places = parse_override(override).value()
                 paths = [str(one).removeprefix("file://") for one in (places if isinstance(places, list) else [])]
                 yield from (Path(path) for path in paths if Path(path).is_dir())
 
 
 @contextmanager
-def hydra_for(given: Namespace) -> Iterator[Any]:
+def hydra_session(given: Namespace) -> Iterator[Any]:
     """Hydra with the search path that the command asks for, while the block lasts."""
     from hydra import initialize_config_dir
     from hydra._internal.hydra import Hydra

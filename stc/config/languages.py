@@ -26,19 +26,19 @@ class Language:
         return Task(target_lang=self.code, target_name=self.name)
 
 
-def codes() -> list[str]:
+def language_codes() -> list[str]:
     """What ``lang=`` and ``--lang`` take."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
-def language(code: str) -> Language:
+def load_language(code: str) -> Language:
     """The language of that code.
 
     Raises:
         InputError: there is none, or its file names no language.
     """
-    if code not in codes():
-        raise InputError(f"language {code!r}: one of {', '.join(codes())}{nearest(code, codes())}")
+    if code not in language_codes():
+        raise InputError(f"language {code!r}: one of {', '.join(language_codes())}{nearest(code, language_codes())}")
     file = FOLDER / f"{code}.yaml"
     stated = read_yaml(file)
     try:
@@ -47,9 +47,9 @@ def language(code: str) -> Language:
         raise InputError(f"{file}: code: {error}") from None
 
 
-def metric_of(tag: str) -> str:
+def retention_metric(tag: str) -> str:
     """Return the metric that retention is measured by in a language: as ``conf/lang`` says of it or of the nearest
     wider one, else chrF++, without its words where the script does not tell them apart."""
-    if (known := lookup({code: code for code in codes()}, tag)) is not None:
-        return language(known).metric
+    if (known := lookup({code: code for code in language_codes()}, tag)) is not None:
+        return load_language(known).metric
     return "chrf" if script(tag) in WITHOUT_SPACES else "chrf_pp"

@@ -26,7 +26,7 @@ _PACKAGES = {
 }
 
 
-def faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
+def launcher_faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
     """What is wrong with those of the overrides that are Hydra's own.
 
     Args:
@@ -42,7 +42,7 @@ def faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
     return _unknown(list(own.values())) if own else []
 
 
-def lacking(overrides: Sequence[Override]) -> list[Fault]:
+def missing_requirements(overrides: Sequence[Override]) -> list[Fault]:
     """What the chosen launcher needs and does not find on this machine."""
     own = _own(overrides)
     launcher = _value(own[_LAUNCHER]) if _LAUNCHER in own else None
@@ -55,9 +55,9 @@ def lacking(overrides: Sequence[Override]) -> list[Fault]:
     return [_fault(own[_LAUNCHER], wrong)]
 
 
-def completed(overrides: Sequence[Override]) -> list[str]:
+def default_arguments(overrides: Sequence[Override]) -> list[str]:
     """What is to be added to the arguments: as many jobs side by side as have GPUs, where nothing says how many.
-    Without a GPU it is nothing, and :func:`lacking` says that the number is missing."""
+    Without a GPU it is nothing, and :func:`missing_requirements` says that the number is missing."""
     values = {one.key_or_group: _value(one) for one in overrides}
     gpus = len(visible()) if values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values else 0
     processes = values.get("resources.processes", "1")

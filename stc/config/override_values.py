@@ -17,12 +17,12 @@ from stc.system.paths import at_home
 _HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Text as a value that Hydra takes literally."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def understood(argument: str, sweep: bool) -> Override:
+def parse_leniently(argument: str, sweep: bool) -> Override:
     """An assignment as Hydra parses it; its ``input_line`` is what Hydra is to be given.
 
     What Hydra can read keeps Hydra's meaning, apart from a number, true or false where the schema wants text, and a
@@ -40,12 +40,12 @@ def understood(argument: str, sweep: bool) -> Override:
         wanted = _wanted(name)
         elements = list(_elements(value)) if sweep else [value]
         value = ",".join(_readable(one, wanted, sweep) for one in elements)
-        if name in _HYDRA_FOLDERS and isinstance(folder := parse(f"{name}={value}").value(), str):
-            value = quoted(at_home(folder)) if folder.startswith("~") else value
-    return parse(f"{key}{sign}{value}")
+        if name in _HYDRA_FOLDERS and isinstance(folder := parse_override(f"{name}={value}").value(), str):
+            value = quote(at_home(folder)) if folder.startswith("~") else value
+    return parse_override(f"{key}{sign}{value}")
 
 
-def parse(argument: str) -> Override:
+def parse_override(argument: str) -> Override:
     """Hydra's own parsing.
 
     Raises:
@@ -61,12 +61,12 @@ def _parser() -> OverridesParser:
 
 def _readable(element: str, wanted: Literal["text", "folder"] | None, sweep: bool) -> str:
     try:
-        read = parse(f"key={element}")
+        read = parse_override(f"key={element}")
     except HydraException:
-        return quoted(element.strip())
+        return quote(element.strip())
     several = read.value_type is ValueType.SIMPLE_CHOICE_SWEEP and not sweep
     number = isinstance(read.value(), bool | int | float)
-    return quoted(element.strip()) if (wanted and number) or (wanted == "folder" and several) else element
+    return quote(element.strip()) if (wanted and number) or (wanted == "folder" and several) else element
 
 
 def _elements(value: str) -> Iterator[str]:

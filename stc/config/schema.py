@@ -32,7 +32,7 @@ from stc.pipeline.graph import Pipeline
 from stc.pipeline.stage import Context, OrAuto
 from stc.pruning import ByRatio, PruningMethod, method_class
 from stc.quantization import quantizer
-from stc.store.location import unfit
+from stc.store.location import store_folder_fault
 from stc.system.console import progress
 from stc.system.fields import EachOnce, Seed
 from stc.system.language_tags import LanguageTag
@@ -52,7 +52,7 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Model(_Group):
+class ModelConfig(_Group):
     """A base model. ``path`` is a folder or a hub id; how many layers it has is needed for a hub id only. ``data`` is
     the folder of the data that it is compressed on where no other are named."""
 
@@ -66,14 +66,14 @@ class Model(_Group):
     max_new_tokens: int = Field(ge=1, le=1024)
 
 
-class Splits(_Group):
+class SplitsConfig(_Group):
     train: str
     dev: str
     selection: str
     test: str
 
 
-class Data(_Group, Reads):
+class DataConfig(_Group, Reads):
     """The data, and where they come from. ``limit`` keeps the first so many utterances of each split. Without a name
     the data are called as their folder.
 
@@ -82,18 +82,18 @@ class Data(_Group, Reads):
     """
 
     name: str | None = None
-    splits: Splits
+    splits: SplitsConfig
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
 
 
-class Lang(_Group):
+class LanguageConfig(_Group):
     code: LanguageTag
     name: str
     metric: MetricName
 
 
-class Distill(_Group):
+class DistillConfig(_Group):
     """``repeat``: how often the teacher's translations are in the data. ``tokens`` is what is learnt at every token,
     from the model that the stage ``teacher`` gives or the logits that the stage ``logits`` does."""
 
@@ -114,7 +114,7 @@ class Distill(_Group):
         return self
 
 
-class Metrics(_Group):
+class MetricsConfig(_Group):
     names: Annotated[tuple[MetricName, ...], Field(min_length=1), EachOnce]
     retention: MetricName
     resamples: int = Field(ge=100, le=100_000)
@@ -130,7 +130,7 @@ class Metrics(_Group):
         return self
 
 
-class Resources(_Group):
+class ResourcesConfig(_Group):
     """What a run may use; no result depends on it.
 
     Attributes:
@@ -164,16 +164,16 @@ class Resources(_Group):
 
 
 def _fit_for_a_store(folder: Path) -> Path:
-    if why := unfit(folder):
+    if why := store_folder_fault(folder):
         raise ValueError(why)
     return folder
 
 
-class StoreGroup(_Group):
+class StoreConfig(_Group):
     dir: Annotated[Folder, AfterValidator(_fit_for_a_store)]
 
 
-class PipelineGroup(_Group):
+class PipelineConfig(_Group):
     name: str
     outputs: Annotated[tuple[str, ...], Field(min_length=1), EachOnce]
 
@@ -183,20 +183,20 @@ class Config(_Group):
     that the run is to be made with, one after the other, in place of ``seed``; with ``fail_fast`` a sweep begins no job
     after one that failed."""
 
-    model: Model
-    data: Data
-    lang: Lang
+    model: ModelConfig
+    data: DataConfig
+    lang: LanguageConfig
     prune: Mapping[str, Any]
     quant: Mapping[str, Any]
-    distill: Distill
+    distill: DistillConfig
     teacher: Recipe
     finetune: Recipe
     recover: Recipe | None = None
-    metrics: Metrics
-    resources: Resources
-    store: StoreGroup
+    metrics: MetricsConfig
+    resources: ResourcesConfig
+    store: StoreConfig
     tracking: Tracking
-    pipeline: PipelineGroup
+    pipeline: PipelineConfig
     stages: Mapping[str, Mapping[str, Any]]
     force: Annotated[tuple[str, ...], EachOnce] = ()
     fail_fast: bool = False
@@ -219,7 +219,7 @@ class Plan:
         return any(self.pipeline.nodes[name].stage_name == "prune" for name in self.pipeline.needed())
 
 
-def plan(composed: DictConfig) -> Plan:
+def make_plan(composed: DictConfig) -> Plan:
     """Validate a composed config and build its pipeline.
 
     Raises:
@@ -341,7 +341,7 @@ def _written(key: str, written: Any) -> Any:
 
 def _outputs(groups: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        return validated(PipelineGroup, groups.get("pipeline") or {}).outputs
+        return validated(PipelineConfig, groups.get("pipeline") or {}).outputs
     except ConfigError:
         return ()
 
@@ -370,16 +370,16 @@ def _between_groups(
     """Return what pruning comes to for the layers of the model, where the run prunes; and what groups that are sound by
     themselves are at fault in together."""
     faults: list[Fault] = []
-    distill, lang = _sound(Distill, groups, "distill"), _sound(Lang, groups, "lang")
+    distill, lang = _sound(DistillConfig, groups, "distill"), _sound(LanguageConfig, groups, "lang")
     if distill and lang and distill.filters.length_ratio is not None:
         try:
             distill.filters.length_range(lang.code)
         except InputError as error:
             others = (("lang.code", lang.code),)
             faults.append(Fault("distill.filters.length_ratio", dict(distill.filters.length_ratio), str(error), others))
-    model = _sound(Model, groups, "model")
+    model = _sound(ModelConfig, groups, "model")
     if lang:
-        metrics = _sound(Metrics, groups, "metrics")
+        metrics = _sound(MetricsConfig, groups, "metrics")
         names = [*(metrics.names if metrics else ()), getattr(prune, "metric", LOSS)]
         for name in dict.fromkeys(name for name in names if name != LOSS):
             try:
@@ -428,7 +428,7 @@ def _pruning(values: Any) -> tuple[PruningMethod | None, list[Fault]]:
     return ByRatio.model_construct(**{key: values[key] for key in ("method", "ratio", "scope")}), faults
 
 
-def _layers(model: Model, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
+def _layers(model: ModelConfig, path: str, stacks: Sequence[Stack]) -> tuple[dict[Stack, int], list[Fault]]:
     """Return how many layers the stacks of a model have, by its folder or, of a model of the hub, by the config."""
     stated: dict[Stack, int | None] = {"decoder": model.decoder_layers, "encoder": model.encoder_layers}
     try:

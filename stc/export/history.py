@@ -16,8 +16,8 @@ from stc.metrics.records import Measurement, Scores
 from stc.report.comparison import comparison_rows, read_comparison
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.lineage import records
-from stc.store.lookup import stored
+from stc.store.lineage import record_chain
+from stc.store.lookup import resolve_artifact
 
 # How an utterance is translated where no evaluation says how: in the precision of the folder.
 UNEVALUATED = Translating(dtype="bfloat16", max_new_tokens=64)
@@ -125,7 +125,7 @@ def proof_example(history: History, data: Path | None) -> ProofExample:
     Raises:
         InputError: there is no such data, or it is no manifest folder.
     """
-    folder = stored(data, Kind.MANIFEST) if data else next(iter(history.manifests), None)
+    folder = resolve_artifact(data, Kind.MANIFEST) if data else next(iter(history.manifests), None)
     if folder is None:
         raise InputError(
             "no utterance is at hand to prove the export with: --data FOLDER (store/manifest/…) names some"
@@ -136,7 +136,7 @@ def proof_example(history: History, data: Path | None) -> ProofExample:
 
 def _steps(store: Store, kind: Kind, identity: str) -> Iterator[LineageStep]:
     """The stages behind a result, the last one first, as far as the store has their records."""
-    for record in records(store, kind, identity):
+    for record in record_chain(store, kind, identity):
         inputs = record["spec"]["inputs"]
         trained = store.record(Kind.MANIFEST, inputs["train"]) if isinstance(inputs.get("train"), str) else None
         yield LineageStep(record, trained or {})

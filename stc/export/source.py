@@ -15,7 +15,7 @@ from stc.quantization import stored_with
 from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.location import is_store
-from stc.store.lookup import stored
+from stc.store.lookup import resolve_artifact
 from stc.store.records import is_identity
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.paths import ROOT, at_home
@@ -72,7 +72,7 @@ def find_source(path: Path, system: str | None) -> ExportSource:
         InputError: there is none, or the run has no such system.
         ModelError: config.json is damaged, or quantized by a method stc does not know.
     """
-    path = stored(path, Kind.MODEL, Kind.ADAPTER)
+    path = resolve_artifact(path, Kind.MODEL, Kind.ADAPTER)
     folder, run = path, {}
     if (path / RESULT_FILE).is_file():
         folder, run = _system(path, system), _composed(path)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PLOTS_FOLDER = "plots"
 
 
-def run(
+def run_job(
     composed: Any,
     output_dir: Path,
     name: str = "",
@@ -41,19 +41,21 @@ def run(
     Returns:
         the content of result.json.
     """
-    from stc.config.schema import plan
+    from stc.config.schema import make_plan
 
     prepare_libraries()
     follow()
-    planned = plan(composed)
-    shown = Shown(name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {}))
+    planned = make_plan(composed)
+    shown = TrackingLabels(
+        name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {})
+    )
     if planned.config.seeds:
         return _run_seeds(composed, planned, output_dir, shown)
     return _run(planned, output_dir, shown)
 
 
 @dataclass(frozen=True)
-class Shown:
+class TrackingLabels:
     """A run as MLflow shows it."""
 
     name: str
@@ -61,12 +63,12 @@ class Shown:
     tags: dict[str, str]
 
 
-def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
+def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any]:
     """A run with each of the seeds, in a folder of its own below ``output_dir``, and then what they have in common.
 
     What does not depend on the seed is in the store when the second run looks for it.
     """
-    from stc.config.schema import plan
+    from stc.config.schema import make_plan
     from stc.report.run_plots import plot_seeds
     from stc.report.seeds import aggregate_seeds, markdown, table
     from stc.tracking import track
@@ -82,8 +84,8 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
             one.seed, one.seeds = seed, []
             _say(f"\nseed {seed}")
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
-            below = Shown(f"{shown.name} seed {seed}", {**shown.params, "seed": str(seed)}, tags)
-            runs.append(_run(plan(one), output_dir / f"seed{seed}", below))
+            below = TrackingLabels(f"{shown.name} seed {seed}", {**shown.params, "seed": str(seed)}, tags)
+            runs.append(_run(make_plan(one), output_dir / f"seed{seed}", below))
         systems = aggregate_seeds([one["systems"] for one in runs])
         plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
         result = {
@@ -112,13 +114,13 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: Shown) -> d
     return result
 
 
-def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
+def _run(planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any]:
     """Execute a plan with one seed."""
     from stc.models.hub import Hub
     from stc.pipeline.runner import Done, Evaluation
     from stc.pipeline.stage import Context
-    from stc.planning.disk import refuse_full
-    from stc.planning.preflight import small_corpus
+    from stc.planning.disk import check_disk_space
+    from stc.planning.preflight import shipped_corpus_notes
     from stc.report.run_plots import plot_run
     from stc.store import Store
     from stc.system.machine import resolve_device
@@ -127,7 +129,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
     config = planned.config
     context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
     store = Store(config.store.dir)
-    for note in small_corpus(planned):
+    for note in shipped_corpus_notes(planned):
         _say(note)
     for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.needed()):
         if isinstance(node.source, Hub):
@@ -145,7 +147,7 @@ def _run(planned: Any, output_dir: Path, shown: Shown) -> dict[str, Any]:
         def finished(done: Done) -> None:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
-        ready = partial(refuse_full, store)
+        ready = partial(check_disk_space, store)
         evaluation = Evaluation(planned.pipeline, store, context_of, force=config.force, say=_say, ready=ready)
         started = time.monotonic()
         done = evaluation.run(finished)

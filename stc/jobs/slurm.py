@@ -26,7 +26,7 @@ from stc.errors import StcError
 _FOLDER = ".submitit"  # of a sweep: a folder for each job, named by its id, as conf/hydra/launcher/slurm.yaml has it
 
 
-def begins_again(signum: int) -> bool:
+def will_restart(signum: int) -> bool:
     """Whether the job of this process, which ``signum`` has ended, is begun again; if it is to be, SLURM is told so.
 
     Raises:
@@ -63,23 +63,23 @@ def _queued_again() -> bool:
     return False
 
 
-def submitted(sweep: Path) -> list[str]:
+def submitted_jobs(sweep: Path) -> list[str]:
     """The ids of the jobs of this sweep that SLURM was given."""
     return sorted(folder.name for folder in (sweep / _FOLDER).glob("[0-9]*"))
 
 
-def queued(sweep: Path) -> bool:
+def has_queued_jobs(sweep: Path) -> bool:
     """Whether SLURM has a job of this sweep, running or in its queue; also where SLURM does not answer."""
-    ids = submitted(sweep)
+    ids = submitted_jobs(sweep)
     if not ids:
         return False
     told = _ask("squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}")
     return told is None or not set(told.split()).isdisjoint(ids)
 
 
-def cancel(sweep: Path) -> None:
+def cancel_jobs(sweep: Path) -> None:
     """Tell SLURM to end the jobs of this sweep, and begin no further one."""
-    if ids := submitted(sweep):
+    if ids := submitted_jobs(sweep):
         _ask("scancel", "--quiet", *ids)
 
 

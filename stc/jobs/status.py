@@ -22,7 +22,7 @@ LOG_FILE = "job.log"
 LOST = "its process ended without a word: killed, or out of memory"
 
 
-class Outcome(BaseModel):
+class JobStatus(BaseModel):
     """A job: what it was asked for, the process it runs or ran in, and how that ended.
 
     ``queued`` is one that was begun and interrupted, and will begin again. ``overrides`` are the settings in which it
@@ -43,7 +43,7 @@ class Outcome(BaseModel):
     def running(self) -> bool:
         return self.state == "running"
 
-    def known(self) -> Outcome:
+    def checked_alive(self) -> JobStatus:
         """The same, or killed, if its process is gone although it has not ended."""
         if not self.running or self.process.alive:
             return self
@@ -55,10 +55,10 @@ class Outcome(BaseModel):
         write_atomically(folder / STATUS_FILE, self.model_dump_json(indent=1) + "\n")
 
 
-def outcomes(sweep: Path) -> dict[str, Outcome]:
+def job_statuses(sweep: Path) -> dict[str, JobStatus]:
     """How the jobs of a sweep stand, those that were begun, by the name of their folder below the sweep's."""
-    found: dict[str, Outcome] = {}
+    found: dict[str, JobStatus] = {}
     for file in sweep.rglob(STATUS_FILE):
         with suppress(OSError, InputError):  # not one of ours
-            found[file.parent.relative_to(sweep).as_posix()] = read_json(file, Outcome).known()
+            found[file.parent.relative_to(sweep).as_posix()] = read_json(file, JobStatus).checked_alive()
     return dict(sorted(found.items(), key=lambda one: natural(Path(one[0]))))

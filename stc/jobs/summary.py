@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stc.jobs.status import Outcome
+from stc.jobs.status import JobStatus
 from stc.system.quantities import format_bytes
 from stc.system.tables import NONE, Column, markdown_table, terminal_table
 
 
 @dataclass(frozen=True)
-class Job:
+class JobSummary:
     """A job of the table: its folder below the sweep's, in what it differs from the others, how it stands, and the
     systems of its own table."""
 
     folder: str
     differs: str
-    outcome: Outcome | None  # None for one that was not begun
+    outcome: JobStatus | None  # None for one that was not begun
     systems: Sequence[Mapping[str, Any]]
 
     @property
@@ -31,33 +31,33 @@ class Job:
         return self.systems[-1] if self.systems else {}
 
 
-def table(jobs: Sequence[Job]) -> str:
+def format_table(jobs: Sequence[JobSummary]) -> str:
     """What became of the jobs, for a terminal. Ends in a newline."""
     return "\n".join([*terminal_table(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
 
 
-def markdown(jobs: Sequence[Job]) -> str:
+def format_markdown(jobs: Sequence[JobSummary]) -> str:
     """The same in Markdown. Ends in a newline."""
     return "\n".join([*markdown_table(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
 
 
-def _counted(jobs: Sequence[Job]) -> str:
+def _counted(jobs: Sequence[JobSummary]) -> str:
     finished = sum(job.finished for job in jobs)
     return f"{finished} of {len(jobs)} jobs finished."
 
 
-def _how(job: Job) -> str:
+def _how(job: JobSummary) -> str:
     if job.outcome is None:
         return "not begun"
     return job.outcome.state + (f": {job.outcome.error}" if job.outcome.error else "")
 
 
-def _of_main(job: Job, key: str, show: Callable[[float], str]) -> str:
+def _of_main(job: JobSummary, key: str, show: Callable[[float], str]) -> str:
     value = job.main.get(key)
     return NONE if value is None else show(value)
 
 
-def _seconds(job: Job) -> str:
+def _seconds(job: JobSummary) -> str:
     return NONE if job.outcome is None or job.outcome.seconds is None else f"{job.outcome.seconds:.0f}"
 
 

@@ -22,12 +22,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
-from stc.config.hydra_arguments import parsed, spelled
-from stc.config.override_names import differing
+from stc.config.hydra_arguments import format_arguments, parse_arguments
+from stc.config.override_names import describe_difference
 from stc.errors import InputError, StcError
 from stc.jobs import slurm
-from stc.jobs.status import LOG_FILE, Outcome, outcomes
-from stc.jobs.summary import Job, markdown, table
+from stc.jobs.status import LOG_FILE, JobStatus, job_statuses
+from stc.jobs.summary import JobSummary, format_markdown, format_table
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.process import Process
 from stc.system.read_files import read_json
@@ -43,7 +43,7 @@ STOP_SECONDS = 10.0  # a job that is told to stop has this long to do so
 _current: Sweep | None = None  # of this process: Hydra makes its callbacks itself, and hands none of them out
 
 
-class Record(BaseModel):
+class SweepRecord(BaseModel):
     """What the jobs of a sweep, which may run elsewhere, read of it in its folder: the process that started all, the
     keys whose values vary, and the run in MLflow that those of the jobs are below."""
 
@@ -54,7 +54,7 @@ class Record(BaseModel):
     mlflow_run_id: str | None
 
     @classmethod
-    def read(cls, sweep: Path) -> Record:
+    def read(cls, sweep: Path) -> SweepRecord:
         return read_json(sweep / SWEEP_FILE, cls)
 
 
@@ -70,9 +70,9 @@ class Sweep:
     tracking: Tracking
     shown: TrackedRun
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[JobSummary]:
         """Every job, in the order asked for; also such as a sweeper of its own mind has added."""
-        found = outcomes(self.folder)
+        found = job_statuses(self.folder)
         jobs = []
         for number, overrides in enumerate(self.asked):
             matching = (name for name, one in found.items() if list(one.overrides) == overrides)
@@ -80,13 +80,13 @@ class Sweep:
             jobs.append(self._job(name, found.pop(name, None), overrides))
         return jobs + [self._job(name, one, one.overrides) for name, one in found.items()]
 
-    def _job(self, name: str, outcome: Outcome | None, overrides: Sequence[str]) -> Job:
+    def _job(self, name: str, outcome: JobStatus | None, overrides: Sequence[str]) -> JobSummary:
         file = self.folder / name / RESULT_FILE
         whole = outcome is not None and outcome.state == "finished"
         systems: Sequence[Mapping[str, Any]] = []
         with suppress(FileNotFoundError, InputError):  # the table has a dash for what a result does not say
             systems = read_json(file, Result)["systems"] if whole else []
-        return Job(name, differing(overrides, self.swept), outcome, systems)
+        return JobSummary(name, describe_difference(overrides, self.swept), outcome, systems)
 
     def left(self) -> list[tuple[str, list[str]]]:
         """The jobs that a launcher which broke down has lost or never begun: folder and overrides."""
@@ -101,7 +101,7 @@ class Sweep:
         and after a while for good. Does not wait: a launcher may be waiting for them, and goes on when they have gone.
         """
         (self.folder / STOP_FILE).touch()
-        slurm.cancel(self.folder)
+        slurm.cancel_jobs(self.folder)
         self._send(signal.SIGTERM)
         last = threading.Timer(STOP_SECONDS, self._send, [signal.SIGKILL])
         last.daemon = True
@@ -114,22 +114,22 @@ class Sweep:
     def wait(self, seconds: float = float("inf")) -> None:
         """Until no job runs in another process of this machine, and SLURM has none."""
         until = time.monotonic() + seconds
-        while ((here := self._elsewhere()) or slurm.queued(self.folder)) and time.monotonic() < until:
+        while ((here := self._elsewhere()) or slurm.has_queued_jobs(self.folder)) and time.monotonic() < until:
             time.sleep(0.2 if here else _POLL_SECONDS)
 
-    def _elsewhere(self) -> list[Outcome]:
-        found = outcomes(self.folder).values()
+    def _elsewhere(self) -> list[JobStatus]:
+        found = job_statuses(self.folder).values()
         return [one for one in found if one.running and one.process.here and one.process.pid != os.getpid()]
 
 
-class Start(Callback):
+class SweepCallback(Callback):
     """What Hydra calls when a sweep starts, before its first job; for a single run it does nothing."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         from hydra.core.global_hydra import GlobalHydra
 
-        from stc.config.command_line import jobs
-        from stc.config.override_values import parse
+        from stc.config.command_line import expand_jobs
+        from stc.config.override_values import parse_override
         from stc.jobs.status import STATUS_FILE
         from stc.system.durable_files import write_atomically
 
@@ -141,8 +141,8 @@ class Start(Callback):
         for former in [*folder.rglob(STATUS_FILE), folder / STOP_FILE]:
             former.unlink(missing_ok=True)
         given = list(config.hydra.overrides.task)
-        swept = tuple(one.key_or_group for one in map(parse, given) if one.is_sweep_override())
-        asked = jobs(["-m", *given], GlobalHydra.instance().config_loader())
+        swept = tuple(one.key_or_group for one in map(parse_override, given) if one.is_sweep_override())
+        asked = expand_jobs(["-m", *given], GlobalHydra.instance().config_loader())
         tracking = Tracking.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
         try:
             shown = start_run(
@@ -151,12 +151,12 @@ class Start(Callback):
         except StcError as error:
             print(f"stc: {error}", file=sys.stderr)
             raise SystemExit(1) from None  # Hydra makes a warning of any other exception
-        record = Record(process=Process.this(), swept=swept, mlflow_run_id=shown.id)
+        record = SweepRecord(process=Process.this(), swept=swept, mlflow_run_id=shown.id)
         write_atomically(folder / SWEEP_FILE, record.model_dump_json(indent=1) + "\n")
         _current = Sweep(folder, asked, swept, bool(config.fail_fast), tracking, shown)
 
 
-def conduct(start: Callable[[list[str]], None], arguments: list[str]) -> int:
+def run_sweep(start: Callable[[list[str]], None], arguments: list[str]) -> int:
     """Run a sweep to its end and print what became of its jobs.
 
     Args:
@@ -207,22 +207,22 @@ def _attempt(start: Callable[[list[str]], None], arguments: list[str]) -> None:
 def _attempt_the_rest(sweep: Sweep, start: Callable[[list[str]], None], arguments: list[str]) -> None:
     """A launcher that loses one worker may take the others' jobs with it: each of these is run once more, one after
     the other, so that none can harm another. Of SLURM's none is: somebody may have cancelled it."""
-    from stc.config.override_values import quoted
+    from stc.config.override_values import quote
 
     sweep.wait()
     left = sweep.left()
-    if not left or slurm.submitted(sweep.folder):
+    if not left or slurm.submitted_jobs(sweep.folder):
         return
     print(f"stc: {len(left)} jobs were lost or not begun; each is tried once, by itself", file=sys.stderr)
-    given = parsed(arguments)
+    given = parse_arguments(arguments)
     own = [
         one for one in given.overrides if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")
     ]
     for folder, overrides in left:
-        place = [f"hydra.sweep.dir={quoted(str(sweep.folder))}", f"hydra.sweep.subdir={quoted(folder)}"]
-        _attempt(start, spelled(given, [*own, *overrides, *place]))
+        place = [f"hydra.sweep.dir={quote(str(sweep.folder))}", f"hydra.sweep.subdir={quote(folder)}"]
+        _attempt(start, format_arguments(given, [*own, *overrides, *place]))
         sweep.wait()
-        if folder not in outcomes(sweep.folder):
+        if folder not in job_statuses(sweep.folder):
             return  # this launcher begins nothing; or fail_fast lets it not
 
 
@@ -230,8 +230,8 @@ def _end(sweep: Sweep, killed: bool = False) -> int:
     """Say how the jobs ended, on standard output, in the sweep's folder and in MLflow; the exit code."""
     jobs = sweep.jobs()
     file = sweep.folder / TABLE_FILE
-    file.write_text(markdown(jobs), encoding="utf-8")
-    print(f"\n{table(jobs)}\nlogs: {sweep.folder}/JOB/{LOG_FILE}")
+    file.write_text(format_markdown(jobs), encoding="utf-8")
+    print(f"\n{format_table(jobs)}\nlogs: {sweep.folder}/JOB/{LOG_FILE}")
     sys.stdout.flush()
     finished = all(job.finished for job in jobs)
     if sweep.shown.id is not None:

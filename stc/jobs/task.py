@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stc.errors import ConfigError, StcError
-from stc.jobs.slurm import begins_again
-from stc.jobs.status import Outcome, outcomes
+from stc.jobs.slurm import will_restart
+from stc.jobs.status import JobStatus, job_statuses
 from stc.system.console import take_any_text
 from stc.system.process import Process
 from stc.system.signals import Killed, killable
@@ -20,7 +20,7 @@ from stc.system.signals import Killed, killable
 log = logging.getLogger(__name__)
 
 
-def execute(composed: Any) -> int:
+def execute_job(composed: Any) -> int:
     """Run a composed config. In a sweep no failure is raised, so that the other jobs are run.
 
     Returns:
@@ -33,29 +33,31 @@ def execute(composed: Any) -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from stc.config.override_names import assignments, differing, further
-    from stc.jobs.job import run
-    from stc.jobs.sweep import STOP_FILE, Record
+    from stc.config.override_names import describe_difference, describe_settings, select_assignments
+    from stc.jobs.job import run_job
+    from stc.jobs.sweep import STOP_FILE, SweepRecord
 
     take_any_text()  # a launcher may have started this process
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides = tuple(hydra.overrides.task)
     if hydra.mode is RunMode.RUN:
-        code = _recorded(lambda: run(composed, folder, also=further(overrides)), folder, overrides)
+        code = _recorded(lambda: run_job(composed, folder, also=describe_settings(overrides)), folder, overrides)
         if code:
             sys.exit(code)
         return 0
     sweep = Path(hydra.sweep.dir)
-    record = Record.read(sweep)
-    failed = any(one.code for one in outcomes(sweep).values())
+    record = SweepRecord.read(sweep)
+    failed = any(one.code for one in job_statuses(sweep).values())
     if (sweep / STOP_FILE).exists() or (failed and composed.fail_fast):
         return 1
-    name = differing(overrides, record.swept)
+    name = describe_difference(overrides, record.swept)
     tags = {"mlflow.parentRunId": record.mlflow_run_id} if record.mlflow_run_id else {}
-    params = assignments(overrides, [key for key in record.swept if key != "prune"])  # its method is always shown
+    params = select_assignments(
+        overrides, [key for key in record.swept if key != "prune"]
+    )  # its method is always shown
     try:
-        return _recorded(lambda: run(composed, folder, name, params=params, tags=tags), folder, overrides)
+        return _recorded(lambda: run_job(composed, folder, name, params=params, tags=tags), folder, overrides)
     except Killed as killed:
         if record.process == Process.this():
             raise
@@ -65,7 +67,7 @@ def execute(composed: Any) -> int:
 def _recorded(work: Callable[[], object], folder: Path, overrides: tuple[str, ...]) -> int:
     """Do the work while status.json says that it is being done, and then how it ended."""
     begun = time.monotonic()
-    outcome = Outcome(state="running", overrides=overrides, process=Process.this())
+    outcome = JobStatus(state="running", overrides=overrides, process=Process.this())
     outcome.write(folder)
     end: dict[str, Any] = {"state": "failed", "code": 1}
     try:
@@ -91,7 +93,7 @@ def _killed(interrupt: KeyboardInterrupt) -> dict[str, Any]:
     signum = interrupt.signum if isinstance(interrupt, Killed) else signal.SIGINT
     error = str(interrupt).removeprefix("killed by ") or "interrupted"
     try:
-        if begins_again(signum):
+        if will_restart(signum):
             return {"state": "queued", "error": error}
     except StcError as refused:
         error = str(refused)
@@ -104,7 +106,7 @@ def _told(error: Exception) -> str:
 
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, ConfigError):
-        print(faulty(error), file=sys.stderr)
+        print(format_faults(error), file=sys.stderr)
     elif isinstance(error, StcError):
         print(f"stc: {error}", file=sys.stderr)
     elif disk_full(error):
@@ -117,7 +119,7 @@ def _told(error: Exception) -> str:
     return first
 
 
-def faulty(error: ConfigError) -> str:
+def format_faults(error: ConfigError) -> str:
     """The faults of a config, a line each."""
     lines = "\n".join(f"  {fault}" for fault in error.faults)
     return f"stc: {len(error.faults)} fault{'s' * (len(error.faults) > 1)} in the config\n{lines}"

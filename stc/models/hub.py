@@ -14,7 +14,7 @@ from typing import Any
 
 from stc.errors import ConfigError, Fault, InputError, first_line, nearest
 from stc.store.artifact import Kind
-from stc.store.lookup import stored
+from stc.store.lookup import resolve_artifact
 from stc.system.paths import at_home
 from stc.system.read_files import parse_json
 
@@ -147,7 +147,7 @@ def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
         ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
     """
     try:
-        folder = stored(Path(at_home(given)), kind)
+        folder = resolve_artifact(Path(at_home(given)), kind)
     except InputError as error:
         raise ConfigError([Fault(key, given, str(error))]) from None
     if given.strip() and os.path.isdir(folder):

@@ -25,7 +25,7 @@ from stc.pipeline import model_cache
 from stc.pipeline.curves import Curves, journaled, read_journal
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.stage import Context, Inputs
-from stc.store import ABSENT, Elsewhere, Store, identity_of
+from stc.store import ABSENT, MadeElsewhere, Store, identity_of
 from stc.store.artifact import Artifact, Kind
 from stc.system.machine import git_commit, versions
 
@@ -258,7 +258,7 @@ class Evaluation:
                     commit=git_commit(),
                     command=sys.argv,
                 )
-        except Elsewhere as elsewhere:
+        except MadeElsewhere as elsewhere:
             if begun:
                 self._say(f"{node.name}: {elsewhere}, whose result is used")
             raise _Blocked from elsewhere
@@ -271,11 +271,11 @@ def from_outside(store: Store, kind: Kind, folder: Path) -> Artifact:
     up to its family and its quantizer, whose versions above 1 are part of the identity of all that is made with it.
 
     Raises:
-        InputError: as :meth:`stc.store.Store.external`.
+        InputError: as :meth:`stc.store.Store.external_artifact`.
         ModelError: a model's folder is damaged, or holds something else than a model.
     """
     versions = ModelFolder.of(folder).versions if kind is Kind.MODEL and folder.is_dir() else {}
-    found = store.external(kind, folder)
+    found = store.external_artifact(kind, folder)
     if not versions:
         return found
     return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))

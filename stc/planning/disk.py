@@ -20,7 +20,7 @@ from stc.store.records import read_record
 from stc.system.quantities import format_bytes
 
 
-def known(artifact: Artifact) -> Any:
+def describe_artifact(artifact: Artifact) -> Any:
     """What :meth:`stc.pipeline.stage.Stage.forecast` says of artifacts to come, of one that is there."""
     if artifact.kind is Kind.MODEL:
         return Layout.of_folder(artifact.path)
@@ -35,12 +35,12 @@ def known(artifact: Artifact) -> Any:
     return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
 
 
-def given(kind: Kind, folder: Path) -> Any:
-    """Return what :func:`known` says of a folder that stands in for a stage; None for a ranking without a record."""
+def describe_folder(kind: Kind, folder: Path) -> Any:
+    """Return what :func:`describe_artifact` says of a folder that replaces a stage; None for one without record."""
     record, _ = read_record(folder / RECORD_FILE)
     if record is None and kind is Kind.RANKING:
         return None
-    return known(Artifact(kind, folder, "", (record or {}).get("facts", {})))
+    return describe_artifact(Artifact(kind, folder, "", (record or {}).get("facts", {})))
 
 
 def hub_config(hub: Hub) -> Mapping[str, Any]:
@@ -67,20 +67,20 @@ def hub_layout(hub: Hub) -> Layout | None:
         return next((Layout.of_config(config) for config in published if config is not None), None)
 
 
-def disk(will_be: Any) -> int:
+def bytes_on_disk(will_be: Any) -> int:
     """Bytes on disk of what a stage will give; 0 for all that is small."""
     if isinstance(will_be, Layout):
         return will_be.weight_bytes + will_be.other_bytes
     return will_be.weight_bytes if isinstance(will_be, Adapters | States) else 0
 
 
-def free_disk(folder: Path) -> int:
+def free_disk_space(folder: Path) -> int:
     """Bytes free where a folder is, or will be."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     return shutil.disk_usage(there).free
 
 
-def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
+def check_disk_space(store: Store, node: Node, inputs: Inputs) -> None:
     """Stop before a stage that will write more than the disk holds, and not hours later.
 
     Raises:
@@ -91,9 +91,12 @@ def refuse_full(store: Store, node: Node, inputs: Inputs) -> None:
     given = {key: one for key, one in inputs.items() if isinstance(one, Artifact)}
     counted = node.kind is Kind.FEATURES  # no other size depends on the data, of which there may be much
     foreseen = node.stage.forecast(
-        {key: known(one) if counted or one.kind is not Kind.MANIFEST else None for key, one in given.items()}
+        {
+            key: describe_artifact(one) if counted or one.kind is not Kind.MANIFEST else None
+            for key, one in given.items()
+        }
     )
-    wanted, free = disk(foreseen), free_disk(store.root)
+    wanted, free = bytes_on_disk(foreseen), free_disk_space(store.root)
     if wanted > free:
         raise StcError(
             f"{node.name} will write {format_bytes(wanted)}, and where the store is, {store.root}, "

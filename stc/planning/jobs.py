@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from stc.models.hub import Hub
 from stc.pipeline.stage import Context
-from stc.planning.disk import hub_layout, known
-from stc.planning.outcome import Outlook, State, Step, Surroundings
+from stc.planning.disk import describe_artifact, hub_layout
+from stc.planning.dry_run import DryRun, DryRunStep, Environments, StepState
 from stc.store import Store
 from stc.system.machine import resolve_device
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class PlannedStep:
     """A step of a job.
 
     Attributes:
@@ -30,45 +30,45 @@ class Row:
         shared: what makes it before this job would have to: another job, or a step of this one.
     """
 
-    step: Step
+    step: DryRunStep
     will_be: Any
     inputs: Mapping[str, Any]
     shared: str = ""
 
     @property
     def runs(self) -> bool:
-        return self.step.state is State.RUN and not self.shared
+        return self.step.state is StepState.RUN and not self.shared
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """A job, or with several seeds one of them; ``name`` is its number, as its folder below multirun/ has it."""
 
     name: str
     title: str
     config: Config
-    rows: Sequence[Row]
+    rows: Sequence[PlannedStep]
 
 
-def lay_out(composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]) -> list[Job]:
+def plan_jobs(composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]) -> list[PlannedJob]:
     """Every job in turn, as it will find the store after those before it."""
     made: dict[str, tuple[str, str]] = {}
-    known: Surroundings = {}
+    known: Environments = {}
     foreseen: dict[str, Any] = {}
     jobs = []
     for name, title, plan in _with_each_seed(composed, titles):
         config = plan.config
-        steps = Outlook(
+        steps = DryRun(
             plan.pipeline, Store(config.store.dir), _context(config), force=config.force, known=known
         ).steps()
-        jobs.append(Job(name, title, config, list(_rows(steps, name, made, foreseen))))
+        jobs.append(PlannedJob(name, title, config, list(_rows(steps, name, made, foreseen))))
     return jobs
 
 
 def _with_each_seed(
     composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]
 ) -> Iterator[tuple[str, str, Plan]]:
-    from stc.config.schema import plan
+    from stc.config.schema import make_plan
 
     for number, ((config, planned), title) in enumerate(zip(composed, titles, strict=True)):
         if not planned.config.seeds:
@@ -76,42 +76,44 @@ def _with_each_seed(
         for seed in planned.config.seeds:
             one = config.copy()
             one.seed, one.seeds = seed, []
-            yield f"job {number} seed {seed}", title, plan(one)
+            yield f"job {number} seed {seed}", title, make_plan(one)
 
 
-def device_of(config: Config) -> str:
+def device_for(config: Config) -> str:
     """What a run computes on. Asked for by name, a GPU need not be there: a plan may be for another machine."""
     asked = config.resources.device
     return "cuda" if asked == "cuda" else resolve_device(asked, config.resources.processes)
 
 
 def _context(config: Config) -> Callable[[str, Path], Context]:
-    context = config.resources.context(device_of(config))
+    context = config.resources.context(device_for(config))
     return lambda name, scratch: context
 
 
-def _rows(steps: Sequence[Step], job: str, made: dict[str, tuple[str, str]], foreseen: dict[str, Any]) -> Iterator[Row]:
+def _rows(
+    steps: Sequence[DryRunStep], job: str, made: dict[str, tuple[str, str]], foreseen: dict[str, Any]
+) -> Iterator[PlannedStep]:
     """The steps of a job with what they will be, which is looked up once for all jobs that share a step."""
     here: dict[str, Any] = {}
     for step in steps:
         inputs = {key: here[target] for key, target in step.node.inputs.items() if isinstance(target, str)}
-        if step.state is State.UNNEEDED:
+        if step.state is StepState.UNNEEDED:
             here[step.name] = None
-            yield Row(step, None, inputs)
+            yield PlannedStep(step, None, inputs)
             continue
         if step.identity not in foreseen:
             foreseen[step.identity] = _foreseen(step, inputs)
         here[step.name] = foreseen[step.identity]
         shared = ""
-        if step.state is State.RUN:
+        if step.state is StepState.RUN:
             earlier, name = made.setdefault(step.identity, (job, step.name))
             shared = earlier if earlier != job else name if name != step.name else ""
-        yield Row(step, here[step.name], inputs, shared)
+        yield PlannedStep(step, here[step.name], inputs, shared)
 
 
-def _foreseen(step: Step, inputs: Mapping[str, Any]) -> Any:
+def _foreseen(step: DryRunStep, inputs: Mapping[str, Any]) -> Any:
     if step.artifact is not None:
-        return known(step.artifact)
+        return describe_artifact(step.artifact)
     if step.node.stage is not None:
         return step.node.stage.forecast(inputs)
     assert isinstance(step.node.source, Hub)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stc.errors import StcError, first_line
-from stc.planning.disk import free_disk
+from stc.planning.disk import free_disk_space
 from stc.system.machine import resolve_device, usable_cores
 from stc.system.quantities import format_bytes
 from stc.tracking.destination import health_status
@@ -50,7 +50,7 @@ class Check:
     found: str
 
 
-def python_version() -> Iterator[Check]:
+def check_python() -> Iterator[Check]:
     from packaging.specifiers import SpecifierSet
 
     from stc.system.paths import ROOT
@@ -66,7 +66,7 @@ def python_version() -> Iterator[Check]:
         yield Check("FAIL", "python", f"{here}: stc needs {allowed}")
 
 
-def libraries() -> Iterator[Check]:
+def check_libraries() -> Iterator[Check]:
     """The packages stc depends on: installed, of a version it takes, and importable."""
     from packaging.requirements import Requirement
 
@@ -101,7 +101,7 @@ def _dependencies() -> list[str]:
     return requires("stc") or []
 
 
-def devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantizer]) -> Iterator[Check]:
+def check_devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantizer]) -> Iterator[Check]:
     """Memory, and on each device bfloat16 and packed layers; a device a run would not use cannot fail one.
 
     Args:
@@ -184,7 +184,7 @@ def rounding_error(quantizer: Quantizer, device: str) -> float:
     return float((packed - exact).norm() / exact.norm())
 
 
-def audio_formats() -> Iterator[Check]:
+def check_audio_formats() -> Iterator[Check]:
     """A tone is written in every format and read again."""
     import numpy as np
     import soundfile
@@ -216,14 +216,14 @@ def audio_formats() -> Iterator[Check]:
         yield Check("OK", "audio", f"{library} reads {', '.join(fine)}")
 
 
-def store(folder: Path, to_write: int | None) -> Iterator[Check]:
+def check_store(folder: Path, to_write: int | None) -> Iterator[Check]:
     """Whether the store can be written to, and has room for models of so many bytes; None if that is not known."""
     about = "store"
     there = _nearest_folder(folder)
     if (why := _unwritable(there)) is not None:
         yield Check("FAIL", about, f"{there} cannot be written to: {why}; store.dir=FOLDER names another place")
         return
-    free = free_disk(there)
+    free = free_disk_space(there)
     found = f"{folder.absolute()}: {format_bytes(free)} free"
     if to_write is None:
         yield Check("OK" if free > ROOM else "WARN", about, f"{found}; how much the run's models take is not known yet")
@@ -233,7 +233,7 @@ def store(folder: Path, to_write: int | None) -> Iterator[Check]:
     yield Check(status, about, found + ("" if status == "OK" else "; store.dir=FOLDER names another place"))
 
 
-def tracking(uri: str) -> Iterator[Check]:
+def check_tracking(uri: str) -> Iterator[Check]:
     """Whether MLflow can be reached where ``tracking.uri`` says."""
     about, instead = "mlflow", "tracking=none runs without it"
     if uri.startswith("sqlite:///"):

@@ -33,8 +33,8 @@ from stc.models.architecture import Part
 from stc.models.layout import POSITIONS_A_SECOND, WIDTH, Layout
 from stc.models.options import Compute
 from stc.pipeline.stage import Context, Stage
-from stc.planning.disk import disk
-from stc.planning.jobs import Job, device_of
+from stc.planning.disk import bytes_on_disk
+from stc.planning.jobs import PlannedJob, device_for
 from stc.pruning.greedy import Importance
 from stc.stages.features import Features
 from stc.training.fine_tuning import FineTuning
@@ -44,11 +44,11 @@ PROMPT_TOKENS = 32
 TARGET_TOKENS = 64  # of an utterance in training
 KEPT = 2  # for the backward pass, of the outputs of linear layers
 LOGITS = 3  # copies of the logits, in float32
-REST = 1.1
+SAFETY_FACTOR = 1.1
 
 
 @dataclass(frozen=True)
-class Peak:
+class MemoryPeak:
     """The most memory a stage takes, estimated."""
 
     bytes: int
@@ -56,31 +56,32 @@ class Peak:
     job: str = ""
 
 
-def peak(jobs: Sequence[Job]) -> Peak:
+def peak_memory(jobs: Sequence[PlannedJob]) -> MemoryPeak:
     """That of all stages which are to run, of the one that takes most."""
     found = [
-        Peak(
-            memory(row.step.node.stage, row.inputs, row.will_be, context) * _side_by_side(row.step.node.stage, job),
+        MemoryPeak(
+            estimate_memory(row.step.node.stage, row.inputs, row.will_be, context)
+            * _side_by_side(row.step.node.stage, job),
             row.step.name,
             job.name,
         )
         for job in jobs
-        for context in [job.config.resources.context(device_of(job.config))]
+        for context in [job.config.resources.context(device_for(job.config))]
         for row in job.rows
         if row.runs and row.step.node.stage is not None
     ]
-    return max(found, key=lambda one: one.bytes, default=Peak(0))
+    return max(found, key=lambda one: one.bytes, default=MemoryPeak(0))
 
 
-def _side_by_side(stage: Stage, job: Job) -> int:
+def _side_by_side(stage: Stage, job: PlannedJob) -> int:
     """How many processes take that of the same memory; on GPUs, each has its own."""
     processes = job.config.resources.processes
-    return processes if isinstance(stage, ParallelStage) and processes > 1 and device_of(job.config) == "cpu" else 1
+    return processes if isinstance(stage, ParallelStage) and processes > 1 and device_for(job.config) == "cpu" else 1
 
 
-def to_write(jobs: Sequence[Job]) -> int:
+def bytes_to_write(jobs: Sequence[PlannedJob]) -> int:
     """Bytes of the models, adapters and features that are to be made."""
-    return sum(disk(row.will_be) for job in jobs for row in job.rows if row.runs)
+    return sum(bytes_on_disk(row.will_be) for job in jobs for row in job.rows if row.runs)
 
 
 def free_memory(device: str) -> int | None:
@@ -97,14 +98,14 @@ def free_memory(device: str) -> int | None:
     return int(answer[0]) * 2**20 if answer and answer[0].isdigit() else None
 
 
-def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Context) -> int:
+def estimate_memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Context) -> int:
     """Bytes a stage takes at its peak; 0 where it has no model, or nothing is known of that."""
     model = inputs.get("model")
     if not isinstance(model, Layout):
         return 0
     if isinstance(stage, FineTuning):
         fixed = _unpacked(stage, model) if ctx.unpack is True else 0
-        return round(REST * (fixed + _training(stage, model, inputs, ctx)))
+        return round(SAFETY_FACTOR * (fixed + _training(stage, model, inputs, ctx)))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
     saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
     loaded = _weights(model, dtype)
@@ -112,7 +113,7 @@ def memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Co
         loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     if isinstance(stage, Features) or (isinstance(stage, Importance | Translating) and "features" not in inputs):
         loaded += _hearing(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
-    return round(REST * max(loaded, saved))
+    return round(SAFETY_FACTOR * max(loaded, saved))
 
 
 def _weights(model: Layout, dtype: str) -> int:

@@ -19,7 +19,7 @@ from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.models.hub import Hub, Unreachable
 from stc.models.layout import Layout
 from stc.pipeline.graph import Node, Pipeline
-from stc.planning.disk import given, hub_config, hub_layout
+from stc.planning.disk import describe_folder, hub_config, hub_layout
 from stc.stages.manifest import Manifest
 from stc.store.artifact import Kind
 from stc.system.paths import ROOT
@@ -36,7 +36,7 @@ Lengths = list[tuple[str, float]]
 """Where an utterance is listed, and its seconds."""
 
 
-def refuse(plans: Sequence[Plan], *, running: bool) -> None:
+def check_jobs(plans: Sequence[Plan], *, running: bool) -> None:
     """Stop before anything is computed or tracked.
 
     Args:
@@ -46,12 +46,12 @@ def refuse(plans: Sequence[Plan], *, running: bool) -> None:
         ConfigError: the data of a job are not there, an utterance is longer than the model hears, or the model is one
             that the hub does not give or that stc does not handle.
     """
-    refused, unasked = of_hub(plans)
-    if found := [*refused, *(unasked if running else []), *faults(plans)]:
+    refused, unasked = hub_faults(plans)
+    if found := [*refused, *(unasked if running else []), *data_faults(plans)]:
         raise ConfigError(found)
 
 
-def of_hub(plans: Sequence[Plan]) -> tuple[list[Fault], list[Fault]]:
+def hub_faults(plans: Sequence[Plan]) -> tuple[list[Fault], list[Fault]]:
     """Return which models of the hub stop one of several jobs, each once: those that it does not give or stc does not
     handle, and those that are not on this machine while the hub cannot be asked."""
     refused: list[Fault] = []
@@ -68,7 +68,7 @@ def of_hub(plans: Sequence[Plan]) -> tuple[list[Fault], list[Fault]]:
     return _each_once(refused), _each_once(unasked)
 
 
-def faults(plans: Sequence[Plan]) -> list[Fault]:
+def data_faults(plans: Sequence[Plan]) -> list[Fault]:
     """What of the data would stop one of several jobs, each fault once."""
     read: dict[str, Lengths] = {}  # by stage: the jobs of a sweep read the same files
     seen: dict[str, Any] = {}
@@ -79,13 +79,15 @@ def _each_once(found: Iterable[Fault]) -> list[Fault]:
     return list({str(fault): fault for fault in found}.values())
 
 
-def notes(plans: Sequence[Plan]) -> list[str]:
+def collect_notes(plans: Sequence[Plan]) -> list[str]:
     """What stops none of several jobs and is good to know before, each once."""
     seen: dict[str, Any] = {}
-    return list(dict.fromkeys(note for plan in plans for note in [*small_corpus(plan), *_notes(plan.pipeline, seen)]))
+    return list(
+        dict.fromkeys(note for plan in plans for note in [*shipped_corpus_notes(plan), *_notes(plan.pipeline, seen)])
+    )
 
 
-def small_corpus(plan: Plan) -> Iterator[str]:
+def shipped_corpus_notes(plan: Plan) -> Iterator[str]:
     """Yield a note where a model of one's own is to be trained on the corpus that ships."""
     model, data = plan.config.model, plan.config.data
     shipped = data.path is not None and data.path.resolve() == SHIPPED_CORPUS.resolve()
@@ -189,7 +191,7 @@ def _will_be(node: Node, inputs: Mapping[str, Any]) -> Any:
         if node.stage is not None:
             return node.stage.forecast(inputs)
         assert node.source is not None
-        return hub_layout(node.source) if isinstance(node.source, Hub) else given(node.kind, node.source)
+        return hub_layout(node.source) if isinstance(node.source, Hub) else describe_folder(node.kind, node.source)
     except (StcError, OSError):  # told by who reads it
         return None
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc.models.layout import Adapters, Layout, States
-from stc.planning.jobs import Job, Row
-from stc.planning.outcome import State
+from stc.planning.dry_run import StepState
+from stc.planning.jobs import PlannedJob, PlannedStep
 
 WIDTH = 118
 
@@ -34,17 +34,17 @@ class _Line:
         return name, self.state, self.stage, self.identity, self.parameters, self.bytes
 
 
-def told(jobs: Sequence[Job]) -> Iterator[str]:
+def format_jobs(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     """The first job in full, of the others what they do not share with one before them."""
     for number, job in enumerate(jobs):
         yield f"{job.name}: {job.title}"
-        told_of = [row for row in job.rows if row.runs or (number == 0 and row.step.state is not State.UNNEEDED)]
+        told_of = [row for row in job.rows if row.runs or (number == 0 and row.step.state is not StepState.UNNEEDED)]
         yield from _table(told_of)
         yield from _others([row for row in job.rows if row not in told_of])
         yield ""
 
 
-def _table(rows: Sequence[Row]) -> Iterator[str]:
+def _table(rows: Sequence[PlannedStep]) -> Iterator[str]:
     lines: list[_Line] = []
     for row in rows:
         line = _line(row)
@@ -64,7 +64,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
             yield from textwrap.wrap(line.why, WIDTH, initial_indent="      ", subsequent_indent="      ")
 
 
-def _line(row: Row) -> _Line:
+def _line(row: PlannedStep) -> _Line:
     step = row.step
     identity = step.identity[:8]
     if step.after and step.after != step.name:
@@ -90,7 +90,7 @@ def _goes_on(before: _Line, line: _Line) -> bool:
     return bool(following and before.state == line.state and not line.parameters and not line.why)
 
 
-def _others(rows: Sequence[Row]) -> Iterator[str]:
+def _others(rows: Sequence[PlannedStep]) -> Iterator[str]:
     """Steps by name only, by what has become of them."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -114,7 +114,7 @@ def _short(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _state(row: Row) -> str:
+def _state(row: PlannedStep) -> str:
     if row.shared:
         return f"shared with {row.shared}" if row.shared.startswith("job ") else f"same as {row.shared}"
     return row.step.state.value

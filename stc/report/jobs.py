@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stc.config.override_names import assignment
+from stc.config.override_names import parse_assignment
 from stc.errors import InputError
 from stc.report.results import ReportedRun, ResultReader
 from stc.store.run_result import RESULT_FILE, Result
@@ -61,7 +61,7 @@ def read_jobs(folders: Sequence[Path], store: Path | None = None) -> list[Report
     for folder in folders:
         for number, overrides in enumerate(_planned(folder)):
             if overrides not in begun:
-                given = dict(assignment(one) for one in overrides)
+                given = dict(parse_assignment(one) for one in overrides)
                 settings = {key: given.get(key, DEFAULT) for key in keys}
                 found.append(ReportedJob(folder / str(number), settings, fault="was not begun"))
     return found
@@ -105,14 +105,14 @@ def _planned(folder: Path) -> list[tuple[str, ...]]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    from stc.config.command_line import jobs
+    from stc.config.command_line import expand_jobs
 
     file = folder / "multirun.yaml"
     if not file.exists():
         return []
     asked = shaped(OmegaConf.to_container(read_yaml(file)), str(file), _Sweep)
     try:
-        return [tuple(job) for job in jobs(["-m", *asked.hydra.overrides.task])]
+        return [tuple(job) for job in expand_jobs(["-m", *asked.hydra.overrides.task])]
     except HydraException:  # a sweep that only Hydra itself can expand: glob(…)
         return []
 
@@ -163,7 +163,7 @@ class _Asked:
         self.overrides = tuple(hydra.overrides.task)
         self._members = hydra.runtime.choices
         self._cwd = Path(hydra.runtime.cwd)
-        keys = [assignment(one)[0] for one in self.overrides]
+        keys = [parse_assignment(one)[0] for one in self.overrides]
         self.keys = [key for key in keys if re.split(r"[./@]", key)[0] not in _NOT_SETTINGS]
 
     def value(self, key: str) -> Any:

@@ -116,14 +116,14 @@ class ResultReader:
         key = (store.root, identity)
         if key not in self._scored:
             record = store.record(Kind.SCORES, identity)
-            found, _ = store.look(Kind.SCORES, identity)
+            found, _ = store.inspect(Kind.SCORES, identity)
             test = str(record["spec"]["inputs"]["data"]) if record else ""
             self._scored[key] = (test, Scores.load(found.path) if found else None)
         return self._scored[key]
 
 
 def _artifact(store: Store, kind: Kind, identity: str) -> Artifact:
-    found, why = store.look(kind, identity)
+    found, why = store.inspect(kind, identity)
     if found is None:
         raise InputError(f"the {kind.value} {identity} cannot be read from {store.root}: {why}")
     return found

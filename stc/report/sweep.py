@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stc.config.languages import codes, language
-from stc.config.override_names import key_ends, short_names
+from stc.config.languages import language_codes, load_language
+from stc.config.override_names import key_suffixes, short_names
 from stc.errors import InputError, nearest
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences
@@ -75,7 +75,7 @@ class Group:
 
     @property
     def language(self) -> str:
-        return language(self.lang).name if self.lang in codes() else self.lang
+        return load_language(self.lang).name if self.lang in language_codes() else self.lang
 
 
 def groups(jobs: Sequence[ReportedJob], systems: str | None = None) -> list[Group]:
@@ -263,7 +263,7 @@ def resolve_key(asked: str, keys: Sequence[str]) -> str:
     Raises:
         InputError: none is, or several are.
     """
-    found = [key for key in keys if asked == key] or [key for key in keys if asked in key_ends(key)]
+    found = [key for key in keys if asked == key] or [key for key in keys if asked in key_suffixes(key)]
     if len(found) == 1:
         return found[0]
     if found:

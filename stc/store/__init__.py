@@ -32,14 +32,22 @@ from pydantic import NonNegativeInt
 
 from stc.errors import InputError, StcError
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
-from stc.store.files import Hashes, files_of, foreign
-from stc.store.leases import SECONDS, Elsewhere, Holder, Lease, Leases
-from stc.store.location import HASHES_FILE, kept, mark, unfit
-from stc.store.records import identity_of, is_identity, leaves, read_record, record_of, sealed, short
+from stc.store.files import FileHashes, list_files, unlisted_file
+from stc.store.leases import SECONDS, Lease, LeaseHolder, Leases, MadeElsewhere
+from stc.store.location import HASHES_FILE, identities_in, mark_as_store, store_folder_fault
+from stc.store.records import (
+    flatten,
+    identity_of,
+    is_identity,
+    read_record,
+    read_store_record,
+    serialize_record,
+    shorten,
+)
 from stc.system.durable_files import discard, disk_full, mismatch, settle, sync, write_atomically
 from stc.system.read_files import read_json
 
-__all__ = ["Elsewhere", "Holder", "Store", "identity_of"]
+__all__ = ["LeaseHolder", "MadeElsewhere", "Store", "identity_of"]
 
 ABSENT = "not in the store"
 """Why :meth:`Store.get` has nothing, where there is nothing."""
@@ -52,14 +60,14 @@ class Store:
         lease_seconds: after how long without a heartbeat the maker of an artifact is taken for dead.
 
     Raises:
-        InputError: the folder can be no store (:func:`stc.store.location.unfit`).
+        InputError: the folder can be no store (:func:`stc.store.location.store_folder_fault`).
     """
 
     def __init__(self, root: Path, lease_seconds: float = SECONDS) -> None:
         self.root = Path(os.path.realpath(root))
-        if fault := unfit(self.root):
+        if fault := store_folder_fault(self.root):
             raise InputError(f"{root} {fault} (store.dir, --store)")
-        self._hashes = Hashes(self.root / HASHES_FILE)
+        self._hashes = FileHashes(self.root / HASHES_FILE)
         self._leases = Leases(self.root, lease_seconds)
         self._held: dict[str, Lease] = {}
 
@@ -69,25 +77,25 @@ class Store:
     def record(self, kind: Kind, identity: str) -> dict[str, Any] | None:
         """The record of an artifact, evicted or not, or None where there is none or it is damaged."""
         folder = self.path(kind, identity)
-        record, _ = record_of(folder / RECORD_FILE, kind, identity)
+        record, _ = read_store_record(folder / RECORD_FILE, kind, identity)
         return record if record is not None or os.path.lexists(folder) else self._evicted(kind, identity)
 
     def identities(self, kind: Kind) -> list[str]:
         """Return the identities of the artifacts that are in their places, whole or damaged."""
-        return kept(self.root / kind.value)
+        return identities_in(self.root / kind.value)
 
     def get(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why: it is absent, or it was damaged and has been set aside."""
-        found, why = self.look(kind, identity)
+        found, why = self.inspect(kind, identity)
         if found is not None:
-            self._leases.clear(identity)
+            self._leases.remove_dead_lease(identity)
         if found is not None or not os.path.lexists(self.path(kind, identity)):
             return found, why
         try:
-            aside = self.set_aside(kind, identity, lambda folder: self.look(kind, identity)[1])
-        except Elsewhere as elsewhere:
+            aside = self.set_aside(kind, identity, lambda folder: self.inspect(kind, identity)[1])
+        except MadeElsewhere as elsewhere:
             return None, f"{why}; {elsewhere}"
-        return (None, f"{why}; set aside as {aside}") if aside else self.look(kind, identity)
+        return (None, f"{why}; set aside as {aside}") if aside else self.inspect(kind, identity)
 
     def set_aside(self, kind: Kind, identity: str, fault: Callable[[Path], str]) -> Path | None:
         """Take a damaged artifact out of use; where it is now, or None if it has gone or been made anew meanwhile.
@@ -96,7 +104,7 @@ class Store:
             fault: what is wrong with its folder; asked again when nobody else can change it any more.
 
         Raises:
-            Elsewhere: another process is at it.
+            MadeElsewhere: another process is at it.
         """
         folder = self.path(kind, identity)
         with self._claim(identity):
@@ -113,37 +121,39 @@ class Store:
         anew under the same identity, and what was made of them stays valid.
 
         Raises:
-            Elsewhere: another process is at it.
+            MadeElsewhere: another process is at it.
             StcError: the artifact is not there, its record is damaged, or something is in its folder that it does not
                 list.
         """
         folder = self.path(kind, identity)
         going = self.root / ".going" / f"{identity}.{secrets.token_hex(8)}"
         with self._claim(identity):
-            record, fault = record_of(folder / RECORD_FILE, kind, identity)
+            record, fault = read_store_record(folder / RECORD_FILE, kind, identity)
             if record is None:
                 raise StcError(f"{folder} cannot be evicted: {fault}")
-            if other := foreign(folder, record["files"]):
+            if other := unlisted_file(folder, record["files"]):
                 raise StcError(f"{folder} cannot be evicted: {other} in it was not written by stc")
             remembered = self._evicted_file(kind, identity)
             with self._writing():
                 for parent in (remembered.parent, going.parent):
                     parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(remembered, sealed({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")}))
+                write_atomically(
+                    remembered, serialize_record({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")})
+                )
                 folder.rename(going)
         discard(going)
 
-    def tidy(self, identity: str, *, scratch: bool) -> None:
+    def remove_leftovers(self, identity: str, *, scratch: bool) -> None:
         """Remove what makers that died have left of an artifact, and with ``scratch`` also what the next would go on
         with.
 
         Raises:
-            Elsewhere: its maker is alive.
+            MadeElsewhere: its maker is alive.
         """
         with self._claim(identity) as lease:
             lease.published = scratch
 
-    def look(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
+    def inspect(self, kind: Kind, identity: str) -> tuple[Artifact | None, str]:
         """A checked artifact, or None and why; a damaged one is left where it is.
 
         Raises:
@@ -154,25 +164,25 @@ class Store:
         if not os.path.lexists(folder):
             evicted = self._evicted(kind, identity)
             return None, f"evicted on {evicted.get('evicted', '?')}" if evicted else ABSENT
-        record, fault = record_of(folder / RECORD_FILE, kind, identity)
+        record, fault = read_store_record(folder / RECORD_FILE, kind, identity)
         if record is not None:
             fault = self._fault(folder, record["files"])
         if record is None or fault:
             return None, f"damaged: {fault}"
-        if other := foreign(folder, record["files"]):
+        if other := unlisted_file(folder, record["files"]):
             raise InputError(f"{folder / other} was not written by stc: move it out of the store")
         return Artifact(kind, folder, identity, record["facts"]), ""
 
-    def holder(self, identity: str) -> Holder | None:
+    def holder(self, identity: str) -> LeaseHolder | None:
         """The process that is making an artifact, or has died over it; None where there is none."""
         return self._leases.holder(identity)
 
-    def makers(self) -> dict[str, Holder]:
+    def active_holders(self) -> dict[str, LeaseHolder]:
         """The processes that are making something, by its identity. Where only a heartbeat can tell whether one is
         alive, it is waited for."""
-        return self._leases.alive()
+        return self._leases.alive_holders()
 
-    def external(self, kind: Kind, folder: Path) -> Artifact:
+    def external_artifact(self, kind: Kind, folder: Path) -> Artifact:
         """A folder from outside as an artifact, identified by the content of its files.
 
         Raises:
@@ -191,7 +201,7 @@ class Store:
                 raise InputError(f"{folder} is damaged: {fault}")
         # Every file counts, wanted or not: which ones transformers reads (tokenizer, templates, processor) depends on
         # its version and on the others, and a list of ours that misses one would call two different models the same.
-        digests = {name: self.sha256(folder / name) for name in files_of(folder)}
+        digests = {name: self.sha256(folder / name) for name in list_files(folder)}
         self._save_hashes()
         return Artifact(kind, folder, identity_of({"external": kind.value, "files": digests}), facts)
 
@@ -220,13 +230,13 @@ class Store:
         ``identity`` is the identity of; ``kind``, ``identity``, ``files`` and the record's own checksum are added.
 
         Raises:
-            Elsewhere: another process is making the artifact, has made it, or has taken the lease over meanwhile.
+            MadeElsewhere: another process is making the artifact, has made it, or has taken the lease over meanwhile.
             StcError: the disk is full, or cannot be written to.
         """
         with self._claim(identity) as lease:
             if os.path.lexists(self.path(kind, identity)):
                 lease.published = True
-                raise Elsewhere(f"{identity} has been made by another process")
+                raise MadeElsewhere(f"{identity} has been made by another process")
             self._held[identity] = lease
             record: dict[str, Any] = {}
             try:
@@ -239,10 +249,10 @@ class Store:
                     self._evicted_file(kind, identity).unlink(missing_ok=True)
                 self._remember(self.path(kind, identity), record["files"])
             except Exception as error:
-                if isinstance(error, Elsewhere):
+                if isinstance(error, MadeElsewhere):
                     raise
-                if not lease.held():  # its folders have gone, so anything may have been raised
-                    raise Elsewhere(f"the lease of {identity} was taken over by another process") from error
+                if not lease.is_held():  # its folders have gone, so anything may have been raised
+                    raise MadeElsewhere(f"the lease of {identity} was taken over by another process") from error
                 if disk_full(error):
                     raise StcError(
                         f"no space left for a {kind.value} in {self.root} ({error}): what was finished is kept; free "
@@ -254,11 +264,11 @@ class Store:
 
     def _seal(self, building: Path, record: dict[str, Any]) -> None:
         """Complete the record, and bring it and all files to disk."""
-        names = files_of(building)
+        names = list_files(building)
         with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
             written = pool.map(settle, (building / name for name in names))
             record["files"] = dict(zip(names, written, strict=True))
-        (building / RECORD_FILE).write_text(sealed(record), encoding="utf-8")
+        (building / RECORD_FILE).write_text(serialize_record(record), encoding="utf-8")
         sync(building / RECORD_FILE)
         for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
             sync(folder)
@@ -266,14 +276,14 @@ class Store:
     def _place(self, lease: Lease, target: Path) -> None:
         """Put what was built in its place, unless something is there or the lease has been lost."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not lease.held():
-            raise Elsewhere(f"the lease of {target.name} was taken over by another process")
+        if not lease.is_held():
+            raise MadeElsewhere(f"the lease of {target.name} was taken over by another process")
         try:
             lease.artifact.rename(target)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 lease.published = True
-                raise Elsewhere(f"{target.name} has been made by another process") from error
+                raise MadeElsewhere(f"{target.name} has been made by another process") from error
             raise
         lease.published = True
         sync(target.parent)
@@ -286,12 +296,12 @@ class Store:
     def _save_hashes(self) -> None:
         if self._hashes.unsaved:
             with suppress(OSError):  # a store that can only be read: the files are read again next time
-                mark(self.root)
+                mark_as_store(self.root)
                 self._hashes.save()
 
     def _claim(self, identity: str) -> Lease:
         with self._writing():
-            mark(self.root)
+            mark_as_store(self.root)
             return self._leases.claim(identity)
 
     @contextmanager
@@ -330,21 +340,21 @@ class Store:
             return
         file = self.root / "generations" / identity
         with self._writing():
-            mark(self.root)
+            mark_as_store(self.root)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, str(generation))
 
     def why_missing(self, kind: Kind, spec: Mapping[str, Any]) -> str:
         """In what the nearest artifact of the same stage differs from ``spec``, field by field."""
-        wanted = leaves(spec)
+        wanted = flatten(spec)
         best: list[str] | None = None
         for identity in self.identities(kind):
-            record, _ = record_of(self.path(kind, identity) / RECORD_FILE, kind, identity)
-            found = leaves(record["spec"]) if record else {}
+            record, _ = read_store_record(self.path(kind, identity) / RECORD_FILE, kind, identity)
+            found = flatten(record["spec"]) if record else {}
             if found.get("stage") != wanted.get("stage"):
                 continue
             differing = [
-                f"{key} {short(found.get(key, 'absent'))} → {short(wanted.get(key, 'absent'))}"
+                f"{key} {shorten(found.get(key, 'absent'))} → {shorten(wanted.get(key, 'absent'))}"
                 for key in sorted(found.keys() | wanted.keys())
                 if found.get(key) != wanted.get(key)
             ]
@@ -358,7 +368,7 @@ class Store:
         return self.root / "evicted" / kind.value / f"{identity}.json"
 
     def _evicted(self, kind: Kind, identity: str) -> dict[str, Any] | None:
-        return record_of(self._evicted_file(kind, identity), kind, identity)[0]
+        return read_store_record(self._evicted_file(kind, identity), kind, identity)[0]
 
     def _fault(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
         faults = (mismatch(folder / name, name, entry, self._hashes.sha256) for name, entry in files.items())

@@ -65,22 +65,22 @@ def _run(options: argparse.Namespace) -> int:
     from stc.store import describe as telling
 
     if options.command == "ls":
-        lines = telling.listed(inventory, options.kind)
+        lines = telling.format_list(inventory, options.kind)
     else:
         entry = inventory.find(options.id)
-        lines = telling.shown(entry) if options.command == "show" else telling.traced(inventory, entry)
+        lines = telling.format_entry(entry) if options.command == "show" else telling.format_trace(inventory, entry)
     for line in lines:
         print(line)
     return 0
 
 
 def _verify(inventory: Inventory) -> int:
-    from stc.store.verify import damaged, fault, mixed
+    from stc.store.verify import artifact_fault, find_damaged, find_unlisted_files
 
     faulty: set[str] = set()
-    for entry, why in damaged(inventory):
+    for entry, why in find_damaged(inventory):
         try:
-            aside = inventory.store.set_aside(entry.kind, entry.identity, fault)
+            aside = inventory.store.set_aside(entry.kind, entry.identity, artifact_fault)
         except StcError as error:  # another process is at it, or the store can only be read
             faulty.add(entry.identity)
             print(f"{entry.label}: {why}; left where it is, since {error}")
@@ -88,7 +88,7 @@ def _verify(inventory: Inventory) -> int:
         if aside is not None:  # else it has been evicted, or made anew, since it was read
             faulty.add(entry.identity)
             print(f"{entry.label}: {why}; set aside as {aside}")
-    for entry, file in mixed(inventory):
+    for entry, file in find_unlisted_files(inventory):
         faulty.add(entry.identity)
         print(f"{entry.label}: {file} was not written by stc; left where it is: move it out of the store")
     whole = sum(not entry.evicted for entry in inventory.entries) - len(faulty)
@@ -97,17 +97,17 @@ def _verify(inventory: Inventory) -> int:
 
 
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
-    from stc.store.collect import carry_out, collect
-    from stc.store.describe import going
+    from stc.store.collect import apply_collection, plan_collection
+    from stc.store.describe import format_collection
     from stc.system.quantities import format_bytes
 
     keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
-    found = collect(inventory, keep, options.max_size)
-    for line in going(found):
+    found = plan_collection(inventory, keep, options.max_size)
+    for line in format_collection(found):
         print(line)
     after = found.after
     if not options.dry_run:
-        for why, bytes_ in carry_out(inventory.store, found):
+        for why, bytes_ in apply_collection(inventory.store, found):
             print(f"stays: {why}")
             after += bytes_
     says = "would take" if options.dry_run else "takes"

@@ -18,17 +18,17 @@ from functools import partial
 from pathlib import Path
 
 from stc.errors import InputError, StcError, nearest
-from stc.store import Elsewhere, Store
+from stc.store import MadeElsewhere, Store
 from stc.store.artifact import Kind
-from stc.store.files import foreign
-from stc.store.inventory import SHORT, Disk, Entry, Inventory
-from stc.store.location import kept
+from stc.store.files import unlisted_file
+from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
+from stc.store.location import identities_in
 from stc.store.records import is_identity
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.durable_files import discard
 from stc.system.read_files import read_json
 
-EVICTED = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
+EVICTABLE_KINDS = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
 """Kinds whose files may go."""
 
 STALE_DAYS = 7
@@ -40,7 +40,7 @@ _KILLED = "left by a process that was killed"
 
 @dataclass(frozen=True)
 class Leftover:
-    """What is no result. ``remove`` raises Elsewhere if a process is at it again; it is None for what stays."""
+    """What is no result. ``remove`` raises MadeElsewhere if a process is at it again; it is None for what stays."""
 
     what: str
     name: str
@@ -52,12 +52,12 @@ class Leftover:
 class Eviction:
     """An artifact whose files go, and the bytes that sets free."""
 
-    entry: Entry
+    entry: InventoryEntry
     bytes: int
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectionPlan:
     """What is to go, in this order, the scratch that stays, and the size of the store before and after."""
 
     leftovers: Sequence[Leftover]
@@ -67,7 +67,7 @@ class Collected:
     after: int
 
 
-def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Collected:
+def plan_collection(inventory: Inventory, keep: Sequence[str], limit: int | None) -> CollectionPlan:
     """What to let go so that the store takes at most ``limit`` bytes; with None, everything that may and is not kept.
 
     Args:
@@ -77,10 +77,10 @@ def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Col
         InputError: an item of ``keep`` is none of these.
     """
     store = inventory.store
-    making = store.makers()
+    making = store.active_holders()
     entries = [entry for entry in inventory.entries if not entry.evicted]
     wanted = {entry.identity for item in keep for entry in _named(inventory, item)}.union(making)
-    disk = Disk(entry.folder for entry in entries)
+    disk = DiskUsage(entry.folder for entry in entries)
     leftovers = list(_leftovers(store, making))
     staying = [one for one in leftovers if one.remove is None]
     before = disk.bytes + sum(one.bytes for one in leftovers)
@@ -91,12 +91,12 @@ def collect(inventory: Inventory, keep: Sequence[str], limit: int | None) -> Col
         if limit is not None and disk.bytes + stays <= limit:
             break
         if entry.identity not in wanted:
-            evictions.append(Eviction(entry, disk.without(entry.folder)))
+            evictions.append(Eviction(entry, disk.remove(entry.folder)))
     going = [one for one in leftovers if one.remove is not None]
-    return Collected(going, staying, evictions, before, disk.bytes + stays)
+    return CollectionPlan(going, staying, evictions, before, disk.bytes + stays)
 
 
-def carry_out(store: Store, collected: Collected) -> Iterator[tuple[str, int]]:
+def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[str, int]]:
     """Let go what is to go. Yields why something stays all the same, and its bytes.
 
     Raises:
@@ -106,10 +106,10 @@ def carry_out(store: Store, collected: Collected) -> Iterator[tuple[str, int]]:
         try:
             assert leftover.remove is not None
             leftover.remove()
-        except Elsewhere as elsewhere:
+        except MadeElsewhere as elsewhere:
             yield str(elsewhere), leftover.bytes
     for number, eviction in enumerate(collected.evictions):
-        if makers := store.makers():
+        if makers := store.active_holders():
             making = ", ".join(f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(makers.items()))
             raise StcError(
                 f"a run is at work in {store.root} ({making}), and may be using what would go: {number} of "
@@ -117,11 +117,11 @@ def carry_out(store: Store, collected: Collected) -> Iterator[tuple[str, int]]:
             )
         try:
             store.evict(eviction.entry.kind, eviction.entry.identity)
-        except Elsewhere as elsewhere:
+        except MadeElsewhere as elsewhere:
             yield str(elsewhere), eviction.bytes
 
 
-def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
+def _ordered(inventory: Inventory, entries: Sequence[InventoryEntry]) -> list[InventoryEntry]:
     """By what would be missed least: caches, then models nothing was scored on, then the others, then manifests; of
     equals first what is made again in the least time for its size."""
     scored = {
@@ -132,7 +132,7 @@ def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
         if key.split(".")[0] in ("model", "models") and isinstance(identity, str)
     }
 
-    def rank(entry: Entry) -> tuple[int, float]:
+    def rank(entry: InventoryEntry) -> tuple[int, float]:
         if entry.kind is Kind.MANIFEST:
             group = 3
         elif entry.kind in (Kind.FEATURES, Kind.LOGITS):
@@ -141,17 +141,17 @@ def _ordered(inventory: Inventory, entries: Sequence[Entry]) -> list[Entry]:
             group = 2 if entry.identity in scored else 1
         return group, entry.seconds / max(entry.bytes, 1)
 
-    return sorted((entry for entry in entries if entry.kind in EVICTED and _may_go(entry)), key=rank)
+    return sorted((entry for entry in entries if entry.kind in EVICTABLE_KINDS and _may_go(entry)), key=rank)
 
 
-def _may_go(entry: Entry) -> bool:
+def _may_go(entry: InventoryEntry) -> bool:
     """Whether all that is in an artifact's folder is known to be stc's, and lies there and nowhere else."""
     if entry.record is None or entry.folder.is_symlink():
         return False
-    return not foreign(entry.folder, entry.record["files"])
+    return not unlisted_file(entry.folder, entry.record["files"])
 
 
-def _named(inventory: Inventory, item: str) -> Iterator[Entry]:
+def _named(inventory: Inventory, item: str) -> Iterator[InventoryEntry]:
     """The artifacts that an item of ``--keep`` means."""
     if item in list(Kind):
         yield from (entry for entry in inventory.entries if entry.kind == item)
@@ -176,16 +176,16 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
             if is_identity(folder.name.partition(".")[0]):
                 yield Leftover(what, folder.name, _size([folder]), partial(discard, folder))
     begun, parked = store.root / ".building", store.root / ".scratch"
-    names = {folder.name.partition(".")[0] for folder in begun.glob("*.*")}.union(kept(parked))
+    names = {folder.name.partition(".")[0] for folder in begun.glob("*.*")}.union(identities_in(parked))
     for identity in sorted(filter(is_identity, names.difference(making))):
         folders = list(begun.glob(f"{identity}.*"))
         scratch = [one for one in (*begun.glob(f"{identity}.*/*/scratch"), parked / identity) if one.is_dir()]
         resumable = _size(scratch)
         if folders:
             written = _size(folders) - sum(_size([one]) for one in scratch if one != parked / identity)
-            yield Leftover(_KILLED, identity, written, partial(store.tidy, identity, scratch=False))
+            yield Leftover(_KILLED, identity, written, partial(store.remove_leftovers, identity, scratch=False))
         if scratch:
-            remove = partial(store.tidy, identity, scratch=True)
+            remove = partial(store.remove_leftovers, identity, scratch=True)
             days = (time.time() - max(map(_touched, scratch))) / DAY
             if any((store.root / kind.value / identity).exists() for kind in Kind):
                 yield Leftover("scratch of a finished result", identity, resumable, remove)

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.store.collect import Collected
-from stc.store.inventory import SHORT, Disk, Entry, Inventory
+from stc.store.collect import CollectionPlan
+from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
 from stc.system.quantities import format_bytes
 
 
-def listed(inventory: Inventory, kind: str | None) -> Iterator[str]:
+def format_list(inventory: Inventory, kind: str | None) -> Iterator[str]:
     """A line a result, and what they take together."""
     entries = [entry for entry in inventory.entries if kind in (None, entry.kind.value)]
     rows = [
@@ -31,12 +31,12 @@ def listed(inventory: Inventory, kind: str | None) -> Iterator[str]:
         for entry in entries
     ]
     yield from _columns([("KIND", "ID", "NAME", "MADE", "SIZE", "BY"), *rows])
-    taken = Disk(entry.folder for entry in entries if not entry.evicted).bytes
+    taken = DiskUsage(entry.folder for entry in entries if not entry.evicted).bytes
     shared = "not counting files that have a name elsewhere as well"
     yield f"{len(entries)} results; {format_bytes(taken)} of the disk, {shared}"
 
 
-def shown(entry: Entry) -> Iterator[str]:
+def format_entry(entry: InventoryEntry) -> Iterator[str]:
     """A record, in an order in which one asks for things."""
     record = entry.record
     yield f"{entry.kind.value} {entry.identity}"
@@ -64,13 +64,13 @@ def shown(entry: Entry) -> Iterator[str]:
                 yield f"    {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
 
 
-def traced(inventory: Inventory, entry: Entry) -> Iterator[str]:
+def format_trace(inventory: Inventory, entry: InventoryEntry) -> Iterator[str]:
     """What a result is made of, as a tree, and what is made of it."""
     yield entry.label
     yield "made of"
     yield from _tree(inventory, entry, 1, {entry.identity}) if entry.inputs else ["  nothing"]
     yield "of it is made"
-    made = inventory.made_from(entry)
+    made = inventory.uses_of(entry)
     for one in made:
         keys = ", ".join(key for key, value in one.inputs.items() if value == entry.identity)
         yield f"  {one.label}{_state(one)}{f', as {keys}' if keys else ''}"
@@ -78,8 +78,8 @@ def traced(inventory: Inventory, entry: Entry) -> Iterator[str]:
         yield "  nothing"
 
 
-def _tree(inventory: Inventory, entry: Entry, depth: int, seen: set[str]) -> Iterator[str]:
-    for key, said, found in inventory.made_of(entry):
+def _tree(inventory: Inventory, entry: InventoryEntry, depth: int, seen: set[str]) -> Iterator[str]:
+    for key, said, found in inventory.inputs_of(entry):
         what = (
             f"{said} from outside the store, or no longer in it" if found is None else f"{found.label}{_state(found)}"
         )
@@ -91,7 +91,7 @@ def _tree(inventory: Inventory, entry: Entry, depth: int, seen: set[str]) -> Ite
             yield from _tree(inventory, found, depth + 1, seen)
 
 
-def going(collected: Collected) -> Iterator[str]:
+def format_collection(collected: CollectionPlan) -> Iterator[str]:
     """What goes, in its order, and the scratch that stays."""
     rows = [(one.what, one.name[:SHORT], "", format_bytes(one.bytes), "") for one in collected.leftovers]
     rows += [
@@ -113,7 +113,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()[:room]
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: InventoryEntry) -> str:
     return " (evicted)" if entry.evicted else ""
 
 
@@ -121,7 +121,7 @@ def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _command(entry: Entry) -> str:
+def _command(entry: InventoryEntry) -> str:
     """The command line that made a result, as it would be typed."""
     words: Any = (entry.record or {}).get("command") or []
     if not words:

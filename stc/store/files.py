@@ -14,11 +14,11 @@ from stc.store.artifact import RECORD_FILE
 from stc.system.durable_files import file_sha256, write_atomically
 from stc.system.read_files import read_json
 
-Known = dict[str, tuple[int, int, str]]
+HashTable = dict[str, tuple[int, int, str]]
 """Path → size, time of change in nanoseconds, and sha256 of a file: the shape of hashes.json."""
 
 
-class Hashes:
+class FileHashes:
     """sha256 of files, read again only when size or time of change differ.
 
     Processes that share the file add to it: what another has found out is looked up there before a file is read. Of
@@ -27,9 +27,9 @@ class Hashes:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._added: Known = {}
+        self._added: HashTable = {}
         self._read: tuple[int, int] | None = None
-        self._known: Known = {}
+        self._known: HashTable = {}
         self._refresh()
 
     def sha256(self, path: Path) -> str:
@@ -62,7 +62,7 @@ class Hashes:
             stamp = _stamp(self._file)
             if stamp != self._read:
                 self._read = stamp
-                self._known = {**read_json(self._file, Known), **self._added}
+                self._known = {**read_json(self._file, HashTable), **self._added}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -70,12 +70,12 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def files_of(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """The files of an artifact's folder, its record left out."""
     return sorted(name for name in _names(folder) if (folder / name).is_file() and name != RECORD_FILE)
 
 
-def foreign(folder: Path, listed: Collection[str]) -> str:
+def unlisted_file(folder: Path, listed: Collection[str]) -> str:
     """What is in an artifact's folder and not among the files its record lists; empty where there is nothing.
 
     Names that begin with a dot are left to file systems and desktops; no file of an artifact has such a name.

@@ -13,15 +13,15 @@ from typing import Any
 from stc.errors import InputError, nearest
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.files import files_of
-from stc.store.location import kept
-from stc.store.records import record_of
+from stc.store.files import list_files
+from stc.store.location import identities_in
+from stc.store.records import read_store_record
 
 SHORT = 8  # digits of an identity that are shown
 
 
 @dataclass(frozen=True)
-class Entry:
+class InventoryEntry:
     """An artifact of a store, whole or evicted.
 
     Attributes:
@@ -77,13 +77,13 @@ class Inventory:
         self.entries = sorted(_entries(store), key=lambda entry: entry.made)
         self._by_identity = {entry.identity: entry for entry in self.entries}
 
-    def find(self, given: str) -> Entry:
+    def find(self, given: str) -> InventoryEntry:
         """The artifact that a user means by the first digits of its identity.
 
         Raises:
             InputError: there is none, or more than one.
         """
-        found = [entry for entry in self.entries if entry.identity.startswith(digits_of(given))]
+        found = [entry for entry in self.entries if entry.identity.startswith(normalize_prefix(given))]
         if len(found) == 1:
             return found[0]
         if found:
@@ -92,7 +92,7 @@ class Inventory:
         near = nearest(given, [entry.identity[: len(given)] for entry in self.entries])
         raise InputError(f"{given}: nothing in {self.store.root} has that identity{near}")
 
-    def made_of(self, entry: Entry) -> Iterator[tuple[str, str, Entry | None]]:
+    def inputs_of(self, entry: InventoryEntry) -> Iterator[tuple[str, str, InventoryEntry | None]]:
         """(input, what the record says of it, the artifact if it is in the store)."""
         for key, value in entry.inputs.items():
             if isinstance(value, str):
@@ -102,7 +102,7 @@ class Inventory:
                 found = (one for one in self.entries if _ranks(one, value))
                 yield key, f"any with {facts}", next(found, None)
 
-    def made_from(self, entry: Entry) -> list[Entry]:
+    def uses_of(self, entry: InventoryEntry) -> list[InventoryEntry]:
         """What was made of an artifact: the stages that name it, or a fact of it, among their inputs."""
         return [
             one
@@ -114,37 +114,37 @@ class Inventory:
         ]
 
 
-def digits_of(given: str) -> str:
+def normalize_prefix(given: str) -> str:
     """Return the beginning of an identity, as a user has copied it, in the spelling of identities."""
     return given.lower().rstrip("…")
 
 
-def _ranks(entry: Entry, wanted: Mapping[str, Any]) -> bool:
+def _ranks(entry: InventoryEntry, wanted: Mapping[str, Any]) -> bool:
     """Whether an artifact is one that is known by facts, a ranking, and has these."""
     if entry.kind is not Kind.RANKING or entry.record is None:
         return False
     return all(entry.record["facts"].get(key) == value for key, value in wanted.items())
 
 
-def _entries(store: Store) -> Iterator[Entry]:
+def _entries(store: Store) -> Iterator[InventoryEntry]:
     for kind in Kind:
         there = store.identities(kind)
         for identity in there:
             folder = store.path(kind, identity)
             yield _entry(kind, identity, folder, folder / RECORD_FILE)
         evicted = store.root / "evicted" / kind.value
-        for identity in kept(evicted, ".json"):
+        for identity in identities_in(evicted, ".json"):
             if identity not in there:
                 yield _entry(kind, identity, store.path(kind, identity), evicted / f"{identity}.json")
 
 
-def _entry(kind: Kind, identity: str, folder: Path, file: Path) -> Entry:
-    record, fault = record_of(file, kind, identity)
+def _entry(kind: Kind, identity: str, folder: Path, file: Path) -> InventoryEntry:
+    record, fault = read_store_record(file, kind, identity)
     made = next((one.lstat().st_mtime for one in (file, folder) if os.path.lexists(one)), 0.0)  # may go meanwhile
-    return Entry(kind, identity, folder, record, fault, made)
+    return InventoryEntry(kind, identity, folder, record, fault, made)
 
 
-class Disk:
+class DiskUsage:
     """What folders take of a disk: the bytes that are free once all of them are gone.
 
     A manifest's audio mostly has another name elsewhere, in the data it was made of or in another manifest. A file is
@@ -168,7 +168,7 @@ class Disk:
     def bytes(self) -> int:
         return sum(self._sizes.values())
 
-    def without(self, folder: Path) -> int:
+    def remove(self, folder: Path) -> int:
         """The bytes that a folder sets free. It is counted as gone from then on."""
         freed = 0
         for stat in _stats(folder):
@@ -182,6 +182,6 @@ class Disk:
 def _stats(folder: Path) -> Iterator[os.stat_result]:
     if folder.is_symlink():
         return  # what it leads to stays where it is
-    for name in [*files_of(folder), RECORD_FILE]:
+    for name in [*list_files(folder), RECORD_FILE]:
         if (folder / name).is_file():
             yield (folder / name).stat()

@@ -63,7 +63,7 @@ _QUICKER = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT)  # of a rename: a rival
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseHolder:
     """The holder of a lease: ``host:pid`` in ``who``, and whether it is ``alive`` as far as can be told: surely where
     it is ``here``, on this machine, and elsewhere by its heartbeat."""
 
@@ -89,7 +89,7 @@ class _Damaged(StcError):
     """A lease.json is not what was written."""
 
 
-class Elsewhere(StcError):
+class MadeElsewhere(StcError):
     """An artifact is made by another process, or has been by now: whoever wants it looks into the store again."""
 
 
@@ -111,7 +111,7 @@ class Lease:
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name=f"lease of {folder.name}", daemon=True)
 
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether it still is this process's, which it is not after a take-over."""
         found = _read(self._folder)
         return found is not None and bool(found[0]["token"] == self._token)
@@ -125,7 +125,7 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._heart.join()
-        if not self.held():
+        if not self.is_held():
             return
         if not self.published and self.scratch.is_dir() and any(self.scratch.iterdir()):
             shutil.rmtree(self._kept, ignore_errors=True)
@@ -141,7 +141,7 @@ class Lease:
     def _keep_beating(self) -> None:
         while not self._ended.wait(self._beat):
             try:
-                if not self.held():
+                if not self.is_held():
                     return
                 os.utime(self._folder / _LEASE_FILE)  # which a full disk allows
             except (OSError, StcError):
@@ -157,7 +157,7 @@ class Leases:
         self._seconds = seconds
         self._watched: dict[str, tuple[int, float, float]] = {}  # token → heartbeat, seconds unchanged, last look
 
-    def holder(self, identity: str) -> Holder | None:
+    def holder(self, identity: str) -> LeaseHolder | None:
         """Who holds the lease of an artifact, dead or alive."""
         number = max(self._numbers(identity), default=0)
         folder = self._root / f"{identity}.{number}"
@@ -165,12 +165,12 @@ class Leases:
         if found is not None:
             who, beat = found
             alive = not _gone(who) and not self._silent(who["token"], beat)
-            return Holder(number, who["token"], f"{who['host']}:{who['pid']}", alive, _here(who), beat)
+            return LeaseHolder(number, who["token"], f"{who['host']}:{who['pid']}", alive, _here(who), beat)
         if folder.is_dir():  # a machine went down before the file was on its disk, or a fenced process made it again
-            return Holder(number, None, "a process unknown", False)
+            return LeaseHolder(number, None, "a process unknown", False)
         return None
 
-    def alive(self) -> dict[str, Holder]:
+    def alive_holders(self) -> dict[str, LeaseHolder]:
         """Who holds a lease and is alive, by identity. If all of them are on other machines, it returns once a heart
         has been seen to beat, or none has for as long as it takes to be dead."""
         first: dict[str | None, int] = {}
@@ -191,27 +191,27 @@ class Leases:
         """The lease of an artifact, taken over if its holder is dead, with the scratch that was kept.
 
         Raises:
-            Elsewhere: its holder is alive.
+            MadeElsewhere: its holder is alive.
         """
         while True:
             before = self.holder(identity)
             if before is not None and before.alive:
-                raise Elsewhere(f"{identity} is made by {before.who}")
+                raise MadeElsewhere(f"{identity} is made by {before.who}")
             lease = self._place(identity, before)
             if lease is not None:
                 return lease
             time.sleep(random.uniform(0, 0.05))  # rivals that gave way to each other do not meet again
 
-    def clear(self, identity: str) -> None:
+    def remove_dead_lease(self, identity: str) -> None:
         """Remove what is left of a holder that died when it had published and not yet tidied up."""
         holder = self.holder(identity)
         if holder is not None and not holder.alive:
-            with suppress(Elsewhere, OSError), self.claim(identity) as lease:  # a store may be read only
+            with suppress(MadeElsewhere, OSError), self.claim(identity) as lease:  # a store may be read only
                 lease.published = True
         for gone in self._root.glob(f"{identity}.gone.*"):
             discard(gone)
 
-    def _place(self, identity: str, before: Holder | None) -> Lease | None:
+    def _place(self, identity: str, before: LeaseHolder | None) -> Lease | None:
         """A lease numbered after the one ``before``, or None if somebody else was quicker."""
         token = secrets.token_hex(8)
         number = before.number + 1 if before else 1
@@ -241,7 +241,7 @@ class Leases:
                 discard(left)
         return lease
 
-    def _still(self, identity: str, number: int, before: Holder | None) -> bool:
+    def _still(self, identity: str, number: int, before: LeaseHolder | None) -> bool:
         """Whether ``number``, which has just been taken, is the highest, and follows the lease it was to follow."""
         if max(self._numbers(identity), default=0) != number:
             return False

@@ -13,7 +13,7 @@ from stc.store.records import is_identity
 from stc.system.language_tags import primary
 
 
-def records(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
+def record_chain(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
     """The records behind a model or an adapter, its own first, as far as the store has them."""
     record = store.record(kind, identity)
     while record is not None:
@@ -29,14 +29,14 @@ def target_languages(folder: Path) -> set[str]:
     if folder.parent.name != Kind.MODEL.value or not is_identity(folder.name) or not is_store(place):
         return set()
     store = Store(place)
-    for record in records(store, Kind.MODEL, folder.name):
+    for record in record_chain(store, Kind.MODEL, folder.name):
         data = [identity for name, identity in record["spec"]["inputs"].items() if name.split(".")[0] == "train"]
         if data:
             return {lang for identity in data for lang in _languages(store, identity)}
     return set()
 
 
-def trained_otherwise(folder: Path, lang: str) -> str:
+def language_mismatch(folder: Path, lang: str) -> str:
     """Return what to tell the user where a model was trained to translate into other languages than ``lang``.
 
     Variants of a language are not told apart. The text is empty where the model fits, or nothing is known of it.

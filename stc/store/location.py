@@ -12,8 +12,8 @@ from pathlib import Path
 
 from stc.errors import InputError
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.files import Known
-from stc.store.records import is_identity, record_of
+from stc.store.files import HashTable
+from stc.store.records import is_identity, read_store_record
 from stc.system.durable_files import sync
 from stc.system.paths import ROOT
 from stc.system.read_files import read_json
@@ -31,7 +31,7 @@ def is_store(folder: Path) -> bool:
     return (folder / MARKER).is_file() or _before_markers(folder)
 
 
-def unfit(folder: Path) -> str:
+def store_folder_fault(folder: Path) -> str:
     """Why a folder can be no store; empty where it is one, has nothing in it, or is not there."""
     folder = Path(os.path.realpath(folder))
     special = {
@@ -60,7 +60,7 @@ def unfit(folder: Path) -> str:
     return f"is no store of stc and has other things in it ({some}): {_WANTED}" if names else ""
 
 
-def taken_by(folder: Path, output: Path) -> str:
+def run_folder_conflict(folder: Path, output: Path) -> str:
     """Why a folder that is no store yet cannot become one, since a run makes its ``output`` folder first; empty where
     that lies elsewhere, or the folder is a store."""
     folder = Path(os.path.realpath(folder))
@@ -69,7 +69,7 @@ def taken_by(folder: Path, output: Path) -> str:
     return f"is no store of stc, and the folder of the run, {output}, would be in it: {_WANTED}"
 
 
-def mark(folder: Path) -> None:
+def mark_as_store(folder: Path) -> None:
     """Make a folder a store, if it is none yet.
 
     Raises:
@@ -82,7 +82,7 @@ def mark(folder: Path) -> None:
         sync(folder)
 
 
-def kept(folder: Path, end: str = "") -> list[str]:
+def identities_in(folder: Path, end: str = "") -> list[str]:
     """The identities among the names in a folder of a store, which may have an ``end``; none where it is not there."""
     try:
         names = [name.removesuffix(end) for name in os.listdir(folder) if name.endswith(end)]
@@ -93,7 +93,7 @@ def kept(folder: Path, end: str = "") -> list[str]:
 
 def _before_markers(folder: Path) -> bool:
     with suppress(FileNotFoundError, InputError):
-        if read_json(folder / HASHES_FILE, Known):
+        if read_json(folder / HASHES_FILE, HashTable):
             return True
-    results = ((kind, identity) for kind in Kind for identity in kept(folder / kind.value))
-    return any(record_of(folder / kind / one / RECORD_FILE, kind, one)[0] is not None for kind, one in results)
+    results = ((kind, identity) for kind in Kind for identity in identities_in(folder / kind.value))
+    return any(read_store_record(folder / kind / one / RECORD_FILE, kind, one)[0] is not None for kind, one in results)

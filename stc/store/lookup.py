@@ -8,16 +8,16 @@ from pathlib import Path
 from stc.errors import InputError
 from stc.store import Store
 from stc.store.artifact import Kind
-from stc.store.inventory import Inventory, digits_of
+from stc.store.inventory import Inventory, normalize_prefix
 from stc.store.location import is_store
 
-HERE = Path("store")
+DEFAULT_STORE = Path("store")
 """The store of digits that stand alone."""
 _DIGITS = re.compile(r"[0-9a-f]{4,20}")
 _KINDS = frozenset(kind.value for kind in Kind)
 
 
-def stored(given: Path, *kinds: Kind) -> Path:
+def resolve_artifact(given: Path, *kinds: Kind) -> Path:
     """The folder meant by ``given``: itself, where it exists or is no identity.
 
     ``3f2a91c0`` is looked for in the store ``store``; ``st/3f2a91c0`` and ``st/model/3f2a91c0`` in the store ``st``.
@@ -25,10 +25,10 @@ def stored(given: Path, *kinds: Kind) -> Path:
     Raises:
         InputError: no result begins with these digits, or several do, or it is of another kind or was evicted.
     """
-    if given.exists() or not _DIGITS.fullmatch(digits_of(given.name)):
+    if given.exists() or not _DIGITS.fullmatch(normalize_prefix(given.name)):
         return given
     parent = given.parent
-    root = parent.parent if parent.name in _KINDS else HERE if parent == Path() else parent
+    root = parent.parent if parent.name in _KINDS else DEFAULT_STORE if parent == Path() else parent
     if not root.is_dir() or not is_store(root):
         return given
     entry = Inventory(Store(root)).find(given.name)

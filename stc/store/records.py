@@ -71,7 +71,7 @@ class Record(TypedDict):
     evicted: NotRequired[str]
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON with one spelling for equal values.
 
     Raises:
@@ -94,7 +94,7 @@ def _checked(value: Any) -> Any:
 
 def identity_of(spec: Mapping[str, Any]) -> str:
     """The identity of what ``spec`` describes: 20 hexadecimal digits."""
-    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:20]
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:20]
 
 
 def is_identity(name: str) -> bool:
@@ -112,7 +112,7 @@ def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:
         record: dict[str, Any] = read_json(file, dict[str, Any])
         if RECORD_SUM not in record:
             return None, f"{file.name} is not a record: {RECORD_SUM} is missing"
-        if record.pop(RECORD_SUM) != record_sum(record):
+        if record.pop(RECORD_SUM) != record_checksum(record):
             return None, f"{file.name} is not what was written (checksum)"
         shaped(record, str(file), Record)
     except FileNotFoundError:
@@ -124,7 +124,7 @@ def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:
     return record, ""
 
 
-def record_of(file: Path, kind: str, identity: str) -> tuple[dict[str, Any] | None, str]:
+def read_store_record(file: Path, kind: str, identity: str) -> tuple[dict[str, Any] | None, str]:
     """The record of a result of a store, or None and what is wrong with it; raises as :func:`read_record`.
 
     That of another result is wrong, and so is one whose identity is not that of its own spec.
@@ -144,13 +144,13 @@ def record_of(file: Path, kind: str, identity: str) -> tuple[dict[str, Any] | No
     return record, ""
 
 
-def sealed(record: Mapping[str, Any]) -> str:
+def serialize_record(record: Mapping[str, Any]) -> str:
     """A record as it is written down, with its own checksum."""
     content = json.loads(record_text(record))  # as it will be read: tuples as lists, keys as text
-    return record_text({**content, RECORD_SUM: record_sum(content)}) + "\n"
+    return record_text({**content, RECORD_SUM: record_checksum(content)}) + "\n"
 
 
-def record_sum(record: Mapping[str, Any]) -> str:
+def record_checksum(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(record_text(record).encode()).hexdigest()
 
 
@@ -158,12 +158,12 @@ def record_text(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True)
 
 
-def leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return {k: v for key, item in value.items() for k, v in leaves(item, f"{prefix}.{key}".strip(".")).items()}
+        return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}".strip(".")).items()}
     return {prefix: list(value) if isinstance(value, tuple) else value}
 
 
-def short(value: Any) -> str:
+def shorten(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 24 and not re.fullmatch(r"[0-9a-f]{20,}", text) else f"{text[:8]}…"

@@ -7,33 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stc.store.artifact import RECORD_FILE
-from stc.store.files import foreign
-from stc.store.inventory import Entry, Inventory
-from stc.store.records import record_of
+from stc.store.files import unlisted_file
+from stc.store.inventory import Inventory, InventoryEntry
+from stc.store.records import read_store_record
 from stc.system.console import progress
 from stc.system.durable_files import mismatch
 
 
-def damaged(inventory: Inventory) -> Iterator[tuple[Entry, str]]:
+def find_damaged(inventory: Inventory) -> Iterator[tuple[InventoryEntry, str]]:
     """The artifacts that are not what was written, each with what is wrong."""
     whole = [entry for entry in inventory.entries if not entry.evicted]
     with progress("verifying", total=sum(one.bytes for one in whole), unit="B") as bar:
         for entry in whole:
-            if found := fault(entry.folder):
+            if found := artifact_fault(entry.folder):
                 yield entry, found
             bar.update(entry.bytes)
 
 
-def mixed(inventory: Inventory) -> Iterator[tuple[Entry, Path]]:
+def find_unlisted_files(inventory: Inventory) -> Iterator[tuple[InventoryEntry, Path]]:
     """The artifacts in whose folders something is that stc did not write, each with the first such thing."""
     for entry in inventory.entries:
-        if entry.record is not None and (name := foreign(entry.folder, entry.record["files"])):
+        if entry.record is not None and (name := unlisted_file(entry.folder, entry.record["files"])):
             yield entry, entry.folder / name
 
 
-def fault(folder: Path) -> str:
+def artifact_fault(folder: Path) -> str:
     """What is wrong with an artifact's files, each of which is read; empty where nothing is."""
-    record, why = record_of(folder / RECORD_FILE, folder.parent.name, folder.name)
+    record, why = read_store_record(folder / RECORD_FILE, folder.parent.name, folder.name)
     if record is None:
         return why
     files = record["files"]

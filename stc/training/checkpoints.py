@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from typing_extensions import TypedDict
 
 from stc.errors import InputError, StcError
-from stc.store.records import RECORD_SUM, FileEntries, leaves, record_sum, record_text
+from stc.store.records import RECORD_SUM, FileEntries, flatten, record_checksum, record_text
 from stc.system.durable_files import mismatch, settle, sync
 from stc.system.read_files import read_json, shaped
 from stc.training.checkpoint_state import State, Stateful, TrainedWeights
@@ -204,7 +204,7 @@ class Checkpoints:
             Unusable: it is damaged, or of another training.
         """
         index = _read_index(folder)
-        ours, theirs = leaves(self._of), leaves(index["of"])
+        ours, theirs = flatten(self._of), flatten(index["of"])
         if differing := sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)):
             raise Unusable(f"is of another training ({', '.join(differing)})")
         tensors: dict[str, dict[str, torch.Tensor]] = {}
@@ -234,7 +234,7 @@ def _write(folder: Path, states: Mapping[str, State], of: Mapping[str, Any]) -> 
         files = {name: entry.result() for name, entry in settled.items()}
     index = {"of": of, "files": files, "values": {name: state.values for name, state in states.items()}}
     content = json.loads(record_text(index))  # as it will be read
-    (folder / _INDEX).write_text(record_text({**content, RECORD_SUM: record_sum(content)}), encoding="utf-8")
+    (folder / _INDEX).write_text(record_text({**content, RECORD_SUM: record_checksum(content)}), encoding="utf-8")
     sync(folder / _INDEX)
     sync(folder)
 
@@ -264,7 +264,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
     """
     try:
         index = read_json(folder / _INDEX, dict[str, Any])
-        if index.pop(RECORD_SUM, None) != record_sum(index):
+        if index.pop(RECORD_SUM, None) != record_checksum(index):
             raise InputError(f"{_INDEX} is not what was written")
         shaped(index, _INDEX, _Index)
     except (OSError, InputError) as error:

@@ -67,7 +67,7 @@ class Synthesize(Stage):
         yield from (why for name, weight in self.engines.items() if weight > 0 and (why := lacking(name)))
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.config.languages import language
+        from stc.config.languages import load_language
         from stc.data.manifest import Manifest, Utterance
         from talks.build import requests, speak
         from talks.engines import require
@@ -75,7 +75,7 @@ class Synthesize(Stage):
         known: Artifact | None = inputs.get("without")
         without = [row.source for row in Manifest.load(known.path).rows] if known is not None else []
         wanted = requests(self.seed, self.part, self.engines, self.noise, without)
-        task = language(self.target_lang).task
+        task = load_language(self.target_lang).task
         reused: Artifact | None = inputs.get("audio")
         if reused is not None:
             rows = self._translate(Manifest.load(reused.path), wanted, out_dir)

@@ -9,7 +9,7 @@ from conftest import Start
 from held import Held
 from slurm import until
 
-from stc.jobs.status import outcomes
+from stc.jobs.status import job_statuses
 
 
 def test_jobs_run_at_once_and_make_what_they_share_once_and_one_that_fails_stops_no_other(
@@ -19,12 +19,12 @@ def test_jobs_run_at_once_and_make_what_they_share_once_and_one_that_fails_stops
     folders = ",".join(str(home / name) for name in ("slow", "bad"))
     side_by_side = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     sweep = start(f"data.path={folders}", "seed=1,2", "pipeline.outputs=[train,dev]", *side_by_side)
-    until(lambda: [one.state for one in outcomes(home / "sweep").values()] == ["running"] * 2, "two jobs", 60)
-    assert len({outcome.process.pid for outcome in outcomes(home / "sweep").values()}) == 2
+    until(lambda: [one.state for one in job_statuses(home / "sweep").values()] == ["running"] * 2, "two jobs", 60)
+    assert len({outcome.process.pid for outcome in job_statuses(home / "sweep").values()}) == 2
     slow_dev.release()
     stdout, stderr = sweep.communicate(timeout=120)
     assert sweep.returncode == 1, stdout + stderr
-    found = outcomes(home / "sweep")
+    found = job_statuses(home / "sweep")
     assert [outcome.state for outcome in found.values()] == ["finished", "finished", "failed", "failed"]
     stages = [json.loads((home / "sweep" / job / "result.json").read_text())["stages"] for job in ("0", "1")]
     made = [stage["identity"] for one in stages for stage in one if not stage["cached"]]

@@ -16,8 +16,8 @@ from conftest import Start
 from held import Held
 from slurm import Slurm, until
 
-from stc.jobs.slurm import cancel, queued
-from stc.jobs.status import outcomes
+from stc.jobs.slurm import cancel_jobs, has_queued_jobs
+from stc.jobs.status import job_statuses
 
 pytestmark = pytest.mark.slurm
 
@@ -37,7 +37,7 @@ def submit(slurm: Slurm, start: Start) -> Iterator[Callable[..., subprocess.Pope
 
 
 def states(home: Path) -> dict[str, str]:
-    return {name: outcome.state for name, outcome in outcomes(home / "sweep").items()}
+    return {name: outcome.state for name, outcome in job_statuses(home / "sweep").items()}
 
 
 def result(home: Path, job: int = 0) -> dict[str, Any]:
@@ -208,11 +208,11 @@ def test_sweep_knows_which_of_its_jobs_slurm_still_has(
 ) -> None:
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
-    assert not queued(tmp_path)
+    assert not has_queued_jobs(tmp_path)
     ours, theirs = (slurm.ask("sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 60") for _ in range(2))
     (tmp_path / ".submitit" / ours).mkdir(parents=True)
-    assert queued(tmp_path)
-    cancel(tmp_path)
-    until(lambda: not queued(tmp_path), "its end", 60)
+    assert has_queued_jobs(tmp_path)
+    cancel_jobs(tmp_path)
+    until(lambda: not has_queued_jobs(tmp_path), "its end", 60)
     assert list(slurm.jobs()) == [theirs]
     slurm.empty()

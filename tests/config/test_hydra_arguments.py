@@ -8,14 +8,21 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config.command_line import asked_for_plan, checked, composed, jobs, sweeping, validate
-from stc.config.hydra_arguments import groups, hydra_for, parsed
-from stc.config.override_names import assignment as read
+from stc.config.command_line import (
+    check_arguments,
+    compose_jobs,
+    expand_jobs,
+    is_sweep,
+    split_plan_option,
+    validate_jobs,
+)
+from stc.config.hydra_arguments import config_groups, hydra_session, parse_arguments
+from stc.config.override_names import parse_assignment as read
 from stc.config.schema import Plan
 from stc.errors import ConfigError
 from stc.models import architecture
 from stc.models.hub import Hub
-from stc.planning.preflight import refuse
+from stc.planning.preflight import check_jobs
 from stc.system.paths import CONF, ROOT
 
 
@@ -50,43 +57,43 @@ MODEL = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25"]  # a model wh
 
 
 def plan(*arguments: str) -> Plan:
-    (job,) = composed(checked([*MODEL, *arguments]))
+    (job,) = compose_jobs(check_arguments([*MODEL, *arguments]))
     return job.plan
 
 
 def faults(*arguments: str) -> list[str]:
     try:
-        refuse(validate(checked([*MODEL, *arguments]))[1], running=True)
+        check_jobs(validate_jobs(check_arguments([*MODEL, *arguments]))[1], running=True)
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
 
 
 def test_options_may_stand_between_assignments() -> None:
-    arguments = checked(["seed=1", "-m", "lang=de,zh"])
-    assert sweeping(arguments)
-    assert len(jobs(arguments)) == 2
-    assert parsed(arguments).overrides == ["++seed=1", "lang=de,zh"]
+    arguments = check_arguments(["seed=1", "-m", "lang=de,zh"])
+    assert is_sweep(arguments)
+    assert len(expand_jobs(arguments)) == 2
+    assert parse_arguments(arguments).overrides == ["++seed=1", "lang=de,zh"]
 
 
 @pytest.mark.parametrize("way", ["--multirun", "--multi"])
 def test_option_of_a_sweep_may_be_spelled_out(way: str) -> None:
-    assert checked([way, "lang=de,zh"]) == checked(["-m", "lang=de,zh"])
+    assert check_arguments([way, "lang=de,zh"]) == check_arguments(["-m", "lang=de,zh"])
 
 
 @pytest.mark.parametrize("way", ["-m", "hydra.mode=MULTIRUN"])
 def test_sweep_is_one_however_it_is_asked_for(way: str) -> None:
-    arguments = checked([way, *MODEL, "prune.ratio=0.25,0.26"])
-    assert sweeping(arguments)
-    assert len(jobs(arguments)) == 2
+    arguments = check_arguments([way, *MODEL, "prune.ratio=0.25,0.26"])
+    assert is_sweep(arguments)
+    assert len(expand_jobs(arguments)) == 2
     with pytest.raises(ConfigError, match=r"^.*prune\.ratio=0\.26: "):
-        validate(arguments)
+        validate_jobs(arguments)
 
 
 def test_sweep_of_a_config_is_written_out(own: Path) -> None:
-    arguments, _ = validate(checked([f"--config-dir={own}", "experiments=swept", *MODEL]))
-    assert sweeping(arguments)
-    assert [job[0] for job in jobs(arguments)] == ["lang=de", "lang=fr"]
+    arguments, _ = validate_jobs(check_arguments([f"--config-dir={own}", "experiments=swept", *MODEL]))
+    assert is_sweep(arguments)
+    assert [job[0] for job in expand_jobs(arguments)] == ["lang=de", "lang=fr"]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +101,8 @@ def test_sweep_of_a_config_is_written_out(own: Path) -> None:
     ['hydra.sweeper.params={lang: "de,zh"}', '+hydra.sweeper.params.lang="de,zh"', "hydra.sweeper.params.lang=de,zh"],
 )
 def test_parameters_of_the_sweeper_are_judged_like_any_assignment(params: str) -> None:
-    assert [job[0] for job in jobs(checked(["-m", params]))] == ["lang=de", "lang=zh"]
-    assert jobs(checked(["-m", params, "lang=de"])) == [["lang=de"]]
+    assert [job[0] for job in expand_jobs(check_arguments(["-m", params]))] == ["lang=de", "lang=zh"]
+    assert expand_jobs(check_arguments(["-m", params, "lang=de"])) == [["lang=de"]]
     (fault,) = faults("-m", params.replace("zh", "fr"))
     assert fault.startswith("lang=fr")
 
@@ -107,9 +114,9 @@ def test_member_of_a_group_is_what_hydra_reads(value: str) -> None:
 
 @pytest.mark.parametrize("values", ["choice(de,zh)", "de, zh", "'de',zh", "glob(*)", "sort(zh,de)"])
 def test_members_swept_over_are_what_hydra_reads(values: str) -> None:
-    arguments = checked(["-m", f"lang={values}"])
-    with hydra_for(parsed(arguments)) as hydra:
-        assert [read(job[0]) for job in jobs(arguments, hydra.config_loader)] == [("lang", "de"), ("lang", "zh")]
+    arguments = check_arguments(["-m", f"lang={values}"])
+    with hydra_session(parse_arguments(arguments)) as hydra:
+        assert [read(job[0]) for job in expand_jobs(arguments, hydra.config_loader)] == [("lang", "de"), ("lang", "zh")]
 
 
 def test_member_that_an_interpolation_does_not_come_to_is_told() -> None:
@@ -122,7 +129,7 @@ def test_members_of_ones_own_are_known(own: Path) -> None:
     added = f"--config-dir={own}"
     assert plan(added, "lang=fr", "quant=single").config.lang.name == "French"
     assert plan("-cd", str(own), "quant=single").config.quant["double_quant"] is False
-    assert "fr" in groups(parsed([added]))["lang"]
+    assert "fr" in config_groups(parse_arguments([added]))["lang"]
     assert plan(f"hydra.searchpath=[file://{own}]", "lang=fr").config.lang.name == "French"
     (fault,) = faults(added, "lang=it")
     assert "de, fr, zh" in fault
@@ -148,15 +155,15 @@ def test_what_hydra_cannot_do_is_a_fault(arguments: list[str], told: str) -> Non
 
 @pytest.mark.parametrize("arguments", [["--info", "config"], ["-i", "searchpath"], ["--info"], ["--cfg", "job"]])
 def test_option_with_its_value_is_no_assignment(arguments: list[str]) -> None:
-    assert checked([*arguments[:2]])[0].startswith(("--info", "--cfg"))
+    assert check_arguments([*arguments[:2]])[0].startswith(("--info", "--cfg"))
 
 
 @pytest.mark.parametrize(("given", "asked"), [("plan=true", True), ("plan=True", True), ("plan=false", False)])
 def test_plan_is_taken_out_of_the_arguments(given: str, asked: bool) -> None:
-    assert asked_for_plan([given, "-m", "seed=1"]) == (asked, ["-m", "seed=1"])
-    assert asked_for_plan(["seed=1"]) == (False, ["seed=1"])
+    assert split_plan_option([given, "-m", "seed=1"]) == (asked, ["-m", "seed=1"])
+    assert split_plan_option(["seed=1"]) == (False, ["seed=1"])
     with pytest.raises(ConfigError, match="plan=maybe"):
-        asked_for_plan(["plan=maybe"])
+        split_plan_option(["plan=maybe"])
 
 
 def test_home_folder_is_meant_by_a_tilde_wherever_a_folder_is_named(monkeypatch: pytest.MonkeyPatch, own: Path) -> None:
@@ -219,5 +226,5 @@ def test_a_prefix_in_the_sweeper_s_parameters_ends_in_a_sweep(tmp_path: Path) ->
     experiment = tmp_path / "experiments" / "swept.yaml"
     experiment.parent.mkdir()
     experiment.write_text('# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {++seed: "1,2"}}}\n')
-    arguments, _ = validate(checked([f"--config-dir={tmp_path}", "experiments=swept", *MODEL]))
-    assert [job[0] for job in jobs(arguments)] == ["++seed=1", "++seed=2"]
+    arguments, _ = validate_jobs(check_arguments([f"--config-dir={tmp_path}", "experiments=swept", *MODEL]))
+    assert [job[0] for job in expand_jobs(arguments)] == ["++seed=1", "++seed=2"]

@@ -2,27 +2,27 @@
 
 import pytest
 
-from stc.config.hydra_arguments import groups
-from stc.config.languages import codes, language, metric_of
+from stc.config.hydra_arguments import config_groups
+from stc.config.languages import language_codes, load_language, retention_metric
 from stc.errors import InputError
 
 
 def test_every_member_of_the_group_is_a_language() -> None:
-    assert codes() == groups()["lang"]
-    assert {language(code).code for code in codes()} == set(codes())
+    assert language_codes() == config_groups()["lang"]
+    assert {load_language(code).code for code in language_codes()} == set(language_codes())
 
 
 def test_language_says_what_its_prompt_needs() -> None:
-    assert language("zh").task.target_name == "Chinese"
+    assert load_language("zh").task.target_name == "Chinese"
 
 
 def test_unknown_language_is_refused_with_those_known() -> None:
     with pytest.raises(InputError, match=r"language 'dee': one of .*did you mean 'de'"):
-        language("dee")
+        load_language("dee")
 
 
 @pytest.mark.parametrize(
     ("tag", "metric"), [("zh-TW", "chrf"), ("de-AT", "chrf_pp"), ("ja", "chrf"), ("th", "chrf"), ("fr", "chrf_pp")]
 )
 def test_language_that_is_not_in_the_group_has_a_metric_that_fits_how_it_is_written(tag: str, metric: str) -> None:
-    assert metric_of(tag) == metric
+    assert retention_metric(tag) == metric

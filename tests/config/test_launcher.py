@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 
 from stc.config import launcher as launchers
-from stc.config.command_line import checked, launchable
+from stc.config.command_line import check_arguments, require_launcher
 from stc.errors import ConfigError
 from stc.system.paths import CONF, ROOT
 
@@ -25,9 +25,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def faults(*arguments: str, starting: bool = False) -> list[str]:
     try:
-        passed = checked(list(arguments))
+        passed = check_arguments(list(arguments))
         if starting:
-            launchable(passed)
+            require_launcher(passed)
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
@@ -46,7 +46,7 @@ def test_every_launcher_that_ships_is_one_that_hydra_can_make(member: str) -> No
 
 def test_settings_of_a_launcher_pass_as_they_are() -> None:
     arguments = [*SLURM, "hydra.launcher.partition=gpu", "+hydra.launcher.additional_parameters.qos=high"]
-    assert checked(arguments) == arguments
+    assert check_arguments(arguments) == arguments
 
 
 def test_every_misspelled_setting_is_told_with_the_nearest() -> None:
@@ -90,14 +90,16 @@ def test_machine_without_slurm_is_told_when_the_sweep_starts_and_not_before(monk
 
 
 def test_as_many_jobs_run_side_by_side_as_there_are_gpus() -> None:
-    assert checked([*JOBLIB, "lang=de,zh"]) == [*JOBLIB, "lang=de,zh", "hydra.launcher.n_jobs=3"]
-    assert checked([*JOBLIB, "resources.processes=2"])[-1] == "hydra.launcher.n_jobs=1"  # for each, two of the GPUs
-    assert checked([*JOBLIB, "hydra.launcher.n_jobs=5"]) == [*JOBLIB, "hydra.launcher.n_jobs=5"]
+    assert check_arguments([*JOBLIB, "lang=de,zh"]) == [*JOBLIB, "lang=de,zh", "hydra.launcher.n_jobs=3"]
+    assert (
+        check_arguments([*JOBLIB, "resources.processes=2"])[-1] == "hydra.launcher.n_jobs=1"
+    )  # for each, two of the GPUs
+    assert check_arguments([*JOBLIB, "hydra.launcher.n_jobs=5"]) == [*JOBLIB, "hydra.launcher.n_jobs=5"]
 
 
 def test_without_gpus_the_number_of_jobs_has_to_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launchers, "visible", list)
-    assert checked(JOBLIB) == JOBLIB
+    assert check_arguments(JOBLIB) == JOBLIB
     (fault,) = faults(*JOBLIB, starting=True)
     assert "hydra.launcher.n_jobs=2" in fault
     assert not faults(*JOBLIB, "hydra.launcher.n_jobs=2", starting=True)

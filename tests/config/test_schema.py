@@ -15,15 +15,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config.command_line import asked_for_plan, checked, composed, jobs
-from stc.config.hydra_arguments import groups
+from stc.config.command_line import check_arguments, compose_jobs, expand_jobs, split_plan_option
+from stc.config.hydra_arguments import config_groups
 from stc.config.schema import Plan
-from stc.config.schema import plan as plan_of
+from stc.config.schema import make_plan as plan_of
 from stc.errors import ConfigError, Fault
 from stc.models.architecture import Stack
 from stc.pruning.greedy import SCREEN
 from stc.store.artifact import Kind
-from stc.store.location import mark
+from stc.store.location import mark_as_store
 from stc.system.paths import CONF, ROOT
 
 README = ROOT / "README.md"
@@ -62,7 +62,7 @@ OWN_DATA = "data=talks"
 
 def faults(arguments: list[str]) -> list[Fault]:
     try:
-        composed(checked(asked_for_plan(arguments)[1]))
+        compose_jobs(check_arguments(split_plan_option(arguments)[1]))
     except ConfigError as error:
         return error.faults
     return []
@@ -75,7 +75,7 @@ def planned(arguments: list[str]) -> Plan:
 @cache
 def _planned(*arguments: str) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan_of(compose("config", checked(arguments)))
+        return plan_of(compose("config", check_arguments(arguments)))
 
 
 def fields_of(plan: Plan, name: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def fields_of(plan: Plan, name: str) -> dict[str, Any]:
 
 def free_groups() -> dict[str, list[str]]:
     """What a run chooses from, the recipe of the teacher and the stacks that are pruned among it."""
-    found = {name: members for name, members in groups().items() if name != "experiments"}
+    found = {name: members for name, members in config_groups().items() if name != "experiments"}
     return {**found, "finetune@teacher": found["finetune"], "prune.scope": ["decoder", "encoder", "both"]}
 
 
@@ -98,7 +98,7 @@ def apart() -> set[frozenset[tuple[str, str]]]:
         recipe = OmegaConf.load(CONF / "finetune" / f"{name}.yaml")
         return recipe.get("method") or method(recipe["defaults"][0])
 
-    full = [name for name in groups()["finetune"] if method(name) == "full"]
+    full = [name for name in config_groups()["finetune"] if method(name) == "full"]
     return {
         *(frozenset([("pipeline", "compress_adapters"), ("finetune", name)]) for name in full),
         *(frozenset([("prune", "explicit"), ("prune.scope", name)]) for name in free_groups()["prune.scope"]),
@@ -253,7 +253,7 @@ def test_unknown_group_member_is_answered_with_the_members() -> None:
 
 def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
     found = faults(["lang=[de,zh]", "quant=[nf4, int8]", "tracking=none,sqlite", *base])
-    assert [str(fault).replace(", ".join(groups()[fault.key]), "MEMBERS") for fault in found] == [
+    assert [str(fault).replace(", ".join(config_groups()[fault.key]), "MEMBERS") for fault in found] == [
         "lang=[de,zh]: exactly one of MEMBERS is needed; -m lang=de,zh runs each of several",
         "quant=[nf4, int8]: exactly one of MEMBERS is needed; -m quant=nf4,int8 runs each of several",
         "tracking=none,sqlite: exactly one of MEMBERS is needed; -m tracking=none,sqlite runs each of several",
@@ -262,8 +262,8 @@ def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(base:
 
 @pytest.mark.parametrize("way", [[], ["-m"]], ids=["run", "sweep"])
 def test_list_of_members_is_refused_of_every_group(way: list[str], base: list[str]) -> None:
-    named = [name for name in groups() if name != "finetune"]
-    lists = [f"{group}=[{groups()[group][0]}]" for group in named]
+    named = [name for name in config_groups() if name != "finetune"]
+    lists = [f"{group}=[{config_groups()[group][0]}]" for group in named]
     assert [fault.key for fault in faults([*way, *lists, *base])] == named
 
 
@@ -289,7 +289,7 @@ def test_sweep_that_comes_to_no_job_is_told(base: list[str]) -> None:
 
 def test_unknown_recipe_of_the_teacher_is_answered_with_the_members_once(base: list[str]) -> None:
     assert [fault.allowed for fault in faults(["finetune@teacher=ful", *base])] == [
-        f"must be one of {', '.join(groups()['finetune'])} (did you mean 'full'?)"
+        f"must be one of {', '.join(config_groups()['finetune'])} (did you mean 'full'?)"
     ]
 
 
@@ -458,7 +458,7 @@ def test_method_that_is_not_that_of_the_group_chosen_is_one_fault_that_says_whic
     (fault,) = faults([*arguments, *base])
     assert fault.key == key
     assert group in fault.allowed
-    assert all(member in fault.allowed for member in groups()[key.partition(".")[0]])
+    assert all(member in fault.allowed for member in config_groups()[key.partition(".")[0]])
 
 
 def test_method_is_that_of_the_member_whatever_the_member_is_called(base: list[str]) -> None:
@@ -493,7 +493,7 @@ def test_store_that_the_folder_of_the_run_would_be_in_is_refused_unless_it_is_on
     arguments: list[str], keys: list[str], base: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    mark(tmp_path / "made")
+    mark_as_store(tmp_path / "made")
     assert [fault.key for fault in faults([*arguments, *base])] == keys
     assert [one.name for one in tmp_path.iterdir()] == ["made"]
 
@@ -811,7 +811,7 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
             arguments[position] = f"{key}={a_model}"
     if not any(argument.startswith(("model=", "model.path=")) for argument in arguments):
         arguments += base
-    left = jobs(checked(asked_for_plan(arguments)[1]))
+    left = expand_jobs(check_arguments(split_plan_option(arguments)[1]))
     met: set[str] = set()
     # Of a sweep as many jobs as have every choice among them; any two go together, as is tested above.
     while new := max((set(job) - met for job in left), key=len):
@@ -823,7 +823,7 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
 @cache
 def valid(*job: str) -> None:
     """Raise an error unless a job is valid; pages have many in common."""
-    composed(job)
+    compose_jobs(job)
 
 
 @pytest.mark.parametrize("recipe", ["published_full", "published_qlora"])

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.command_line import composed
+from stc.config.command_line import compose_jobs
 from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
 from stc.errors import ConfigError, InputError
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
-from stc.planning.command import show
-from stc.planning.preflight import faults
+from stc.planning.command import print_plan
+from stc.planning.preflight import data_faults
 from stc.stages.manifest import Manifest
 from stc.store import Store
 from stc.system.durable_files import file_sha256
@@ -80,14 +80,14 @@ def asked(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def stage(asked: list[str], name: str = "train") -> Manifest:
-    ((_, _, plan),) = composed(asked)
+    ((_, _, plan),) = compose_jobs(asked)
     found = plan.pipeline.nodes[name].stage
     assert isinstance(found, Manifest)
     return found
 
 
 def test_rows_of_a_source_elsewhere_become_a_manifest(asked: list[str], tmp_path: Path, ctx: Context) -> None:
-    ((_, _, plan),) = composed([*asked, "pipeline.outputs=[train]"])
+    ((_, _, plan),) = compose_jobs([*asked, "pipeline.outputs=[train]"])
     [done] = Evaluation(plan.pipeline, Store(tmp_path / "store"), lambda name, scratch: ctx).run()
     manifest = Rows.load(done.artifact.path)
     assert [row.id for row in manifest.rows] == ["train-000001", "train-000002", "train-000003"]
@@ -104,13 +104,13 @@ def test_audio_that_came_as_bytes_can_be_read_in_place(asked: list[str]) -> None
 
 
 def test_plan_looks_into_the_rows_of_a_source_elsewhere(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert show(asked) == 0
+    assert print_plan(asked) == 0
     assert re.search(r"^  train +run +manifest ", capsys.readouterr().out, flags=re.MULTILINE)
     foreseen = stage(asked).forecast({})
     assert foreseen is not None
     assert (foreseen.utterances, foreseen.seconds) == (3, 1.25)
-    ((_, _, plan),) = composed([*asked, "data.source.seconds=2.5"])
-    told = [fault.allowed for fault in faults([plan])]
+    ((_, _, plan),) = compose_jobs([*asked, "data.source.seconds=2.5"])
+    told = [fault.allowed for fault in data_faults([plan])]
     assert any("train, tone 1 (2.50 s)" in one for one in told)
 
 
@@ -118,8 +118,8 @@ def test_split_that_a_source_lacks_is_told_with_the_nearest(asked: list[str], ct
     wrong = [*asked, "data.splits.dev=validaton"]
     with pytest.raises(InputError, match=r"splits there: train, validation, .*did you mean 'validation'"):
         stage(wrong, "dev").environment(ctx)
-    ((_, _, plan),) = composed(wrong)
-    (fault,) = faults([plan])
+    ((_, _, plan),) = compose_jobs(wrong)
+    (fault,) = data_faults([plan])
     assert fault.key == "data.source"
     assert "did you mean 'validation'" in fault.allowed
 
@@ -141,5 +141,5 @@ def test_identity_is_of_what_the_rows_state(asked: list[str], ctx: Context) -> N
 )
 def test_setting_that_a_source_does_not_take_is_named(asked: list[str], setting: str, key: str, told: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        composed([*asked, setting])
+        compose_jobs([*asked, setting])
     assert told in {fault.key: fault.allowed for fault in refused.value.faults}[key]

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from processes import Command, until
 
 import stc.jobs.sweep
-from stc.config.override_names import differing, further
-from stc.jobs.status import LOST, Outcome, outcomes
+from stc.config.override_names import describe_difference, describe_settings
+from stc.jobs.status import LOST, JobStatus, job_statuses
 from stc.system.paths import ROOT
 from stc.system.process import Process
 
@@ -93,13 +93,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     """A home with a sweep that has ended well, and was started without MLflow where an earlier one has left a job."""
     home = filled(tmp_path_factory.mktemp("good"))
     (home / "sweep" / "7").mkdir(parents=True)
-    Outcome(state="failed", overrides=("a=1",), process=Process.this(), code=1).write(home / "sweep" / "7")
+    JobStatus(state="failed", overrides=("a=1",), process=Process.this(), code=1).write(home / "sweep" / "7")
     command = [sys.executable, "-c", FRESH, *settings(home, "good")]
     return home, subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
 
 
 def states(home: Path) -> dict[str, str]:
-    return {name: outcome.state for name, outcome in outcomes(home / "sweep").items()}
+    return {name: outcome.state for name, outcome in job_statuses(home / "sweep").items()}
 
 
 def running(home: Path, job: str, former: int = 0) -> int:
@@ -107,7 +107,7 @@ def running(home: Path, job: str, former: int = 0) -> int:
     found: list[int] = []
 
     def begun() -> bool:
-        outcome = outcomes(home / "sweep").get(job)
+        outcome = job_statuses(home / "sweep").get(job)
         if outcome is not None and outcome.running and outcome.process.pid != former:
             found.append(outcome.process.pid)
         return bool(found)
@@ -254,8 +254,8 @@ def test_tracking_that_cannot_start_stops_the_sweep_before_its_first_job(home: P
 def test_jobs_are_named_by_what_differs() -> None:
     overrides = ["prune=block_influence", "++prune.ratio=0.125", "lang=zh", "++stages.heal.epochs=3", "++data.limit=8"]
     swept = ["stages.heal.epochs", "prune", "prune.ratio", "lang"]
-    assert differing(overrides, swept) == "zh 12.5 % block_influence epochs 3"
-    assert differing(overrides, []) == ""
+    assert describe_difference(overrides, swept) == "zh 12.5 % block_influence epochs 3"
+    assert describe_difference(overrides, []) == ""
 
 
 def test_a_single_run_is_named_by_what_it_was_asked_for_beyond_the_usual() -> None:
@@ -267,22 +267,22 @@ def test_a_single_run_is_named_by_what_it_was_asked_for_beyond_the_usual() -> No
         "quant=int8",
         "store.dir=x",
     ]
-    assert further(overrides) == "int8 finetune.epochs 2 heal.epochs 3"
+    assert describe_settings(overrides) == "int8 finetune.epochs 2 heal.epochs 3"
 
 
 def test_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from stc.system.process import Process;"
-        "from stc.jobs.status import Outcome;"
-        "Outcome(state='running', overrides=('a=1',), process=Process.this()).write(Path(sys.argv[1]))"
+        "from stc.jobs.status import JobStatus;"
+        "JobStatus(state='running', overrides=('a=1',), process=Process.this()).write(Path(sys.argv[1]))"
     )
     (tmp_path / "0").mkdir()
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "0")], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
-    written = Outcome.model_validate_json((tmp_path / "0" / "status.json").read_text())
+    written = JobStatus.model_validate_json((tmp_path / "0" / "status.json").read_text())
     assert written.running
-    (found,) = outcomes(tmp_path).values()
+    (found,) = job_statuses(tmp_path).values()
     assert (found.state, found.error, found.code) == ("killed", LOST, 1)
 
 
@@ -291,11 +291,11 @@ def test_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:
 )
 def test_damaged_status_is_that_of_no_job(text: str, tmp_path: Path) -> None:
     (tmp_path / "status.json").write_bytes(text.encode(errors="surrogateescape"))
-    assert outcomes(tmp_path) == {}
+    assert job_statuses(tmp_path) == {}
 
 
-def test_outcomes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_dry_runs_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for name in ("10", "9", "0"):
         (tmp_path / name).mkdir()
-        Outcome(state="finished", overrides=(), process=Process.this()).write(tmp_path / name)
-    assert list(outcomes(tmp_path)) == ["0", "9", "10"]
+        JobStatus(state="finished", overrides=(), process=Process.this()).write(tmp_path / name)
+    assert list(job_statuses(tmp_path)) == ["0", "9", "10"]

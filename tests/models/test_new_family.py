@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import stc.models
-from stc.config.command_line import checked, composed
+from stc.config.command_line import check_arguments, compose_jobs
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.errors import ConfigError
@@ -189,8 +189,8 @@ def test_its_layers_are_searched(folder: Path, tiny_manifest: Path) -> None:
 def test_layers_of_a_stack_it_lacks_cannot_be_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     with pytest.raises(ConfigError, match=r"model\.path.*encoder"):
-        composed(checked([f"model.path={folder}", "prune.scope=both"]))
-    composed(checked([f"model.path={folder}", "prune.ratio=0.4"]))
+        compose_jobs(check_arguments([f"model.path={folder}", "prune.scope=both"]))
+    compose_jobs(check_arguments([f"model.path={folder}", "prune.ratio=0.4"]))
 
 
 def test_its_sizes_are_foreseen(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stc.config.schema import Resources
+from stc.config.schema import ResourcesConfig
 from stc.data.manifest import Speech
 from stc.errors import StcError
 from stc.models import architecture
@@ -18,8 +18,8 @@ from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Stage
 from stc.planning import disk as room
-from stc.planning.disk import refuse_full
-from stc.planning.memory import REST, memory, peak
+from stc.planning.disk import check_disk_space
+from stc.planning.memory import SAFETY_FACTOR, estimate_memory, peak_memory
 from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune
 from stc.stages.quantize import Quantize
@@ -89,21 +89,21 @@ def test_memory_of_full_fine_tuning_is_estimated_at_what_was_measured_and_a_tent
 ) -> None:
     stage = tuning("full", ALL, precision, optimizer=optimizer, batch_size=4)
     inputs = {"model": of_7b(32, 32), "train": Speech(4, 32.0, 8.0)}
-    estimate = memory(stage, inputs, None, context(4, gradient_checkpointing=recomputed))
-    assert estimate / REST == pytest.approx(measured * 1e9, rel=0.03)
+    estimate = estimate_memory(stage, inputs, None, context(4, gradient_checkpointing=recomputed))
+    assert estimate / SAFETY_FACTOR == pytest.approx(measured * 1e9, rel=0.03)
 
 
 @pytest.mark.parametrize(("stage", "measured"), MEASURED)
 def test_memory_is_estimated_to_within_a_tenth_of_what_was_measured(stage: Stage, measured: float) -> None:
     speech = Speech(64, 512.0, 8.0)
-    estimate = memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, context(8))
+    estimate = estimate_memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, context(8))
     assert estimate == pytest.approx(measured * 1e9, rel=0.1)
 
 
 def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measured() -> None:
     inputs = {"model": of_7b(24, 32), "train": Speech(4, 32.0, 8.0)}
     stage = tuning("qlora", ADAPTED, "bfloat16-mixed", batch_size=4)
-    estimate = memory(stage, inputs, None, context(4))
+    estimate = estimate_memory(stage, inputs, None, context(4))
     assert estimate == pytest.approx(16_628_182_016, rel=0.1)
 
 
@@ -117,7 +117,7 @@ def test_memory_of_qlora_is_estimated_to_within_a_tenth_of_what_the_proof_measur
 def test_a_stage_that_reads_features_does_without_the_memory_of_hearing(stage: Stage) -> None:
     model, speech = of_7b(8, 8), Speech(64, 512.0, 8.0)
     inputs = {"model": model, "data": speech}
-    heard, read = (memory(stage, {**inputs, **given}, None, context(8)) for given in ({}, {"features": None}))
+    heard, read = (estimate_memory(stage, {**inputs, **given}, None, context(8)) for given in ({}, {"features": None}))
     layer = model.outputs(["encoder"]) // 8
     assert heard - read == pytest.approx(1.1 * 2 * 32 * 400 * layer * 2, rel=1e-6)
 
@@ -126,7 +126,7 @@ def test_a_base_that_is_to_be_unpacked_is_counted_twice() -> None:
     model = of_7b(24, 32)
     inputs = {"model": model, "train": Speech(4, 32.0, 8.0)}
     packed, unpacked = (
-        memory(
+        estimate_memory(
             tuning("qlora", ADAPTED, "bfloat16"),
             inputs,
             None,
@@ -142,7 +142,7 @@ def of_all_7b(micro_batch: int, recomputed: bool, **changes: Any) -> float:
     """In GB: full fine-tuning of the 7B shape, of 4 utterances of 8 s a step."""
     stage = tuning("full", ALL, "bfloat16-mixed", batch_size=4, **changes)
     resources = context(micro_batch, gradient_checkpointing=recomputed)
-    return memory(stage, {"model": of_7b(32, 32), "train": Speech(4, 32.0, 8.0)}, None, resources) / 1.1e9
+    return estimate_memory(stage, {"model": of_7b(32, 32), "train": Speech(4, 32.0, 8.0)}, None, resources) / 1.1e9
 
 
 def test_moments_in_8_bits_take_two_bytes_a_parameter() -> None:
@@ -154,7 +154,9 @@ def test_gradient_checkpointing_leaves_a_hidden_state_a_layer_and_what_the_large
     many = 4096  # utterances at once, so that activations and not the gradient are what counts
     stage = tuning("full", HEALED, "bfloat16", batch_size=many)
     inputs = {"model": of_7b(32, 32), "train": Speech(many, 30.0 * many, 30.0)}
-    kept, recomputed = (memory(stage, inputs, None, context(many, gradient_checkpointing=on)) for on in (False, True))
+    kept, recomputed = (
+        estimate_memory(stage, inputs, None, context(many, gradient_checkpointing=on)) for on in (False, True)
+    )
     tokens = many * (750 + 32 + 64)
     layer = 4 * 4096 + 2 * 11008 + 4096  # outputs of its seven matrices
     assert kept - recomputed == pytest.approx(1.1 * 2 * tokens * (2 * 31 * layer - 32 * 4096), rel=0.001)
@@ -170,7 +172,7 @@ def test_model_that_is_saved_is_compared_beside_itself() -> None:
     model = of_7b(8, 8)
     stage = Quantize.model_validate({"dtype": "bfloat16", "quant": {"method": "nf4"}})
     packed = model.packed(stage.quant)
-    estimate = memory(stage, {"model": model}, packed, context(8))
+    estimate = estimate_memory(stage, {"model": model}, packed, context(8))
     assert estimate == pytest.approx(1.1 * max(2 * model.counts.parameters, 2 * packed.weight_bytes), rel=0.01)
 
 
@@ -179,7 +181,7 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
     search, translating = (one for one, _ in MEASURED[1::-1])
 
     def planned(stage: Stage, processes: int) -> int:
-        resources = Resources.model_validate(
+        resources = ResourcesConfig.model_validate(
             {
                 "device": device,
                 "workers": 1,
@@ -194,7 +196,7 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
         step = SimpleNamespace(name="stage", node=SimpleNamespace(stage=stage))
         row = SimpleNamespace(runs=True, step=step, inputs={"model": of_7b(8, 8)}, will_be=None)
         job: Any = SimpleNamespace(name="job", config=SimpleNamespace(resources=resources), rows=[row])
-        return peak([job]).bytes
+        return peak_memory([job]).bytes
 
     assert planned(search, 3) == times * planned(search, 1)
     assert planned(translating, 3) == planned(translating, 1)
@@ -214,9 +216,9 @@ def test_stage_that_would_fill_the_disk_does_not_start_and_is_told_how_much_it_n
     quantizing: Pipeline, tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path / "store")
-    monkeypatch.setattr(room, "free_disk", lambda folder: 1000)
+    monkeypatch.setattr(room, "free_disk_space", lambda folder: 1000)
     evaluation = Evaluation(
-        quantizing, store, lambda name, scratch: ctx, ready=lambda node, inputs: refuse_full(store, node, inputs)
+        quantizing, store, lambda name, scratch: ctx, ready=lambda node, inputs: check_disk_space(store, node, inputs)
     )
     with pytest.raises(StcError, match=r"packed will write [\d.]+ kB, and where the store is, .*, 1.00 kB are free"):
         evaluation.run()
@@ -231,7 +233,7 @@ def test_stage_that_fits_runs(
 
     def ready(node: Node, inputs: Any) -> None:
         asked.append(node.name)
-        refuse_full(store, node, inputs)
+        check_disk_space(store, node, inputs)
 
     Evaluation(quantizing, store, lambda name, scratch: ctx, ready=ready).run()
     assert asked == ["packed"]

@@ -11,16 +11,16 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-from stc.config.command_line import checked
+from stc.config.command_line import check_arguments
 from stc.config.schema import Plan
-from stc.config.schema import plan as plan_of
+from stc.config.schema import make_plan as plan_of
 from stc.errors import ConfigError
 from stc.models.hub import Hub
 from stc.models.removal import Removal
-from stc.planning.preflight import faults, notes, of_hub, refuse, small_corpus
+from stc.planning.preflight import check_jobs, collect_notes, data_faults, hub_faults, shipped_corpus_notes
 from stc.run import main
 from stc.store.artifact import RECORD_FILE
-from stc.store.records import sealed
+from stc.store.records import serialize_record
 from stc.system.paths import CONF, ROOT
 
 RATE = 16_000
@@ -54,44 +54,44 @@ def planned(tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Pl
 def of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Plan:
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan_of(compose("config", checked(list(arguments))))
+        return plan_of(compose("config", check_arguments(list(arguments))))
 
 
 def test_nothing_is_said_of_data_that_the_model_hears(planned: Plan) -> None:
-    assert faults([planned]) == []
-    refuse([planned], running=True)
+    assert data_faults([planned]) == []
+    check_jobs([planned], running=True)
 
 
 @pytest.mark.parametrize("stated", [False, True])
 def test_every_utterance_longer_than_the_window_is_named_by_its_line(planned: Plan, data: Path, stated: bool) -> None:
     for name in SPLITS:
         split(data, name, 0.5, 2.2, 1.0, 3.25, stated=stated)
-    found = sorted(faults([planned]), key=lambda fault: fault.allowed)
+    found = sorted(data_faults([planned]), key=lambda fault: fault.allowed)
     for name, fault in zip(sorted(SPLITS), found, strict=True):
         assert (fault.key, fault.value) == ("data.path", data)
         for told in (f"{name}.jsonl, line 2 (2.20 s)", f"{name}.jsonl, line 4 (3.25 s)", "window of 2 s"):
             assert told in fault.allowed
         assert "line 3" not in fault.allowed
     with pytest.raises(ConfigError):
-        refuse([planned], running=True)
+        check_jobs([planned], running=True)
 
 
 def test_limit_leaves_out_what_it_leaves_out(tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split(data, "test", 0.5, 2.2)
     cut = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}", "data.limit=1")
-    assert faults([cut]) == []
+    assert data_faults([cut]) == []
 
 
 def test_folder_that_is_not_there_is_one_fault_and_each_missing_split_is_one(
     tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={tmp_path / 'no'}")
-    (fault,) = faults([nowhere, nowhere])
+    (fault,) = data_faults([nowhere, nowhere])
     assert (fault.key, fault.value) == ("data.path", tmp_path / "no")
     (data / "dev.jsonl").unlink()
     (data / "test.jsonl").rename(data / "tst.jsonl")
     there = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}")
-    found = [fault.allowed for fault in faults([there])]
+    found = [fault.allowed for fault in data_faults([there])]
     assert len(found) == 2
     assert "dev.jsonl" in found[0]
     assert "did you mean 'tst'" in found[1]
@@ -100,11 +100,11 @@ def test_folder_that_is_not_there_is_one_fault_and_each_missing_split_is_one(
 def test_audio_that_cannot_be_asked_for_its_length_is_left_to_the_run(planned: Plan, data: Path) -> None:
     (data / "test0.wav").unlink()
     (data / "test1.wav").write_bytes(b"no audio")
-    assert faults([planned]) == []
+    assert data_faults([planned]) == []
 
 
 def test_warm_up_that_will_be_shortened_is_told(planned: Plan) -> None:
-    told = [note for note in notes([planned, planned]) if "warmup_steps" in note]
+    told = [note for note in collect_notes([planned, planned]) if "warmup_steps" in note]
     assert [note.partition(":")[0] for note in told] == ["teacher", "heal_unpruned", "heal"]
     assert "has 1 steps: the warm-up is shortened to 0" in told[0]
 
@@ -115,20 +115,20 @@ def test_model_of_the_hub_that_cannot_be_asked_stops_a_run_and_one_of_another_fa
     monkeypatch.setattr(Hub, "cached", lambda hub: None)
     arguments = ["model=qwen2_audio_7b", "model.path=somebody/whisper", f"data.path={data}", "prune.ratio=0.25"]
     other = of(monkeypatch, *arguments)
-    refused, (fault,) = of_hub([other, other])
+    refused, (fault,) = hub_faults([other, other])
     assert (refused, fault.key, fault.value) == ([], "model.path", "somebody/whisper")
-    refuse([other], running=False)
+    check_jobs([other], running=False)
     with pytest.raises(ConfigError):
-        refuse([other], running=True)
+        check_jobs([other], running=True)
     cached = tmp_path / "cached"
     cached.mkdir()
     (cached / "config.json").write_text('{"model_type": "whisper"}')
     monkeypatch.setattr(Hub, "cached", lambda hub: cached)
-    (fault,), unasked = of_hub([other])
+    (fault,), unasked = hub_faults([other])
     assert (fault.key, fault.value, unasked) == ("model.path", "somebody/whisper", [])
     assert "'whisper' is not handled" in fault.allowed
     with pytest.raises(ConfigError):
-        refuse([other], running=False)
+        check_jobs([other], running=False)
 
 
 def test_speech_engine_that_is_not_installed_is_told(
@@ -136,16 +136,16 @@ def test_speech_engine_that_is_not_installed_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     speaking = ["experiments=talks_best", "prune.ratio=0.3333", f"model.path={tiny_model}", f"data.path={data}"]
-    told = [note for note in notes([of(monkeypatch, *speaking)]) if note.startswith("spoken")]
+    told = [note for note in collect_notes([of(monkeypatch, *speaking)]) if note.startswith("spoken")]
     assert any("espeakng-loader" in note for note in told)
-    assert not [note for note in notes([planned]) if "engine" in note]
+    assert not [note for note in collect_notes([planned]) if "engine" in note]
 
 
 def test_published_model_hears_half_a_minute(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hub, "cached", lambda hub: None)
     split(data, "test", 30.0, 30.2)
     large = of(monkeypatch, "model=qwen2_audio_7b", f"data.path={data}", "prune.ratio=0.25")
-    (fault,) = faults([large])
+    (fault,) = data_faults([large])
     assert "line 2 (30.20 s): longer than the model's window of 30 s" in fault.allowed
     assert "line 1" not in fault.allowed
 
@@ -169,15 +169,15 @@ def test_a_ranking_that_stands_in_is_looked_at_with_its_record_or_without(
     ranking.mkdir()
     if recorded:
         facts = Removal({"decoder": 6, "encoder": 2}, (("decoder", 3), ("decoder", 1))).facts()
-        (ranking / RECORD_FILE).write_text(sealed({"files": {}, "facts": facts}))
+        (ranking / RECORD_FILE).write_text(serialize_record({"files": {}, "facts": facts}))
     stands_in = f"stages.importance.from={ranking}"
     run = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}", stands_in)
-    assert faults([run]) == []
+    assert data_faults([run]) == []
 
 
 def test_a_model_of_one_s_own_on_the_shipped_corpus_is_told(
     tiny_model: Path, planned: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (note,) = small_corpus(of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333"))
+    (note,) = shipped_corpus_notes(of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333"))
     assert str(tiny_model) in note
-    assert list(small_corpus(planned)) == []
+    assert list(shipped_corpus_notes(planned)) == []

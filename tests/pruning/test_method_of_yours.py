@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.command_line import checked, composed
+from stc.config.command_line import check_arguments, compose_jobs
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
 from stc.store import Store
@@ -85,7 +85,7 @@ def test_method_of_a_package_elsewhere_chooses_the_layers_that_are_removed(
 ) -> None:
     asked = [f"--config-dir={own}", "prune=every_other", "prune.first=1", f"model.path={tiny_model}", "data=talks"]
     settings = [f"stages.teacher.from={tiny_model}", "pipeline.outputs=[prune]"]
-    ((_, _, plan),) = composed(checked([*asked, *settings]))
+    ((_, _, plan),) = compose_jobs(check_arguments([*asked, *settings]))
     assert plan.pruning.method == "attic.every_other"
     done = Evaluation(plan.pipeline, Store(tmp_path / "store"), lambda name, scratch: ctx).run()
     assert done[-1].artifact.facts["layers_removed"] == [2, 4]  # 3 were asked for, of the layers 1 to 4

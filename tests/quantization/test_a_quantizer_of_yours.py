@@ -10,7 +10,7 @@ import torch
 from recipes import RECIPE, adapted
 from safetensors.torch import load_file
 
-from stc.config.command_line import checked, composed
+from stc.config.command_line import check_arguments, compose_jobs
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import Translating
 from stc.decoding.predictions import translation_loss
@@ -20,7 +20,7 @@ from stc.models.checkpoint import load, save
 from stc.models.counting import count_parameters
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context
-from stc.planning.machine_checks import devices
+from stc.planning.machine_checks import check_devices
 from stc.quantization import YOURS, quantizer
 from stc.stages.quantize import Quantize
 from stc.store.artifact import Artifact, Kind
@@ -56,7 +56,7 @@ def test_a_yaml_of_ones_own_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     (tmp_path / "quant").mkdir()
     (tmp_path / "quant" / "rounding.yaml").write_text(f"method: {METHOD}\nparts: {{encoder: bfloat16}}\n")
-    [job] = composed(checked([f"--config-dir={tmp_path}", "quant=rounding", "prune.ratio=0.25"]))
+    [job] = compose_jobs(check_arguments([f"--config-dir={tmp_path}", "quant=rounding", "prune.ratio=0.25"]))
     stage = job.plan.pipeline.nodes["quantize"].stage
     assert isinstance(stage, Quantize)
     assert stage.quant.packed == ["projector", "decoder"]
@@ -124,7 +124,7 @@ def test_a_folder_of_it_is_refused_where_nobody_named_it_and_read_where_the_envi
 
 
 def test_the_doctor_tries_it() -> None:
-    checks = {check.about: check.status for check in devices("cpu", [quantizer({"method": METHOD})])}
+    checks = {check.about: check.status for check in check_devices("cpu", [quantizer({"method": METHOD})])}
     assert checks[f"{METHOD}, cpu"] == "OK"
 
 

@@ -11,7 +11,6 @@ from stc.errors import ConfigError
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.runner import Done, Evaluation
 from stc.pipeline.stage import Context
-from stc.planning.disk import disk, known
 from stc.stages.features import Features
 from stc.store import Store
 

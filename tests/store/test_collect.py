@@ -17,16 +17,16 @@ from processes import at_once, await_note, note, send, until, working
 from stored import ids, put, ran
 
 from stc.errors import InputError, StcError
-from stc.store import Elsewhere, Store
+from stc.store import MadeElsewhere, Store
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.collect import DAY, STALE_DAYS, collect
+from stc.store.collect import DAY, STALE_DAYS, plan_collection
 from stc.store.inventory import Inventory
 
 BEGUN = "ab" * 10
 
 
 def evicted(store: Store, *keep: str, limit: int | None = None) -> list[str]:
-    return [one.entry.name for one in collect(Inventory(store), keep, limit).evictions]
+    return [one.entry.name for one in plan_collection(Inventory(store), keep, limit).evictions]
 
 
 def test_what_is_missed_least_goes_first_and_scores_and_rankings_never(store: Store) -> None:
@@ -34,7 +34,7 @@ def test_what_is_missed_least_goes_first_and_scores_and_rankings_never(store: St
 
 
 def test_no_more_goes_than_is_needed(store: Store) -> None:
-    total = collect(Inventory(store), [], None).before
+    total = plan_collection(Inventory(store), [], None).before
     assert evicted(store, limit=total) == []
     assert evicted(store, limit=total - 600) == ["logits"]
     assert evicted(store, limit=total - 3000) == ["logits", "cut"]
@@ -67,7 +67,7 @@ def test_collecting_without_a_limit_or_anything_to_keep_takes_left_overs_only(st
     identity = ids(store)["cut"]
     parked(store, identity, days=0)
     (store.root / ".damaged" / f"{identity}.1").mkdir(parents=True)
-    found = collect(Inventory(store), [], None)
+    found = plan_collection(Inventory(store), [], None)
     assert [leftover.what for leftover in found.leftovers] == ["damaged", "scratch of a finished result"]
     assert found.evictions == []
     assert ran(store, "gc") == 0
@@ -89,16 +89,16 @@ def test_evicted_result_is_remembered_and_missing_until_it_is_made_again(
 ) -> None:
     identity = ids(store)["teacher"]
     assert ran(store, "gc", "--keep", "manifest", "logits") == 0
-    assert store.look(Kind.MODEL, identity)[1].startswith("evicted on ")
+    assert store.inspect(Kind.MODEL, identity)[1].startswith("evicted on ")
     record = store.record(Kind.MODEL, identity)
     assert record is not None
     assert (record["name"], record["seconds"]) == ("teacher", 50)
-    assert store.look(Kind.SCORES, ids(store)["scores"])[0] is not None
+    assert store.inspect(Kind.SCORES, ids(store)["scores"])[0] is not None
     capsys.readouterr()
     ran(store, "ls")
     assert sum("evicted" in line for line in capsys.readouterr().out.splitlines()) == 3
     put(store, Kind.MODEL, "teacher", {"train": ids(store)["train"]}, 4000)
-    assert store.look(Kind.MODEL, identity)[0] is not None
+    assert store.inspect(Kind.MODEL, identity)[0] is not None
     assert [entry.evicted for entry in Inventory(store).entries if entry.name == "teacher"] == [""]
 
 
@@ -144,7 +144,7 @@ def test_what_a_killed_process_was_writing_goes_and_its_checkpoints_stay_for_a_w
     with making(store, tmp_path) as process:
         send(process, signal.SIGKILL)
         process.join()
-    found = collect(Inventory(store), [], None)
+    found = plan_collection(Inventory(store), [], None)
     assert [one.what for one in found.leftovers] == ["left by a process that was killed"]
     assert found.leftovers[0].bytes >= 5000
     assert [(one.name, one.bytes) for one in found.staying] == [(BEGUN, 300)]
@@ -169,7 +169,7 @@ def parked(store: Store, identity: str, days: float) -> None:
 
 
 def test_checkpoints_that_stay_count_towards_the_size(store: Store) -> None:
-    total = collect(Inventory(store), [], None).before
+    total = plan_collection(Inventory(store), [], None).before
     parked(store, BEGUN, days=1)
     (store.root / ".scratch" / BEGUN / "weights").write_bytes(bytes(600))
     assert evicted(store, limit=total) == ["logits"]
@@ -181,8 +181,8 @@ def test_holder_of_a_lease_elsewhere_is_watched_until_it_is_known_to_be_dead(sto
     machine = ["node7", "b", "pid:[1]"]
     lease.write_text(json.dumps({"token": "a", "host": "node7", "pid": 1, "started": "1", "machine": machine}))
     watcher = Store(store.root, lease_seconds=0.6)
-    assert watcher.makers() == {}
-    assert [one.name for one in collect(Inventory(watcher), [], None).leftovers] == [BEGUN]
+    assert watcher.active_holders() == {}
+    assert [one.name for one in plan_collection(Inventory(watcher), [], None).leftovers] == [BEGUN]
 
     def beat() -> None:
         for step in range(100):
@@ -190,7 +190,7 @@ def test_holder_of_a_lease_elsewhere_is_watched_until_it_is_known_to_be_dead(sto
             time.sleep(0.1)
 
     with working(beat):
-        assert list(Store(store.root, lease_seconds=0.6).makers()) == [BEGUN]
+        assert list(Store(store.root, lease_seconds=0.6).active_holders()) == [BEGUN]
 
 
 def test_result_that_another_process_is_at_is_passed_over(
@@ -201,13 +201,13 @@ def test_result_that_another_process_is_at_is_passed_over(
 
     def late(self: Store, kind: Kind, identity: str) -> None:
         if identity == taken:
-            raise Elsewhere(f"{identity} is made by node7:1")
+            raise MadeElsewhere(f"{identity} is made by node7:1")
         evict(self, kind, identity)
 
     monkeypatch.setattr(Store, "evict", late)
     assert ran(store, "gc", "--max-size", "3500B") == 1
     assert f"stays: {taken} is made by node7:1" in capsys.readouterr().out
-    assert store.look(Kind.MODEL, taken)[0] is not None
+    assert store.inspect(Kind.MODEL, taken)[0] is not None
 
 
 def test_of_many_that_evict_at_once_one_does_and_no_file_is_left(store: Store) -> None:
@@ -218,13 +218,13 @@ def test_of_many_that_evict_at_once_one_does_and_no_file_is_left(store: Store) -
             Store(store.root).evict(Kind.MODEL, identity)
 
     at_once(4, attempt)
-    assert Store(store.root).look(Kind.MODEL, identity)[1].startswith("evicted on ")
+    assert Store(store.root).inspect(Kind.MODEL, identity)[1].startswith("evicted on ")
     assert not list((store.root / ".going").iterdir()) + list((store.root / ".building").iterdir())
 
 
 def test_file_with_a_name_elsewhere_frees_nothing(store: Store, tmp_path: Path) -> None:
     os.link(store.path(Kind.LOGITS, ids(store)["logits"]) / "file", tmp_path / "elsewhere")
-    found = collect(Inventory(store), [], 0)
+    found = plan_collection(Inventory(store), [], 0)
     logits = next(one for one in found.evictions if one.entry.name == "logits")
     assert logits.bytes == (store.path(Kind.LOGITS, ids(store)["logits"]) / RECORD_FILE).stat().st_size
 

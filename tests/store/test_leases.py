@@ -14,7 +14,7 @@ import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
 from stored import spec_of
 
-from stc.store import Elsewhere, Store, files, identity_of, leases
+from stc.store import MadeElsewhere, Store, files, identity_of, leases
 from stc.store.artifact import RECORD_FILE, Kind
 
 SPEC = spec_of("toy")
@@ -43,7 +43,7 @@ def publish_when_free(store: Store, text: str) -> Path:
     while True:
         try:
             return publish(store, text)
-        except Elsewhere:
+        except MadeElsewhere:
             time.sleep(0.02)
 
 
@@ -62,7 +62,7 @@ def hold(store: Store, log: Path) -> None:
     try:
         publish(store, "of the first", wait)
         note(log, "published")
-    except Elsewhere:
+    except MadeElsewhere:
         note(log, "elsewhere")
 
 
@@ -70,7 +70,7 @@ def test_of_many_that_claim_at_once_one_makes_the_artifact(store: Store, log: Pa
     def attempt() -> None:
         try:
             publish(store, meanwhile=lambda: note(log, "made"))
-        except Elsewhere:
+        except MadeElsewhere:
             note(log, "elsewhere")
 
     at_once(8, attempt)
@@ -86,7 +86,7 @@ def test_of_many_that_find_a_dead_holder_one_takes_over_with_its_scratch(store: 
     def attempt() -> None:
         try:
             publish(store, meanwhile=lambda: note(log, (store.scratch(IDENTITY) / "step").read_text()))
-        except Elsewhere:
+        except MadeElsewhere:
             note(log, "elsewhere")
 
     at_once(8, attempt)
@@ -145,7 +145,7 @@ def test_folder_that_a_fenced_holder_makes_again_is_not_published(store: Store, 
         (building / "second_half.bin").write_text("weights")
 
     def stubborn() -> None:
-        with pytest.raises(Elsewhere, match="taken over"):
+        with pytest.raises(MadeElsewhere, match="taken over"):
             publish(store, meanwhile=make_again)
 
     with working(stubborn) as (holder,):
@@ -178,7 +178,7 @@ def test_what_is_left_of_one_that_was_killed_when_it_had_published_goes_with_the
 
 def test_artifact_that_is_there_already_is_not_replaced(store: Store) -> None:
     made = publish(store, "of the first")
-    with pytest.raises(Elsewhere, match="has been made"):
+    with pytest.raises(MadeElsewhere, match="has been made"):
         publish(store, "of the second")
     assert (made / "weights.bin").read_text() == "of the first"
 
@@ -190,7 +190,7 @@ def test_artifact_that_appears_meanwhile_is_not_replaced(store: Store) -> None:
         made.mkdir(parents=True)
         (made / "weights.bin").write_text("of another")
 
-    with pytest.raises(Elsewhere, match="has been made"):
+    with pytest.raises(MadeElsewhere, match="has been made"):
         publish(store, "mine", appear)
     assert (made / "weights.bin").read_text() == "of another"
 
@@ -300,12 +300,12 @@ def test_lease_that_cannot_be_read_is_in_nobody_s_way(store: Store, torn: str) -
 
 def test_lease_that_is_not_the_one_seen_dead_is_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     file = elsewhere(store, "dead")
-    dead = leases.Holder(1, "dead", "node7:1", False)
+    dead = leases.LeaseHolder(1, "dead", "node7:1", False)
     file.write_text(file.read_text().replace("dead", "alive"))  # released, and claimed by another, in between
     first_look = iter([dead])
     look = leases.Leases.holder
     monkeypatch.setattr(leases.Leases, "holder", lambda self, identity: next(first_look, None) or look(self, identity))
-    with pytest.raises(Elsewhere, match="node7"):
+    with pytest.raises(MadeElsewhere, match="node7"):
         publish(store)
     assert "alive" in file.read_text()
 
@@ -322,7 +322,7 @@ def test_of_many_that_find_it_damaged_one_sets_it_aside_and_one_makes_it_anew(st
         while mine.get(Kind.MODEL, IDENTITY)[0] is None:
             try:
                 publish(mine, meanwhile=lambda: note(log, "made"))
-            except Elsewhere:
+            except MadeElsewhere:
                 time.sleep(0.01)
 
     at_once(8, mend)
@@ -370,7 +370,7 @@ def test_checksums_of_processes_that_write_at_once_are_whole_and_right(store: St
             folder = tmp_path / f"{os.getpid()}-{number}"
             folder.mkdir()
             (folder / "text").write_text(folder.name)
-            store.external(Kind.MODEL, folder)
+            store.external_artifact(Kind.MODEL, folder)
 
     at_once(4, add)
     known = json.loads((store.root / "hashes.json").read_text())

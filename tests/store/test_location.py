@@ -15,13 +15,13 @@ from processes import at_once
 from pydantic import ValidationError
 from stored import ids, put, ran, spec_of
 
-from stc.config.schema import StoreGroup
+from stc.config.schema import StoreConfig
 from stc.errors import InputError, StcError
 from stc.store import Store, identity_of
 from stc.store.__main__ import main
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.location import MARKER, is_store
-from stc.store.records import read_record, sealed
+from stc.store.records import read_record, serialize_record
 from stc.system.paths import ROOT
 
 NOT_OURS = (
@@ -107,7 +107,7 @@ def test_folder_that_others_use_can_be_no_store(name: str, places: dict[str, Pat
     with pytest.raises(InputError, match="a folder of its own is needed"):
         Store(places[name])
     with pytest.raises(ValidationError, match="a folder of its own is needed"):
-        StoreGroup(dir=places[name])
+        StoreConfig(dir=places[name])
 
 
 @pytest.mark.parametrize("inside", [None, "lost+found"])
@@ -187,7 +187,7 @@ def test_results_of_a_store_that_can_only_be_read_are_used(read_only: Store, tmp
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "weights").write_text("new to the table of checksums")
-    assert known.external(Kind.MODEL, outside).identity
+    assert known.external_artifact(Kind.MODEL, outside).identity
     assert known.get(Kind.MODEL, ids(read_only)["cut"])[0] is not None
 
 
@@ -227,5 +227,5 @@ def test_file_in_the_place_of_a_folder_of_the_store_is_named(name: str, store: S
 def test_record_names_no_file_outside_its_folder(store: Store, tmp_path: Path) -> None:
     entry = {"bytes": 0, "sha256": "0" * 64}
     for name in ("../x", "/etc/passwd", "a/../../b", "", "a//b"):
-        (tmp_path / RECORD_FILE).write_text(sealed({"files": {name: entry}, "facts": {}}))
+        (tmp_path / RECORD_FILE).write_text(serialize_record({"files": {name: entry}, "facts": {}}))
         assert read_record(tmp_path / RECORD_FILE)[0] is None

@@ -11,8 +11,8 @@ from stc.errors import ConfigError, InputError
 from stc.models.hub import model_source
 from stc.store import Store, identity_of
 from stc.store.artifact import Kind
-from stc.store.lineage import target_languages, trained_otherwise
-from stc.store.lookup import stored
+from stc.store.lineage import language_mismatch, target_languages
+from stc.store.lookup import resolve_artifact
 
 
 def spec(config: dict[str, object], **inputs: str) -> dict[str, object]:
@@ -61,7 +61,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     "given", [MODEL[:8], f"{MODEL[:8].upper()}…", MODEL, f"store/{MODEL[:10]}", f"store/model/{MODEL[:8]}"]
 )
 def test_first_digits_of_an_identity_name_its_folder(store: Store, given: str) -> None:
-    assert stored(Path(given), Kind.MODEL) == store.path(Kind.MODEL, MODEL)
+    assert resolve_artifact(Path(given), Kind.MODEL) == store.path(Kind.MODEL, MODEL)
 
 
 @pytest.mark.parametrize(
@@ -69,23 +69,23 @@ def test_first_digits_of_an_identity_name_its_folder(store: Store, given: str) -
 )
 def test_digits_that_name_no_model_or_several_are_refused(store: Store, given: str, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        stored(Path(given), Kind.MODEL)
+        resolve_artifact(Path(given), Kind.MODEL)
 
 
 def test_evicted_result_is_told_as_such(store: Store) -> None:
     store.evict(Kind.MODEL, MODEL)
     with pytest.raises(InputError, match="was evicted on"):
-        stored(Path(MODEL[:8]), Kind.MODEL)
+        resolve_artifact(Path(MODEL[:8]), Kind.MODEL)
 
 
 @pytest.mark.parametrize("given", ["nope", "a/b", f"elsewhere/{MODEL[:8]}"])
 def test_path_that_is_no_identity_or_in_no_store_stays_what_it_is(store: Store, given: str) -> None:
-    assert stored(Path(given), Kind.MODEL) == Path(given)
+    assert resolve_artifact(Path(given), Kind.MODEL) == Path(given)
 
 
 def test_folder_that_is_called_like_an_identity_is_the_folder(store: Store, tmp_path: Path) -> None:
     (tmp_path / MODEL[:8]).mkdir()
-    assert stored(Path(MODEL[:8]), Kind.MODEL) == Path(MODEL[:8])
+    assert resolve_artifact(Path(MODEL[:8]), Kind.MODEL) == Path(MODEL[:8])
 
 
 def test_language_of_a_model_is_that_of_the_data_it_was_last_trained_on(store: Store, tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_language_of_a_model_is_that_of_the_data_it_was_last_trained_on(store: S
 
 def test_model_fits_every_variant_of_its_language_in_every_spelling_and_no_other(store: Store, tmp_path: Path) -> None:
     folder = store.path(Kind.MODEL, OTHER)
-    assert [trained_otherwise(folder, lang) for lang in ("zh", "zh-TW", "cmn")] == ["", "", ""]
-    assert "zh, not into de" in trained_otherwise(folder, "de")
-    assert trained_otherwise(tmp_path, "de") == ""
+    assert [language_mismatch(folder, lang) for lang in ("zh", "zh-TW", "cmn")] == ["", "", ""]
+    assert "zh, not into de" in language_mismatch(folder, "de")
+    assert language_mismatch(tmp_path, "de") == ""
 
 
 def test_what_an_old_record_says_need_be_no_tag(store: Store) -> None:
@@ -106,7 +106,7 @@ def test_what_an_old_record_says_need_be_no_tag(store: Store) -> None:
     publish(store, Kind.MANIFEST, data)
     publish(store, Kind.MODEL, model)
     folder = store.path(Kind.MODEL, identity_of(model))
-    assert "Chinese (simplified), not into zh" in trained_otherwise(folder, "zh")
+    assert "Chinese (simplified), not into zh" in language_mismatch(folder, "zh")
 
 
 def test_first_digits_stand_for_a_result_in_the_place_of_a_stage_too(store: Store) -> None:

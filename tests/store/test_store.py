@@ -18,7 +18,7 @@ from stc.errors import InputError, StcError
 from stc.store import Store, identity_of
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.location import MARKER
-from stc.store.records import RECORD_SUM, canonical, sealed
+from stc.store.records import RECORD_SUM, canonical_json, serialize_record
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "base"
 SPEC = spec_of("toy")
@@ -54,11 +54,11 @@ def truncate(file: Path) -> None:
 
 
 def test_canonical_json_does_not_depend_on_key_order() -> None:
-    assert canonical({"b": {"y": 1, "x": 2}, "a": (1, 2)}) == canonical({"a": [1, 2], "b": {"x": 2, "y": 1}})
+    assert canonical_json({"b": {"y": 1, "x": 2}, "a": (1, 2)}) == canonical_json({"a": [1, 2], "b": {"x": 2, "y": 1}})
 
 
 def test_canonical_json_does_depend_on_list_order() -> None:
-    assert canonical([1, 2]) != canonical([2, 1])
+    assert canonical_json([1, 2]) != canonical_json([2, 1])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_canonical_json_does_depend_on_list_order() -> None:
 )
 def test_canonical_json_refuses_what_has_no_stable_form(value: Any) -> None:
     with pytest.raises(TypeError, match="stable form"):
-        canonical({"deep": [value]})
+        canonical_json({"deep": [value]})
 
 
 def test_published_artifact_is_found_with_its_files_and_facts(store: Store) -> None:
@@ -186,7 +186,9 @@ def test_record_without_a_checksum_of_its_own_is_none(store: Store) -> None:
 
 
 def test_record_of_the_shipped_model_is_read(store: Store) -> None:
-    assert store.external(Kind.MODEL, SHIPPED).facts == json.loads((SHIPPED / RECORD_FILE).read_text())["facts"]
+    assert (
+        store.external_artifact(Kind.MODEL, SHIPPED).facts == json.loads((SHIPPED / RECORD_FILE).read_text())["facts"]
+    )
 
 
 def test_damaged_artifact_can_be_published_again(store: Store) -> None:
@@ -205,26 +207,26 @@ def outside(folder: Path, text: str = "weights") -> Path:
 def test_external_folder_is_known_by_content_and_not_by_path(store: Store, tmp_path: Path) -> None:
     one, same = outside(tmp_path / "one"), outside(tmp_path / "elsewhere" / "two")
     other = outside(tmp_path / "three", "others")
-    identities = [store.external(Kind.MODEL, folder).identity for folder in (one, same, other)]
+    identities = [store.external_artifact(Kind.MODEL, folder).identity for folder in (one, same, other)]
     assert identities[0] == identities[1] != identities[2]
 
 
 def test_external_folder_that_changes_changes_its_identity(store: Store, tmp_path: Path) -> None:
     folder = outside(tmp_path / "one")
-    before = store.external(Kind.MODEL, folder).identity
+    before = store.external_artifact(Kind.MODEL, folder).identity
     flip(folder / "inner" / "weights.bin")
-    assert store.external(Kind.MODEL, folder).identity != before
+    assert store.external_artifact(Kind.MODEL, folder).identity != before
 
 
 def test_external_folder_that_is_missing_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere is not a folder"):
-        store.external(Kind.MODEL, tmp_path / "nowhere")
+        store.external_artifact(Kind.MODEL, tmp_path / "nowhere")
 
 
 def test_external_folder_with_a_record_keeps_its_facts(store: Store, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(publish(store), copy)
-    assert store.external(Kind.MODEL, copy).facts == {"layers": 4}
+    assert store.external_artifact(Kind.MODEL, copy).facts == {"layers": 4}
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, truncate], ids=["flipped byte", "missing file", "truncated"])
@@ -235,7 +237,7 @@ def test_external_folder_that_differs_from_its_record_is_refused_by_name(
     shutil.copytree(publish(store), copy)
     damage(copy / "inner" / "weights.bin")
     with pytest.raises(InputError, match=r"inner/weights\.bin"):
-        store.external(Kind.MODEL, copy)
+        store.external_artifact(Kind.MODEL, copy)
 
 
 def test_external_folder_with_an_unreadable_record_is_refused_by_name(store: Store, tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_external_folder_with_an_unreadable_record_is_refused_by_name(store: Sto
     shutil.copytree(publish(store), copy)
     flip(copy / RECORD_FILE)
     with pytest.raises(InputError, match=RECORD_FILE):
-        store.external(Kind.MODEL, copy)
+        store.external_artifact(Kind.MODEL, copy)
 
 
 def test_external_folder_whose_record_was_edited_is_refused_by_name(store: Store, tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_external_folder_whose_record_was_edited_is_refused_by_name(store: Store
     shutil.copytree(publish(store), copy)
     edit(copy / RECORD_FILE)
     with pytest.raises(InputError, match=rf"{RECORD_FILE} is not what was written \(checksum\)"):
-        store.external(Kind.MODEL, copy)
+        store.external_artifact(Kind.MODEL, copy)
 
 
 def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, tmp_path: Path) -> None:
@@ -309,7 +311,7 @@ def test_record_whose_spec_is_not_that_of_its_identity_is_damage(store: Store) -
     record = json.loads((folder / RECORD_FILE).read_text())
     del record[RECORD_SUM]
     record["spec"]["config"]["width"] = 8
-    (folder / RECORD_FILE).write_text(sealed(record))
+    (folder / RECORD_FILE).write_text(serialize_record(record))
     assert store.get(Kind.MODEL, IDENTITY)[0] is None
 
 
@@ -376,10 +378,10 @@ def test_record_of_a_wrong_shape_is_damage_inside_and_refused_by_name_outside(
     store: Store, record: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = publish(store)
-    (folder / RECORD_FILE).write_text(sealed({"kind": "model", "identity": IDENTITY, "spec": SPEC, **record}))
+    (folder / RECORD_FILE).write_text(serialize_record({"kind": "model", "identity": IDENTITY, "spec": SPEC, **record}))
     shutil.copytree(folder, tmp_path / "copy")
     with pytest.raises(InputError, match=f"copy is damaged: {RECORD_FILE}"):
-        store.external(Kind.MODEL, tmp_path / "copy")
+        store.external_artifact(Kind.MODEL, tmp_path / "copy")
     assert store.get(Kind.MODEL, IDENTITY)[0] is None
 
 
@@ -392,18 +394,18 @@ def test_record_that_is_no_record_is_damage(store: Store, text: str) -> None:
 def test_folder_in_the_place_of_a_record_is_refused_by_name(store: Store, tmp_path: Path) -> None:
     (tmp_path / "one" / RECORD_FILE).mkdir(parents=True)
     with pytest.raises(InputError, match=RECORD_FILE):
-        store.external(Kind.MODEL, tmp_path / "one")
+        store.external_artifact(Kind.MODEL, tmp_path / "one")
 
 
 def test_external_folder_with_the_record_of_another_kind_or_name_is_refused(store: Store, tmp_path: Path) -> None:
     folder, other = publish(store), publish(store, spec_of("another"))
     with pytest.raises(InputError, match="that of a model"):
-        store.external(Kind.ADAPTER, folder)
+        store.external_artifact(Kind.ADAPTER, folder)
     shutil.rmtree(folder)
     shutil.copytree(other, folder)
     with pytest.raises(InputError, match="of another result"):
-        store.external(Kind.MODEL, folder)
-    assert store.external(Kind.MODEL, other).facts == {"layers": 4}
+        store.external_artifact(Kind.MODEL, folder)
+    assert store.external_artifact(Kind.MODEL, other).facts == {"layers": 4}
 
 
 @pytest.mark.parametrize(

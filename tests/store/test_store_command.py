@@ -16,7 +16,7 @@ from stc.store import Store
 from stc.store.__main__ import _parser, _size, main
 from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
-from stc.store.verify import fault
+from stc.store.verify import artifact_fault
 from stc.system.paths import ROOT
 
 
@@ -98,8 +98,8 @@ def test_damage_that_left_size_and_time_alone_is_found_and_set_aside(
 
 def test_damage_that_was_mended_since_it_was_read_is_not_set_aside(store: Store) -> None:
     identity = ids(store)["cut"]
-    assert store.set_aside(Kind.MODEL, identity, fault) is None
-    assert store.look(Kind.MODEL, identity)[0] is not None
+    assert store.set_aside(Kind.MODEL, identity, artifact_fault) is None
+    assert store.inspect(Kind.MODEL, identity)[0] is not None
 
 
 def test_store_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 
 from stc.errors import StcError
 from stc.pipeline.stage import Context
-from stc.store.records import sealed
+from stc.store.records import serialize_record
 from stc.training import checkpoints
 from stc.training.checkpoint_state import RecentLosses, TrainedWeights
 from stc.training.checkpoints import Checkpoints
@@ -206,7 +206,7 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_it_used(
 )
 def test_one_whose_index_has_another_shape_is_not_used(index: dict[str, Any], ctx: Context) -> None:
     crash(17, ctx)
-    (kept(ctx)[-1] / "checkpoint.json").write_text(sealed(index))
+    (kept(ctx)[-1] / "checkpoint.json").write_text(serialize_record(index))
     steps: list[int] = []
     Regression(steps.append).train(ctx)
     assert steps[0] == 16

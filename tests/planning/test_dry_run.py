@@ -14,7 +14,7 @@ from stc.models.hub import Hub
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Inputs, Stage, Takes
-from stc.planning.outcome import Outlook, State, Step
+from stc.planning.dry_run import DryRun, DryRunStep, StepState
 from stc.store import Store
 from stc.store.artifact import Kind
 
@@ -82,12 +82,12 @@ def evaluated(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) ->
     return {one.name: one.artifact.identity for one in done}
 
 
-def looked(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, Step]:
-    outlook = Outlook(pipeline(nodes), store, lambda name, scratch: ctx, force=force)
+def looked(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, DryRunStep]:
+    outlook = DryRun(pipeline(nodes), store, lambda name, scratch: ctx, force=force)
     return {step.name: step for step in outlook.steps()}
 
 
-def states(steps: Mapping[str, Step]) -> dict[str, str]:
+def states(steps: Mapping[str, DryRunStep]) -> dict[str, str]:
     return {name: step.state.value for name, step in steps.items()}
 
 
@@ -128,7 +128,7 @@ def test_looking_changes_nothing_in_the_store_damaged_results_included(store: St
     store.path(Kind.MODEL, made["heal"]).joinpath("text").write_text("edited")
     before = tree(store.root)
     found = looked(pruning(), store, ctx)
-    assert (found["heal"].state, found["heal"].why.startswith("damaged: text")) == (State.RUN, True)
+    assert (found["heal"].state, found["heal"].why.startswith("damaged: text")) == (StepState.RUN, True)
     assert {name for name, content in tree(store.root).items() if before.get(name) != content} <= {
         str(store.root / "hashes.json")
     }
@@ -157,7 +157,7 @@ def test_model_of_the_hub_that_is_not_here_is_not_fetched(
     monkeypatch.setattr(Hub, "fetch", lambda hub, check: pytest.fail("fetched"))
     nodes = [Node("base", Kind.MODEL, "from", source=Hub("some/model")), node("heal", Follow(label="h"), model="base")]
     found = looked(nodes, store, ctx)
-    assert (found["base"].state, found["heal"].state, found["heal"].after) == (State.FETCH, State.RUN, "base")
+    assert (found["base"].state, found["heal"].state, found["heal"].after) == (StepState.FETCH, StepState.RUN, "base")
 
 
 def test_folder_that_stands_in_is_given_by_its_content(
@@ -166,7 +166,7 @@ def test_folder_that_stands_in_is_given_by_its_content(
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     (folder / "text").write_text("given")
     nodes = [Node("base", Kind.MODEL, "from", source=folder), node("heal", Follow(label="h"), model="base")]
-    assert looked(nodes, store, ctx)["base"].state is State.GIVEN
+    assert looked(nodes, store, ctx)["base"].state is StepState.GIVEN
     made = evaluated(nodes, store, ctx)
     assert looked(nodes, store, ctx)["heal"].identity == made["heal"]
 
@@ -175,7 +175,7 @@ def test_evicted_result_is_to_run_where_it_is_needed_and_nowhere_else(store: Sto
     made = evaluated(pruning(), store, ctx)
     for name in ("teacher", "cut"):
         store.evict(Kind.MODEL, made[name])
-    assert looked(pruning(), store, ctx)["heal"].state is State.CACHED
+    assert looked(pruning(), store, ctx)["heal"].state is StepState.CACHED
     assert evaluated(pruning(), store, ctx) == made
     assert not store.path(Kind.MODEL, made["cut"]).exists()
     found = looked(pruning(healed="anew"), store, ctx)

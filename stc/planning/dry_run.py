@@ -21,11 +21,11 @@ from stc.store import ABSENT, Store, identity_of
 from stc.store.artifact import RECORD_FILE, Artifact
 from stc.store.records import read_record
 
-Surroundings = dict[str, Mapping[str, Any]]
+Environments = dict[str, Mapping[str, Any]]
 """What the stages' environments gave, by stage and fields: the jobs of a sweep read the same files."""
 
 
-class State(StrEnum):
+class StepState(StrEnum):
     """How a node stands before a run."""
 
     GIVEN = "given"  # a folder that stands in for a stage
@@ -36,7 +36,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Step:
+class DryRunStep:
     """A node as a run would find it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Step:
     """
 
     node: Node
-    state: State
+    state: StepState
     identity: str
     why: str = ""
     after: str | None = None
@@ -58,7 +58,7 @@ class Step:
         return self.node.name
 
 
-class Outlook(Evaluation):
+class DryRun(Evaluation):
     """An evaluation that looks and makes nothing.
 
     An input known ``by`` facts of a result that is not there has a stand-in for an identity, made of that of the
@@ -72,20 +72,20 @@ class Outlook(Evaluation):
         context: Callable[[str, Path], Context],
         *,
         force: tuple[str, ...] = (),
-        known: Surroundings | None = None,
+        known: Environments | None = None,
     ) -> None:
         super().__init__(pipeline, store, context, force=force)
-        self._known: Surroundings = {} if known is None else known
+        self._known: Environments = {} if known is None else known
         self._after: dict[str, str] = {}
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, DryRunStep] = {}
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[DryRunStep]:
         """Every node that the outputs rest on, each after what it needs."""
         for name in self._pipeline.outputs:
             self._visit(name)
         return [self._steps.get(name) or self._unneeded(name) for name in self._pipeline.needed()]
 
-    def _visit(self, name: str) -> Step:
+    def _visit(self, name: str) -> DryRunStep:
         if name in self._steps:
             return self._steps[name]
         node = self._pipeline.nodes[name]
@@ -93,20 +93,22 @@ class Outlook(Evaluation):
             step = self._source(node)
         else:
             identity, _, _, spec = self._key(name)
-            found, why = self._store.look(node.kind, identity)
+            found, why = self._store.inspect(node.kind, identity)
             if found is not None:
-                step = Step(node, State.CACHED, identity, artifact=found)
+                step = DryRunStep(node, StepState.CACHED, identity, artifact=found)
             else:
                 inputs = [self._visit(target) for _, target in node.upstream()]
-                step = Step(node, State.RUN, identity, self._reason(node, why, spec, inputs), self._after.get(name))
+                step = DryRunStep(
+                    node, StepState.RUN, identity, self._reason(node, why, spec, inputs), self._after.get(name)
+                )
         self._steps[name] = step
         return step
 
-    def _source(self, node: Node) -> Step:
+    def _source(self, node: Node) -> DryRunStep:
         folder = node.source.cached() if isinstance(node.source, Hub) else node.source
         if isinstance(node.source, Hub) and (folder is None or not _complete(folder)):
             self._after[node.name] = node.name
-            return Step(node, State.FETCH, identity_of({"hub": node.source.id}), after=node.name)
+            return DryRunStep(node, StepState.FETCH, identity_of({"hub": node.source.id}), after=node.name)
         assert folder is not None
         if self._store.root.exists():
             artifact = from_outside(self._store, node.kind, folder)
@@ -115,21 +117,21 @@ class Outlook(Evaluation):
             artifact = Artifact(
                 node.kind, folder, identity_of({"folder": str(folder)}), (record or {}).get("facts", {})
             )
-        return Step(node, State.GIVEN, artifact.identity, artifact=artifact)
+        return DryRunStep(node, StepState.GIVEN, artifact.identity, artifact=artifact)
 
-    def _reason(self, node: Node, why: str, spec: Mapping[str, Any], inputs: list[Step]) -> str:
+    def _reason(self, node: Node, why: str, spec: Mapping[str, Any], inputs: list[DryRunStep]) -> str:
         if node.name in self._force:
             return "forced"
         if why != ABSENT:
             return why
-        if any(step.state in (State.RUN, State.FETCH) for step in inputs):
+        if any(step.state in (StepState.RUN, StepState.FETCH) for step in inputs):
             return ""
         return self._store.why_missing(node.kind, spec) if self._store.root.exists() else ""
 
-    def _unneeded(self, name: str) -> Step:
+    def _unneeded(self, name: str) -> DryRunStep:
         node = self._pipeline.nodes[name]
         identity = "" if node.source is not None else self._key(name)[0]
-        return Step(node, State.UNNEEDED, identity)
+        return DryRunStep(node, StepState.UNNEEDED, identity)
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
         assert node.stage is not None
