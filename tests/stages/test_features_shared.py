@@ -65,9 +65,9 @@ def test_a_damaged_file_of_them_is_found_and_made_anew(job: Jobs) -> None:
 
 
 def test_their_bytes_are_foreseen(job: Jobs) -> None:
-    there = {name: known(done.artifact) for name, done in job(1).items()}
+    there = {name: describe_artifact(done.artifact) for name, done in job(1).items()}
     foreseen = Features(dtype="float32").forecast({"model": there["teacher"], "data": there["selection"]})
-    assert disk(foreseen) == pytest.approx(disk(there["features"]), rel=0.1)
+    assert bytes_on_disk(foreseen) == pytest.approx(bytes_on_disk(there["features"]), rel=0.1)
 
 
 def test_a_search_of_the_encoder_takes_none(tiny_model: Path, tiny_manifest: Path) -> None:
