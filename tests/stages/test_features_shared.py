@@ -11,6 +11,7 @@ from stc.errors import ConfigError
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.runner import Done, Evaluation
 from stc.pipeline.stage import Context
+from stc.planning.disk import bytes_on_disk, describe_artifact
 from stc.stages.features import Features
 from stc.store import Store
 
