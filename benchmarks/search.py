@@ -29,7 +29,7 @@ from speed import plain
 from speed.shapes import Subject, add_subject, check_lengths, settle, subject
 from speed.watch import Measured, add_json, end_with, gibibytes, machine, measured, now, table, write_json
 
-from stc.decoding.features import Features, write_features
+from stc.decoding.features import FeatureReader, write_features
 from stc.metrics.metric import metric_named, score
 from stc.pruning.search.translations import translations_without_each
 from stc.system.console import progress
@@ -155,7 +155,7 @@ def ours(of: Subject, folder: Path) -> Round:
     with progress("features", total=len(of.manifest)) as bar:
         size = BatchSize(batch_size, "the batch size")
         write_features(of.translator, of.manifest, folder, batch_size=size, workers=4, progress=bar)
-    features = Features(folder)
+    features = FeatureReader(folder)
 
     def each(removed: list[int], left: list[int]) -> Texts:
         found = translations_without_each(

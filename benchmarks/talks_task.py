@@ -19,7 +19,7 @@ from typing import Any
 
 from stc.config.languages import load_language
 from stc.data.manifest import Manifest, Utterance
-from stc.decoding.greedy import Encoded, decode, encode
+from stc.decoding.greedy import Encoded, decode, embed_prompts
 from stc.metrics.metric import metric_named, score, statistics
 from stc.metrics.significance import retention
 from stc.models.architecture import ends
@@ -103,7 +103,7 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     ]
     manifest = Manifest(TALKS, task, utterances)
     teacher = load(Path(run["systems"][0]["model_dir"]), device="cpu", dtype="float32")
-    encoded = encode(teacher, manifest, batch_size=BATCH)
+    encoded = embed_prompts(teacher, manifest, batch_size=BATCH)
     whole = score(metric, hypotheses(run["systems"][0]), manifest.targets, lang)
     count = len(teacher.architecture.layers_of(teacher.model, "decoder"))
     free = [layer for layer in range(count) if layer not in ends(count)]

@@ -111,7 +111,7 @@ def packed_base(config: Any, device: str) -> Translator:
     model = random_model(config, seed=0, device=device, dtype="bfloat16")
     translator = Translator(model, None, architecture(config.model_type), Path())
     for name in lora_targets(translator, PACKABLE):
-        model.set_submodule(name, method.pack(model.get_submodule(name), torch.bfloat16))
+        model.set_submodule(name, method.quantize_layer(model.get_submodule(name), torch.bfloat16))
     method.compute_exactly(model)
     model.config.quantization_config = method.transformers_config("bfloat16", [])
     model.is_loaded_in_4bit = True  # what peft asks
@@ -213,9 +213,9 @@ def ours(
             if number not in known:
                 features = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
                 with torch.no_grad():
-                    heard = family.hear(model, features)
+                    encoded = family.encode_audio(model, features)
                 tokens = {name: batch.inputs[name] for name in ("input_ids", "attention_mask")}
-                known[number] = replace(batch, inputs=tokens, heard=heard)
+                known[number] = replace(batch, inputs=tokens, encoded=encoded)
             batch = known[number]
         return batch.to(device)
 

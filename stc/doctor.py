@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from stc.config import command_line as overrides
 from stc.config.command_line import check_arguments
 from stc.errors import ConfigError, StcError, first_line
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.planning import machine_checks
 from stc.planning.machine_checks import Check
 from stc.store.artifact import Kind
@@ -99,7 +99,7 @@ def _quantizers(plan: Plan) -> list[Quantizer]:
     from stc.stages.quantize import Quantize
     from stc.training.fine_tuning import FineTuning
 
-    stages = [plan.pipeline.nodes[name].stage for name in plan.pipeline.needed()]
+    stages = [plan.pipeline.nodes[name].stage for name in plan.pipeline.required_nodes()]
     made = [stage.quant for stage in stages if isinstance(stage, Quantize)]
     trained = [stage.base_quantizer for stage in stages if isinstance(stage, FineTuning) and stage.base_quantizer]
     return list({repr(quantizer): quantizer for quantizer in (*made, *trained)}.values())
@@ -111,9 +111,9 @@ def _models(plan: Plan) -> Iterator[Check]:
 
     faults = {str(fault.value): fault for found in ahead.hub_faults([plan]) for fault in found}
     yield from (Check("FAIL", "model", str(fault)) for fault in faults.values())
-    nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.needed())
+    nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.required_nodes())
     given = [node.source for node in nodes if node.kind is Kind.MODEL and node.source is not None]
-    for source in dict.fromkeys(source.id if isinstance(source, Hub) else str(source) for source in given):
+    for source in dict.fromkeys(source.id if isinstance(source, HubModel) else str(source) for source in given):
         if source not in faults:
             yield from _model(Path(source), plan.config)
 

@@ -199,11 +199,13 @@ def _size(folder: Path) -> dict[str, Any]:
 def _scored(
     system: System, manifest: Manifest, metrics: Sequence[str], device: str, options: argparse.Namespace
 ) -> Scores:
-    from stc.decoding.hypotheses import Translating, write_texts
+    from stc.decoding.hypotheses import TranslationSettings, write_texts
     from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
     from stc.pipeline.stage import Context
 
-    translating = Translating(dtype=options.dtype or default_dtype(device), max_new_tokens=options.max_new_tokens)
+    translating = TranslationSettings(
+        dtype=options.dtype or default_dtype(device), max_new_tokens=options.max_new_tokens
+    )
     context = Context(
         device=device,
         workers=1,
@@ -213,7 +215,7 @@ def _scored(
         log=lambda metrics, step=None: None,
         progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
     )
-    texts = translating.translations(translating.loaded(system.folder, context), manifest, context)
+    texts = translating.translate(translating.load_model(system.folder, context), manifest, context)
     scores = Scores.of(metrics, texts, manifest.targets, manifest.task.target_lang, manifest.sources)
     told = (f"{metric_named(name).heading} {scored.score:.1f}" for name, scored in scores.metrics.items())
     say(f"{system.name}: {', '.join(told)}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from stc.config.languages import language_codes, load_language
-from stc.decoding.recording_formats import FORMATS, SUFFIXES, written
+from stc.decoding.recording_formats import FORMATS, SUFFIXES, format_recording
 from stc.errors import InputError
 from stc.models import architecture, read_config
 from stc.store.artifact import Kind
@@ -25,7 +25,7 @@ from stc.system.machine import DECODE_BATCH, resolve_device
 from stc.system.natural_order import natural
 
 if TYPE_CHECKING:
-    from stc.decoding.long_recordings import Translation
+    from stc.decoding.long_recordings import TranslatedRecording
 
 STANDARD_INPUT = "-"
 STANDARD_INPUT_BYTES = 2**32  # of a recording that is piped: more than a WAV file can state
@@ -121,7 +121,7 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         for source, translation in zip(sources, _translations(sources, options), strict=True):
             for note in translation.notes:
                 say(f"{source.name} {note}")
-            text = written(translation, options.format)
+            text = format_recording(translation, options.format)
             if translation.error is not None:
                 say(translation.error)
                 failed += 1
@@ -224,7 +224,7 @@ def _replace(file: Path, text: str) -> None:
         raise InputError(f"{file} cannot be written: {error.strerror}") from None
 
 
-def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Iterator[Translation]:
+def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Iterator[TranslatedRecording]:
     device = resolve_device(options.device)
 
     from stc.decoding.long_recordings import translate_recordings

@@ -198,13 +198,13 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     from stc.models.qwen2_audio import Qwen2Audio
 
     seen: list[int] = []
-    hear = Qwen2Audio.hear
+    hear = Qwen2Audio.encode_audio
 
     def counted(self, model, batch):  # type: ignore[no-untyped-def]
         seen.append(len(batch["input_features"]))
         return hear(self, model, batch)
 
-    monkeypatch.setattr(Qwen2Audio, "hear", counted)
+    monkeypatch.setattr(Qwen2Audio, "encode_audio", counted)
     return seen
 
 

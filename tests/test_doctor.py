@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from stc.doctor import main
 from stc.errors import InputError
-from stc.models.hub import Hub, Unreachable
+from stc.models.hub import HubModel, HubUnreachable
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
 from stc.quantization import methods, quantizer
@@ -81,16 +81,16 @@ def test_language_that_a_run_takes_is_no_failure(
     assert "FAIL" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("error", [InputError("nobody has it"), Unreachable("there is no network")])
+@pytest.mark.parametrize("error", [InputError("nobody has it"), HubUnreachable("there is no network")])
 def test_model_of_the_hub_that_cannot_be_had_is_one_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: InputError
 ) -> None:
-    def config(hub: Hub) -> None:
+    def config(hub: HubModel) -> None:
         raise error
 
     monkeypatch.setattr(checks, "check_libraries", lambda: iter([]))
-    monkeypatch.setattr(Hub, "cached", lambda hub: None)
-    monkeypatch.setattr(Hub, "config", config)
+    monkeypatch.setattr(HubModel, "cached", lambda hub: None)
+    monkeypatch.setattr(HubModel, "config", config)
     assert main(["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "stages.teacher.from=owner/name"]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
     assert f"stages.teacher.from=owner/name: {error}" in line
@@ -152,7 +152,7 @@ def _imported() -> set[str]:
 @pytest.mark.parametrize("method", methods())
 def test_packed_layers_that_compute_wrongly_are_noticed(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     packs = quantizer({"method": method})
-    assert packs.MOST_ERROR / 10 < checks.rounding_error(packs, "cpu") < packs.MOST_ERROR
+    assert packs.MAX_ERROR / 10 < checks.rounding_error(packs, "cpu") < packs.MAX_ERROR
     for error in (0.9, float("nan")):
         monkeypatch.setattr(checks, "rounding_error", lambda quantizer, device, error=error: error)
         assert any("is off by" in found for found in failing(checks.check_devices("cpu", [packs])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stc.errors import ConfigError
-from stc.pipeline.from_config import Entry, laid_out
+from stc.pipeline.from_config import Entry, build_nodes
 from stc.pipeline.graph import Node
 
 
@@ -18,7 +18,7 @@ def nodes(entries: Mapping[str, Entry]) -> dict[str, Node]:
     Raises:
         ConfigError: with every fault of every entry.
     """
-    found, faults = laid_out(entries)
+    found, faults = build_nodes(entries)
     if faults:
         raise ConfigError(faults)
     return found

@@ -59,7 +59,7 @@ def embeddings(subject: Subject) -> list[torch.Tensor]:
     family = subject.translator.architecture
     for start in range(0, len(subject.manifest), ENCODED):
         inputs = _inputs(subject, subject.manifest.rows[start : start + ENCODED])
-        embedded = family.embed(model, inputs["input_ids"], family.hear(model, inputs))
+        embedded = family.embed(model, inputs["input_ids"], family.encode_audio(model, inputs))
         found += [row[kept] for row, kept in zip(embedded, inputs["attention_mask"].bool(), strict=True)]
     return found
 

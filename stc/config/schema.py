@@ -26,10 +26,10 @@ from stc.metrics.metric import MetricName, metric_named
 from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
-from stc.models.hub import Hub, model_source
-from stc.pipeline.from_config import laid_out, links
+from stc.models.hub import HubModel, model_source
+from stc.pipeline.from_config import build_nodes, nodes_named
 from stc.pipeline.graph import Pipeline
-from stc.pipeline.stage import Context, OrAuto
+from stc.pipeline.stage import BoolOrAuto, Context
 from stc.pruning import ByRatio, PruningMethod, method_class
 from stc.quantization import quantizer
 from stc.store.location import store_folder_fault
@@ -141,8 +141,8 @@ class ResourcesConfig(_Group):
     workers: int = Field(ge=1, le=256)
     train_micro_batch: int = Field(ge=1)
     decode_batch: Annotated[int, Field(ge=1)] | Literal["auto"]
-    unpack: OrAuto
-    compile: OrAuto
+    unpack: BoolOrAuto
+    compile: BoolOrAuto
     gradient_checkpointing: bool
     processes: int = Field(ge=1, le=64)
 
@@ -216,7 +216,7 @@ class Plan:
     @property
     def prunes(self) -> bool:
         """Whether what is asked for rests on a pruned model; where not, ``prune.ratio`` says nothing."""
-        return any(self.pipeline.nodes[name].stage_name == "prune" for name in self.pipeline.needed())
+        return any(self.pipeline.nodes[name].stage_name == "prune" for name in self.pipeline.required_nodes())
 
 
 def make_plan(composed: DictConfig) -> Plan:
@@ -255,10 +255,10 @@ def make_plan(composed: DictConfig) -> Plan:
     if pruned and not counted:
         at_fault.add("prune")  # what is filled in there is missing
     resolved, more = _resolved(composed, ["stages"])
-    graph, unfit = laid_out(resolved.get("stages", {}))
-    outputs = [(links(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
+    graph, unfit = build_nodes(resolved.get("stages", {}))
+    outputs = [(nodes_named(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
     pipeline: Pipeline | None = None
-    if "stages" in resolved and all(links(name, graph) for name in resolved["stages"]):
+    if "stages" in resolved and all(nodes_named(name, graph) for name in resolved["stages"]):
         try:
             pipeline = Pipeline(graph, outputs)
         except ConfigError as error:
@@ -267,7 +267,7 @@ def make_plan(composed: DictConfig) -> Plan:
     named += _at_sources([*more, *unfit], written, at_fault)
     if named or config is None or pipeline is None or pruning is None:
         raise ConfigError(list({str(fault): fault for fault in named}.values()))
-    force = [name for given in config.force for name in links(given, graph)]
+    force = [name for given in config.force for name in nodes_named(given, graph)]
     config = config.model_copy(update={"force": tuple(force)})
     settled = _resolved(composed, names)[0] if counted else groups
     return Plan(config, {**settled, **resolved}, pruning.model_copy(update=counted), pipeline)
@@ -433,7 +433,7 @@ def _layers(model: ModelConfig, path: str, stacks: Sequence[Stack]) -> tuple[dic
     stated: dict[Stack, int | None] = {"decoder": model.decoder_layers, "encoder": model.encoder_layers}
     try:
         folder = model_source(path, "model.path")
-        if not isinstance(folder, Hub):
+        if not isinstance(folder, HubModel):
             facts = read_config(folder)
             stated = {**architecture(facts["model_type"]).layers(facts)}
             if absent := [stack for stack in stacks if stack not in stated]:

@@ -11,7 +11,7 @@ import torch
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
-from stc.models.architecture import Heard
+from stc.models.architecture import EncodedAudio
 from stc.models.task import Task
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ class Batch:
 
     Attributes:
         inputs: ``input_ids`` and ``attention_mask`` (utterances, tokens), padded on the right, with the audio's
-            features unless it was ``heard``.
+            features unless it was ``encoded``.
         labels: (utterances, tokens): each position's own token where it belongs to the target, else -100.
         tokens: positions with a label.
-        heard: what the encoder made of the audio, where that is known beforehand.
+        encoded: what the encoder made of the audio, where that is known beforehand.
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
     tokens: int
-    heard: Heard | None = None
+    encoded: EncodedAudio | None = None
 
     def to(self, device: str) -> Batch:
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}

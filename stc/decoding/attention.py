@@ -21,7 +21,7 @@ it reads fastest: 3.9 TB/s, and 2.8 with 64 and 4."""
 
 
 @dataclass(frozen=True)
-class Memory:
+class KeyValueCache:
     """The keys and values a step attends to.
 
     Attributes:
@@ -42,7 +42,9 @@ class Memory:
     step: Tensor
 
 
-def over_prompts(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, longest: int, scale: float) -> Tensor:
+def attend_within_prompts(
+    query: Tensor, key: Tensor, value: Tensor, starts: Tensor, longest: int, scale: float
+) -> Tensor:
     """Causal attention within each prompt.
 
     Args:
@@ -70,7 +72,9 @@ def over_prompts(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, long
     return torch.cat(found, dim=1).transpose(0, 1)
 
 
-def over_memory(query: Tensor, key: Tensor, value: Tensor, memory: Memory, layer: int, scale: float) -> Tensor:
+def attend_to_cache(
+    query: Tensor, key: Tensor, value: Tensor, memory: KeyValueCache, layer: int, scale: float
+) -> Tensor:
     """Attention of one token a row to its prompt, to what the row has said, and to itself.
 
     Its key and value are added to ``memory.said``.
@@ -98,7 +102,7 @@ def over_memory(query: Tensor, key: Tensor, value: Tensor, memory: Memory, layer
     return torch.stack(rows)
 
 
-def _on_gpu(query: Tensor, key: Tensor, value: Tensor, memory: Memory, layer: int, scale: float) -> Tensor:
+def _on_gpu(query: Tensor, key: Tensor, value: Tensor, memory: KeyValueCache, layer: int, scale: float) -> Tensor:
     rows, heads, width = query.shape
     found = torch.empty_like(query, memory_format=torch.contiguous_format)
     prompts, said = memory.prompts, memory.said[layer]

@@ -15,15 +15,15 @@ from transformers import (
 )
 
 from stc.data.manifest import Manifest
-from stc.decoding.greedy import DECODE_BATCH, by_length, encode
+from stc.decoding.greedy import DECODE_BATCH, embed_prompts, longest_first
 from stc.decoding.options import Decoding
-from stc.decoding.tokens import texts_of
-from stc.decoding.transformers_generate import continued
+from stc.decoding.tokens import decode_texts
+from stc.decoding.transformers_generate import generate_tokens
 from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 
@@ -36,7 +36,7 @@ def generate(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
-    features: Features | None = None,
+    features: FeatureReader | None = None,
 ) -> list[list[str]]:
     """Translate a manifest of any size: for each utterance its translations, one or ``decoding.samples``.
 
@@ -44,32 +44,32 @@ def generate(
 
     Args:
         progress: moved on as utterances are finished.
-        features: as for :func:`stc.decoding.greedy.encode`.
+        features: as for :func:`stc.decoding.greedy.embed_prompts`.
     """
     samples = decoding.samples or 1
     texts: list[list[str]] = [[] for _ in range(len(manifest))]
 
     def translated(rows: Sequence[int]) -> None:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[row] for row in rows])
-        encoded = encode(translator, part, batch_size=len(rows), features=features)
-        order = by_length(encoded)
+        encoded = embed_prompts(translator, part, batch_size=len(rows), features=features)
+        order = longest_first(encoded)
         drawn = [(place, sample) for place in order for sample in range(samples)]
-        tokens = continued(
+        tokens = generate_tokens(
             translator,
             encoded.rows([place for place, _ in drawn]),
             max_new_tokens,
             beams=decoding.beams or 1,
             changed=_drawing(decoding, [(part.rows[place].id, sample) for place, sample in drawn]),
         )
-        found = texts_of(translator, tokens)
+        found = decode_texts(translator, tokens)
         for place, start in zip(order, range(0, len(found), samples), strict=True):
             texts[rows[place]] = found[start : start + samples]
         if progress is not None:
             progress.update(len(rows))
 
-    longest_first = sorted(range(len(manifest)), key=lambda row: manifest.rows[row].duration, reverse=True)
+    by_duration = sorted(range(len(manifest)), key=lambda row: manifest.rows[row].duration, reverse=True)
     together = max(1, batch_size // (samples * (decoding.beams or 1)))
-    BatchSize(together, DECODE_BATCH).over(longest_first, translated)
+    BatchSize(together, DECODE_BATCH).over(by_duration, translated)
     return texts
 
 

@@ -29,7 +29,7 @@ and for the longest of them."""
 
 
 @dataclass(frozen=True)
-class Prompts:
+class SharedPrefixPrompts:
     """The prompts of some utterances.
 
     Attributes:
@@ -45,7 +45,7 @@ class Prompts:
     new_tokens: int
 
     @classmethod
-    def of(cls, rows: Sequence[Tensor], new_tokens: int) -> Prompts:
+    def of(cls, rows: Sequence[Tensor], new_tokens: int) -> SharedPrefixPrompts:
         """Of prompts, (positions, hidden) each."""
         shared = _shared(rows)
         embeddings = torch.cat([rows[0][:shared], *(row[shared:] for row in rows)])
@@ -95,23 +95,23 @@ def _shared(rows: Sequence[Tensor]) -> int:
     return int(same.long().cumprod(dim=0).sum())
 
 
-def continued(translator: Translator, rows: Sequence[Tensor], new_tokens: int) -> list[list[int]]:
+def generate_tokens(translator: Translator, rows: Sequence[Tensor], new_tokens: int) -> list[list[int]]:
     """The tokens that follow each prompt, (positions, hidden) each, all in one batch."""
-    decoder = Decoder(translator, Prompts.of(rows, new_tokens))
+    decoder = CPUDecoder(translator, SharedPrefixPrompts.of(rows, new_tokens))
     layers = range(len(translator.architecture.layers_of(translator.model, "decoder")))
     hidden, memories = decoder.prompts.embeddings, [decoder.memory() for _ in layers]
     for layer, memory in zip(layers, memories, strict=True):
-        hidden = decoder.through(layer, hidden, memory, last=layer == layers[-1])
-    return decoder.complete(layers, memories, hidden)
+        hidden = decoder.run_layer(layer, hidden, memory, last=layer == layers[-1])
+    return decoder.generate(layers, memories, hidden)
 
 
-class Decoder:
+class CPUDecoder:
     """The layers of a translator's decoder, one at a time, on some prompts and on what follows them.
 
     A layer's memory holds its keys and values: (2, heads, utterances, room, width).
     """
 
-    def __init__(self, translator: Translator, prompts: Prompts) -> None:
+    def __init__(self, translator: Translator, prompts: SharedPrefixPrompts) -> None:
         model, self._family = translator.model, translator.fast_path
         self._decoder = self._family.stack(model, "decoder")
         self._head, self._embed = model.get_output_embeddings(), model.get_input_embeddings()
@@ -126,7 +126,7 @@ class Decoder:
         prompts = self.prompts
         return prompts.embeddings.new_zeros(2, self._heads, len(prompts.lengths), prompts.room, self._width)
 
-    def through(self, layer: int, hidden: Tensor, memory: Tensor, *, last: bool = False) -> Tensor:
+    def run_layer(self, layer: int, hidden: Tensor, memory: Tensor, *, last: bool = False) -> Tensor:
         """A layer's output for the prompts, (tokens, hidden).
 
         Args:
@@ -150,7 +150,7 @@ class Decoder:
         output: Tensor = self._family.layer_output(module, hidden, attended)
         return output
 
-    def complete(self, layers: Sequence[int], memories: Sequence[Tensor], last: Tensor) -> list[list[int]]:
+    def generate(self, layers: Sequence[int], memories: Sequence[Tensor], last: Tensor) -> list[list[int]]:
         """The tokens that follow each prompt, up to and without the one that ends its turn.
 
         Args:

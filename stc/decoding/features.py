@@ -25,7 +25,7 @@ from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.models.architecture import Heard
+from stc.models.architecture import EncodedAudio
 from stc.models.options import Compute
 from stc.pipeline.stage import Progress
 from stc.store.artifact import Artifact
@@ -82,8 +82,8 @@ def write_features(
         nonlocal positions, files
         audio = read_batch(manifest, rows, collator.sampling_rate, workers)
         _, features = collator.process([row.id for row in rows], audio)
-        heard = architecture.hear(model, {name: tensor.to(model.device) for name, tensor in features.items()})
-        for row, states in zip(rows, heard.states.split(heard.counts.tolist()), strict=True):
+        encoded = architecture.encode_audio(model, {name: tensor.to(model.device) for name, tensor in features.items()})
+        for row, states in zip(rows, encoded.states.split(encoded.counts.tolist()), strict=True):
             files += not shard
             shard[row.sha256] = states.to("cpu", copy=True)
             recordings[row.sha256] = {"file": _shard(files)}
@@ -99,7 +99,7 @@ def write_features(
     return {"recordings": len(recordings), "positions": positions, "encoder": encoder_digest(translator)}
 
 
-class Features:
+class FeatureReader:
     """The encoder states of some recordings, read from a folder as they are asked for.
 
     Raises:
@@ -127,11 +127,11 @@ class Features:
         """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states."""
         return [collator.prompt_of(self._file(one).get_slice(one).get_shape()[0]) for one in recordings]
 
-    def heard(self, recordings: Sequence[str], device: Any) -> Heard:
+    def encoded(self, recordings: Sequence[str], device: Any) -> EncodedAudio:
         """The states of recordings, named by their SHA-256, on a device."""
         states = [self._file(one).get_tensor(one) for one in recordings]
         counts = torch.tensor([len(one) for one in states], device=device)
-        return Heard(torch.cat(states).to(device), counts)
+        return EncodedAudio(torch.cat(states).to(device), counts)
 
     def _file(self, recording: str) -> Any:
         name = self._recordings[recording]["file"]
@@ -143,7 +143,7 @@ class Features:
     def embeddings(
         self, translator: Translator, manifest: Manifest, batch_size: BatchSize, progress: Progress | None = None
     ) -> list[torch.Tensor]:
-        """What :func:`stc.decoding.greedy.encode` gives for a manifest, without its audio and its encoder."""
+        """What :func:`stc.decoding.greedy.embed_prompts` gives for a manifest, without its audio and its encoder."""
         self.require(manifest)
         architecture, model = translator.architecture, translator.model
         collator = Collator.of(translator, manifest.task)
@@ -152,8 +152,8 @@ class Features:
         def embed(recordings: Sequence[str]) -> None:
             nonlocal embeddings
             batch = collator.pad(self.prompts(collator, recordings))
-            heard = self.heard(recordings, model.device)
-            embedded = architecture.embed(model, batch["input_ids"].to(model.device), heard)
+            encoded = self.encoded(recordings, model.device)
+            embedded = architecture.embed(model, batch["input_ids"].to(model.device), encoded)
             lengths = batch["attention_mask"].sum(dim=1).tolist()
             embeddings += [row[:length] for row, length in zip(embedded, lengths, strict=True)]
             if progress is not None:
@@ -165,7 +165,7 @@ class Features:
 
 def features_of(
     artifact: Artifact | None, model: Artifact, translator: Translator, compute: Compute
-) -> Features | None:
+) -> FeatureReader | None:
     """Features for a model; None where none are given.
 
     Args:
@@ -186,7 +186,7 @@ def features_of(
         raise InputError(
             f"{artifact.path} has features of another encoder than that of {model.path}: leave them out (null)"
         )
-    return Features(artifact.path)
+    return FeatureReader(artifact.path)
 
 
 def encoder_digest(translator: Translator) -> str:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from stc.decoding.attention import Memory, over_memory, over_prompts
-from stc.decoding.tokens import end_tokens, spoken
+from stc.decoding.attention import KeyValueCache, attend_to_cache, attend_within_prompts
+from stc.decoding.tokens import end_tokens, without_padding
 from stc.quantization import has_packed
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LOOK_EVERY = 8  # steps between two looks at whether any row still speaks: a loo
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedPrompts:
     """The prompts of some utterances, one after the other.
 
     Attributes:
@@ -46,7 +46,7 @@ class Packed:
     longest: int
 
     @classmethod
-    def of(cls, rows: Sequence[Tensor]) -> Packed:
+    def of(cls, rows: Sequence[Tensor]) -> PackedPrompts:
         device = rows[0].device
         lengths = [len(row) for row in rows]
         starts = torch.tensor([0, *lengths], device=device).cumsum(0)
@@ -57,7 +57,7 @@ class Packed:
         return len(self.starts) - 1
 
 
-class Decoder:
+class GPUDecoder:
     """Some layers of a translator's decoder, with memory for the keys and values of a batch.
 
     Args:
@@ -97,12 +97,12 @@ class Decoder:
     def layers(self) -> int:
         return len(self._layers)
 
-    def rotation(self, prompts: Packed) -> tuple[Tensor, Tensor]:
-        """What :meth:`through` wants."""
+    def rotation(self, prompts: PackedPrompts) -> tuple[Tensor, Tensor]:
+        """What :meth:`run_layer` wants."""
         return self._rotation(self._decoder, prompts.embeddings, prompts.positions)
 
-    def through(
-        self, place: int, hidden: Tensor, prompts: Packed, rotation: tuple[Tensor, Tensor], slot: int
+    def run_layer(
+        self, place: int, hidden: Tensor, prompts: PackedPrompts, rotation: tuple[Tensor, Tensor], slot: int
     ) -> Tensor:
         """A layer's output for whole prompts, (tokens, hidden); its keys and values are written to a slot.
 
@@ -113,13 +113,13 @@ class Decoder:
         query, key, value = self._inputs(self._layers[place], hidden, rotation)
         for kind, each in enumerate((key, value)):
             self._prompts[slot, kind, :, : len(each)] = each.transpose(0, 1)
-        attended = over_prompts(query, key, value, prompts.starts, prompts.longest, self._scale)
+        attended = attend_within_prompts(query, key, value, prompts.starts, prompts.longest, self._scale)
         if place == len(self._layers) - 1:
             ends = prompts.starts[1:] - 1
             hidden, attended = hidden[ends], attended[ends]
         return self._output(self._layers[place], hidden, attended)
 
-    def complete(self, last: Tensor, starts: Tensor, lengths: Tensor, slots: Tensor, skipped: Tensor) -> Tensor:
+    def generate(self, last: Tensor, starts: Tensor, lengths: Tensor, slots: Tensor, skipped: Tensor) -> Tensor:
         """The tokens that follow each row's prompt; -1 from the one on that ends its turn: (rows, new tokens).
 
         Args:
@@ -130,7 +130,7 @@ class Decoder:
         """
         rows = len(last)
         if rows not in self._steps:
-            memory = Memory(
+            memory = KeyValueCache(
                 self._prompts,
                 self._said,
                 torch.zeros_like(slots),
@@ -146,13 +146,13 @@ class Decoder:
         token: Tensor = self._head(self._decoder.norm(hidden)).argmax(dim=-1)
         return token
 
-    def step(self, token: Tensor, positions: Tensor, memory: Memory, skipped: Tensor) -> Tensor:
+    def step(self, token: Tensor, positions: Tensor, memory: KeyValueCache, skipped: Tensor) -> Tensor:
         """The last layer's output for one more token of each row, (rows, hidden)."""
         hidden = self._embed(token)
         rotation = self._rotation(self._decoder, hidden, positions)
         for place, layer in enumerate(self._layers):
             query, key, value = self._inputs(layer, hidden, rotation)
-            attended = over_memory(query, key, value, memory, place, self._scale)
+            attended = attend_to_cache(query, key, value, memory, place, self._scale)
             hidden = torch.where(skipped[place][:, None], hidden, self._output(layer, hidden, attended))
         return hidden
 
@@ -180,7 +180,7 @@ class Decoder:
 class _Steps:
     """The steps of a number of rows, with what they read and write in fixed places."""
 
-    def __init__(self, decoder: Decoder, memory: Memory) -> None:
+    def __init__(self, decoder: GPUDecoder, memory: KeyValueCache) -> None:
         self._decoder = weakref.proxy(decoder)  # which has it: memory is to be free as soon as that is gone
         self._memory = memory
         self._token = torch.zeros_like(memory.starts)
@@ -225,11 +225,11 @@ class _Steps:
         return self._tokens.clone()
 
 
-def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: int) -> list[list[int]]:
+def generate_tokens(translator: Translator, rows: Sequence[Tensor], max_new_tokens: int) -> list[list[int]]:
     """The tokens that follow each prompt, (positions, hidden) each, all in one batch."""
-    prompts = Packed.of(rows)
+    prompts = PackedPrompts.of(rows)
     layers = range(len(translator.architecture.layers_of(translator.model, "decoder")))
-    decoder = Decoder(
+    decoder = GPUDecoder(
         translator,
         layers,
         tokens=len(prompts.embeddings),
@@ -239,15 +239,15 @@ def continued(translator: Translator, rows: Sequence[Tensor], max_new_tokens: in
     )
     hidden, rotation = prompts.embeddings, decoder.rotation(prompts)
     for layer in layers:
-        hidden = decoder.through(layer, hidden, prompts, rotation, slot=layer)
+        hidden = decoder.run_layer(layer, hidden, prompts, rotation, slot=layer)
     own = torch.arange(len(layers), device=hidden.device)[:, None].expand(-1, len(rows))
-    tokens = decoder.complete(
+    tokens = decoder.generate(
         hidden, prompts.starts[:-1], prompts.starts.diff(), own, torch.zeros_like(own, dtype=torch.bool)
     )
-    return spoken(tokens)
+    return without_padding(tokens)
 
 
-def suits(translator: Translator) -> bool:
+def is_supported(translator: Translator) -> bool:
     """Whether this is how to decode: on a GPU, with heads whose width is a power of two, which the kernel reads by."""
     family, model = translator.fast_path, translator.model
     width = family.attention_shape(family.stack(model, "decoder"))[1]

@@ -28,7 +28,7 @@ def attend_one(
     WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The softmax over a prompt, over what was said, and over the token itself, in one pass (Milakov and Gimelshein
-    2018, arXiv 1805.02867), in float32. See :func:`stc.decoding.attention.over_memory`."""
+    2018, arXiv 1805.02867), in float32. See :func:`stc.decoding.attention.attend_to_cache`."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
     kv_head = head // (heads // kv_heads)

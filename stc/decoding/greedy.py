@@ -1,9 +1,9 @@
 """Greedy translation of many utterances at once.
 
 The audio tower, the projector and the prompt don't depend on which decoder layers are kept, so their output is
-computed once (:func:`encode`) and can be decoded many times (:func:`decode`). Of the folder's generation_config only
-the tokens that end a turn are used: a repetition penalty or sampling found there would change results. The loop is
-our own, unless the model is one that stc's engines do not compute; transformers' ``generate`` decodes that.
+computed once (:func:`embed_prompts`) and can be decoded many times (:func:`decode`). Of the folder's
+generation_config only the tokens that end a turn are used: a repetition penalty or sampling would change results. The
+loop is our own, unless the model is one that stc's engines do not compute; transformers' ``generate`` decodes that.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding import cpu_engine as ragged
 from stc.decoding import gpu_engine as packed
-from stc.decoding.tokens import texts_of
+from stc.decoding.tokens import decode_texts
 from stc.models.task import Task
 from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 READERS = 4  # threads that decode audio ahead of the encoder
 DECODE_BATCH = "resources.decode_batch"  # what the user sets
-HEARD_TOGETHER = 32  # at most; while the GPU hears some, the features of the next are made
+ENCODE_BATCH = 32  # at most; while the GPU hears some, the features of the next are made
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
 
@@ -55,13 +55,13 @@ class Encoded:
         return [self.embeddings[index] for index in indices]
 
 
-def encode(
+def embed_prompts(
     translator: Translator,
     manifest: Manifest,
     *,
     batch_size: int | BatchSize,
     progress: Progress | None = None,
-    features: Features | None = None,
+    features: FeatureReader | None = None,
 ) -> Encoded:
     """Run the audio tower and the projector over every utterance; the result stays on the model's device.
 
@@ -79,11 +79,11 @@ def encode(
     rate = translator.processor.feature_extractor.sampling_rate
     audio = read_stream(manifest, manifest.rows, rate, READERS)
     ids = [row.id for row in manifest.rows]
-    return encode_audio(translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress)
+    return embed_audio_prompts(translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress)
 
 
 @torch.inference_mode()
-def encode_audio(
+def embed_audio_prompts(
     translator: Translator,
     task: Task,
     ids: Sequence[str],
@@ -92,7 +92,7 @@ def encode_audio(
     batch_size: int | BatchSize,
     progress: Progress | None = None,
 ) -> Encoded:
-    """:func:`encode` for audio that is at hand.
+    """:func:`embed_prompts` for audio that is at hand.
 
     Args:
         ids: of the utterances, for error messages.
@@ -101,7 +101,7 @@ def encode_audio(
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, task)
     waiting = iter(audio)
-    size = BatchSize.of(batch_size, DECODE_BATCH).at_most(HEARD_TOGETHER)
+    size = BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
     together = size.size
     making = BatchSize(together, DECODE_BATCH)  # its own: in a thread, while another batch is heard
     embeddings: list[torch.Tensor] = []
@@ -121,7 +121,7 @@ def encode_audio(
         batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in prepared.items()}
         lengths = batch.pop("attention_mask").sum(dim=1).tolist()
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        embedded = architecture.embed(model, on_device["input_ids"], architecture.hear(model, on_device))
+        embedded = architecture.embed(model, on_device["input_ids"], architecture.encode_audio(model, on_device))
         embeddings.extend(row[:length] for row, length in zip(embedded, lengths, strict=True))
         if progress is not None:
             progress.update(len(rows))
@@ -160,26 +160,26 @@ def decode(
     memory runs out.
     """
     texts = [""] * len(encoded)
-    continued = _engine(translator)
+    generate_tokens = _engine(translator)
 
     def translated(indices: Sequence[int]) -> None:
-        said = texts_of(translator, continued(translator, encoded.rows(indices), max_new_tokens))
+        said = decode_texts(translator, generate_tokens(translator, encoded.rows(indices), max_new_tokens))
         for index, text in zip(indices, said, strict=True):
             texts[index] = text
         if progress is not None:
             progress.update(len(indices))
 
-    BatchSize.of(batch_size, DECODE_BATCH).over(by_length(encoded), translated)
+    BatchSize.of(batch_size, DECODE_BATCH).over(longest_first(encoded), translated)
     return texts
 
 
 def _engine(translator: Translator) -> Callable[[Translator, Sequence[torch.Tensor], int], list[list[int]]]:
     """What decodes a model, in the order of preference: on a GPU, on a CPU, and whatever neither computes."""
-    if translator.beyond_engines:
+    if translator.unsupported_by_engines:
         from stc.decoding import transformers_generate as generated  # which imports all of transformers' generation
 
-        return generated.continued
-    return packed.continued if packed.suits(translator) else ragged.continued
+        return generated.generate_tokens
+    return packed.generate_tokens if packed.is_supported(translator) else ragged.generate_tokens
 
 
 def translate(
@@ -189,16 +189,16 @@ def translate(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
-    features: Features | None = None,
+    features: FeatureReader | None = None,
 ) -> list[str]:
-    """Translate a manifest of any size: :func:`encode` and :func:`decode` a few batches at a time.
+    """Translate a manifest of any size: :func:`embed_prompts` and :func:`decode` a few batches at a time.
 
-    ``progress`` is moved on as utterances are finished; ``features`` are as for :func:`encode`.
+    ``progress`` is moved on as utterances are finished; ``features`` are as for :func:`embed_prompts`.
     """
 
     def encoded(indices: list[int], size: BatchSize) -> Encoded:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
-        return encode(translator, part, batch_size=size, features=features)
+        return embed_prompts(translator, part, batch_size=size, features=features)
 
     durations = [row.duration for row in manifest.rows]
     return _in_chunks(translator, durations, encoded, batch_size, max_new_tokens, progress)
@@ -214,11 +214,11 @@ def translate_audio(
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> list[str]:
-    """:func:`translate` for audio that is at hand, as :func:`encode_audio` takes it."""
+    """:func:`translate` for audio that is at hand, as :func:`embed_audio_prompts` takes it."""
 
     def encoded(indices: list[int], size: BatchSize) -> Encoded:
         names = [ids[index] for index in indices]
-        return encode_audio(translator, task, names, [audio[index] for index in indices], batch_size=size)
+        return embed_audio_prompts(translator, task, names, [audio[index] for index in indices], batch_size=size)
 
     return _in_chunks(translator, list(map(len, audio)), encoded, batch_size, max_new_tokens, progress)
 
@@ -236,7 +236,7 @@ def _in_chunks(
     texts = [""] * len(lengths)
     order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
     decoding = BatchSize(batch_size, DECODE_BATCH)
-    hearing = BatchSize(batch_size, DECODE_BATCH).at_most(HEARD_TOGETHER)
+    hearing = BatchSize(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
     chunk = batch_size * CHUNK_BATCHES
     for start in range(0, len(order), chunk):
         indices = order[start : start + chunk]
@@ -247,6 +247,6 @@ def _in_chunks(
     return texts
 
 
-def by_length(encoded: Encoded) -> list[int]:
+def longest_first(encoded: Encoded) -> list[int]:
     """The indices of the utterances, the longest first, so that a batch holds utterances of similar length."""
     return sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)

@@ -15,11 +15,11 @@ from stc.pipeline.stage import Context
 from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 
-class Translating(Compute):
+class TranslationSettings(Compute):
     """Translation by a model folder.
 
     Attributes:
@@ -28,7 +28,7 @@ class Translating(Compute):
 
     max_new_tokens: int = Field(ge=1, le=1024)
 
-    def loaded(self, model: Path, ctx: Context) -> Translator:
+    def load_model(self, model: Path, ctx: Context) -> Translator:
         """A folder's model, to compute as the fields say.
 
         Raises:
@@ -38,13 +38,13 @@ class Translating(Compute):
 
         return load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
 
-    def translations(
+    def translate(
         self,
         translator: Translator,
         manifest: Manifest,
         ctx: Context,
         decoding: Decoding = GREEDY,
-        features: Features | None = None,
+        features: FeatureReader | None = None,
     ) -> list[str]:
         """One text an utterance, in the manifest's order; where ``decoding`` draws several, they follow each other.
 

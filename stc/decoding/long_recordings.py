@@ -16,7 +16,7 @@ from stc.data.silence import Segment, segments
 from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
 from stc.errors import InputError
 from stc.models.task import Task
-from stc.models.weights import some
+from stc.models.weights import first_few
 from stc.pipeline.stage import ProgressFactory
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Opener = Callable[[], AbstractContextManager[BinaryIO]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TranslatedSegment:
     """The translation of ``start`` to ``end``, in seconds."""
 
     start: float
@@ -37,7 +37,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Translation:
+class TranslatedRecording:
     """What became of one recording.
 
     Attributes:
@@ -50,7 +50,7 @@ class Translation:
 
     name: str
     seconds: float = 0.0
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[TranslatedSegment, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
 
@@ -77,19 +77,19 @@ class _Recording:
         except InputError as error:
             self.error = str(error)
 
-    def translation(self, rate: int) -> Translation:
+    def translation(self, rate: int) -> TranslatedRecording:
         if self.error is not None:
-            return Translation(self.name, error=self.error)
+            return TranslatedRecording(self.name, error=self.error)
         notes = [] if self.whole else ["is cut short: what is there is translated"]
         if not self.segments:
             notes.append("is silent: its translation is empty")
         if forced := [f"{part.end / rate:.1f} s" for part in self.segments if part.forced]:
-            notes.append(f"has no pause to be cut in and is cut at {some(forced)}, perhaps inside a word")
+            notes.append(f"has no pause to be cut in and is cut at {first_few(forced)}, perhaps inside a word")
         pieces = tuple(
-            Piece(part.start / rate, part.end / rate, text)
+            TranslatedSegment(part.start / rate, part.end / rate, text)
             for part, text in zip(self.segments, self.texts, strict=True)
         )
-        return Translation(self.name, self.samples / rate, pieces, tuple(notes))
+        return TranslatedRecording(self.name, self.samples / rate, pieces, tuple(notes))
 
     def _counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
@@ -106,7 +106,7 @@ def translate_recordings(
     batch_size: int,
     max_new_tokens: int,
     progress: ProgressFactory,
-) -> Iterator[Translation]:
+) -> Iterator[TranslatedRecording]:
     """Yield each recording's translation, in their order. Of their audio, about a batch of full windows is held at a
     time, however long a recording is.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stc.data.collate import IGNORED, Batch
-from stc.models.architecture import Heard
+from stc.models.architecture import EncodedAudio
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -23,13 +23,13 @@ class Predictions:
         logits: (labelled tokens, vocabulary), float32; those of the first utterance first.
         targets: the tokens themselves, (labelled tokens,).
         states: what comes in at each decoder layer, (utterances, tokens, hidden) each; empty unless asked for.
-        heard: what the encoder made of the audio.
+        encoded: what the encoder made of the audio.
     """
 
     logits: Tensor
     targets: Tensor
     states: tuple[Tensor, ...]
-    heard: Heard
+    encoded: EncodedAudio
 
 
 def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Predictions:
@@ -39,9 +39,9 @@ def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Pr
     vocabulary of 156,032 their logits would take more memory than the rest of the pass.
     """
     model, architecture = translator.model, translator.architecture
-    heard = batch.heard or architecture.hear(model, batch.inputs)
+    encoded = batch.encoded or architecture.encode_audio(model, batch.inputs)
     decoded = architecture.stack(model, "decoder")(
-        inputs_embeds=architecture.embed(model, batch.inputs["input_ids"], heard),
+        inputs_embeds=architecture.embed(model, batch.inputs["input_ids"], encoded),
         attention_mask=batch.inputs["attention_mask"],
         use_cache=False,
         output_hidden_states=states,
@@ -50,7 +50,7 @@ def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Pr
     predicts = following != IGNORED
     logits = model.get_output_embeddings()(decoded.last_hidden_state[:, :-1][predicts])
     entering = decoded.hidden_states[:-1] if states else ()  # the last is what the final norm gives
-    return Predictions(logits.float(), following[predicts], tuple(entering), heard)
+    return Predictions(logits.float(), following[predicts], tuple(entering), encoded)
 
 
 def cross_entropy(predictions: Predictions, label_smoothing: float = 0.0) -> Tensor:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stc.decoding.long_recordings import Translation
+    from stc.decoding.long_recordings import TranslatedRecording
 
 FORMATS = ("text", "jsonl", "srt")
 SUFFIXES = {"text": ".txt", "jsonl": ".jsonl", "srt": ".srt"}
 
 
-def written(translation: Translation, form: str) -> str:
+def format_recording(translation: TranslatedRecording, form: str) -> str:
     """A recording in one of :data:`FORMATS`, ending in a newline where there is anything.
 
     A recording that could not be translated is an empty line of text, so that lines keep counting recordings, an
@@ -25,10 +25,10 @@ def written(translation: Translation, form: str) -> str:
         return _json(translation)
     if form == "srt":
         return _srt(translation)
-    return joined([piece.text for piece in translation.pieces]) + "\n"
+    return join_segments([piece.text for piece in translation.pieces]) + "\n"
 
 
-def joined(texts: Sequence[str]) -> str:
+def join_segments(texts: Sequence[str]) -> str:
     """Segments as one text: a space between them, except between two signs of a script that has none."""
     whole = ""
     for text in filter(None, texts):
@@ -42,13 +42,13 @@ def _wide(sign: str) -> bool:
     return unicodedata.east_asian_width(sign) in "WF"
 
 
-def _json(translation: Translation) -> str:
+def _json(translation: TranslatedRecording) -> str:
     line: dict[str, object] = {"audio": translation.name}
     if translation.error is not None:
         line["error"] = translation.error
     else:
         line["seconds"] = round(translation.seconds, 3)
-        line["text"] = joined([piece.text for piece in translation.pieces])
+        line["text"] = join_segments([piece.text for piece in translation.pieces])
         line["segments"] = [
             {"start": round(piece.start, 3), "end": round(piece.end, 3), "text": piece.text}
             for piece in translation.pieces
@@ -56,7 +56,7 @@ def _json(translation: Translation) -> str:
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def _srt(translation: Translation) -> str:
+def _srt(translation: TranslatedRecording) -> str:
     shown = [piece for piece in translation.pieces if piece.text]
     return "".join(
         f"{number}\n{_time(piece.start)} --> {_time(piece.end)}\n{piece.text}\n\n"

@@ -19,12 +19,12 @@ def end_tokens(translator: Translator) -> set[int]:
     return {token for token in (*several, translator.processor.tokenizer.eos_token_id) if token is not None}
 
 
-def spoken(tokens: Tensor) -> list[list[int]]:
+def without_padding(tokens: Tensor) -> list[list[int]]:
     """The tokens of each row, of (rows, new tokens) with -1 where there is none."""
     return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
-def texts_of(translator: Translator, tokens: list[list[int]]) -> list[str]:
+def decode_texts(translator: Translator, tokens: list[list[int]]) -> list[str]:
     """Tokens as texts: without special tokens, stripped, on one line each."""
     decoded = translator.processor.tokenizer.batch_decode(
         tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False

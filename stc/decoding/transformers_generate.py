@@ -1,5 +1,5 @@
 """Continuing prompts by transformers' ``generate``: for beams and drawing, and for models that stc's own engines do not
-compute (:func:`stc.models.fast_path.beyond_engines`).
+compute (:func:`stc.models.fast_path.unsupported_by_engines`).
 
 What ``generate`` isn't told it takes from the folder's generation_config, even beside a configuration it is given. So
 the model's own is replaced meanwhile, and of the folder's only the tokens that end a turn are used.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @torch.inference_mode()
-def continued(
+def generate_tokens(
     translator: Translator,
     rows: Sequence[Tensor],
     max_new_tokens: int,

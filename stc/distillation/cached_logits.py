@@ -57,7 +57,7 @@ class TopK:
         """Logarithms of the probabilities of the k tokens, and of any other where there is one."""
         return _outcomes(self.logprobs, self.rest)
 
-    def seen_in(self, logprobs: Tensor) -> Tensor:
+    def logprobs_of_same_outcomes(self, logprobs: Tensor) -> Tensor:
         """How probable the same outcomes are to another model, of (positions, vocabulary) for it."""
         return _outcomes(logprobs.gather(-1, self.tokens), _rest(logprobs, self.tokens))
 

@@ -27,12 +27,12 @@ class Teacher(Protocol):
     """What a training learns from at every token.
 
     Attributes:
-        hears_alike: whether what the student's encoder makes of audio will do for the teacher too.
-        wants_states: whether the student's hidden states are compared with the teacher's.
+        shares_encoder: whether what the student's encoder makes of audio will do for the teacher too.
+        needs_hidden_states: whether the student's hidden states are compared with the teacher's.
     """
 
-    hears_alike: bool
-    wants_states: bool
+    shares_encoder: bool
+    needs_hidden_states: bool
 
     def loss(self, batch: Batch, indices: Sequence[int], predictions: Predictions, label_smoothing: float) -> Tensor:
         """Distillation and cross-entropy by their weights, in nats, summed over the labelled tokens of the batch.
@@ -56,19 +56,19 @@ class OnlineTeacher:
         self._translator = teacher
         self._kept = list(kept)
         self._settings = settings
-        self.hears_alike = _hears_alike(teacher, student)
-        self.wants_states = settings.hidden > 0
+        self.shares_encoder = _shares_encoder(teacher, student)
+        self.needs_hidden_states = settings.hidden > 0
 
     def loss(self, batch: Batch, indices: Sequence[int], predictions: Predictions, label_smoothing: float) -> Tensor:
         settings = self._settings
         with torch.no_grad():
-            heard = replace(batch, heard=predictions.heard) if self.hears_alike else batch
-            taught = predict(self._translator, heard, states=self.wants_states)
+            heard = replace(batch, encoded=predictions.encoded) if self.shares_encoder else batch
+            taught = predict(self._translator, heard, states=self.needs_hidden_states)
         ours, theirs = (
             functional.log_softmax(one.logits / settings.temperature, dim=-1) for one in (predictions, taught)
         )
         loss = _mixed(ours, theirs, settings, predictions, label_smoothing)
-        if self.wants_states:
+        if self.needs_hidden_states:
             expected = [taught.states[layer] for layer in self._kept]
             # Both models get the first layer's input from the same embedding and projector to begin with.
             loss = loss + settings.hidden * hidden_error(predictions.states[1:], expected[1:], batch)
@@ -82,8 +82,8 @@ class CachedTeacher:
         cache: of each utterance of the manifest, in its order.
     """
 
-    hears_alike = True  # it does not hear
-    wants_states = False
+    shares_encoder = True  # it does not hear
+    needs_hidden_states = False
 
     def __init__(self, cache: Sequence[TopK], settings: TokenDistillation) -> None:
         self._cache = cache
@@ -91,7 +91,9 @@ class CachedTeacher:
 
     def loss(self, batch: Batch, indices: Sequence[int], predictions: Predictions, label_smoothing: float) -> Tensor:
         taught = TopK.joined([self._cache[index] for index in indices]).to(predictions.logits.device)
-        ours = taught.seen_in(functional.log_softmax(predictions.logits / self._settings.temperature, dim=-1))
+        ours = taught.logprobs_of_same_outcomes(
+            functional.log_softmax(predictions.logits / self._settings.temperature, dim=-1)
+        )
         return _mixed(ours, taught.outcomes(), self._settings, predictions, label_smoothing)
 
 
@@ -141,7 +143,7 @@ def hidden_error(student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Ba
     return (total / max(len(student), 1) * (batch.labels != IGNORED).sum(dim=1)).sum()
 
 
-def _hears_alike(teacher: Translator, student: Translator) -> bool:
+def _shares_encoder(teacher: Translator, student: Translator) -> bool:
     """Whether the student's encoder is and stays the teacher's, so that what it hears will do for both."""
     if next(part_parameters(student, ["encoder"]), None) is not None:
         return False

@@ -7,9 +7,9 @@ from pathlib import Path
 from stc.errors import InputError, ModelError
 from stc.export.source import ExportSource
 from stc.models import read_config
-from stc.models.adapters import BASE, name_base, stated
+from stc.models.adapters import BASE_MODEL_KEY, adapter_config, set_base_model_name
 from stc.models.weights import ADAPTER_CONFIG, adapter_tensors
-from stc.quantization import stored_with
+from stc.quantization import quantizer_of
 from stc.store.artifact import Kind
 
 
@@ -20,12 +20,14 @@ def base_folder(source: ExportSource, named: str | None) -> Path:
         InputError: nobody says what the base is.
         ModelError: adapter_config.json is damaged, the weights are missing, or the base is quantized.
     """
-    said = stated(source.folder).get(BASE)
+    said = adapter_config(source.folder).get(BASE_MODEL_KEY)
     adapter_tensors(source.folder)  # names what is missing or damaged
     base = _stored(source) or _found(said) or _found(named)
     if base is None:
-        raise InputError(f"{source.folder}: {BASE} is {said!r}: --base-model NAME says which model it belongs on")
-    if stored_with(read_config(base)) is not None:
+        raise InputError(
+            f"{source.folder}: {BASE_MODEL_KEY} is {said!r}: --base-model NAME says which model it belongs on"
+        )
+    if quantizer_of(read_config(base)) is not None:
         raise ModelError(f"{base} is quantized: an adapter goes on, and is merged into, the bfloat16 base")
     return base
 
@@ -36,18 +38,18 @@ def set_base(folder: Path, named: str | None) -> None:
     Raises:
         InputError: no name is given, and the adapter's own is a folder of this machine.
     """
-    config = stated(folder)
-    if named is None and (not config.get(BASE) or Path(config[BASE]).is_absolute()):
+    config = adapter_config(folder)
+    if named is None and (not config.get(BASE_MODEL_KEY) or Path(config[BASE_MODEL_KEY]).is_absolute()):
         raise InputError(
-            f"the adapter's base is {config.get(BASE)!r}, which its users do not have: --base-model NAME says under "
-            "which name they find it; --merged exports base and adapter as one model"
+            f"the adapter's base is {config.get(BASE_MODEL_KEY)!r}, which its users do not have: --base-model NAME "
+            "says under which name they find it; --merged exports base and adapter as one model"
         )
-    name_base(folder, named or config[BASE])
+    set_base_model_name(folder, named or config[BASE_MODEL_KEY])
 
 
 def named_base(folder: Path) -> str | None:
     """The base an adapter names; None for a folder that is no adapter."""
-    return stated(folder)[BASE] if (folder / ADAPTER_CONFIG).is_file() else None
+    return adapter_config(folder)[BASE_MODEL_KEY] if (folder / ADAPTER_CONFIG).is_file() else None
 
 
 def _stored(source: ExportSource) -> Path | None:
@@ -65,6 +67,6 @@ def _found(name: str | None) -> Path | None:
         return Path(name)
     if Path(name).is_absolute() or name.count("/") != 1:
         return None
-    from stc.models.hub import Hub
+    from stc.models.hub import HubModel
 
-    return Hub(name).fetch(read_config)
+    return HubModel(name).fetch(read_config)

@@ -16,9 +16,9 @@ from stc.export.usage import snippet
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.size import bytes_on_disk
-from stc.models.counting import Counts, count_parameters
+from stc.models.counting import ParameterCounts, count_parameters
 from stc.models.folder import ModelFolder
-from stc.models.layout import Adapters
+from stc.models.layout import AdapterSize
 from stc.models.weights import attached_adapter
 
 CARD_FILE = "README.md"
@@ -109,8 +109,8 @@ class Card:
     def _size(self, folder: Path) -> Iterator[str]:
         yield "## Size"
         if self.form == "adapter":
-            adapters = Adapters.of_folder(folder)
-            counts, weight_bytes = Counts(adapters.parameters, adapters.parameters), adapters.weight_bytes
+            adapters = AdapterSize.of_folder(folder)
+            counts, weight_bytes = ParameterCounts(adapters.parameters, adapters.parameters), adapters.weight_bytes
         else:
             counts, weight_bytes = count_parameters(folder), bytes_on_disk(folder)
         rows = [
@@ -173,7 +173,7 @@ class Card:
             self.example.settings,
             base=self.base_model if self.form == "adapter" else None,
             attached=attached,
-            registers=packed_by.REGISTERS if packed_by else None,
+            registers=packed_by.IMPORT_BEFORE_LOADING if packed_by else None,
         )
         yield f"```python\n{code}\n```"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 from stc.errors import InputError
 from stc.export.source import ExportSource
 from stc.metrics.records import Measurement, Scores
@@ -20,7 +20,7 @@ from stc.store.lineage import record_chain
 from stc.store.lookup import resolve_artifact
 
 # How an utterance is translated where no evaluation says how: in the precision of the folder.
-UNEVALUATED = Translating(dtype="bfloat16", max_new_tokens=64)
+UNEVALUATED = TranslationSettings(dtype="bfloat16", max_new_tokens=64)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class History:
     measurement: Measurement | None = None
     tested: Mapping[str, Any] = field(default_factory=dict)
     compared: Mapping[str, Any] | None = None
-    evaluation: Translating = field(default_factory=lambda: UNEVALUATED)
+    evaluation: TranslationSettings = field(default_factory=lambda: UNEVALUATED)
     manifests: list[Path] = field(default_factory=list)
 
 
@@ -80,7 +80,7 @@ class ProofExample:
     """One utterance and how to translate it."""
 
     manifest: Manifest
-    settings: Translating
+    settings: TranslationSettings
 
 
 def history_of(source: ExportSource, like: ExportSource) -> History:
@@ -105,7 +105,7 @@ def history_of(source: ExportSource, like: ExportSource) -> History:
     measured = _newest(store, Kind.MEASUREMENT, "model", identity)
     data = [theirs[1]["spec"]["inputs"]["data"]] if theirs else []
     data += [step.record["spec"]["inputs"]["train"] for step in steps if step.data]
-    compute = {key: theirs[1]["spec"]["config"][key] for key in Translating.model_fields} if theirs else {}
+    compute = {key: theirs[1]["spec"]["config"][key] for key in TranslationSettings.model_fields} if theirs else {}
     return replace(
         named,
         steps=steps,
@@ -114,7 +114,7 @@ def history_of(source: ExportSource, like: ExportSource) -> History:
         measurement=Measurement.load(measured[0]) if measured else None,
         tested=(store.record(Kind.MANIFEST, mine[1]["spec"]["inputs"]["data"]) if mine else None) or {},
         compared=_compared(store, identity),
-        evaluation=Translating.model_validate(compute) if compute else UNEVALUATED,
+        evaluation=TranslationSettings.model_validate(compute) if compute else UNEVALUATED,
         manifests=[path for path in (store.path(Kind.MANIFEST, one) for one in data) if path.is_dir()],
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stc.errors import StcError
 from stc.export.history import ProofExample
-from stc.verification.independent import Witnessed, witnesses
+from stc.verification.independent import CheckedModel, independent_translations
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class ProofResult:
         return self.text == self.original
 
 
-def prove(exported: Witnessed, original: Witnessed, example: ProofExample, device: str) -> ProofResult:
+def prove(exported: CheckedModel, original: CheckedModel, example: ProofExample, device: str) -> ProofResult:
     """Translate an utterance with an export and with what it was made from.
 
     Raises:
         StcError: one of them does not load without stc, or a copy gives another text.
     """
-    (text,), (before,) = witnesses([exported, original], example.manifest, example.settings, device)
+    (text,), (before,) = independent_translations([exported, original], example.manifest, example.settings, device)
     proof = ProofResult(example.manifest.rows[0].id, text, before)
     merged = exported[1] is None and original[1] is not None
     if not proof.same and not merged:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from stc.errors import InputError, nearest
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
-from stc.quantization import stored_with
+from stc.quantization import quantizer_of
 from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.location import is_store
@@ -82,7 +82,7 @@ def find_source(path: Path, system: str | None) -> ExportSource:
     if (folder / ADAPTER_CONFIG).is_file():
         form: ExportForm = "adapter"
     elif (folder / "config.json").is_file():
-        form = "merged" if stored_with(read_config(folder)) is None else "quantized"
+        form = "merged" if quantizer_of(read_config(folder)) is None else "quantized"
     else:
         raise InputError(
             f"{path} is nothing to export: a folder with config.json (a model), {ADAPTER_CONFIG} (an adapter) or "

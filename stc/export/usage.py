@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 
 ATTACHED = """\
 from peft import PeftModel
@@ -48,7 +48,7 @@ def snippet(
     name: str,
     model_class: str,
     conversation: Sequence[Any],
-    settings: Translating,
+    settings: TranslationSettings,
     *,
     base: str | None = None,
     attached: bool = False,

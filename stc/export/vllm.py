@@ -16,11 +16,11 @@ from typing_extensions import TypedDict
 
 from stc.export.source import ExportForm
 from stc.models import architecture, read_config
-from stc.models.architecture import VLLM
+from stc.models.architecture import VLLMRequirements
 from stc.models.folder import ModelFolder
 from stc.models.prompts import EXTRACTOR_FILE, PROCESSOR_FILE
-from stc.models.weights import attached_adapter, some
-from stc.quantization import stored_with
+from stc.models.weights import attached_adapter, first_few
+from stc.quantization import quantizer_of
 from stc.system.read_files import read_json, shaped
 
 VERSION = "0.33.0"
@@ -42,10 +42,10 @@ def refusals(folder: Path, form: ExportForm) -> list[str] | None:
     return list(_refusals(folder, config, asked))
 
 
-def _refusals(folder: Path, config: Mapping[str, Any], asked: VLLM) -> Iterator[str]:
+def _refusals(folder: Path, config: Mapping[str, Any], asked: VLLMRequirements) -> Iterator[str]:
     if (named := config.get("architectures")) != [asked.architecture]:
         yield f"architectures is {named}, and vLLM knows {asked.architecture}"
-    if (packed_by := stored_with(config)) is not None:
+    if (packed_by := quantizer_of(config)) is not None:
         method = config["quantization_config"].get("quant_method")
         if packed_by.VLLM is None:
             yield f"quantization method {method!r} was not checked"
@@ -54,9 +54,9 @@ def _refusals(folder: Path, config: Mapping[str, Any], asked: VLLM) -> Iterator[
     else:
         found = {name for name in ModelFolder.of(folder).tensors if not name.startswith(asked.encoder)}
         if missing := sorted(asked.names - found):
-            yield f"weights that vLLM looks for are not there: {some(missing)}"
+            yield f"weights that vLLM looks for are not there: {first_few(missing)}"
         if surplus := sorted(found - asked.names):
-            yield f"weights are there that vLLM has no place for: {some(surplus)}"
+            yield f"weights are there that vLLM has no place for: {first_few(surplus)}"
     if (frames := _window(folder)) not in (None, asked.window):
         yield f"audio window is {frames} frames, and vLLM takes {asked.window} ({asked.window // 100} s) only"
     yield from asked.faults

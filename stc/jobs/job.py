@@ -116,8 +116,8 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLab
 
 def _run(planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any]:
     """Execute a plan with one seed."""
-    from stc.models.hub import Hub
-    from stc.pipeline.runner import Done, Evaluation
+    from stc.models.hub import HubModel
+    from stc.pipeline.runner import Evaluation, NodeResult
     from stc.pipeline.stage import Context
     from stc.planning.disk import check_disk_space
     from stc.planning.preflight import shipped_corpus_notes
@@ -131,8 +131,8 @@ def _run(planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any
     store = Store(config.store.dir)
     for note in shipped_corpus_notes(planned):
         _say(note)
-    for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.needed()):
-        if isinstance(node.source, Hub):
+    for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.required_nodes()):
+        if isinstance(node.source, HubModel):
             _say(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
     with track(
         config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags
@@ -144,11 +144,13 @@ def _run(planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any
 
             return replace(context, scratch=scratch, log=log)
 
-        def finished(done: Done) -> None:
+        def finished(done: NodeResult) -> None:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
         ready = partial(check_disk_space, store)
-        evaluation = Evaluation(planned.pipeline, store, context_of, force=config.force, say=_say, ready=ready)
+        evaluation = Evaluation(
+            planned.pipeline, store, context_of, force=config.force, announce=_say, before_stage=ready
+        )
         started = time.monotonic()
         done = evaluation.run(finished)
         systems = _systems(evaluation, planned)

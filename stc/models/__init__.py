@@ -52,10 +52,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         what = "has no config.json" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}: a model is a Hugging Face folder") from None
-    return understood(config, str(path))
+    return checked_config(config, str(path))
 
 
-def understood(config: dict[str, Any], where: str) -> dict[str, Any]:
+def checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a parsed config.json, which its family understands.
 
     Args:

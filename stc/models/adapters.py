@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.errors import ModelError
-from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, some
+from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, first_few
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
-BASE = "base_model_name_or_path"  # what an adapter's config says it is for
+BASE_MODEL_KEY = "base_model_name_or_path"  # what an adapter's config says it is for
 WRAPPED = "base_model.model."  # before the name of a weight, in an adapter
 BASE_LAYER = ".base_layer."  # in the name of a weight that an adapter goes on
 
 
-def put_on(model: Any, adapter: Path) -> Any:
+def attach_adapter(model: Any, adapter: Path) -> Any:
     """The ``peft`` wrapper of a model with a trained adapter.
 
     With an adapter on embedding or head, peft saves the weight that the adapter goes on, and would put it in place of
@@ -33,14 +33,14 @@ def put_on(model: Any, adapter: Path) -> Any:
     tensors = adapter_tensors(adapter)
     carried = {name for name in tensors if BASE_LAYER in name}
     if foreign := sorted(_foreign(model, adapter, carried)):
-        raise ModelError(f"{adapter} does not fit its base: {some(foreign)} is another weight than the base has")
+        raise ModelError(f"{adapter} does not fit its base: {first_few(foreign)} is another weight than the base has")
     try:
         wrapped = PeftModel.from_pretrained(model, str(adapter))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{adapter} does not fit its base: {error}") from error
     places = set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))
     if other := sorted((set(tensors) - carried) ^ places):
-        raise ModelError(f"{adapter} does not fit its base: {some(other)} is in one and not in the other")
+        raise ModelError(f"{adapter} does not fit its base: {first_few(other)} is in one and not in the other")
     return wrapped
 
 
@@ -62,9 +62,9 @@ def merge(translator: Translator, adapter: Path) -> None:
     """Add an adapter to the weights of an unquantized model, in place.
 
     Raises:
-        ModelError: as :func:`put_on`.
+        ModelError: as :func:`attach_adapter`.
     """
-    translator.model = put_on(translator.model, adapter).merge_and_unload(safe_merge=True)
+    translator.model = attach_adapter(translator.model, adapter).merge_and_unload(safe_merge=True)
 
 
 def merge_into(base: Path, adapter: Path, out: Path, device: str) -> None:
@@ -82,7 +82,7 @@ def merge_into(base: Path, adapter: Path, out: Path, device: str) -> None:
     check_reload(translator, out)
 
 
-def stated(adapter: Path) -> dict[str, Any]:
+def adapter_config(adapter: Path) -> dict[str, Any]:
     """An adapter's config.
 
     Raises:
@@ -96,7 +96,7 @@ def stated(adapter: Path) -> dict[str, Any]:
     return config
 
 
-def name_base(adapter: Path, name: str | None) -> None:
+def set_base_model_name(adapter: Path, name: str | None) -> None:
     """Have an adapter say which model it belongs on; None where it is for whoever has it to say."""
-    config = {**stated(adapter), BASE: name}
+    config = {**adapter_config(adapter), BASE_MODEL_KEY: name}
     (adapter / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -30,7 +30,7 @@ Stack = str
 ``encoder``."""
 
 
-def ends(layers: int) -> frozenset[int]:
+def protected_layers(layers: int) -> frozenset[int]:
     """Return the first and the last of a stack of ``layers``.
 
     They lead into and out of the space the others work in. The method protects both of the decoder (Moslem, IWSLT
@@ -40,7 +40,7 @@ def ends(layers: int) -> frozenset[int]:
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedAudio:
     """What the encoder makes of some utterances.
 
     Attributes:
@@ -53,24 +53,24 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Extent:
+class ModelDimensions:
     """What decides, beside the weights, how much memory computing takes; 0 is for what is not known.
 
     Attributes:
-        window: positions of the encoder for the longest audio.
-        cached: elements of the keys and values that a token leaves behind in one decoder layer.
+        encoder_positions: positions of the encoder for the longest audio.
+        cache_elements: elements of the keys and values that a token leaves behind in one decoder layer.
         vocabulary: tokens a decoder chooses from.
         heard: elements of a state that the encoder gives.
     """
 
-    window: int = 0
-    cached: int = 0
+    encoder_positions: int = 0
+    cache_elements: int = 0
     vocabulary: int = 0
-    heard: int = 0
+    encoder_width: int = 0
 
 
 @dataclass(frozen=True)
-class VLLM:
+class VLLMRequirements:
     """What vLLM asks of a folder, by the version of :mod:`stc.export.vllm`.
 
     Attributes:
@@ -152,7 +152,7 @@ class Architecture(ABC):
         """
 
     @abstractmethod
-    def hear(self, model: Any, batch: Mapping[str, Tensor]) -> Heard:
+    def encode_audio(self, model: Any, batch: Mapping[str, Tensor]) -> EncodedAudio:
         """Return the encoder's output for audio: computed over the longest utterance of the batch, not the whole
         window. A family without an encoder returns what its projector is given.
 
@@ -162,29 +162,29 @@ class Architecture(ABC):
         """
 
     @abstractmethod
-    def embed(self, model: Any, input_ids: Tensor, heard: Heard) -> Tensor:
+    def embed(self, model: Any, input_ids: Tensor, encoded: EncodedAudio) -> Tensor:
         """Return the decoder's input embeddings with the projected audio in its place: (utterances, tokens, hidden).
 
         Args:
             input_ids: prompts with a placeholder for every position of the audio, (utterances, tokens).
 
         Raises:
-            ModelError: the prompts have room for another number of positions than were heard.
+            ModelError: the prompts have room for another number of positions than were encoded.
         """
 
     def stored_name(self, name: str) -> str:
         """Return the name a weight has in a published checkpoint, for its name in the model."""
         return name
 
-    def extent(self, config: Mapping[str, Any]) -> Extent:
+    def dimensions(self, config: Mapping[str, Any]) -> ModelDimensions:
         """Return that of the model which a parsed config.json describes; a plan leaves out what is not said."""
-        return Extent()
+        return ModelDimensions()
 
-    def published(self, hub_id: str) -> Mapping[str, Any] | None:
+    def known_config(self, hub_id: str) -> Mapping[str, Any] | None:
         """Return the shape of a model of the hub as a parsed config.json, where it is known without asking the hub."""
         return None
 
-    def vllm(self, config: Mapping[str, Any]) -> VLLM | None:
+    def vllm(self, config: Mapping[str, Any]) -> VLLMRequirements | None:
         """Return what vLLM asks of a folder with a parsed config.json; None where that was not looked up."""
         return None
 

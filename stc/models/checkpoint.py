@@ -16,13 +16,13 @@ import torch
 
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
-from stc.models.fast_path import FastPath, beyond_engines
+from stc.models.fast_path import FastPath, unsupported_by_engines
 from stc.models.folder import ModelFolder
-from stc.models.generation_config import GENERATION_FILE, Stated
+from stc.models.generation_config import GENERATION_FILE, GenerationSettings
 from stc.models.prompts import load_processor
 from stc.models.shapes import shapes_of
-from stc.models.weights import some
-from stc.quantization import Quantizer, stored_with
+from stc.models.weights import first_few
+from stc.quantization import Quantizer, quantizer_of
 
 LOG = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class Translator:
     folder: Path
 
     @property
-    def beyond_engines(self) -> str:
+    def unsupported_by_engines(self) -> str:
         """What of the model as it is at present stc's own engines do not compute, in words."""
-        return beyond_engines(self.architecture, self.model.config.to_dict())
+        return unsupported_by_engines(self.architecture, self.model.config.to_dict())
 
     @property
     def fast_path(self) -> FastPath:
@@ -52,7 +52,7 @@ class Translator:
             ModelError: they compute no model of its family.
         """
         if not isinstance(self.architecture, FastPath):
-            raise ModelError(f"{self.folder} has {self.beyond_engines}")
+            raise ModelError(f"{self.folder} has {self.unsupported_by_engines}")
         return self.architecture
 
 
@@ -84,7 +84,7 @@ def load(
     except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
     processor = load_processor(folder, family)
-    stated = Stated.of(folder)
+    stated = GenerationSettings.of(folder)
     computing = getattr(torch, dtype)
     # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
@@ -128,7 +128,7 @@ def load(
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
     translator = Translator(model.eval(), processor, family, folder)
-    if beyond := translator.beyond_engines:
+    if beyond := translator.unsupported_by_engines:
         LOG.warning("%s has %s: transformers' generate decodes, which is slower", folder, beyond)
     return translator
 
@@ -161,7 +161,7 @@ def save(translator: Translator, folder: Path) -> None:
     model = translator.model
     if getattr(model, "peft_config", None):
         raise ModelError(f"{translator.folder} has an adapter, which has to be merged before the model is saved")
-    stored_by = stored_with(model.config.to_dict())
+    stored_by = quantizer_of(model.config.to_dict())
     as_it_is = _of_packed_layers(model, stored_by)
     state = {
         translator.architecture.stored_name(name): tensor
@@ -175,7 +175,7 @@ def save(translator: Translator, folder: Path) -> None:
     _set_stored_dtype(folder / "config.json")
 
 
-def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
+def _decode_greedily(model: Any, folder: Path, stated: GenerationSettings | None) -> None:
     """Give a model the tokens its folder states, or else those of its config, and leave out what else is stated.
 
     transformers takes a file with fields that it refuses to save.
@@ -183,15 +183,15 @@ def _decode_greedily(model: Any, folder: Path, stated: Stated | None) -> None:
     from transformers import GenerationConfig
 
     if stated is None:
-        stated = Stated.model_validate(model.generation_config.to_dict())
+        stated = GenerationSettings.model_validate(model.generation_config.to_dict())
     elif left_out := stated.left_out:
-        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, some(left_out))
+        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, first_few(left_out))
     model.generation_config = GenerationConfig(**stated.greedy)
 
 
 def _kept(family: Architecture, quantize: Quantizer) -> list[str]:
     """The modules that are not packed: those of every part the quantizer does not pack."""
-    return [module for part, modules in family.parts.items() if part not in quantize.packed for module in modules]
+    return [module for part, modules in family.parts.items() if part not in quantize.packed_parts for module in modules]
 
 
 def _adapt(model: Any, adapter: Path, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
@@ -208,7 +208,7 @@ def _adapt(model: Any, adapter: Path, method: type[Quantizer] | None, dtype: tor
         except Exception as error:  # peft raises many kinds for a config that has no meaning to it
             raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
     if missing := sorted(info.missing_keys):
-        raise ModelError(f"{adapter} lacks {some(missing)}")
+        raise ModelError(f"{adapter} lacks {first_few(missing)}")
     _cast_plain_weights(model, method, dtype)  # transformers chooses a precision of its own for adapters
 
 
@@ -254,12 +254,12 @@ def _refuse_far_more(found: ModelFolder) -> None:
 def _refuse_incomplete(folder: Path, info: dict[str, Any]) -> None:
     faults = []
     if missing := sorted(info["missing_keys"]):
-        faults.append(f"lacks {some(missing)}")
+        faults.append(f"lacks {first_few(missing)}")
     if unexpected := sorted(info["unexpected_keys"]):
-        faults.append(f"has {some(unexpected)}, which its config has no place for")
+        faults.append(f"has {first_few(unexpected)}, which its config has no place for")
     if mismatched := sorted(info["mismatched_keys"]):
         shapes = (f"{name} {list(found)} for {list(wanted)}" for name, found, wanted in mismatched)
-        faults.append(f"has weights of another shape than its config says: {some(shapes)}")
+        faults.append(f"has weights of another shape than its config says: {first_few(shapes)}")
     if faults:
         raise ModelError(f"{folder} " + "; ".join(faults))
 

@@ -10,7 +10,7 @@ from stc.models.folder import ModelFolder
 
 
 @dataclass(frozen=True)
-class Counts:
+class ParameterCounts:
     """Two different figures, which coincide for a model that is not quantized.
 
     Attributes:
@@ -22,7 +22,7 @@ class Counts:
     packed_elements: int
 
 
-def count_parameters(folder: Path) -> Counts:
+def count_parameters(folder: Path) -> ParameterCounts:
     """Count a model folder, as :func:`counted`.
 
     Raises:
@@ -31,12 +31,12 @@ def count_parameters(folder: Path) -> Counts:
     return counted(ModelFolder.of(folder))
 
 
-def counted(model: ModelFolder) -> Counts:
+def counted(model: ModelFolder) -> ParameterCounts:
     """Count a model, with the adapter that belongs to it. Tied weights are stored, and counted, once; quantization
     state is not counted."""
     shapes = logical_shapes(model)
     adapted = sum(tensor.elements for tensor in model.adapted.values())
-    return Counts(
+    return ParameterCounts(
         parameters=sum(map(math.prod, shapes.values())) + adapted,
         packed_elements=sum(model.tensors[name].elements for name in shapes) + adapted,
     )

@@ -20,7 +20,7 @@ class FastPath(Architecture, ABC):
     after them."""
 
     @abstractmethod
-    def beyond_engines(self, config: Mapping[str, Any]) -> str:
+    def unsupported_by_engines(self, config: Mapping[str, Any]) -> str:
         """Return, in words, what of a parsed config.json the methods below and full causal attention do not compute;
         empty where they compute all of it."""
 
@@ -50,7 +50,7 @@ class FastPath(Architecture, ABC):
         """Return of a decoder: heads of keys and values, their width, and what scores are multiplied with."""
 
 
-def beyond_engines(family: Architecture, config: Mapping[str, Any]) -> str:
+def unsupported_by_engines(family: Architecture, config: Mapping[str, Any]) -> str:
     """Return, in words, what of a model stc's own engines do not compute, and transformers does; empty where they
     compute all of it.
 
@@ -59,4 +59,4 @@ def beyond_engines(family: Architecture, config: Mapping[str, Any]) -> str:
     """
     if not isinstance(family, FastPath):
         return f"an architecture, {family.model_type}, that stc's engines do not know"
-    return family.beyond_engines(config)
+    return family.unsupported_by_engines(config)

@@ -18,10 +18,17 @@ from pydantic import BaseModel
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.fast_path import beyond_engines
-from stc.models.generation_config import Stated
-from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, attached_adapter, refuse_others, some
-from stc.quantization import Quantizer, stored_with
+from stc.models.fast_path import unsupported_by_engines
+from stc.models.generation_config import GenerationSettings
+from stc.models.weights import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    adapter_tensors,
+    attached_adapter,
+    first_few,
+    refuse_other_weights,
+)
+from stc.quantization import Quantizer, quantizer_of
 from stc.store.artifact import RECORD_FILE
 from stc.system.read_files import read_json
 from stc.system.safetensors_headers import Stored, tensors_of
@@ -72,7 +79,7 @@ class ModelFolder:
                 "a word: remove it if it is merged into them, or else move it elsewhere"
             )
         tensors = _tensors(path)
-        Stated.of(path)
+        GenerationSettings.of(path)
         adapter = attached_adapter(path)
         found = cls(path, config, tensors, adapter, {} if adapter is None else adapter_tensors(adapter))
         found._refuse_unlike_config()
@@ -85,7 +92,7 @@ class ModelFolder:
     @cached_property
     def quantizer(self) -> type[Quantizer] | None:
         """The method its weights are packed by."""
-        return stored_with(self.config)
+        return quantizer_of(self.config)
 
     @property
     def versions(self) -> dict[str, int]:
@@ -94,7 +101,7 @@ class ModelFolder:
         found = {
             "family": self.family.VERSION,
             "quantizer": self.quantizer.VERSION if self.quantizer else 1,
-            "decoding": 2 if beyond_engines(self.family, self.config) else 1,
+            "decoding": 2 if unsupported_by_engines(self.family, self.config) else 1,
         }
         return {name: version for name, version in found.items() if version > 1}
 
@@ -117,15 +124,15 @@ class ModelFolder:
     def _refuse_unlike_config(self) -> None:
         """Raise ModelError for weights of a type that config.json does not describe."""
         method = self.quantizer
-        types = FLOATS if method is None else (*FLOATS, *method.STORED_AS)
+        types = FLOATS if method is None else (*FLOATS, *method.STORED_DTYPES)
         where = self.path / "config.json"
         if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
             raise ModelError(
-                f"{self.path} has {some(others)}: weights of type {', '.join(types)} are understood"
+                f"{self.path} has {first_few(others)}: weights of type {', '.join(types)} are understood"
                 + (f", as {where.name} says nothing of quantization" if method is None else "")
             )
         if method is not None and (missing := method.missing_state(self.tensors)):
-            raise ModelError(f"{self.path} lacks {some(missing)}")
+            raise ModelError(f"{self.path} lacks {first_few(missing)}")
 
 
 def files_of_adapter(adapter: Path) -> list[Path]:
@@ -148,9 +155,9 @@ def _tensors(folder: Path) -> dict[str, Stored]:
         tensors = tensors_of(folder / SINGLE)
     except FileNotFoundError:
         pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
-        hint = f" ({some(pickled)} is pickled, which is never loaded)" if pickled else ""
+        hint = f" ({first_few(pickled)} is pickled, which is never loaded)" if pickled else ""
         raise ModelError(f"{folder} has neither {SINGLE} nor {INDEX}{hint}") from None
-    refuse_others(folder, {SINGLE})
+    refuse_other_weights(folder, {SINGLE})
     return tensors
 
 
@@ -163,16 +170,20 @@ def _sharded(folder: Path) -> dict[str, Stored]:
     listed = read_json(folder / INDEX, _Index, error=ModelError).weight_map
     shards = sorted(set(listed.values()))
     if outside := [shard for shard in shards if Path(shard).name != shard or not shard.endswith(".safetensors")]:
-        raise ModelError(f"{folder / INDEX} lists {some(outside)}: a .safetensors file of the same folder is needed")
+        raise ModelError(
+            f"{folder / INDEX} lists {first_few(outside)}: a .safetensors file of the same folder is needed"
+        )
     if missing := [shard for shard in shards if not (folder / shard).is_file()]:
-        raise ModelError(f"{folder} lacks {some(missing)}, which {INDEX} lists")
-    refuse_others(folder, shards)
+        raise ModelError(f"{folder} lacks {first_few(missing)}, which {INDEX} lists")
+    refuse_other_weights(folder, shards)
     tensors: dict[str, Stored] = {}
     for shard in shards:
         found = tensors_of(folder / shard)
         if twice := sorted(tensors.keys() & found.keys()):
-            raise ModelError(f"{folder / shard} has {some(twice)}, which {tensors[twice[0]].file.name} has as well")
+            raise ModelError(
+                f"{folder / shard} has {first_few(twice)}, which {tensors[twice[0]].file.name} has as well"
+            )
         tensors |= found
     if absent := sorted(listed.keys() - tensors.keys()):
-        raise ModelError(f"{folder}: {some(absent)} is listed in {INDEX} and in none of its files")
+        raise ModelError(f"{folder}: {first_few(absent)} is listed in {INDEX} and in none of its files")
     return tensors

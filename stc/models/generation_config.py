@@ -20,7 +20,7 @@ GREEDY = {"do_sample": False, "repetition_penalty": 1.0}
 _SAYS_NOTHING = ("transformers_version", "_from_model_config")  # of how to decode
 
 
-class Stated(BaseModel):
+class GenerationSettings(BaseModel):
     """A generation_config.json, as far as stc uses it; ``model_extra`` has the rest."""
 
     model_config = ConfigDict(extra="allow", strict=True)
@@ -30,7 +30,7 @@ class Stated(BaseModel):
     pad_token_id: int | None = None
 
     @classmethod
-    def of(cls, folder: Path) -> Stated | None:
+    def of(cls, folder: Path) -> GenerationSettings | None:
         """Return what a model folder states; None where it has no such file.
 
         Raises:
@@ -63,6 +63,6 @@ def say_greedy(folder: Path) -> None:
     Raises:
         ModelError: the file is damaged.
     """
-    if stated := Stated.of(folder):
+    if stated := GenerationSettings.of(folder):
         content = json.dumps(stated.greedy, indent=2, sort_keys=True)
         (folder / GENERATION_FILE).write_text(content + "\n", encoding="utf-8")

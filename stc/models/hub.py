@@ -27,12 +27,12 @@ _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 _ANSWER_SECONDS = 5.0
 
 
-class Unreachable(InputError):
+class HubUnreachable(InputError):
     """The Hugging Face hub cannot be asked: there is no network, or it does not answer."""
 
 
 @dataclass(frozen=True)
-class Hub:
+class HubModel:
     """A model of the Hugging Face hub in the place of a folder. ``id`` is ``owner/name``."""
 
     id: str
@@ -73,7 +73,7 @@ class Hub:
         """Return the parsed config.json that the hub has. A process asks once for each id, and waits a few seconds.
 
         Raises:
-            Unreachable: the hub cannot be asked.
+            HubUnreachable: the hub cannot be asked.
             InputError: the hub does not give it.
         """
         answer = _answer(self.id)
@@ -124,8 +124,8 @@ def _ask(hub_id: str) -> dict[str, Any] | InputError:
     return InputError(f"no such folder here{_nearest_folder(hub_id)}, and the Hugging Face hub {why}")
 
 
-def _unreachable(hub_id: str, why: str) -> Unreachable:
-    return Unreachable(
+def _unreachable(hub_id: str, why: str) -> HubUnreachable:
+    return HubUnreachable(
         f"no such folder here{_nearest_folder(hub_id)}, nor whole in this machine's cache of the Hugging Face hub, "
         f"which cannot be asked: {why}. Where there is network: hf download {hub_id}"
     )
@@ -136,7 +136,7 @@ def _nearest_folder(hub_id: str) -> str:
     return nearest(hub_id, [str(one) for one in Path().glob(f"*/{hub_id.partition('/')[2]}") if one.is_dir()])
 
 
-def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
+def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | HubModel:
     """What a setting names that takes a folder, a result of a store or an id of the Hugging Face hub.
 
     Args:
@@ -154,7 +154,7 @@ def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | Hub:
         return folder.resolve()
     # A folder with the name of the owner makes it a path, mistyped.
     if _HUB_ID.fullmatch(given) and not os.path.isdir(folder.parent):
-        return Hub(given)
+        return HubModel(given)
     if not given.strip():
         raise ConfigError([Fault(key, given, "is empty; a folder or an id of the Hugging Face hub is needed")])
     if os.path.exists(folder):

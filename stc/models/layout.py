@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.models import architecture
-from stc.models.architecture import Architecture, Extent, Part, Stack
-from stc.models.counting import Counts, counted, logical_shapes
+from stc.models.architecture import Architecture, ModelDimensions, Part, Stack
+from stc.models.counting import ParameterCounts, counted, logical_shapes
 from stc.models.folder import ModelFolder
 from stc.models.removal import Removal, by_stack
 from stc.models.shapes import Shapes, shapes_of
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 Layers = Mapping[Stack, int]
 
-POSITIONS_A_SECOND = 50  # of the layers of an encoder like Whisper's
+POSITIONS_PER_SECOND = 50  # of the layers of an encoder like Whisper's
 WIDTH = {"float32": 4, "bfloat16": 2}
 STORED = WIDTH["bfloat16"]  # bytes of an element that is not packed
 
 
 @dataclass(frozen=True)
-class Removals:
+class RemovalCounts:
     """The number of layers a ranking removes.
 
     Attributes:
@@ -47,12 +47,12 @@ class Removals:
     either: int = 0
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Removals:
+    def from_facts(cls, facts: Mapping[str, Any]) -> RemovalCounts:
         """Return those of a ranking that is there, by the facts of its record."""
         removal = Removal.from_facts(facts)
         return cls(removal.of, {stack: len(layers) for stack, layers in by_stack(removal.order).items()})
 
-    def with_one_more(self) -> Removals:
+    def with_one_more(self) -> RemovalCounts:
         if len(self.of) > 1:
             return replace(self, either=self.either + 1)
         return replace(self, known={stack: self.known.get(stack, 0) + 1 for stack in self.of})
@@ -88,20 +88,20 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Adapters:
+class AdapterSize:
     """Low-rank adapters in a folder: how many parameters, in how many bytes of safetensors."""
 
     parameters: int
     weight_bytes: int
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Adapters:
+    def of_folder(cls, folder: Path) -> AdapterSize:
         tensors = adapter_tensors(folder)
         return cls(sum(tensor.elements for tensor in tensors.values()), (folder / ADAPTER_WEIGHTS).stat().st_size)
 
 
 @dataclass(frozen=True)
-class States:
+class FeatureSize:
     """What an encoder makes of recordings, in about so many bytes."""
 
     weight_bytes: int
@@ -127,7 +127,7 @@ class Layout:
     config: Mapping[str, Any]
     layers: Layers
     weights: Mapping[Weight, int]
-    counts: Counts
+    counts: ParameterCounts
     weight_bytes: int
     other_bytes: int = 0
     largest: bool = False
@@ -159,16 +159,16 @@ class Layout:
         """Return a plain model that is not there yet."""
         family = architecture(config["model_type"])
         weights = Counter(_weights(family, shapes_of(config)))
-        return cls(family, config, family.layers(config), weights, Counts(0, 0), 0).plain()
+        return cls(family, config, family.layers(config), weights, ParameterCounts(0, 0), 0).plain()
 
     @property
-    def extent(self) -> Extent:
-        return self.family.extent(self.config)
+    def dimensions(self) -> ModelDimensions:
+        return self.family.dimensions(self.config)
 
     @property
     def window_seconds(self) -> float:
         """The longest utterance it hears."""
-        return self.extent.window / POSITIONS_A_SECOND or math.inf
+        return self.dimensions.encoder_positions / POSITIONS_PER_SECOND or math.inf
 
     def elements(self, parts: Collection[str] | None = None, *, linear: bool = False) -> int:
         """Return the parameters of parts, or of all there is; only those of linear layers where that is asked."""
@@ -186,10 +186,14 @@ class Layout:
         """Return the same as :func:`stc.models.checkpoint.save` writes it, in bfloat16."""
         elements = self.elements()
         return replace(
-            self, counts=Counts(elements, elements), weight_bytes=STORED * elements, quantizer=None, there=False
+            self,
+            counts=ParameterCounts(elements, elements),
+            weight_bytes=STORED * elements,
+            quantizer=None,
+            there=False,
         )
 
-    def pruned(self, removals: Removals) -> Layout:
+    def pruned(self, removals: RemovalCounts) -> Layout:
         """Return it with the layers left that a ranking leaves, however many of them are gone already."""
         possible = [self._with_layers({**self.layers, **left}) for left in removals.left()]
         largest = max(possible, key=lambda layout: layout.weight_bytes)
@@ -204,35 +208,39 @@ class Layout:
 
     def packed(self, quantizer: Quantizer) -> Layout:
         """Return it with the weights packed that a quantizer packs."""
-        matrices = {one: count for one, count in self.weights.items() if one.linear and one.part in quantizer.packed}
+        matrices = {
+            one: count for one, count in self.weights.items() if one.linear and one.part in quantizer.packed_parts
+        }
         elements, packed = self.elements(), sum(count * one.elements for one, count in matrices.items())
         taken = sum(count * quantizer.packed_bytes(one.shape) for one, count in matrices.items())
         return replace(
             self,
-            counts=Counts(elements, elements - packed + packed * quantizer.BITS // 8),
+            counts=ParameterCounts(elements, elements - packed + packed * quantizer.BITS // 8),
             weight_bytes=STORED * (elements - packed) + round(taken),
             quantizer=type(quantizer),
             there=False,
         )
 
-    def adapters(self, rank: int, parts: Collection[Part]) -> Adapters:
+    def adapters(self, rank: int, parts: Collection[Part]) -> AdapterSize:
         """Return adapters of a rank on the linear layers of parts of it, in bfloat16."""
         parameters = sum(
             count * rank * sum(one.shape) for one, count in self.weights.items() if one.linear and one.part in parts
         )
-        return Adapters(parameters, STORED * parameters)
+        return AdapterSize(parameters, STORED * parameters)
 
-    def states(self, seconds: float, dtype: str) -> States:
+    def states(self, seconds: float, dtype: str) -> FeatureSize:
         """Return what its encoder makes of so much audio."""
-        positions = round(seconds * POSITIONS_A_SECOND / self.family.encoder_pooling)
-        return States(positions * self.extent.heard * WIDTH[dtype])
+        positions = round(seconds * POSITIONS_PER_SECOND / self.family.encoder_pooling)
+        return FeatureSize(positions * self.dimensions.encoder_width * WIDTH[dtype])
 
-    def with_adapters(self, adapters: Adapters) -> Layout:
+    def with_adapters(self, adapters: AdapterSize) -> Layout:
         """Return it with the adapters kept beside it."""
         counts = self.counts
         return replace(
             self,
-            counts=Counts(counts.parameters + adapters.parameters, counts.packed_elements + adapters.parameters),
+            counts=ParameterCounts(
+                counts.parameters + adapters.parameters, counts.packed_elements + adapters.parameters
+            ),
             weight_bytes=self.weight_bytes + adapters.weight_bytes,
             there=False,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import InputError, ModelError, nearest
-from stc.models.architecture import VLLM, Extent, Heard, Part, Stack
+from stc.models.architecture import EncodedAudio, ModelDimensions, Part, Stack, VLLMRequirements
 from stc.models.fast_path import FastPath
 from stc.models.task import Task
 from stc.system.read_files import shaped
@@ -196,7 +196,7 @@ class Qwen2Audio(FastPath):
     def check(self, config: Mapping[str, Any], where: str) -> None:
         _read(config, where)
 
-    def beyond_engines(self, config: Mapping[str, Any]) -> str:
+    def unsupported_by_engines(self, config: Mapping[str, Any]) -> str:
         text = _read(config).text_config
         found = ["layers of sliding_attention"] if text.slides else []
         if text.rope_type != "default":
@@ -208,15 +208,17 @@ class Qwen2Audio(FastPath):
         found = _read(config)
         return {"decoder": found.text_config.num_hidden_layers, "encoder": found.audio_config.encoder_layers}
 
-    def extent(self, config: Mapping[str, Any]) -> Extent:
+    def dimensions(self, config: Mapping[str, Any]) -> ModelDimensions:
         found = _read(config)
         audio, text = found.audio_config, found.text_config
-        return Extent(audio.max_source_positions, 2 * text.head * text.key_heads, text.vocab_size, audio.d_model)
+        return ModelDimensions(
+            audio.max_source_positions, 2 * text.head * text.key_heads, text.vocab_size, audio.d_model
+        )
 
-    def published(self, hub_id: str) -> Mapping[str, Any] | None:
+    def known_config(self, hub_id: str) -> Mapping[str, Any] | None:
         return {"model_type": self.model_type, **published_config()} if hub_id == PUBLISHED else None
 
-    def vllm(self, config: Mapping[str, Any]) -> VLLM:
+    def vllm(self, config: Mapping[str, Any]) -> VLLMRequirements:
         """Its encoder is transformers' own class there; its decoder is vLLM's Qwen2."""
         text = config["text_config"]
         names = {
@@ -233,7 +235,7 @@ class Qwen2Audio(FastPath):
             )
         if activation != "silu":
             faults.append(f"hidden_act is {activation!r}, and vLLM's Qwen2 knows 'silu' only")
-        return VLLM(CLASS, VLLM_WINDOW, frozenset(names), "audio_tower.", tuple(faults))
+        return VLLMRequirements(CLASS, VLLM_WINDOW, frozenset(names), "audio_tower.", tuple(faults))
 
     def keep_layers(self, config: Any, stack: Stack, kept: Sequence[int]) -> None:
         if stack == "encoder":
@@ -292,7 +294,7 @@ class Qwen2Audio(FastPath):
 
         return Qwen2AudioForConditionalGeneration
 
-    def hear(self, model: Any, batch: Mapping[str, Tensor]) -> Heard:
+    def encode_audio(self, model: Any, batch: Mapping[str, Tensor]) -> EncodedAudio:
         import torch
         from transformers.masking_utils import create_bidirectional_mask
 
@@ -311,18 +313,18 @@ class Qwen2Audio(FastPath):
         with _window(tower, window) as positions_kept:
             encoded = torch.func.functional_call(tower, positions_kept, (features,), {"attention_mask": mask})
         states = encoded.last_hidden_state
-        return Heard(states[place[:, : states.shape[1]] < counts[:, None]], counts)
+        return EncodedAudio(states[place[:, : states.shape[1]] < counts[:, None]], counts)
 
-    def embed(self, model: Any, input_ids: Tensor, heard: Heard) -> Tensor:
+    def embed(self, model: Any, input_ids: Tensor, encoded: EncodedAudio) -> Tensor:
         import torch
 
         place = input_ids == model.config.audio_token_id
-        if not torch.equal(place.sum(-1), heard.counts):
+        if not torch.equal(place.sum(-1), encoded.counts):
             raise ModelError(
-                f"the prompts have {place.sum(-1).tolist()} audio tokens, the encoder gives {heard.counts.tolist()}"
+                f"the prompts have {place.sum(-1).tolist()} audio tokens, the encoder gives {encoded.counts.tolist()}"
             )
         embeds: Tensor = model.get_input_embeddings()(input_ids)
-        audio = model.model.multi_modal_projector(heard.states)
+        audio = model.model.multi_modal_projector(encoded.states)
         return embeds.masked_scatter(place[..., None], audio.to(embeds.dtype))
 
     def initialise(self, model: Any) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from stc.errors import InputError
-from stc.models.architecture import Stack, ends
+from stc.models.architecture import Stack, protected_layers
 
 RANKING_FILE = "ranking.json"
 
@@ -50,7 +50,7 @@ _STACKS: tuple[Stack, ...] = ("decoder", "encoder")
 _PREFIX: dict[Stack, str] = {"decoder": "", "encoder": "encoder_"}  # of a stack's facts
 
 
-class Counts(BaseModel):
+class LayerCounts(BaseModel):
     """Field of the stages that choose without looking at a model.
 
     Attributes:
@@ -134,11 +134,15 @@ def stacks(scope: Scope) -> tuple[Stack, ...]:
 def removable(of: Mapping[Stack, int]) -> list[Layer]:
     """Every layer but the protected ones, those of the decoder first."""
     return [
-        (stack, layer) for stack in _STACKS if stack in of for layer in range(of[stack]) if layer not in ends(of[stack])
+        (stack, layer)
+        for stack in _STACKS
+        if stack in of
+        for layer in range(of[stack])
+        if layer not in protected_layers(of[stack])
     ]
 
 
-def share_out(layers: int, of: Mapping[Stack, int]) -> dict[Stack, int]:
+def layers_per_stack(layers: int, of: Mapping[Stack, int]) -> dict[Stack, int]:
     """``layers`` shared out over the stacks in proportion to their size, for methods that take a block of each.
 
     Raises:
@@ -162,7 +166,7 @@ def by_stack(layers: Iterable[Layer]) -> dict[Stack, list[int]]:
     return found
 
 
-def unremovable(layers: Iterable[Layer], of: Mapping[Stack, int]) -> dict[Stack, str]:
+def removal_faults(layers: Iterable[Layer], of: Mapping[Stack, int]) -> dict[Stack, str]:
     """What is wrong with layers that a user names, by stack: protected ones, ones that do not exist, and repeats."""
     faults: dict[Stack, str] = {}
     allowed = by_stack(removable(of))

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from stc.errors import ModelError
-from stc.models.architecture import Stack, ends
+from stc.models.architecture import Stack, protected_layers
 from stc.models.checkpoint import Translator, load
-from stc.models.weights import some
-from stc.quantization import stored_with
+from stc.models.weights import first_few
+from stc.quantization import quantizer_of
 
 CHECKED_TOKENS = 12
 # Largest difference, relative in the Euclidean norm, between logits that differ in the order of summation only.
@@ -123,14 +123,14 @@ def check_reload(translator: Translator, folder: Path) -> None:
     text = model.config.get_text_config()
     dtype = str(model.dtype).removeprefix("torch.")
     reloaded = load(folder, device=str(model.device), dtype=dtype, attention=text._attn_implementation)
-    if (method := stored_with(model.config.to_dict())) is not None:
+    if (method := quantizer_of(model.config.to_dict())) is not None:
         for each in (model, reloaded.model):
             method.compute_exactly(each)
     saved, memory = reloaded.model.state_dict(), model.state_dict()
     if names := sorted(saved.keys() ^ memory.keys()):
-        raise ModelError(f"{folder} and the model saved there differ in having {some(names)}")
+        raise ModelError(f"{folder} and the model saved there differ in having {first_few(names)}")
     if names := [name for name, tensor in memory.items() if not _same(tensor, saved[name])]:
-        raise ModelError(f"{folder} has other weights than the model saved there: {some(names)}")
+        raise ModelError(f"{folder} has other weights than the model saved there: {first_few(names)}")
     if not torch.equal(_heard(translator), _heard(reloaded)):
         raise ModelError(f"{folder} hears something else than the model saved there, with equal weights")
     tokens = _check_tokens(model)
@@ -143,7 +143,7 @@ def _others(translator: Translator, stack: Stack, layers: Collection[int]) -> li
     if stack not in (known := translator.architecture.stacks):
         raise ModelError(f"{translator.folder} has no {stack}; it has {', '.join(known)}")
     count = len(translator.architecture.layers_of(translator.model, stack))
-    protected = ends(count)
+    protected = protected_layers(count)
     allowed = [layer for layer in range(count) if layer not in protected]
     if wrong := sorted(set(layers) - set(allowed)):
         which = f"{allowed[0]} to {allowed[-1]}" if allowed else "none"
@@ -192,7 +192,7 @@ def _heard(translator: Translator) -> Tensor:
         "input_features": torch.arange(shape[1] * shape[2], device=device).sin().reshape(shape),
         "feature_attention_mask": torch.ones(shape[0], shape[2], dtype=torch.int64, device=device),
     }
-    return translator.architecture.hear(translator.model, batch).states
+    return translator.architecture.encode_audio(translator.model, batch).states
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

@@ -40,22 +40,22 @@ def adapter_tensors(adapter: Path) -> dict[str, Stored]:
         ModelError: a file is missing or damaged, is of another method, or there are further weights.
     """
     if missing := [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (adapter / name).is_file()]:
-        raise ModelError(f"{adapter} lacks {some(missing)}")
-    refuse_others(adapter, {ADAPTER_WEIGHTS})
+        raise ModelError(f"{adapter} lacks {first_few(missing)}")
+    refuse_other_weights(adapter, {ADAPTER_WEIGHTS})
     read_json(adapter / ADAPTER_CONFIG, _AdapterConfig, error=ModelError)
     return tensors_of(adapter / ADAPTER_WEIGHTS)
 
 
-def refuse_others(folder: Path, known: Collection[str]) -> None:
+def refuse_other_weights(folder: Path, known: Collection[str]) -> None:
     """Raise ModelError for weights in a folder beside those that are loaded: which are the model is then not clear."""
     if others := sorted({file.name for file in folder.glob("*.safetensors")} - set(known)):
         raise ModelError(
-            f"{folder} has {some(others)} beside {some(sorted(known))}, which alone would be loaded: "
+            f"{folder} has {first_few(others)} beside {first_few(sorted(known))}, which alone would be loaded: "
             "move what does not belong to the model elsewhere"
         )
 
 
-def some(names: Iterable[str], shown: int = 5) -> str:
+def first_few(names: Iterable[str], shown: int = 5) -> str:
     """A few of many names, for a message."""
     every = list(names)
     more = f" and {len(every) - shown} more" if len(every) > shown else ""

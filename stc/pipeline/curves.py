@@ -19,7 +19,7 @@ _Entry = dict[str, int | float]  # a line of the journal: ``step``, and what was
 _JOURNAL = "curves.jsonl"  # in scratch, so that a stage that goes on after a crash keeps what came before
 
 
-def journaled(context: Context) -> Context:
+def with_journal(context: Context) -> Context:
     """A context whose ``log`` also writes down what it is told with a step."""
     journal = context.scratch / _JOURNAL
 

@@ -22,7 +22,7 @@ WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", 
 Entry = Mapping[str, Any]
 
 
-def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
+def build_nodes(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
     """Return the nodes of all entries, and every fault in place of an error. Of an entry at fault there are nodes as
     well, without a stage, as far as it says what it gives, so that the others can be held to their inputs."""
     faults: list[Fault] = []
@@ -48,7 +48,7 @@ def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]
             faults += error.faults
             continue
         try:
-            found |= {node.name: node for node in _laid_out(name, entry, cls, chains)}
+            found |= {node.name: node for node in _build_entry(name, entry, cls, chains)}
         except ConfigError as error:
             faults += error.faults
             if kind := _kind(entry, cls):
@@ -58,7 +58,7 @@ def laid_out(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]
     return found, faults
 
 
-def links(given: str, graph: Mapping[str, Node]) -> list[str]:
+def nodes_named(given: str, graph: Mapping[str, Node]) -> list[str]:
     """The nodes that ``given`` names: one, or all the links of a chain."""
     return [name for name in graph if name == given or name.startswith(f"{given}.")]
 
@@ -145,7 +145,7 @@ def _first_leaf(key: str, value: Any) -> tuple[str, Any]:
     return key, value
 
 
-def _laid_out(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[str, Chain]) -> list[Node]:
+def _build_entry(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[str, Chain]) -> list[Node]:
     """An entry as the folder that stands in for it, as one node, or as a chain of them."""
     if entry.get("from") is not None or cls is None:
         kind = _kind(entry, cls)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stc.errors import ConfigError, Fault, nearest
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.pipeline.stage import Stage
 from stc.store.artifact import Kind
 
@@ -23,7 +23,7 @@ class Node:
     stage_name: str
     stage: Stage | None = None
     inputs: Mapping[str, Wiring] = field(default_factory=dict)
-    source: Path | Hub | None = None
+    source: Path | HubModel | None = None
 
     def upstream(self) -> Iterator[tuple[str, str]]:
         """(key of the input, name of the node it comes from), labels spelled ``scores.teacher``."""
@@ -94,7 +94,7 @@ class Pipeline:
 
         return [fault for name in self.nodes for fault in visit(name, ())]
 
-    def needed(self) -> list[str]:
+    def required_nodes(self) -> list[str]:
         """The nodes the outputs rest on, each after what it needs."""
         order: dict[str, None] = {}
 

@@ -20,9 +20,9 @@ from typing import Any
 from stc.errors import InputError
 from stc.models import read_config
 from stc.models.folder import ModelFolder
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.pipeline import model_cache
-from stc.pipeline.curves import Curves, journaled, read_journal
+from stc.pipeline.curves import Curves, read_journal, with_journal
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, MadeElsewhere, Store, identity_of
@@ -33,7 +33,7 @@ _POLL_SECONDS = 2.0  # between two looks at what another process is making, at m
 
 
 @dataclass(frozen=True)
-class Done:
+class NodeResult:
     """What became of a node in this run. ``seconds`` is what making it took and ``curves`` what it logged on the way,
     whenever that was."""
 
@@ -51,8 +51,8 @@ class Evaluation:
         context: makes the context of a node from its scratch folder.
         force: nodes to make anew; what is made from them follows. Of several processes that are at it at once, one
             makes each anew and the others use that; who begins after it is there makes one more.
-        say: hears one line about every node that is about to run, and why, and one about every node waited for.
-        ready: asked before a stage runs on its inputs; raises what stops it.
+        announce: hears one line about every node that is about to run, and why, and one about every node waited for.
+        before_stage: asked before a stage runs on its inputs; raises what stops it.
     """
 
     def __init__(
@@ -62,29 +62,29 @@ class Evaluation:
         context: Callable[[str, Path], Context],
         *,
         force: Sequence[str] = (),
-        say: Callable[[str], None] = lambda line: None,
-        ready: Callable[[Node, Inputs], None] = lambda node, inputs: None,
+        announce: Callable[[str], None] = lambda line: None,
+        before_stage: Callable[[Node, Inputs], None] = lambda node, inputs: None,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
         self._context = context
         self._force = frozenset(_alike(pipeline, force))
-        self._say = say
-        self._ready = ready
+        self._announce = announce
+        self._before_stage = before_stage
         self._keys: dict[str, tuple[str, str, int, dict[str, Any]]] = {}
         self._generations: dict[str, int] = {}
         self._blocked: set[str] = set()  # in this round: made elsewhere, or resting on what is
         self._elsewhere: dict[str, str] = {}  # in this round: node → the line to say if it has to be waited for
-        self.done: dict[str, Done] = {}
+        self.done: dict[str, NodeResult] = {}
 
-    def run(self, finished: Callable[[Done], None] = lambda done: None) -> list[Done]:
+    def run(self, finished: Callable[[NodeResult], None] = lambda done: None) -> list[NodeResult]:
         """Bring every output about; returns what became of each node needed, in order."""
         self._finished = finished
         try:
             self._bring_all()
         finally:
             model_cache.clear()
-        return [self._status(name) for name in self._pipeline.needed()]
+        return [self._status(name) for name in self._pipeline.required_nodes()]
 
     def _bring_all(self) -> None:
         said: set[str] = set()
@@ -94,7 +94,7 @@ class Evaluation:
                 pause = 0.0
                 continue
             for line in [line for line in self._elsewhere.values() if line not in said]:
-                self._say(line)
+                self._announce(line)
                 said.add(line)
             pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
             model_cache.clear()  # another process may need the memory for what this one waits for
@@ -118,7 +118,7 @@ class Evaluation:
         """Where the artifact of a node is, without making or reading it."""
         return self._status(name).artifact
 
-    def _status(self, name: str) -> Done:
+    def _status(self, name: str) -> NodeResult:
         if name in self.done:
             return self.done[name]
         node = self._pipeline.nodes[name]
@@ -127,7 +127,7 @@ class Evaluation:
         identity = self._key(name)[0]
         record = self._store.record(node.kind, identity) or {}
         found = Artifact(node.kind, self._store.path(node.kind, identity), identity, record.get("facts", {}))
-        return Done(name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
+        return NodeResult(name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
 
     def _key(self, name: str) -> tuple[str, str, int, dict[str, Any]]:
         """(identity, identity of generation 0, generation, spec) of a node with a stage."""
@@ -170,15 +170,15 @@ class Evaluation:
             return self._bring(target).artifact.identity
         return self._key(target)[0]
 
-    def _bring(self, name: str) -> Done:
+    def _bring(self, name: str) -> NodeResult:
         """Raises _Blocked where it is made elsewhere, or rests on what is."""
         if name in self._blocked:
             raise _Blocked
         if name not in self.done:
             node = self._pipeline.nodes[name]
             if node.source is not None:
-                folder = node.source.fetch(read_config) if isinstance(node.source, Hub) else node.source
-                self.done[name] = Done(name, from_outside(self._store, node.kind, folder), True, 0.0)
+                folder = node.source.fetch(read_config) if isinstance(node.source, HubModel) else node.source
+                self.done[name] = NodeResult(name, external_artifact(self._store, node.kind, folder), True, 0.0)
             else:
                 try:
                     self.done[name] = self._find(node)
@@ -188,7 +188,7 @@ class Evaluation:
             self._finished(self.done[name])
         return self.done[name]
 
-    def _find(self, node: Node) -> Done:
+    def _find(self, node: Node) -> NodeResult:
         try:
             identity, first, generation, spec = self._key(node.name)
         except _Blocked:  # by a fact that another process is finding out; what else it takes can be brought about
@@ -199,7 +199,7 @@ class Evaluation:
             if node.name in self._force:  # made by another, or by a run that died before it could say so
                 self._store.set_generation(first, generation)
             record = self._store.record(node.kind, identity) or {}
-            return Done(node.name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
+            return NodeResult(node.name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
         title = f"{node.name} ({node.stage_name} {identity[:8]})"
         holder = self._store.holder(identity)
         if holder is not None and holder.alive:
@@ -232,17 +232,17 @@ class Evaluation:
             for name, wiring in node.inputs.items()
         }
 
-    def _make(self, node: Node, line: str, inputs: Mapping[str, Any]) -> Done:
+    def _make(self, node: Node, line: str, inputs: Mapping[str, Any]) -> NodeResult:
         identity, _, _, spec = self._key(node.name)
         assert node.stage is not None
-        self._ready(node, inputs)
+        self._before_stage(node, inputs)
         begun = False
         try:
             with self._store.publish(node.kind, identity) as (folder, record):
                 begun = True
-                self._say(line)
+                self._announce(line)
                 started = time.monotonic()
-                context = journaled(self._context(node.name, self._store.scratch(identity)))
+                context = with_journal(self._context(node.name, self._store.scratch(identity)))
                 if not node.stage.KEEPS_MODEL:
                     model_cache.clear()
                 facts = dict(node.stage.run(inputs, folder, context))
@@ -260,13 +260,13 @@ class Evaluation:
                 )
         except MadeElsewhere as elsewhere:
             if begun:
-                self._say(f"{node.name}: {elsewhere}, whose result is used")
+                self._announce(f"{node.name}: {elsewhere}, whose result is used")
             raise _Blocked from elsewhere
         made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
-        return Done(node.name, made, False, seconds, curves)
+        return NodeResult(node.name, made, False, seconds, curves)
 
 
-def from_outside(store: Store, kind: Kind, folder: Path) -> Artifact:
+def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
     """A folder from outside as an artifact, identified by the content of its files. What a model's files mean is also
     up to its family and its quantizer, whose versions above 1 are part of the identity of all that is made with it.
 

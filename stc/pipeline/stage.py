@@ -22,7 +22,7 @@ from stc.store.artifact import Kind
 
 
 @dataclass(frozen=True)
-class Takes:
+class StageInput:
     """One named input of a stage.
 
     With ``many`` the input is a mapping from a label to an artifact (``{teacher: evaluate_teacher, …}`` in
@@ -37,7 +37,7 @@ class Takes:
     optional: bool = False
 
 
-OrAuto = bool | Literal["auto"]
+BoolOrAuto = bool | Literal["auto"]
 """Whether to do something; ``auto``: where it pays."""
 
 Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input declared with ``many``
@@ -84,8 +84,8 @@ class Context:
     scratch: Path
     log: Callable[..., None]
     progress: ProgressFactory
-    unpack: OrAuto = "auto"
-    compile: OrAuto = "auto"
+    unpack: BoolOrAuto = "auto"
+    compile: BoolOrAuto = "auto"
     gradient_checkpointing: bool = False
     processes: int = 1
 
@@ -101,7 +101,7 @@ class Stage(BaseModel):
 
     NAME: ClassVar[str] = ""  # in identities, where it is another than in YAML
     VERSION: ClassVar[int]
-    TAKES: ClassVar[Mapping[str, Takes]]
+    TAKES: ClassVar[Mapping[str, StageInput]]
     GIVES: ClassVar[Kind]
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is, not what it is
     KEEPS_MODEL: ClassVar[bool] = False  # reads a model that the stage before may have left in memory, and leaves it
@@ -132,9 +132,9 @@ class Stage(BaseModel):
     def forecast(self, inputs: Mapping[str, Any]) -> Any:
         """What the artifact will be, from what the inputs are or will be; None where that is not known.
 
-        A model is a :class:`stc.models.layout.Layout`, an adapter ``Adapters`` and a ranking ``Removals`` of the same
-        module, and so are ``States`` for features; a manifest is a :class:`stc.data.manifest.Speech`; a similarity is
-        the number of layers by stack. Of the other kinds nothing is foreseen.
+        A model is a :class:`stc.models.layout.Layout`; adapters, features and a ranking are ``AdapterSize``,
+        ``FeatureSize`` and ``RemovalCounts`` of the same module; a manifest is a :class:`stc.data.manifest.Speech`; a
+        similarity is the number of layers by stack. Other kinds have no forecast.
         """
         return None
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from stc.data.manifest import Manifest, Speech
 from stc.errors import StcError
-from stc.models import architecture, families, read_config, understood
-from stc.models.hub import Hub, Unreachable
-from stc.models.layout import Adapters, Layout, Removals, States
+from stc.models import architecture, checked_config, families, read_config
+from stc.models.hub import HubModel, HubUnreachable
+from stc.models.layout import AdapterSize, FeatureSize, Layout, RemovalCounts
 from stc.pipeline.graph import Node
 from stc.pipeline.stage import Inputs
 from stc.store import Store
@@ -25,11 +25,11 @@ def describe_artifact(artifact: Artifact) -> Any:
     if artifact.kind is Kind.MODEL:
         return Layout.of_folder(artifact.path)
     if artifact.kind is Kind.ADAPTER:
-        return Adapters.of_folder(artifact.path)
+        return AdapterSize.of_folder(artifact.path)
     if artifact.kind is Kind.FEATURES:
-        return States(sum(file.stat().st_size for file in artifact.path.glob("*.safetensors")))
+        return FeatureSize(sum(file.stat().st_size for file in artifact.path.glob("*.safetensors")))
     if artifact.kind is Kind.RANKING:
-        return Removals.of_facts(artifact.facts)
+        return RemovalCounts.from_facts(artifact.facts)
     if artifact.kind is Kind.MANIFEST:
         return Speech.of([row.duration for row in Manifest.load(artifact.path).rows])
     return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
@@ -43,35 +43,35 @@ def describe_folder(kind: Kind, folder: Path) -> Any:
     return describe_artifact(Artifact(kind, folder, "", (record or {}).get("facts", {})))
 
 
-def hub_config(hub: Hub) -> Mapping[str, Any]:
+def hub_config(hub: HubModel) -> Mapping[str, Any]:
     """The config.json of a model of the hub: that of this machine's cache, or else the hub's.
 
     Raises:
-        Unreachable: it is not on this machine, and the hub cannot be asked.
+        HubUnreachable: it is not on this machine, and the hub cannot be asked.
         InputError: the hub does not give it.
         ModelError: it is of a family that stc does not handle.
     """
     folder = hub.cached()
     if folder is not None and (folder / "config.json").is_file():
         return read_config(folder)
-    return understood(hub.config(), f"config.json of {hub.id}")
+    return checked_config(hub.config(), f"config.json of {hub.id}")
 
 
-def hub_layout(hub: Hub) -> Layout | None:
+def hub_layout(hub: HubModel) -> Layout | None:
     """A model of the hub, by its config, or where the hub cannot be asked by what is known of the published base; else
     None. Raises InputError and ModelError as :func:`hub_config`."""
     try:
         return Layout.of_config(hub_config(hub))
-    except Unreachable:
-        published = (architecture(family).published(hub.id) for family in families())
-        return next((Layout.of_config(config) for config in published if config is not None), None)
+    except HubUnreachable:
+        known_config = (architecture(family).known_config(hub.id) for family in families())
+        return next((Layout.of_config(config) for config in known_config if config is not None), None)
 
 
 def bytes_on_disk(will_be: Any) -> int:
     """Bytes on disk of what a stage will give; 0 for all that is small."""
     if isinstance(will_be, Layout):
         return will_be.weight_bytes + will_be.other_bytes
-    return will_be.weight_bytes if isinstance(will_be, Adapters | States) else 0
+    return will_be.weight_bytes if isinstance(will_be, AdapterSize | FeatureSize) else 0
 
 
 def free_disk_space(folder: Path) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 from stc.errors import ModelError
 from stc.models.folder import ModelFolder
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.pipeline.graph import Node, Pipeline
-from stc.pipeline.runner import Done, Evaluation, from_outside
+from stc.pipeline.runner import Evaluation, NodeResult, external_artifact
 from stc.pipeline.stage import Context
 from stc.store import ABSENT, Store, identity_of
 from stc.store.artifact import RECORD_FILE, Artifact
@@ -83,7 +83,7 @@ class DryRun(Evaluation):
         """Every node that the outputs rest on, each after what it needs."""
         for name in self._pipeline.outputs:
             self._visit(name)
-        return [self._steps.get(name) or self._unneeded(name) for name in self._pipeline.needed()]
+        return [self._steps.get(name) or self._unneeded(name) for name in self._pipeline.required_nodes()]
 
     def _visit(self, name: str) -> DryRunStep:
         if name in self._steps:
@@ -105,13 +105,13 @@ class DryRun(Evaluation):
         return step
 
     def _source(self, node: Node) -> DryRunStep:
-        folder = node.source.cached() if isinstance(node.source, Hub) else node.source
-        if isinstance(node.source, Hub) and (folder is None or not _complete(folder)):
+        folder = node.source.cached() if isinstance(node.source, HubModel) else node.source
+        if isinstance(node.source, HubModel) and (folder is None or not _complete(folder)):
             self._after[node.name] = node.name
             return DryRunStep(node, StepState.FETCH, identity_of({"hub": node.source.id}), after=node.name)
         assert folder is not None
         if self._store.root.exists():
-            artifact = from_outside(self._store, node.kind, folder)
+            artifact = external_artifact(self._store, node.kind, folder)
         else:  # nothing can be found there, so that 17 GB need not be read to ask
             record, _ = read_record(folder / RECORD_FILE)
             artifact = Artifact(
@@ -146,11 +146,11 @@ class DryRun(Evaluation):
             self._after.setdefault(node.name, self._after[target])
         return found
 
-    def _bring(self, name: str) -> Done:
+    def _bring(self, name: str) -> NodeResult:
         """What is there already: asked for by :meth:`_input_identity` only."""
         artifact = self._visit(name).artifact
         assert artifact is not None
-        return Done(name, artifact, True, 0.0)
+        return NodeResult(name, artifact, True, 0.0)
 
     def _environment(self, node: Node) -> Mapping[str, Any]:
         assert node.stage is not None

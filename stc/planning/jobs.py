@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.pipeline.stage import Context
 from stc.planning.disk import describe_artifact, hub_layout
 from stc.planning.dry_run import DryRun, DryRunStep, Environments, StepState
@@ -116,5 +116,5 @@ def _foreseen(step: DryRunStep, inputs: Mapping[str, Any]) -> Any:
         return describe_artifact(step.artifact)
     if step.node.stage is not None:
         return step.node.stage.forecast(inputs)
-    assert isinstance(step.node.source, Hub)
+    assert isinstance(step.node.source, HubModel)
     return hub_layout(step.node.source)

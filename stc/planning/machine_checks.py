@@ -165,7 +165,7 @@ def _packed(quantizer: Quantizer, device: str, lacking: Status) -> Check:
         error = rounding_error(quantizer, device)
     except Exception as fault:  # libraries raise what their native parts do
         return Check(lacking, about, f"{quantizer.LIBRARY} fails here: {first_line(fault)}")
-    if not error < quantizer.MOST_ERROR:
+    if not error < quantizer.MAX_ERROR:
         return Check(lacking, about, f"{quantizer.LIBRARY} computes wrongly here: a layer is off by {error:.1%}")
     return Check("OK", about, f"a layer is packed by {quantizer.LIBRARY} and computes, {error:.1%} off as it should be")
 
@@ -180,7 +180,7 @@ def rounding_error(quantizer: Quantizer, device: str) -> float:
     with torch.inference_mode():
         layer.weight.copy_(torch.randn(64, 128, generator=random))
         exact = layer(batch)
-        packed = quantizer.pack(layer.to(device), torch.float32)(batch.to(device)).float().cpu()
+        packed = quantizer.quantize_layer(layer.to(device), torch.float32)(batch.to(device)).float().cpu()
     return float((packed - exact).norm() / exact.norm())
 
 

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.data.manifest import Speech
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 from stc.models.architecture import Part
-from stc.models.layout import POSITIONS_A_SECOND, WIDTH, Layout
+from stc.models.layout import POSITIONS_PER_SECOND, WIDTH, Layout
 from stc.models.options import Compute
 from stc.pipeline.stage import Context, Stage
 from stc.planning.disk import bytes_on_disk
@@ -109,9 +109,11 @@ def estimate_memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
     saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
     loaded = _weights(model, dtype)
-    if isinstance(stage, Translating | Importance):
+    if isinstance(stage, TranslationSettings | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
-    if isinstance(stage, Features) or (isinstance(stage, Importance | Translating) and "features" not in inputs):
+    if isinstance(stage, Features) or (
+        isinstance(stage, Importance | TranslationSettings) and "features" not in inputs
+    ):
         loaded += _hearing(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     return round(SAFETY_FACTOR * max(loaded, saved))
 
@@ -144,7 +146,7 @@ def _training(stage: FineTuning, model: Layout, inputs: Mapping[str, Any], ctx: 
     count = min(ctx.train_micro_batch, stage.batch_size)
     gradient, backward = trained * width, _backward(stage, model, inputs.get("train"), count, ctx)
     held = gradient + backward if count < stage.batch_size else max(gradient, backward)
-    logits = count * TARGET_TOKENS * model.extent.vocabulary * 4 * LOGITS
+    logits = count * TARGET_TOKENS * model.dimensions.vocabulary * 4 * LOGITS
     return fixed + 2 * trained * moment + held + logits
 
 
@@ -167,7 +169,7 @@ def _backward(stage: FineTuning, model: Layout, speech: Any, count: int, ctx: Co
     if not ctx.gradient_checkpointing:
         return sum(needed(part) for part in {*positions, *copied})
     hidden = next(one.shape[1] for one in model.weights if one.part == "embedding")
-    widths = {"decoder": hidden, "encoder": model.extent.heard}
+    widths = {"decoder": hidden, "encoder": model.dimensions.encoder_width}
     stacks = [stack for stack in model.layers if stack in positions]
     entering = sum(positions[stack] * model.layers[stack] * widths[stack] for stack in stacks)
     largest = max(needed(stack) // max(model.layers[stack], 1) for stack in stacks)
@@ -177,18 +179,18 @@ def _backward(stage: FineTuning, model: Layout, speech: Any, count: int, ctx: Co
 
 def _unpacked(stage: FineTuning, model: Layout) -> int:
     """The matrices of a packed base, unpacked beside it."""
-    packed = stage.base_quantizer.packed if stage.base_quantizer else []
+    packed = stage.base_quantizer.packed_parts if stage.base_quantizer else []
     return model.elements(packed, linear=True) * (4 if stage.precision == "float32" else 2)
 
 
-def _decoding(stage: Translating | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
+def _decoding(stage: TranslationSettings | Importance, model: Layout, speech: Any, batch: int, width: int) -> int:
     tokens = _lengths(model, speech)[1]
-    layer = model.layers["decoder"] * model.extent.cached * width
+    layer = model.layers["decoder"] * model.dimensions.cache_elements * width
     count = batch
     if isinstance(stage, Importance) and isinstance(speech, Speech):
         count = max(batch, speech.utterances)
     cached = count * (tokens + stage.max_new_tokens) * layer
-    logits = batch * model.extent.vocabulary * 4 * LOGITS
+    logits = batch * model.dimensions.vocabulary * 4 * LOGITS
     return cached + logits
 
 
@@ -200,6 +202,6 @@ def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
 
 def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
     """Positions of the encoder and of the decoder, before anything is said, for the longest utterance."""
-    window = model.extent.window
-    positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, Speech) else window
+    window = model.dimensions.encoder_positions
+    positions = min(window, round(speech.longest * POSITIONS_PER_SECOND)) if isinstance(speech, Speech) else window
     return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS

@@ -16,7 +16,7 @@ from stc.data.manifest import Manifest as Folder
 from stc.data.manifest import Speech
 from stc.data.sources import Absent
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
-from stc.models.hub import Hub, Unreachable
+from stc.models.hub import HubModel, HubUnreachable
 from stc.models.layout import Layout
 from stc.pipeline.graph import Node, Pipeline
 from stc.planning.disk import describe_folder, hub_config, hub_layout
@@ -57,11 +57,11 @@ def hub_faults(plans: Sequence[Plan]) -> tuple[list[Fault], list[Fault]]:
     refused: list[Fault] = []
     unasked: list[Fault] = []
     for plan in plans:
-        for node in map(plan.pipeline.nodes.__getitem__, plan.pipeline.needed()):
-            if isinstance(node.source, Hub):
+        for node in map(plan.pipeline.nodes.__getitem__, plan.pipeline.required_nodes()):
+            if isinstance(node.source, HubModel):
                 try:
                     hub_config(node.source)
-                except Unreachable as error:
+                except HubUnreachable as error:
                     unasked.append(Fault(*_key(node, plan), str(error)))
                 except (InputError, ModelError) as error:
                     refused.append(Fault(*_key(node, plan), str(error)))
@@ -101,7 +101,7 @@ def shipped_corpus_notes(plan: Plan) -> Iterator[str]:
 def _faults(plan: Plan, read: dict[str, Lengths], seen: dict[str, Any]) -> Iterator[Fault]:
     pipeline = plan.pipeline
     lengths: dict[str, Lengths] = {}
-    for name in pipeline.needed():
+    for name in pipeline.required_nodes():
         node = pipeline.nodes[name]
         try:
             if node.kind is Kind.MANIFEST:
@@ -129,7 +129,7 @@ def _key(node: Node, plan: Plan) -> tuple[str, object]:
         value = getattr(node.stage, setting)
         of_data = value == getattr(plan.config.data, setting)
         return f"data.{setting}" if of_data else f"stages.{node.name}.{setting}", value
-    source = node.source.id if isinstance(node.source, Hub) else node.source
+    source = node.source.id if isinstance(node.source, HubModel) else node.source
     return "model.path" if source == plan.config.model.path else f"stages.{node.name}.from", source
 
 
@@ -141,7 +141,7 @@ def _lengths(node: Node) -> Iterator[tuple[str, float]]:
     """
     if isinstance(node.stage, Manifest):
         yield from ((place, seconds) for place, seconds in node.stage.lengths() if seconds is not None)
-    elif node.source is not None and not isinstance(node.source, Hub):
+    elif node.source is not None and not isinstance(node.source, HubModel):
         yield from ((row.id, row.duration) for row in Folder.load(node.source).rows)
 
 
@@ -149,7 +149,7 @@ def _windows(pipeline: Pipeline, seen: dict[str, Any]) -> dict[str, float]:
     """The most seconds of an utterance that all models hear which are given a data set, by its node."""
     will_be = _foreseen(pipeline, seen)
     found: dict[str, float] = {}
-    for name in pipeline.needed():
+    for name in pipeline.required_nodes():
         node = pipeline.nodes[name]
         model = node.inputs.get("model", name)  # a stage that takes none may make one
         layout = will_be[model] if isinstance(model, str) else None
@@ -175,7 +175,7 @@ def _foreseen(pipeline: Pipeline, seen: dict[str, Any]) -> dict[str, Any]:
         seen: what files on this machine say, by what reads them; the jobs of a sweep read the same ones.
     """
     found: dict[str, Any] = {}
-    for name in pipeline.needed():
+    for name in pipeline.required_nodes():
         node = pipeline.nodes[name]
         if node.stage is None or isinstance(node.stage, Manifest):
             key = f"{node.kind} {node.stage or node.source!r}"
@@ -191,14 +191,14 @@ def _will_be(node: Node, inputs: Mapping[str, Any]) -> Any:
         if node.stage is not None:
             return node.stage.forecast(inputs)
         assert node.source is not None
-        return hub_layout(node.source) if isinstance(node.source, Hub) else describe_folder(node.kind, node.source)
+        return hub_layout(node.source) if isinstance(node.source, HubModel) else describe_folder(node.kind, node.source)
     except (StcError, OSError):  # told by who reads it
         return None
 
 
 def _notes(pipeline: Pipeline, seen: dict[str, Any]) -> Iterator[str]:
     will_be = _foreseen(pipeline, seen)
-    for name in pipeline.needed():
+    for name in pipeline.required_nodes():
         node = pipeline.nodes[name]
         if node.stage is not None:
             yield from (f"{name}, unless it is in the store: {why}" for why in node.stage.missing_requirements())

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.models.layout import Adapters, Layout, States
+from stc.models.layout import AdapterSize, FeatureSize, Layout
 from stc.planning.dry_run import StepState
 from stc.planning.jobs import PlannedJob, PlannedStep
 
@@ -72,9 +72,9 @@ def _line(row: PlannedStep) -> _Line:
     elif step.node.source is not None:
         identity = _near(step.artifact.path) if step.artifact else getattr(step.node.source, "id", "")
     what, parameters, weight = row.will_be, "", ""
-    if isinstance(what, Adapters):
+    if isinstance(what, AdapterSize):
         parameters, weight = f"{what.parameters:,} parameters", f"{what.weight_bytes:,} bytes"
-    elif isinstance(what, States):
+    elif isinstance(what, FeatureSize):
         weight = f"about {what.weight_bytes:,} bytes"
     elif isinstance(what, Layout):
         most = "at most " * what.largest

@@ -13,10 +13,10 @@ from typing_extensions import TypedDict
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import Stack
-from stc.models.layout import Removals
+from stc.models.layout import RemovalCounts
 from stc.models.options import Compute
-from stc.models.removal import Layer, Removal, Scope, removable, share_out, stacks
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.models.removal import Layer, Removal, Scope, layers_per_stack, removable, stacks
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 from stc.system.read_files import read_json
@@ -46,7 +46,7 @@ class Similarity(Compute, Stage):
 
     NAME: ClassVar[str] = "similarity"
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "data": StageInput(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SIMILARITY
 
     def forecast(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
@@ -77,20 +77,20 @@ class OneShot(Stage):
 
     NAME: ClassVar[str] = "one_shot"
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"similarity": Takes(Kind.SIMILARITY)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"similarity": StageInput(Kind.SIMILARITY)}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     method: Literal["block_influence", "angular"]
     scope: Scope = "decoder"
     layers: int = Field(ge=1)
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Removals | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts | None:
         if inputs["similarity"] is None:
             return None
         of = {stack: inputs["similarity"][stack] for stack in stacks(self.scope)}
         if self.method == "angular" or len(of) == 1:
-            return Removals(of, share_out(self.layers, of))
-        return Removals(of, {}, either=self.layers)
+            return RemovalCounts(of, layers_per_stack(self.layers, of))
+        return RemovalCounts(of, {}, either=self.layers)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         folder = inputs["similarity"].path
@@ -120,7 +120,7 @@ class OneShot(Stage):
     ) -> tuple[list[Layer], dict[str, Any]]:
         order: list[Layer] = []
         candidates: list[dict[str, Any]] = []
-        for stack, layers in share_out(self.layers, of).items():
+        for stack, layers in layers_per_stack(self.layers, of).items():
             if not layers:
                 continue
             room = [layer for of_stack, layer in removable(of) if of_stack == stack]

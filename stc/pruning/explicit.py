@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from stc.errors import Fault, InputError, misfit
 from stc.models.architecture import Stack
-from stc.models.layout import Removals
-from stc.models.removal import Counts, Layer, Removal, unremovable
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.models.layout import RemovalCounts
+from stc.models.removal import Layer, LayerCounts, Removal, removal_faults
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import FilledSettings, PruningMethod
 from stc.store.artifact import Kind
 
@@ -48,7 +48,7 @@ class Explicit(PruningMethod):
         keys: dict[Stack, str] = {"decoder": "layers", "encoder": "encoder_layers"}
         faults = [
             Fault(f"prune.{keys[stack]}", list(getattr(self, keys[stack])), message)
-            for stack, message in unremovable(layers, of).items()
+            for stack, message in removal_faults(layers, of).items()
         ]
         total = sum(of.values())
         ratio = len(layers) / total
@@ -58,24 +58,24 @@ class Explicit(PruningMethod):
         return self._filled(of, ratio, len(layers)), faults
 
 
-class ExplicitLayers(Counts, Stage):
+class ExplicitLayers(LayerCounts, Stage):
     """``decoder`` and ``encoder`` name layers, counted from 0."""
 
     NAME: ClassVar[str] = "explicit_layers"
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     decoder: tuple[int, ...] = ()
     encoder: tuple[int, ...] = ()
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Removals:
+    def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts:
         named: dict[Stack, int] = {"decoder": len(self.decoder), "encoder": len(self.encoder)}
-        return Removals(self.of, {stack: named[stack] for stack in self.of})
+        return RemovalCounts(self.of, {stack: named[stack] for stack in self.of})
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         order: list[Layer] = [("decoder", layer) for layer in self.decoder]
         order += [("encoder", layer) for layer in self.encoder]
-        if faults := unremovable(order, self.of):
+        if faults := removal_faults(order, self.of):
             raise InputError("; ".join(faults.values()))
         return Removal(self.of, tuple(order)).save(out_dir, {"method": "explicit"})

@@ -17,10 +17,10 @@ from stc.errors import Fault, InputError, misfit
 from stc.metrics.metric import metric_names, raised_versions
 from stc.metrics.selection import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
-from stc.models.layout import Removals
+from stc.models.layout import RemovalCounts
 from stc.models.options import Compute
 from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
-from stc.pipeline.stage import Context, Inputs, Takes
+from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.pruning import ByRatio, FilledSettings
 from stc.store.artifact import Kind
 from stc.system.read_files import parse_json
@@ -81,11 +81,11 @@ class Importance(Compute, ParallelStage):
 
     NAME: ClassVar[str] = "importance"
     VERSION: ClassVar[int] = 3
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "model": Takes(Kind.MODEL),
-        "data": Takes(Kind.MANIFEST),
-        "previous": Takes(Kind.RANKING, optional=True),
-        "features": Takes(Kind.FEATURES, optional=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "model": StageInput(Kind.MODEL),
+        "data": StageInput(Kind.MANIFEST),
+        "previous": StageInput(Kind.RANKING, optional=True),
+        "features": StageInput(Kind.FEATURES, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.RANKING
     KEEPS_MODEL: ClassVar[bool] = True
@@ -110,11 +110,11 @@ class Importance(Compute, ParallelStage):
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {} if self.metric == LOSS else raised_versions([self.metric])
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Removals | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts | None:
         if "previous" in inputs:
             return inputs["previous"] and inputs["previous"].with_one_more()
         model = inputs["model"]
-        return model and Removals({stack: model.layers[stack] for stack in stacks(self.scope)}, {}).with_one_more()
+        return model and RemovalCounts({stack: model.layers[stack] for stack in stacks(self.scope)}, {}).with_one_more()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config

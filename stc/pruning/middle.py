@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.models.layout import Removals
-from stc.models.removal import Counts, Layer, Removal, share_out
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.models.layout import RemovalCounts
+from stc.models.removal import Layer, LayerCounts, Removal, layers_per_stack
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 
@@ -19,7 +19,7 @@ class Middle(ByRatio):
     """Remove the block in the middle, whatever it does."""
 
 
-class MiddleBlock(Counts, Stage):
+class MiddleBlock(LayerCounts, Stage):
     """``layers`` in the middle of the stacks, shared out in proportion to their size.
 
     Of 32 layers and 8 to remove those are 12 to 19, as in the publication's ablation (arXiv 2505.20237). Where the
@@ -28,17 +28,17 @@ class MiddleBlock(Counts, Stage):
 
     NAME: ClassVar[str] = "middle_block"
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     layers: int = Field(ge=1)
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Removals:
-        return Removals(self.of, share_out(self.layers, self.of))
+    def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts:
+        return RemovalCounts(self.of, layers_per_stack(self.layers, self.of))
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         order: list[Layer] = []
-        for stack, layers in share_out(self.layers, self.of).items():
+        for stack, layers in layers_per_stack(self.layers, self.of).items():
             first = (self.of[stack] - layers) // 2
             order += [(stack, layer) for layer in range(first, first + layers)]
         return Removal(self.of, tuple(order)).save(out_dir, {"method": "middle"})

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError
-from stc.models.layout import Removals
-from stc.models.removal import Counts, Removal, removable
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.models.layout import RemovalCounts
+from stc.models.removal import LayerCounts, Removal, removable
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 from stc.system.fields import Seed
@@ -24,19 +24,19 @@ class RandomChoice(ByRatio):
     seed: Seed
 
 
-class RandomLayers(Counts, Stage):
+class RandomLayers(LayerCounts, Stage):
     """``layers`` of the stacks, each as likely as any other. With one seed, fewer are the first of more."""
 
     NAME: ClassVar[str] = "random_layers"
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     layers: int = Field(ge=1)
     seed: Seed
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Removals:
-        return Removals.of_facts(self._removal().facts())
+    def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts:
+        return RemovalCounts.from_facts(self._removal().facts())
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         return self._removal().save(out_dir, {"method": "random", "seed": self.seed})

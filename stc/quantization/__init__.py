@@ -2,8 +2,8 @@
 
 A method is named by its file: ``{method: nf4, double_quant: true}`` in a config is an instance of the class that
 ``stc/quantization/nf4.py`` defines. One that is elsewhere is named by its dotted path
-(``method: my_package.my_method``), and where no config names it, by :data:`YOURS`. No module here imports torch before
-it is used.
+(``method: my_package.my_method``), and where no config names it, by :data:`CUSTOM_METHODS`. No module here imports
+torch before it is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PACKABLE = ("encoder", "projector", "decoder")
 PLAIN = "bfloat16"
 """What stands for a part that is not packed."""
 
-YOURS = "STC_QUANTIZERS"
+CUSTOM_METHODS = "STC_QUANTIZERS"
 """An environment variable: the dotted paths of methods outside of stc that folders may be packed by, a colon between
 two. What a config names is added, for the processes that are started. A folder is not asked which: it may be a
 stranger's, and importing what it names would run what it brings."""
@@ -57,21 +57,21 @@ class Quantizer(BaseModel, ABC):
     LIBRARY: ClassVar[str]
     """The package that computes with packed weights, as it is installed by."""
 
-    REGISTERS: ClassVar[str | None] = None
+    IMPORT_BEFORE_LOADING: ClassVar[str | None] = None
     """The module to import before ``from_pretrained``, where transformers does not know the method by itself."""
 
-    STORED_AS: ClassVar[tuple[str, ...]]
+    STORED_DTYPES: ClassVar[tuple[str, ...]]
     """The types, by safetensors' names, that packed weights and their state have in a folder beside floating ones."""
 
-    EXACTLY: ClassVar[Mapping[str, Any]] = {}
+    EXACT_SETTINGS: ClassVar[Mapping[str, Any]] = {}
     """Attributes of its layers, with the values by which they compute as precisely as the method can. Set before
     computing in float32 and before training; a witness without stc sets them as well."""
 
     TRAINABLE: ClassVar[bool] = False
-    """Whether adapters can be trained on it: its layers pass gradients on, and :meth:`unpack` is there."""
+    """Whether adapters can be trained on it: its layers pass gradients on, and :meth:`dequantize_layer` is there."""
 
-    MOST_ERROR: ClassVar[float]
-    """The most that a layer of it is off where it works, relative to the norm of the output; see :meth:`pack`."""
+    MAX_ERROR: ClassVar[float]
+    """The most that a layer of it is off where it works, relative to the norm of the output."""
 
     VLLM: ClassVar[str | None] = None
     """Why vLLM cannot load a folder of it: empty where it can, None where that was not looked into."""
@@ -104,7 +104,7 @@ class Quantizer(BaseModel, ABC):
         return chosen
 
     @property
-    def packed(self) -> list[str]:
+    def packed_parts(self) -> list[str]:
         """The parts whose linear layers are packed."""
         return [part for part, stored in self.parts.items() if stored == self.method]
 
@@ -123,7 +123,7 @@ class Quantizer(BaseModel, ABC):
 
     @classmethod
     @abstractmethod
-    def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
+    def matches_config(cls, quantization_config: Mapping[str, Any]) -> bool:
         """Whether the ``quantization_config`` of a config.json is this method's."""
 
     @classmethod
@@ -152,11 +152,11 @@ class Quantizer(BaseModel, ABC):
         """The module that its packed linear layers are; its library is imported for that."""
 
     @abstractmethod
-    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+    def quantize_layer(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
         """A linear layer as it is once ``from_pretrained`` has packed it, on the device of the one given."""
 
     @classmethod
-    def unpack(cls, layer: Any) -> torch.Tensor:
+    def dequantize_layer(cls, layer: Any) -> torch.Tensor:
         """The matrix that a packed layer computes with."""
         raise NotImplementedError(f"{cls.__name__} unpacks no layers")
 
@@ -170,14 +170,14 @@ class Quantizer(BaseModel, ABC):
     def compute_exactly(cls, model: torch.nn.Module) -> None:
         """Have every packed layer compute as precisely as the method can, and leave its weights as loaded."""
         for layer in cls.packed_layers(model).values():
-            for name, value in cls.EXACTLY.items():
+            for name, value in cls.EXACT_SETTINGS.items():
                 setattr(layer, name, value)
 
     @classmethod
     def register(cls) -> None:
         """Make the method known to transformers."""
-        if cls.REGISTERS:
-            import_module(cls.REGISTERS)
+        if cls.IMPORT_BEFORE_LOADING:
+            import_module(cls.IMPORT_BEFORE_LOADING)
 
 
 def methods() -> list[str]:
@@ -194,38 +194,38 @@ def quantizer(settings: Mapping[str, Any]) -> Quantizer:
     method = settings.get("method")
     found = validated(_class_of(method, "quant.method"), settings, "quant")
     if "." in found.method and found.method not in _yours():
-        os.environ[YOURS] = ":".join([*_yours(), found.method])
+        os.environ[CUSTOM_METHODS] = ":".join([*_yours(), found.method])
     return found
 
 
-def stored_with(config: Mapping[str, Any]) -> type[Quantizer] | None:
+def quantizer_of(config: Mapping[str, Any]) -> type[Quantizer] | None:
     """Return the method that a model folder with this config.json is quantized by; None for one that is not quantized.
 
     Raises:
         ModelError: it is quantized by a method stc does not know.
-        ConfigError: :data:`YOURS` names one that is not there.
+        ConfigError: :data:`CUSTOM_METHODS` names one that is not there.
     """
     stored = config.get("quantization_config")
     if not stored:
         return None
     known = [*methods(), *_yours()]
     for method in known:
-        if (found := _class_of(method, YOURS)).wrote(stored):
+        if (found := _class_of(method, CUSTOM_METHODS)).matches_config(stored):
             return found
     raise ModelError(
-        f"quantized by {stored.get('quant_method')!r}, which is none of {', '.join(known)}; {YOURS}=PACKAGE.MODULE "
-        "names one of yours"
+        f"quantized by {stored.get('quant_method')!r}, which is none of {', '.join(known)}; {CUSTOM_METHODS}="
+        "PACKAGE.MODULE names one of yours"
     )
 
 
 def has_packed(model: Any, modules: Iterable[torch.nn.Module]) -> bool:
     """Return whether there is a packed layer among some modules of a transformers model, or within them."""
-    method = stored_with(model.config.to_dict())
+    method = quantizer_of(model.config.to_dict())
     return method is not None and any(method.packed_layers(module) for module in modules)
 
 
 def _yours() -> list[str]:
-    return [name for name in os.environ.get(YOURS, "").split(":") if name]
+    return [name for name in os.environ.get(CUSTOM_METHODS, "").split(":") if name]
 
 
 def _class_of(method: object, key: str) -> type[Quantizer]:

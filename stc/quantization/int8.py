@@ -39,8 +39,8 @@ class Int8(BitsAndBytes):
 
     VERSION = 1
     BITS = 8
-    STORED_AS = ("I8", "U8")
-    MOST_ERROR = 0.02  # rounding to eight bits leaves about a hundredth
+    STORED_DTYPES = ("I8", "U8")
+    MAX_ERROR = 0.02  # rounding to eight bits leaves about a hundredth
 
     method: Literal["int8"] = "int8"
     threshold: float = Field(default=6.0, ge=0)
@@ -56,7 +56,7 @@ class Int8(BitsAndBytes):
         return math.prod(shape) + 4 * shape[0] + NAMES
 
     @classmethod
-    def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
+    def matches_config(cls, quantization_config: Mapping[str, Any]) -> bool:
         return quantization_config.get("quant_method") == "bitsandbytes" and bool(
             quantization_config.get("load_in_8bit")
         )
@@ -84,7 +84,7 @@ class Int8(BitsAndBytes):
 
         return Linear8bitLt
 
-    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+    def quantize_layer(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
         from bitsandbytes.nn import Int8Params, Linear8bitLt
 
         packed = Linear8bitLt(

@@ -46,12 +46,12 @@ class NF4(BitsAndBytes):
 
     VERSION = 1
     BITS = 4
-    STORED_AS = ("U8",)
+    STORED_DTYPES = ("U8",)
     # Else bitsandbytes repacks a layer at its first pass on a CPU with AVX-512 BF16: it then computes in bfloat16
     # whatever the input, rounds the scales for good, and passes no gradient on.
-    EXACTLY: ClassVar[Mapping[str, Any]] = {"support_avx512bf16_for_cpu": False}
+    EXACT_SETTINGS: ClassVar[Mapping[str, Any]] = {"support_avx512bf16_for_cpu": False}
     TRAINABLE = True
-    MOST_ERROR = 0.2  # four bits leave about a tenth
+    MAX_ERROR = 0.2  # four bits leave about a tenth
 
     method: Literal["nf4"] = "nf4"
     double_quant: bool = True
@@ -72,7 +72,7 @@ class NF4(BitsAndBytes):
         return math.prod(shape) * (self.BITS / 8 + scales) + (CODES if self.double_quant else PLAIN_CODES)
 
     @classmethod
-    def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
+    def matches_config(cls, quantization_config: Mapping[str, Any]) -> bool:
         return (
             quantization_config.get("quant_method") == "bitsandbytes"
             and quantization_config.get("bnb_4bit_quant_type") == "nf4"
@@ -115,7 +115,7 @@ class NF4(BitsAndBytes):
 
         return Linear4bit
 
-    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+    def quantize_layer(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
         from bitsandbytes.nn import Linear4bit, Params4bit
 
         packed = Linear4bit(
@@ -128,7 +128,7 @@ class NF4(BitsAndBytes):
         return packed.to(layer.weight.device)
 
     @classmethod
-    def unpack(cls, layer: Any) -> torch.Tensor:
+    def dequantize_layer(cls, layer: Any) -> torch.Tensor:
         from bitsandbytes.functional import dequantize_4bit
 
         return dequantize_4bit(layer.weight.data, layer.weight.quant_state)

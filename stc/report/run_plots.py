@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stc.pipeline.runner import Done
+    from stc.pipeline.runner import NodeResult
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
@@ -48,7 +48,7 @@ class PlottedSystem:
     high: float
 
 
-def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], done: Iterable[Done]) -> list[Path]:
+def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], done: Iterable[NodeResult]) -> list[Path]:
     """Draw what the run has: the importance of layers, the course of trainings, quality against size.
 
     Args:

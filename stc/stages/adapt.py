@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
-from stc.models.layout import Adapters
+from stc.models.layout import AdapterSize
 from stc.pipeline.stage import Context, Inputs
 from stc.store.artifact import Kind
 from stc.training.fine_tuning import FineTuning
@@ -33,7 +33,7 @@ class Adapt(FineTuning):
             )
         return self
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Adapters | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> AdapterSize | None:
         assert self.lora is not None  # the recipe's own check
         return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 

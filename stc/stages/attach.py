@@ -10,7 +10,7 @@ from stc.data.manifest import place_file
 from stc.errors import ModelError
 from stc.models.layout import Layout
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.training.fine_tuning import inherited_facts
 
@@ -24,7 +24,7 @@ class Attach(Compute, Stage):
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "adapter": StageInput(Kind.ADAPTER)}
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:

@@ -13,7 +13,7 @@ from stc.errors import InputError, nearest
 from stc.metrics.comparison import compare_systems
 from stc.metrics.metric import MetricName
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.report.comparison import COMPARISON_FILE, comparison_rows
 from stc.report.run_table import markdown, table
 from stc.store.artifact import Artifact, Kind
@@ -27,10 +27,10 @@ class Compare(Stage):
     """
 
     VERSION: ClassVar[int] = 3
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "scores": Takes(Kind.SCORES, many=True),
-        "measurements": Takes(Kind.MEASUREMENT, many=True),
-        "models": Takes(Kind.MODEL, many=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "scores": StageInput(Kind.SCORES, many=True),
+        "measurements": StageInput(Kind.MEASUREMENT, many=True),
+        "models": StageInput(Kind.MODEL, many=True),
     }
     GIVES: ClassVar[Kind] = Kind.COMPARISON
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import Content, Manifest, Utterance
 from stc.errors import InputError
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
 LISTED = 5  # utterances named of two splits
@@ -24,7 +24,7 @@ class Disjoint(Stage):
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"splits": Takes(Kind.MANIFEST, many=True)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"splits": StageInput(Kind.MANIFEST, many=True)}
     GIVES: ClassVar[Kind] = Kind.CHECK
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
 from stc.metrics.metric import raised_versions
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
 DROPPED_FILE = "dropped.jsonl"
@@ -37,7 +37,10 @@ class Distill(Stage):
     """
 
     VERSION: ClassVar[int] = 2
-    TAKES: ClassVar[Mapping[str, Takes]] = {"data": Takes(Kind.MANIFEST), "hypotheses": Takes(Kind.HYPOTHESES)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "data": StageInput(Kind.MANIFEST),
+        "hypotheses": StageInput(Kind.HYPOTHESES),
+    }
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
     repeat: int = Field(default=1, ge=1, le=1000)

@@ -9,15 +9,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating, write_texts
+from stc.decoding.hypotheses import TranslationSettings, write_texts
 from stc.metrics.metric import MetricName, metric_named, raised_versions
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.fields import EachOnce
 
 
-class Evaluate(Translating, Stage):
+class Evaluate(TranslationSettings, Stage):
     """Quality of one system.
 
     Writes hypotheses.txt and references.txt (one sentence a line, in the manifest's order) and scores.json (the
@@ -33,7 +33,7 @@ class Evaluate(Translating, Stage):
     """
 
     VERSION: ClassVar[int] = 3
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "data": StageInput(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SCORES
 
     metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
@@ -46,21 +46,23 @@ class Evaluate(Translating, Stage):
         manifest = Manifest.load(inputs["data"].path)
         for name in self.metrics:
             metric_named(name).check_ready(manifest.task.target_lang)
-        hypotheses = self.translations(self.loaded(inputs["model"].path, ctx), manifest, ctx)
-        witness = self._witness(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
+        hypotheses = self.translate(self.load_model(inputs["model"].path, ctx), manifest, ctx)
+        agreed = self._check_independently(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         lang = manifest.task.target_lang
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources)
         write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
         write_texts(out_dir / REFERENCES_FILE, manifest.targets)
         scores.save(out_dir)
         scored = {name: metric.score for name, metric in scores.metrics.items()}
-        return {**scored, "sentences": scores.sentences, **witness}
+        return {**scored, "sentences": scores.sentences, **agreed}
 
-    def _witness(self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context) -> dict[str, float]:
-        from stc.verification.independent import agreement, witness
+    def _check_independently(
+        self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context
+    ) -> dict[str, float]:
+        from stc.verification.independent import agreement, independent_translations
 
         first = Manifest(manifest.folder, manifest.task, manifest.rows[: self.witnessed])
-        texts = witness(model, first, self, ctx.device)
+        (texts,) = independent_translations([(model, None)], first, self, ctx.device)
         agreed = {"witness_agreement": agreement(model, first, hypotheses[: len(first)], texts, self.dtype)}
         ctx.log(agreed)
         return agreed

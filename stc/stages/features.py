@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
-from stc.models.layout import States
+from stc.models.layout import FeatureSize
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
 
@@ -21,10 +21,10 @@ class Features(Compute, Stage):
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "data": StageInput(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.FEATURES
 
-    def forecast(self, inputs: Mapping[str, Any]) -> States | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> FeatureSize | None:
         model, speech = inputs["model"], inputs["data"]
         return model and speech and model.states(speech.seconds, self.dtype)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest, Utterance, place_file
 from stc.errors import InputError
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Artifact, Kind
 
 
@@ -19,7 +19,7 @@ class Join(Stage):
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"parts": Takes(Kind.MANIFEST, many=True)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"parts": StageInput(Kind.MANIFEST, many=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

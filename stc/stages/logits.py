@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
 
@@ -27,10 +27,10 @@ class Logits(Compute, Stage):
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "model": Takes(Kind.MODEL),
-        "data": Takes(Kind.MANIFEST),
-        "features": Takes(Kind.FEATURES, optional=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "model": StageInput(Kind.MODEL),
+        "data": StageInput(Kind.MANIFEST),
+        "features": StageInput(Kind.FEATURES, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.LOGITS
 

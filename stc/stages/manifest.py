@@ -20,7 +20,7 @@ from stc.data.rows import CheckedRow, checked, told
 from stc.data.sources import Reads
 from stc.errors import InputError
 from stc.models.task import Task
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.durable_files import file_sha256
 from stc.system.language_tags import WITHOUT_SPACES, script
@@ -46,7 +46,7 @@ class Manifest(Reads, Stage):
     """
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"without": Takes(Kind.MANIFEST, many=True, optional=True)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"without": StageInput(Kind.MANIFEST, many=True, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
     # Whether overlaps are dropped shows in the inputs.
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"source", "path", "allow_links", "on_overlap"})

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stc.metrics.records import Measurement
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.machine import fingerprint
 
@@ -26,7 +26,7 @@ class Measure(Compute, Stage):
     """
 
     VERSION: ClassVar[int] = 4
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "data": Takes(Kind.MANIFEST)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "data": StageInput(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.MEASUREMENT
 
     utterances: int = Field(ge=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.models.layout import Layout
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.training.fine_tuning import inherited_facts, refuse_quantized
 
@@ -16,7 +16,7 @@ class Merge(Stage):
     """Gives a plain bfloat16 folder. The model is the one the adapters were trained for, before it was quantized."""
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL), "adapter": Takes(Kind.ADAPTER)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "adapter": StageInput(Kind.ADAPTER)}
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:

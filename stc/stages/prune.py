@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.models.removal import Removal, by_stack
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
 
@@ -23,9 +23,9 @@ class Prune(Compute, Stage):
     """
 
     VERSION = 2
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "model": Takes(Kind.MODEL),
-        "ranking": Takes(Kind.RANKING, by=("layers_removed", "encoder_layers_removed")),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "model": StageInput(Kind.MODEL),
+        "ranking": StageInput(Kind.RANKING, by=("layers_removed", "encoder_layers_removed")),
     }
     GIVES = Kind.MODEL
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from stc.models.layout import Layout
 from stc.models.options import Compute
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.quantization import Quant
 from stc.store.artifact import Kind
 
@@ -20,7 +20,7 @@ class Quantize(Compute, Stage):
     """
 
     VERSION = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL)}
     GIVES = Kind.MODEL
 
     quant: Quant

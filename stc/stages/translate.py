@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating, write_texts
+from stc.decoding.hypotheses import TranslationSettings, write_texts
 from stc.decoding.options import GREEDY, Decoding
 from stc.metrics.records import HYPOTHESES_FILE
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
 
-class Translate(Translating, Stage):
+class Translate(TranslationSettings, Stage):
     """Writes hypotheses.txt: one translation a line, in the manifest's order; several of an utterance follow each
     other.
 
@@ -27,10 +27,10 @@ class Translate(Translating, Stage):
     """
 
     VERSION: ClassVar[int] = 3
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "model": Takes(Kind.MODEL),
-        "data": Takes(Kind.MANIFEST),
-        "features": Takes(Kind.FEATURES, optional=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "model": StageInput(Kind.MODEL),
+        "data": StageInput(Kind.MANIFEST),
+        "features": StageInput(Kind.FEATURES, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.HYPOTHESES
 
@@ -40,8 +40,8 @@ class Translate(Translating, Stage):
         from stc.decoding.features import features_of
 
         manifest = Manifest.load(inputs["data"].path)
-        translator = self.loaded(inputs["model"].path, ctx)
+        translator = self.load_model(inputs["model"].path, ctx)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
-        texts = self.translations(translator, manifest, ctx, self.decoding, features)
+        texts = self.translate(translator, manifest, ctx, self.decoding, features)
         write_texts(out_dir / HYPOTHESES_FILE, texts)
         return {"utterances": len(manifest), "translations": len(texts), "empty": texts.count("")}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from stc.models.adapters import name_base
+from stc.models.adapters import set_base_model_name
 from stc.models.parts import lora_targets
 from stc.training.recipe import Recipe
 
@@ -63,4 +63,4 @@ def save_adapters(wrapped: Any, folder: Path) -> None:
         parameter.data = parameter.data.to(torch.bfloat16)
     wrapped.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink()  # a model card with nothing filled in
-    name_base(folder, None)  # peft names a path of this machine, which says nothing elsewhere
+    set_base_model_name(folder, None)  # peft names a path of this machine, which says nothing elsewhere

@@ -12,13 +12,13 @@ import torch
 from stc.data.audio import Recordings
 from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
-from stc.models.architecture import Heard
+from stc.models.architecture import EncodedAudio
 from stc.models.parts import part_parameters
 from stc.pipeline.stage import Context
 from stc.training.checkpoint_state import State
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 
@@ -46,7 +46,7 @@ class Examples:
         ctx: Context,
         *,
         encode_once: bool = True,
-        features: Features | None = None,
+        features: FeatureReader | None = None,
     ) -> None:
         self._translator = translator
         self._device = ctx.device
@@ -73,12 +73,12 @@ class Examples:
             recordings = [row.sha256 for row in rows]
             prompts = self._features.prompts(self._collator, recordings)
             batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
-            return replace(batch, heard=self._features.heard(recordings, self._device))
+            return replace(batch, encoded=self._features.encoded(recordings, self._device))
         known = self._hear(indices)
         prompts, states = zip(*(known[row.sha256] for row in rows), strict=True)
         batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
         counts = torch.tensor([len(one) for one in states], device=self._device)
-        return replace(batch, heard=Heard(torch.cat(states), counts))
+        return replace(batch, encoded=EncodedAudio(torch.cat(states), counts))
 
     def state(self) -> State:
         return State({"kept": list(self._kept), "room": self._room})
@@ -106,10 +106,10 @@ class Examples:
         audio = self._recordings.read(missing)
         prompts, features = self._collator.process([row.id for row in missing], audio)
         on_device = {name: tensor.to(self._device) for name, tensor in features.items()}
-        heard = self._translator.architecture.hear(self._translator.model, on_device)
-        states = heard.states.split(heard.counts.tolist())
+        encoded = self._translator.architecture.encode_audio(self._translator.model, on_device)
+        states = encoded.states.split(encoded.counts.tolist())
         fresh = dict(zip(unknown, zip(prompts, states, strict=True), strict=True))
-        self._room -= heard.states.nbytes
+        self._room -= encoded.states.nbytes
         if self._room < 0:
             return {**self._known, **fresh}
         self._known |= fresh

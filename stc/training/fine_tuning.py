@@ -10,7 +10,7 @@ from stc.data.manifest import Manifest
 from stc.distillation.options import TokenDistillation
 from stc.errors import InputError, ModelError
 from stc.models.options import Compute, DType
-from stc.pipeline.stage import Context, Inputs, Takes
+from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.store.artifact import Artifact, Kind
 from stc.training.recipe import Recipe
 from stc.workers.stage import ParallelStage
@@ -18,7 +18,7 @@ from stc.workers.stage import ParallelStage
 if TYPE_CHECKING:
     from torch import nn
 
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.distillation.token_level import Teacher
     from stc.models.checkpoint import Translator
     from stc.training.translator import FitResult
@@ -39,14 +39,14 @@ class FineTuning(Recipe, ParallelStage):
         distillation: learning from a teacher at every token.
     """
 
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "model": Takes(Kind.MODEL),
-        "train": Takes(Kind.MANIFEST),
-        "dev": Takes(Kind.MANIFEST, optional=True),
-        "teacher": Takes(Kind.MODEL, optional=True),
-        "logits": Takes(Kind.LOGITS, optional=True),
-        "features": Takes(Kind.FEATURES, optional=True),
-        "dev_features": Takes(Kind.FEATURES, optional=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "model": StageInput(Kind.MODEL),
+        "train": StageInput(Kind.MANIFEST),
+        "dev": StageInput(Kind.MANIFEST, optional=True),
+        "teacher": StageInput(Kind.MODEL, optional=True),
+        "logits": StageInput(Kind.LOGITS, optional=True),
+        "features": StageInput(Kind.FEATURES, optional=True),
+        "dev_features": StageInput(Kind.FEATURES, optional=True),
     }
 
     distillation: TokenDistillation | None = None
@@ -100,7 +100,7 @@ class FineTuning(Recipe, ParallelStage):
             dev_features=self.features("dev_features", inputs, student),
         )
 
-    def features(self, name: str, inputs: Inputs, student: Translator) -> Features | None:
+    def features(self, name: str, inputs: Inputs, student: Translator) -> FeatureReader | None:
         """Those of an input, for the model that is trained; None where they are not given, or not read.
 
         Raises:
@@ -180,9 +180,9 @@ def refuse_quantized(model: Artifact) -> None:
     ModelError: the model is quantized.
     """
     from stc.models import read_config
-    from stc.quantization import stored_with
+    from stc.quantization import quantizer_of
 
-    if stored_with(read_config(model.path)) is not None:
+    if quantizer_of(read_config(model.path)) is not None:
         raise ModelError(
             f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, method qlora packs them itself"
         )

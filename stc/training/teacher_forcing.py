@@ -22,7 +22,7 @@ from stc.training.examples import Examples
 from stc.training.loop import MICRO_BATCH
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 
@@ -43,7 +43,7 @@ class TeacherForcing:
         ctx: Context,
         *,
         encode_once: bool = True,
-        features: Features | None = None,
+        features: FeatureReader | None = None,
     ) -> None:
         self._translator = translator
         self._utterances = range(len(manifest))
@@ -146,15 +146,15 @@ def similarities(
     def add(batch: Batch) -> None:
         own = {stack: _nothing(layers) for stack, layers in stacks.items()}
         with _states(stacks.get("encoder", [])) as states:
-            heard = family.hear(model, batch.inputs)
+            encoded = family.encode_audio(model, batch.inputs)
         if states:
             place = torch.arange(states[0].shape[1], device=states[0].device)
-            present = place[None] < heard.counts[:, None] * family.encoder_pooling
+            present = place[None] < encoded.counts[:, None] * family.encoder_pooling
             own["encoder"].add(states, present, present)
 
         mask = batch.inputs["attention_mask"]
         with _states(stacks["decoder"]) as states:
-            embedded = family.embed(model, batch.inputs["input_ids"], heard)
+            embedded = family.embed(model, batch.inputs["input_ids"], encoded)
             family.stack(model, "decoder")(inputs_embeds=embedded, attention_mask=mask, use_cache=False)
         predicts = functional.pad(batch.labels[:, 1:] != IGNORED, (0, 1))  # a position predicts the token after it
         own["decoder"].add(states, mask.bool(), predicts)

@@ -30,7 +30,7 @@ from stc.training.teacher_forcing import TeacherForcing
 from stc.workers.worker import current_group
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 
@@ -64,8 +64,8 @@ def fit(
     *,
     dev: Manifest | None = None,
     teacher: Teacher | None = None,
-    features: Features | None = None,
-    dev_features: Features | None = None,
+    features: FeatureReader | None = None,
+    dev_features: FeatureReader | None = None,
 ) -> FitResult:
     """Train ``parameters`` of a translator on a manifest, as the recipe says; the model is left in eval mode.
 
@@ -78,7 +78,7 @@ def fit(
     Raises:
         InputError: the features lack a recording, or the teacher has another encoder and needs the audio.
     """
-    encode_once = teacher is None or teacher.hears_alike
+    encode_once = teacher is None or teacher.shares_encoder
     if features is not None and not encode_once:
         raise InputError(
             "features do not go with a teacher that has another encoder than the model, and hears the audio itself: "
@@ -96,11 +96,11 @@ def fit(
     def loss(batch: IndexedBatch, step: int) -> torch.Tensor:
         if teacher is None:
             return translation_loss(translator, batch.batch, recipe.label_smoothing)
-        predictions = predict(translator, batch.batch, states=teacher.wants_states)
+        predictions = predict(translator, batch.batch, states=teacher.needs_hidden_states)
         return teacher.loss(batch.batch, batch.indices, predictions, recipe.label_smoothing)
 
     # With all weights trained, a step is held by the GPU, and their gradients would need memory twice.
-    inside = ctx.gradient_checkpointing or (teacher is not None and teacher.wants_states)
+    inside = ctx.gradient_checkpointing or (teacher is not None and teacher.needs_hidden_states)
     replay = recipe.method != "full" and not inside
     translator.model.train()
     with (
@@ -133,7 +133,7 @@ def _examples(
     ctx: Context,
     *,
     encode_once: bool,
-    features: Features | None,
+    features: FeatureReader | None,
 ) -> tuple[Callable[[Sequence[int]], Batch], Stateful]:
     """What makes a micro-batch of some utterances, and what remembers between batches."""
     if not recipe.augment:
@@ -148,7 +148,7 @@ class HeldOut:
     what that makes of it is known (``features``)."""
 
     def __init__(
-        self, translator: Translator, manifest: Manifest, ctx: Context, features: Features | None = None
+        self, translator: Translator, manifest: Manifest, ctx: Context, features: FeatureReader | None = None
     ) -> None:
         self._model = translator.model
         self._forced = TeacherForcing(translator, manifest, ctx, features=features)

@@ -1,7 +1,7 @@
-"""A witness for a saved model: a fresh process that knows transformers, and not stc, translates with its folder.
+"""An independent check of a saved model: a fresh process that imports transformers, and not stc, translates with it.
 
-stc's own decoding hears a shortened window, batches, and loads in its own way. The witness has none of that, so
-equal texts say that the folder holds what was scored, for whoever loads it.
+stc shortens the encoder's window, translates in batches and has its own way of loading. The independent process does
+none of that. Equal texts therefore show that the folder holds the model that was scored, for anybody who loads it.
 """
 
 from __future__ import annotations
@@ -11,77 +11,70 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 from stc.errors import StcError
 from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.prompts import template_file
-from stc.quantization import stored_with
+from stc.quantization import quantizer_of
 from stc.system.subprocess_json import ask
 from stc.verification import plain_transformers
 
-Witnessed = tuple[Path, Path | None]
-"""A model folder, and a folder with an adapter to put on the model, or None."""
+CheckedModel = tuple[Path, Path | None]
+"""A model folder, and the folder of an adapter to put on the model, or None."""
 
 
-def witness(folder: Path, manifest: Manifest, stage: Translating, device: str) -> list[str]:
-    """What transformers' own ``generate`` makes of every utterance: one at a time, offline, by a fresh process.
+def independent_translations(
+    models: Sequence[CheckedModel], manifest: Manifest, settings: TranslationSettings, device: str
+) -> list[list[str]]:
+    """Translate a manifest with each model, in one fresh process: offline, one utterance at a time, by ``generate``.
 
     Args:
-        stage: says how to compute and where to stop.
+        models: models of one family.
 
     Raises:
-        StcError: the process fails; the folder then is none that loads without stc.
-    """
-    return witnesses([(folder, None)], manifest, stage, device)[0]
-
-
-def witnesses(models: Sequence[Witnessed], manifest: Manifest, stage: Translating, device: str) -> list[list[str]]:
-    """The same for several models of one family, one after the other, by one fresh process.
-
-    Raises:
-        StcError: as :func:`witness`.
+        StcError: the process fails. The folder then does not load without stc.
     """
     import torch
 
     gc.collect()
-    torch.cuda.empty_cache()  # the other process may need what torch keeps here for later
+    torch.cuda.empty_cache()  # the other process may need the memory that torch keeps here for later
     found = [(ModelFolder.of(folder), adapter) for folder, adapter in models]
     first = found[0][0]
-    packed_by = [one.quantizer for one, _ in found if one.quantizer is not None]
+    quantizers = [model.quantizer for model, _ in found if model.quantizer is not None]
     request = {
-        "models": [(str(one.path), (on := adapter or one.adapter) and str(on)) for one, adapter in found],
+        "models": [(str(model.path), (own := adapter or model.adapter) and str(own)) for model, adapter in found],
         "conversation": first.family.conversation(manifest.task),
         "chat_template": first.family.chat_template if template_file(first.path) is None else None,
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
-        "dtype": stage.dtype,
-        "attention": stage.attention,
-        "max_new_tokens": stage.max_new_tokens,
+        "dtype": settings.dtype,
+        "attention": settings.attention,
+        "max_new_tokens": settings.max_new_tokens,
         "threads": torch.get_num_threads(),
-        "registers": [method.REGISTERS for method in packed_by if method.REGISTERS],
-        "exactly": {name: value for method in packed_by for name, value in method.EXACTLY.items()},
+        "registers": [method.IMPORT_BEFORE_LOADING for method in quantizers if method.IMPORT_BEFORE_LOADING],
+        "exactly": {name: value for method in quantizers for name, value in method.EXACT_SETTINGS.items()},
     }
-    # -P: the script's folder is not searched for modules, so that stc's are not taken for the libraries'.
-    named = " and ".join(str(adapter or folder) for folder, adapter in models)
+    names = " and ".join(str(adapter or folder) for folder, adapter in models)
+    # -P keeps the script's folder off the module path, where stc's modules could shadow those of libraries.
     texts: list[list[str]] = ask(
-        f"translating with {named} without stc", ["-P", plain_transformers.__file__], request, HF_HUB_OFFLINE="1"
+        f"translating with {names} without stc", ["-P", plain_transformers.__file__], request, HF_HUB_OFFLINE="1"
     )
     return texts
 
 
 def agreement(folder: Path, manifest: Manifest, ours: Sequence[str], theirs: Sequence[str], dtype: str) -> float:
-    """The share of equal texts, in [0, 1].
+    """Return the share of equal texts, in [0, 1].
 
-    In float32, plain weights have to give the same text. In bfloat16 and in few bits the order of sums decides
-    close calls, and it is not the same.
+    Unquantized weights in float32 must give equal texts. In bfloat16 or few bits, another order of summation may decide
+    close calls differently.
 
     Raises:
-        StcError: a text differs that has not to; with its utterance and both texts.
+        StcError: texts differ that must be equal. The message shows the first such utterance with both texts.
     """
     pairs = list(zip(manifest.rows, ours, theirs, strict=True))
     differing = [(row.id, own, other) for row, own, other in pairs if own != other]
-    if differing and dtype == "float32" and stored_with(read_config(folder)) is None:
+    if differing and dtype == "float32" and quantizer_of(read_config(folder)) is None:
         name, own, other = differing[0]
         raise StcError(
             f"{folder} gives another text without stc for {len(differing)} of {len(pairs)} utterances, which float32 "

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stc.data.manifest import Manifest
 from stc.errors import Fault, misfit
 from stc.models import architecture
-from stc.models.layout import POSITIONS_A_SECOND, Layout
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.models.layout import POSITIONS_PER_SECOND, Layout
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.training.recipe import Optimisation
 from talks.training.spelling import Spelling
@@ -55,9 +55,9 @@ class Pretrain(Optimisation, Stage):
 
     NAME: ClassVar[str] = "pretrain"
     VERSION: ClassVar[int] = 2
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "train": Takes(Kind.MANIFEST, many=True),
-        "dev": Takes(Kind.MANIFEST, many=True, optional=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "train": StageInput(Kind.MANIFEST, many=True),
+        "dev": StageInput(Kind.MANIFEST, many=True, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.MODEL
 
@@ -128,7 +128,7 @@ class Pretrain(Optimisation, Stage):
                 "encoder_attention_heads": self.encoder.heads,
                 "encoder_ffn_dim": self.encoder.ffn,
                 "num_mel_bins": self.mel_bins,
-                "max_source_positions": POSITIONS_A_SECOND * self.window_seconds,
+                "max_source_positions": POSITIONS_PER_SECOND * self.window_seconds,
             },
             "text_config": {
                 "hidden_size": self.decoder.width,

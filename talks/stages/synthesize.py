@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from stc.errors import Fault, InputError, misfit
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Artifact, Kind
 from talks.speech import EngineName, check_engines
 
@@ -38,9 +38,9 @@ class Synthesize(Stage):
 
     NAME: ClassVar[str] = "synthesize"
     VERSION: ClassVar[int] = 4
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "audio": Takes(Kind.MANIFEST, optional=True),
-        "without": Takes(Kind.MANIFEST, optional=True),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "audio": StageInput(Kind.MANIFEST, optional=True),
+        "without": StageInput(Kind.MANIFEST, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.MANIFEST
 

@@ -21,7 +21,7 @@ from stc.config.override_names import parse_assignment as read
 from stc.config.schema import Plan
 from stc.errors import ConfigError
 from stc.models import architecture
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.planning.preflight import check_jobs
 from stc.system.paths import CONF, ROOT
 
@@ -50,7 +50,7 @@ def own(tmp_path: Path) -> Path:
 def hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that has every model."""
     published = architecture("qwen2_audio").published("Qwen/Qwen2-Audio-7B-Instruct")
-    monkeypatch.setattr(Hub, "config", lambda hub: published)
+    monkeypatch.setattr(HubModel, "config", lambda hub: published)
 
 
 MODEL = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25"]  # a model whose folder need not be there

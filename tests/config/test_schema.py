@@ -162,7 +162,7 @@ def told(plan: Plan, name: str) -> tuple[Any, ...]:
 def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
     plan = planned(["experiments=model_a", OWN_DATA])
     assert not plan.prunes
-    assert {node.kind for node in map(plan.pipeline.nodes.get, plan.pipeline.needed()) if node} & {
+    assert {node.kind for node in map(plan.pipeline.nodes.get, plan.pipeline.required_nodes()) if node} & {
         Kind.RANKING
     } == set()
     assert list(plan.pipeline.nodes["compare"].inputs["scores"]) == ["teacher", "teacher-nf4", "healed-nf4"]
@@ -175,7 +175,7 @@ def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
 def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -> None:
     plan = planned(["experiments=model_b", OWN_DATA])
     assert plan.prunes
-    assert sum(name.startswith("importance.") for name in plan.pipeline.needed()) == 8
+    assert sum(name.startswith("importance.") for name in plan.pipeline.required_nodes()) == 8
     assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
     assert told(plan, "heal") == ("full", 4, 4, 1e-5, 0.0)
     assert told(plan, "recover") == ("qlora", 1, 8, 1e-5, 0.0)
@@ -548,7 +548,7 @@ def test_rounds_of_a_search_share_features_while_they_share_an_encoder(base: lis
     for scope in ("encoder", "both"):
         plan = planned([f"prune.scope={scope}", "prune.ratio=0.5", *base])
         assert "features" not in fed_by(plan, "importance.1")
-        assert "features" not in plan.pipeline.needed()
+        assert "features" not in plan.pipeline.required_nodes()
     plan = planned(["prune=interleaved", "prune.every=3", *base])
     assert ["features" in fed_by(plan, f"importance.{n}") for n in range(1, 9)] == [True] * 3 + [False] * 5
 
@@ -600,7 +600,7 @@ def test_healing_that_hears_otherwise_reads_no_features_and_has_none_made(
     plan = planned([*arguments, *base])
     assert heard_by(plan, "heal") == read
     others = heard_by(plan, "heal_unpruned")
-    needed = {name for name in plan.pipeline.needed() if name in SHARED.values()}
+    needed = {name for name in plan.pipeline.required_nodes() if name in SHARED.values()}
     assert needed == {*read.values(), *others.values()}
 
 
@@ -636,8 +636,8 @@ def test_interleaved_rounds_go_on_from_the_model_trained_in_between(base: list[s
     ]
     assert fed_by(plan, "heal")["model"] == "prune.3"
     assert fields_of(plan, "between.1")["epochs"] == 4
-    assert "between.2" in plan.pipeline.needed()
-    assert "between.3" not in plan.pipeline.needed()
+    assert "between.2" in plan.pipeline.required_nodes()
+    assert "between.3" not in plan.pipeline.required_nodes()
 
 
 def test_chain_asked_for_is_its_last_link(base: list[str]) -> None:

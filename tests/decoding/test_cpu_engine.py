@@ -8,9 +8,9 @@ from transformers import AutoConfig
 
 from stc.data.manifest import Manifest
 from stc.decoding import gpu_engine as packed
-from stc.decoding.cpu_engine import TOGETHER, Prompts, _groups, continued
-from stc.decoding.greedy import encode, translate
-from stc.decoding.tokens import texts_of
+from stc.decoding.cpu_engine import TOGETHER, SharedPrefixPrompts, _groups, generate_tokens
+from stc.decoding.greedy import embed_prompts, translate
+from stc.decoding.tokens import decode_texts
 from stc.models.checkpoint import Translator, load
 from stc.models.create import create
 
@@ -22,33 +22,33 @@ def translator(tiny_model: Path) -> Translator:
 
 @pytest.fixture(scope="module")
 def rows(translator: Translator, tiny_manifest: Path) -> list[torch.Tensor]:
-    return encode(translator, Manifest.load(tiny_manifest), batch_size=4).embeddings
+    return embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4).embeddings
 
 
 @torch.inference_mode()
 def test_what_all_prompts_begin_with_is_computed_once(translator: Translator, rows: list[torch.Tensor]) -> None:
-    prompts = Prompts.of(rows, 12)
+    prompts = SharedPrefixPrompts.of(rows, 12)
     assert prompts.shared > 1
     assert len(prompts.embeddings) == sum(map(len, rows)) - (len(rows) - 1) * prompts.shared
     torch.testing.assert_close(prompts.embeddings[prompts.tokens], torch.cat(rows), rtol=0, atol=0)
-    assert continued(translator, rows, 12) == [continued(translator, [row], 12)[0] for row in rows]
+    assert generate_tokens(translator, rows, 12) == [generate_tokens(translator, [row], 12)[0] for row in rows]
 
 
 @torch.inference_mode()
 def test_prompts_may_begin_differently(translator: Translator, rows: list[torch.Tensor]) -> None:
     differ = [row[number:] for number, row in enumerate(rows)]
-    assert Prompts.of(differ, 12).shared == 0
-    assert continued(translator, differ, 12) == packed.continued(translator, differ, 12)
+    assert SharedPrefixPrompts.of(differ, 12).shared == 0
+    assert generate_tokens(translator, differ, 12) == packed.generate_tokens(translator, differ, 12)
 
 
 @torch.inference_mode()
 def test_memory_that_was_used_before_changes_nothing(
     translator: Translator, rows: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = continued(translator, rows, 12)
+    expected = generate_tokens(translator, rows, 12)
     zeros = torch.Tensor.new_zeros
     monkeypatch.setattr(torch.Tensor, "new_zeros", lambda self, *size: zeros(self, *size) + 1e3)
-    assert continued(translator, rows, 12) == expected
+    assert generate_tokens(translator, rows, 12) == expected
 
 
 def test_heads_that_share_keys_say_what_generate_does(
@@ -61,9 +61,9 @@ def test_heads_that_share_keys_say_what_generate_does(
     found = translate(sharing, manifest, batch_size=8, max_new_tokens=12)
     with torch.inference_mode():
         alone = []
-        for row in encode(sharing, manifest, batch_size=4).embeddings:
+        for row in embed_prompts(sharing, manifest, batch_size=4).embeddings:
             tokens = sharing.model.generate(inputs_embeds=row[None], max_new_tokens=12, do_sample=False)
-            alone += texts_of(sharing, tokens.tolist())
+            alone += decode_texts(sharing, tokens.tolist())
     assert found == alone
     assert len(set(found)) > 1
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from stc.data.manifest import Manifest
-from stc.decoding.attention import Memory, over_memory, over_prompts
-from stc.decoding.gpu_engine import Decoder, continued
-from stc.decoding.greedy import Encoded, decode, encode
-from stc.decoding.tokens import texts_of
+from stc.decoding.attention import KeyValueCache, attend_to_cache, attend_within_prompts
+from stc.decoding.gpu_engine import GPUDecoder, generate_tokens
+from stc.decoding.greedy import Encoded, decode, embed_prompts
+from stc.decoding.tokens import decode_texts
 from stc.models.checkpoint import Translator, load
 from stc.pruning.search.gpu import tokens_without_each
 from stc.pruning.search.translations import translate_without_each
@@ -25,7 +25,7 @@ def translator(tiny_model: Path) -> Translator:
 
 @pytest.fixture(scope="module")
 def encoded(translator: Translator, tiny_manifest: Path) -> Encoded:
-    return encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    return embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
 
 
 def candidates_said(
@@ -47,7 +47,7 @@ def searched(
 @torch.inference_mode()
 def test_texts_are_those_of_the_cpus_engine(translator: Translator, encoded: Encoded) -> None:
     expected = decode(translator, encoded, batch_size=8, max_new_tokens=16)
-    assert texts_of(translator, continued(translator, encoded.embeddings, 16)) == expected
+    assert decode_texts(translator, generate_tokens(translator, encoded.embeddings, 16)) == expected
 
 
 @torch.inference_mode()
@@ -57,7 +57,7 @@ def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encode
     translator.model.generation_config.eos_token_id = list(range(0, 2000, 8))
     try:
         expected = decode(translator, encoded, batch_size=8, max_new_tokens=16)
-        found = texts_of(translator, continued(translator, encoded.embeddings, 16))
+        found = decode_texts(translator, generate_tokens(translator, encoded.embeddings, 16))
     finally:
         translator.model.generation_config.eos_token_id = stated
     assert found == expected
@@ -74,7 +74,7 @@ def test_candidates_that_share_steps_say_what_each_says_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     removed, candidates, expected = searched
-    monkeypatch.setattr("stc.pruning.search.translations.suits", lambda translator: True)
+    monkeypatch.setattr("stc.pruning.search.translations.is_supported", lambda translator: True)
     found = candidates_said(translator, encoded, removed, candidates, batch_size=rows)
     assert found == expected
     assert len({tuple(texts) for _, texts in found}) == len(candidates)
@@ -94,7 +94,7 @@ def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
             decoded.append((layer, len(tokens)))
             yield layer, tokens
 
-    monkeypatch.setattr("stc.pruning.search.translations.suits", lambda translator: True)
+    monkeypatch.setattr("stc.pruning.search.translations.is_supported", lambda translator: True)
     monkeypatch.setattr("stc.pruning.search.translations.tokens_without_each", short_of_memory)
     found = candidates_said(translator, encoded, [], [1, 2, 3, 4], batch_size=4)
     assert found == expected
@@ -103,9 +103,9 @@ def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
 
 @torch.inference_mode()
 def test_one_token_takes_no_graph(translator: Translator, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Decoder, "captured", lambda decoder, step: step())  # the rehearsal of what would be recorded
-    said = continued(translator, encoded.embeddings, 1)
-    assert said == [tokens[:1] for tokens in continued(translator, encoded.embeddings, 4)]
+    monkeypatch.setattr(GPUDecoder, "captured", lambda decoder, step: step())  # the rehearsal of what would be recorded
+    said = generate_tokens(translator, encoded.embeddings, 1)
+    assert said == [tokens[:1] for tokens in generate_tokens(translator, encoded.embeddings, 4)]
 
 
 @pytest.mark.gpu
@@ -113,10 +113,10 @@ def test_one_token_takes_no_graph(translator: Translator, encoded: Encoded, monk
 @pytest.mark.parametrize("kv_heads", [4, 2])
 def test_the_kernel_attends_to_what_the_plain_computation_does(dtype: torch.dtype, kv_heads: int) -> None:
     given = _ragged(dtype, kv_heads)
-    plain = over_memory(*given, 1, 0.3)
+    plain = attend_to_cache(*given, 1, 0.3)
     query, key, value, memory = given
-    moved = Memory(**{name: each.cuda() for name, each in vars(memory).items()})
-    found = over_memory(query.cuda(), key.cuda(), value.cuda(), moved, 1, 0.3)
+    moved = KeyValueCache(**{name: each.cuda() for name, each in vars(memory).items()})
+    found = attend_to_cache(query.cuda(), key.cuda(), value.cuda(), moved, 1, 0.3)
     torch.testing.assert_close(found.cpu(), plain)
     torch.testing.assert_close(moved.said.cpu(), memory.said)
 
@@ -127,17 +127,17 @@ def test_prompts_attend_to_themselves_on_the_gpu(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(23, 4, 32).to(dtype) for _ in range(3))
     starts = torch.tensor([0, 7, 8, 23])
-    exact = over_prompts(query.float(), key.float(), value.float(), starts, 15, 0.3)
-    found = over_prompts(query.cuda(), key.cuda(), value.cuda(), starts.cuda(), 15, 0.3)
+    exact = attend_within_prompts(query.float(), key.float(), value.float(), starts, 15, 0.3)
+    found = attend_within_prompts(query.cuda(), key.cuda(), value.cuda(), starts.cuda(), 15, 0.3)
     # A mean of values, by weights that are rounded to the dtype, as it is itself.
     bound = max(torch.finfo(dtype).eps * float(value.abs().max()), 1e-5)
     assert float((found.cpu().float() - exact).abs().max()) <= bound
 
 
-def _ragged(dtype: torch.dtype, kv_heads: int) -> tuple[Tensor, Tensor, Tensor, Memory]:
+def _ragged(dtype: torch.dtype, kv_heads: int) -> tuple[Tensor, Tensor, Tensor, KeyValueCache]:
     """Three rows, of which the last has ended, with 7 decoded tokens behind them."""
     torch.manual_seed(0)
-    memory = Memory(
+    memory = KeyValueCache(
         prompts=torch.randn(3, 2, kv_heads, 200, 32).to(dtype),
         said=torch.randn(2, 2, 3, kv_heads, 12, 32).to(dtype),
         slots=torch.tensor([[0, 0, 0], [2, 1, 2]]),

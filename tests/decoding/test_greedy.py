@@ -12,8 +12,8 @@ from transformers import GenerationConfig
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
-from stc.decoding.cpu_engine import continued
-from stc.decoding.greedy import _ahead, by_length, decode, encode, translate
+from stc.decoding.cpu_engine import generate_tokens
+from stc.decoding.greedy import _ahead, decode, embed_prompts, longest_first, translate
 from stc.models.architecture import Architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
@@ -52,8 +52,8 @@ def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest)
 @torch.inference_mode()
 def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Translator, manifest: Manifest) -> None:
     def tokens() -> list[list[int]]:
-        encoded = encode(translator, manifest, batch_size=4)
-        return continued(translator, encoded.rows(by_length(encoded)), 12)
+        encoded = embed_prompts(translator, manifest, batch_size=4)
+        return generate_tokens(translator, encoded.rows(longest_first(encoded)), 12)
 
     free = tokens()
     end = free[0][5]
@@ -73,7 +73,7 @@ def test_the_folders_generation_config_changes_nothing(translator: Translator, m
 
 
 def test_encoded_audio_can_be_decoded_with_fewer_layers(translator: Translator, manifest: Manifest) -> None:
-    encoded = encode(translator, manifest, batch_size=4)
+    encoded = embed_prompts(translator, manifest, batch_size=4)
     whole = decode(translator, encoded, batch_size=8, max_new_tokens=12)
     with without_layers(translator, {"decoder": [2, 3]}):
         pruned = decode(translator, encoded, batch_size=8, max_new_tokens=12)
@@ -83,8 +83,8 @@ def test_encoded_audio_can_be_decoded_with_fewer_layers(translator: Translator, 
 
 
 def test_embeddings_are_those_of_one_utterance_alone(translator: Translator, manifest: Manifest) -> None:
-    together = encode(translator, manifest, batch_size=8).embeddings
-    alone = encode(translator, manifest, batch_size=1).embeddings
+    together = embed_prompts(translator, manifest, batch_size=8).embeddings
+    alone = embed_prompts(translator, manifest, batch_size=1).embeddings
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
@@ -117,10 +117,10 @@ def test_memory_may_run_out_where_features_are_made(
             raise torch.OutOfMemoryError("simulated")
         return prompts(collator, ids, audio)
 
-    expected = encode(translator, manifest, batch_size=5).embeddings
+    expected = embed_prompts(translator, manifest, batch_size=5).embeddings
     monkeypatch.setattr(Collator, "prompts", short_of_memory)
     size = BatchSize(5, "resources.decode_batch")
-    found = encode(translator, manifest, batch_size=size).embeddings
+    found = embed_prompts(translator, manifest, batch_size=size).embeddings
     assert made[:3] == [5, 3, 2]
     assert size.size == 5  # that many are heard and decoded
     torch.testing.assert_close(found, expected)
@@ -131,7 +131,7 @@ def test_memory_may_run_out_where_audio_is_heard(
 ) -> None:
     heard: list[int] = []
     architecture = type(translator.architecture)
-    hear = architecture.hear
+    hear = architecture.encode_audio
 
     def short_of_memory(self: Architecture, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         heard.append(len(batch["input_features"]))
@@ -139,9 +139,9 @@ def test_memory_may_run_out_where_audio_is_heard(
             raise torch.OutOfMemoryError("simulated")
         return hear(self, model, batch)
 
-    expected = encode(translator, manifest, batch_size=256).embeddings
-    monkeypatch.setattr(architecture, "hear", short_of_memory)
-    found = encode(translator, manifest, batch_size=256).embeddings
+    expected = embed_prompts(translator, manifest, batch_size=256).embeddings
+    monkeypatch.setattr(architecture, "encode_audio", short_of_memory)
+    found = embed_prompts(translator, manifest, batch_size=256).embeddings
     assert heard == [8, 4, *[2] * 4]
     torch.testing.assert_close(found, expected)
 

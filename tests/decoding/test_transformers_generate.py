@@ -88,7 +88,7 @@ def test_a_window_is_seen_in_the_texts(tiny_model: Path, tiny_manifest: Path, tm
 def test_what_the_engines_do_not_compute_is_known_by_the_config(
     tiny_model: Path, tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
-    found = loaded(changed(tiny_model, tmp_path / "model", changes)).beyond_engines
+    found = loaded(changed(tiny_model, tmp_path / "model", changes)).unsupported_by_engines
     assert (named in found) if named else not found
 
 

@@ -142,24 +142,24 @@ def test_the_teacher_listens_for_itself_where_the_student_hears_otherwise(
     teacher: Translator, student: Translator, tiny_manifest: Path
 ) -> None:
     alike = OnlineTeacher(teacher, student, [], SETTINGS)
-    assert alike.hears_alike
+    assert alike.shares_encoder
     with torch.no_grad():
         next(student.model.model.audio_tower.parameters()).mul_(2)
     apart = OnlineTeacher(teacher, student, [], SETTINGS)
-    assert not apart.hears_alike
+    assert not apart.shares_encoder
     batch = batch_of(teacher, tiny_manifest, [4])
     with torch.no_grad():
         ours, theirs = predict(student, batch), predict(teacher, batch)
         expected = divergence(logprobs(ours.logits), logprobs(theirs.logits), 0)
         torch.testing.assert_close(apart.loss(batch, [], ours, 0.0), expected)
-        deaf = replace(ours, heard=replace(ours.heard, states=torch.zeros_like(ours.heard.states)))
+        deaf = replace(ours, encoded=replace(ours.encoded, states=torch.zeros_like(ours.encoded.states)))
         torch.testing.assert_close(apart.loss(batch, [], deaf, 0.0), expected)
 
 
 def test_an_encoder_that_is_trained_does_not_stay_the_teachers(teacher: Translator, tiny_model: Path) -> None:
     student = load(tiny_model, device="cpu", dtype="float32")
     select_trainable(student, ["encoder", "decoder"])
-    assert not OnlineTeacher(teacher, student, range(6), SETTINGS).hears_alike
+    assert not OnlineTeacher(teacher, student, range(6), SETTINGS).shares_encoder
 
 
 @pytest.mark.parametrize("reverse", [0.0, 0.5])

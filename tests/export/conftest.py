@@ -23,7 +23,7 @@ from stc.models import read_config
 from stc.models.counting import count_parameters
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
-from stc.pipeline.stage import Context, Inputs, Progress, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Progress, Stage, StageInput
 from stc.pruning.greedy import Importance
 from stc.stages.compare import Compare
 from stc.stages.evaluate import Evaluate
@@ -52,7 +52,7 @@ class Measured(Stage):
     """In the place of `measure`, which would start two more processes here; its figures are made up."""
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL)}
     GIVES: ClassVar[Kind] = Kind.MEASUREMENT
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
@@ -150,7 +150,7 @@ def proven(plain_python: PlainPython) -> Iterator[None]:
 @pytest.fixture
 def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports are not proven: for what happens before the proof or after it."""
-    monkeypatch.setattr("stc.export.proof.witnesses", lambda *args, **kwargs: [["text"], ["text"]])
+    monkeypatch.setattr("stc.export.proof.independent_translations", lambda *args, **kwargs: [["text"], ["text"]])
 
 
 @pytest.fixture

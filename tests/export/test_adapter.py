@@ -152,14 +152,14 @@ def on_token_weights(base: Path, folder: Path, **settings: object) -> Path:
 def test_adapter_on_embedding_or_head_is_merged_as_peft_does(
     tiny_model: Path, tmp_path: Path, settings: dict[str, object], changed: str
 ) -> None:
-    from stc.models.adapters import put_on
+    from stc.models.adapters import attach_adapter
     from stc.models.checkpoint import load
 
     adapter = on_token_weights(tiny_model, tmp_path / "adapter", **settings)
     assert any("base_layer" in name for name in load_file(adapter / "adapter_model.safetensors"))
     model = load(tiny_model, device="cpu", dtype="bfloat16").model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    merged = put_on(model, adapter).merge_and_unload(safe_merge=True).state_dict()
+    merged = attach_adapter(model, adapter).merge_and_unload(safe_merge=True).state_dict()
     assert merged.keys() == before.keys()
     assert any(changed in name for name in merged if not torch.equal(merged[name], before[name]))
 

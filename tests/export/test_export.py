@@ -105,7 +105,7 @@ def test_place_that_is_taken_is_refused(tiny_model: Path, tmp_path: Path) -> Non
 def test_export_that_says_something_else_leaves_nothing(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stc.export.proof.witnesses", lambda *args, **kwargs: [["one"], ["another"]])
+    monkeypatch.setattr("stc.export.proof.independent_translations", lambda *args, **kwargs: [["one"], ["another"]])
     with pytest.raises(StcError, match="another text than the original"):
         export(tiny_model, tmp_path / "out", data=tiny_manifest)
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import pytest
 from stc.metrics.size import bytes_on_disk
 from stc.models import architecture, read_config
 from stc.models.counting import count_parameters
-from stc.models.layout import Adapters, Layout, Removals
+from stc.models.layout import AdapterSize, Layout, RemovalCounts
 from stc.models.qwen2_audio import PUBLISHED
 from stc.models.shapes import shapes_of
 from stc.pipeline.stage import Context
@@ -81,7 +81,7 @@ def test_process_without_torch_asks_one_that_builds_the_model_once(tmp_path: Pat
 
 def test_pruned_model_is_foreseen(tmp_path: Path, ctx: Context) -> None:
     Prune(dtype="float32").run({"model": model(SHIPPED), "ranking": RANKING}, tmp_path, ctx)
-    found = Layout.of_folder(SHIPPED).pruned(Removals({"decoder": 16}, {"decoder": 2}))
+    found = Layout.of_folder(SHIPPED).pruned(RemovalCounts({"decoder": 16}, {"decoder": 2}))
     assert not found.largest
     same(found, tmp_path)
 
@@ -120,7 +120,7 @@ def adapted(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> Path:
 def test_adapters_are_foreseen_apart_beside_a_model_and_merged(adapted: Path, tmp_path: Path, ctx: Context) -> None:
     whole = Layout.of_folder(SHIPPED)
     adapters = whole.adapters(32, ("projector", "decoder"))
-    found = Adapters.of_folder(adapted)
+    found = AdapterSize.of_folder(adapted)
     assert adapters.parameters == found.parameters
     assert adapters.weight_bytes == pytest.approx(found.weight_bytes, rel=0.01)
     for name, stage, expected in (
@@ -141,10 +141,10 @@ def test_tuned_model_is_foreseen(tiny_manifest: Path, tmp_path: Path, ctx: Conte
 
 def test_sizes_of_the_publication_follow_from_the_hub_id() -> None:
     """Against what benchmarks/proof_7b.py has measured (docs/results/qwen2_audio_7b.md)."""
-    config = architecture("qwen2_audio").published(PUBLISHED)
+    config = architecture("qwen2_audio").known_config(PUBLISHED)
     assert config is not None
     whole = Layout.of_config(config)
-    pruned = whole.pruned(Removals({"decoder": 32}, {"decoder": 8}))
+    pruned = whole.pruned(RemovalCounts({"decoder": 32}, {"decoder": 8}))
     packed = pruned.packed(quantizer({"method": "nf4"}))
     assert whole.counts.parameters == 8_397_094_912
     assert pruned.counts.parameters == packed.counts.parameters == 6_777_929_728
@@ -157,7 +157,7 @@ def test_sizes_of_the_publication_follow_from_the_hub_id() -> None:
 
 def test_of_removals_from_either_stack_the_largest_model_is_foreseen(tiny_model: Path) -> None:
     whole = Layout.of_folder(tiny_model)
-    found = whole.pruned(Removals({"decoder": 6, "encoder": 2}, {}, either=1))
-    smaller = whole.pruned(Removals({"decoder": 6, "encoder": 2}, {"encoder": 1}))
+    found = whole.pruned(RemovalCounts({"decoder": 6, "encoder": 2}, {}, either=1))
+    smaller = whole.pruned(RemovalCounts({"decoder": 6, "encoder": 2}, {"encoder": 1}))
     assert (found.weight_bytes, found.largest) == (smaller.weight_bytes, True)
     assert found.plain().largest

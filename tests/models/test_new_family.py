@@ -19,7 +19,7 @@ from stc.metrics.size import size_of
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load, save
 from stc.models.create import END, END_OF_TEXT, build_processor
-from stc.models.layout import Layout, Removals
+from stc.models.layout import Layout, RemovalCounts
 from stc.models.surgery import without_layers
 from stc.pipeline.stage import Context
 from stc.pruning.search.translations import translations_without_each
@@ -35,7 +35,7 @@ FAMILY = '''
 from functools import cache
 
 from stc.errors import ModelError
-from stc.models.architecture import Architecture, Heard
+from stc.models.architecture import Architecture, EncodedAudio
 
 
 class Ear(Architecture):
@@ -82,19 +82,19 @@ class Ear(Architecture):
 
         return EarForCausalLM
 
-    def hear(self, model, batch):
+    def encode_audio(self, model, batch):
         import torch
 
         counts = ((batch["feature_attention_mask"].sum(-1) - 1) // 2 - 1) // 2 + 1
         frames = batch["input_features"].mT
         together = frames[:, : frames.shape[1] // 4 * 4].reshape(len(frames), -1, 4, frames.shape[2]).mean(2)
         place = torch.arange(together.shape[1], device=counts.device)
-        return Heard(together[place[None] < counts[:, None]], counts)
+        return EncodedAudio(together[place[None] < counts[:, None]], counts)
 
-    def embed(self, model, input_ids, heard):
+    def embed(self, model, input_ids, encoded):
         place = input_ids == model.config.audio_token_id
         embeds = model.get_input_embeddings()(input_ids)
-        return embeds.masked_scatter(place[..., None], model.ear(heard.states.to(embeds.dtype)).to(embeds.dtype))
+        return embeds.masked_scatter(place[..., None], model.ear(encoded.states.to(embeds.dtype)).to(embeds.dtype))
 
 
 ARCHITECTURE = Ear()
@@ -195,7 +195,7 @@ def test_layers_of_a_stack_it_lacks_cannot_be_asked_for(folder: Path, monkeypatc
 
 def test_its_sizes_are_foreseen(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
     Prune(dtype="float32").run(inputs, tmp_path, ctx)
-    foreseen = Layout.of_folder(folder).pruned(Removals({"decoder": 5}, {"decoder": 2}))
+    foreseen = Layout.of_folder(folder).pruned(RemovalCounts({"decoder": 5}, {"decoder": 2}))
     assert foreseen.counts.parameters == size_of(tmp_path).parameters
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 from stc.doctor import main as doctor
 from stc.errors import ModelError
 from stc.models import architecture, prompts
 from stc.models.checkpoint import load, save
 from stc.models.prompts import load_processor
 from stc.models.task import Task
-from stc.verification.independent import witness
+from stc.verification.independent import independent_translations
 
 GERMAN = Task(target_lang="de", target_name="German")
 FAMILY = architecture("qwen2_audio")
@@ -81,7 +81,7 @@ def test_template_that_a_folder_lacked_is_saved_with_the_model(folder: Path, tmp
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_witness_of_a_folder_without_template_is_told_the_family_s(
+def test_independent_check_of_a_folder_without_template_gets_that_of_the_family(
     folder: Path, tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     asked: dict[str, Any] = {}
@@ -93,7 +93,8 @@ def test_witness_of_a_folder_without_template_is_told_the_family_s(
     monkeypatch.setattr("stc.verification.independent.ask", answer)
     if not own:
         (folder / "chat_template.jinja").unlink()
-    witness(folder, Manifest.load(tiny_manifest), Translating(dtype="float32", max_new_tokens=8), "cpu")
+    settings = TranslationSettings(dtype="float32", max_new_tokens=8)
+    independent_translations([(folder, None)], Manifest.load(tiny_manifest), settings, "cpu")
     assert asked["chat_template"] == (None if own else FAMILY.chat_template)
 
 

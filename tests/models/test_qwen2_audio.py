@@ -65,8 +65,8 @@ def test_embedding_is_what_the_model_does_itself(tiny_model: Path, tiny_manifest
         padding_side="left",
     )
     with torch.no_grad():
-        heard = translator.architecture.hear(translator.model, batch)
-        embeds = translator.architecture.embed(translator.model, batch["input_ids"], heard)
+        encoded = translator.architecture.encode_audio(translator.model, batch)
+        embeds = translator.architecture.embed(translator.model, batch["input_ids"], encoded)
         own = translator.model(inputs_embeds=embeds, attention_mask=batch["attention_mask"]).logits
         expected = translator.model(**batch).logits
     torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
@@ -87,8 +87,8 @@ def test_the_encoder_works_on_the_length_of_the_audio_and_hears_what_it_would_in
         )
         batch = {"input_features": features["input_features"], "feature_attention_mask": features["attention_mask"]}
         with torch.no_grad():
-            heard = translator.architecture.hear(translator.model, batch)
-        return heard.states[: heard.counts[0]]
+            encoded = translator.architecture.encode_audio(translator.model, batch)
+        return encoded.states[: encoded.counts[0]]
 
     for samples in (1_600, 5_920, 16_000, 31_990):
         torch.testing.assert_close(hear(samples), hear(samples, len(noise)), rtol=1e-4, atol=1e-4)
@@ -106,9 +106,9 @@ def test_audio_that_does_not_fit_the_prompt_is_refused(tiny_model: Path) -> None
         )
         for samples in (8_000, 16_000)
     )
-    heard = translator.architecture.hear(translator.model, long)
+    encoded = translator.architecture.encode_audio(translator.model, long)
     with pytest.raises(ModelError, match=r"\[12\] audio tokens.*\[25\]"):
-        translator.architecture.embed(translator.model, short["input_ids"], heard)
+        translator.architecture.embed(translator.model, short["input_ids"], encoded)
 
 
 def test_parts_cover_every_parameter_once(tiny_model: Path) -> None:

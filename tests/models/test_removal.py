@@ -7,7 +7,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.models.architecture import Stack
-from stc.models.removal import Layer, Removal, removable, share_out, unremovable
+from stc.models.removal import Layer, Removal, layers_per_stack, removable, removal_faults
 
 BOTH: dict[Stack, int] = {"decoder": 6, "encoder": 5}
 ORDER: tuple[Layer, ...] = (("decoder", 4), ("encoder", 2), ("decoder", 1))
@@ -55,24 +55,24 @@ def test_a_model_that_lost_more_or_never_had_as_many_is_refused(layers: int) -> 
     ],
 )
 def test_blocks_are_shared_out_in_proportion(layers: int, of: dict[Stack, int], shares: dict[Stack, int]) -> None:
-    assert share_out(layers, of) == shares
+    assert layers_per_stack(layers, of) == shares
 
 
 def test_every_possible_number_can_be_shared_out() -> None:
     for sizes in ((16, 6), (6, 16), (32, 32), (3, 12), (12, 2)):
         of: dict[Stack, int] = dict(zip(("decoder", "encoder"), sizes, strict=True))
         for layers in range(len(removable(of)) + 1):
-            shares = share_out(layers, of)
+            shares = layers_per_stack(layers, of)
             assert sum(shares.values()) == layers
             assert all(0 <= shares[stack] <= max(of[stack] - 2, 0) for stack in of)
         with pytest.raises(InputError, match="cannot be removed"):
-            share_out(len(removable(of)) + 1, of)
+            layers_per_stack(len(removable(of)) + 1, of)
 
 
 def test_named_layers_that_cannot_go_are_told_with_those_that_can() -> None:
-    assert unremovable([("decoder", 4), ("decoder", 1), ("encoder", 3)], BOTH) == {}
-    assert unremovable([("decoder", 0), ("decoder", 9), ("encoder", 4)], BOTH) == {
+    assert removal_faults([("decoder", 4), ("decoder", 1), ("encoder", 3)], BOTH) == {}
+    assert removal_faults([("decoder", 0), ("decoder", 9), ("encoder", 4)], BOTH) == {
         "decoder": "0, 9 cannot be removed: of 6 decoder layers, 1 to 4 can",
         "encoder": "4 cannot be removed: of 5 encoder layers, 1 to 3 can",
     }
-    assert unremovable([("decoder", 2), ("decoder", 2)], BOTH) == {"decoder": "2, 2: each layer can be named once"}
+    assert removal_faults([("decoder", 2), ("decoder", 2)], BOTH) == {"decoder": "2, 2: each layer can be named once"}

@@ -44,7 +44,7 @@ def heard(translator: Translator) -> torch.Tensor:
         "feature_attention_mask": torch.ones(1, 200, dtype=torch.int64),
     }
     with torch.no_grad():
-        return translator.architecture.hear(translator.model, batch).states
+        return translator.architecture.encode_audio(translator.model, batch).states
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
     plain_python.run(PLAIN_AUDIO, str(tmp_path)).check_returncode()
     batch, expected = load_file(tmp_path / "inputs.safetensors"), load_file(tmp_path / "out.safetensors")["logits"]
     with torch.no_grad():
-        sound = translator.architecture.hear(translator.model, batch)
+        sound = translator.architecture.encode_audio(translator.model, batch)
         embeds = translator.architecture.embed(translator.model, batch["input_ids"], sound)
         found = translator.model(inputs_embeds=embeds).logits
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

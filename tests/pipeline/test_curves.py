@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from stc.pipeline.curves import journaled, read_journal
+from stc.pipeline.curves import read_journal, with_journal
 from stc.pipeline.stage import Context
 
 
 def test_what_is_logged_by_step_is_a_curve_and_the_rest_is_not(ctx: Context) -> None:
-    log = journaled(ctx).log
+    log = with_journal(ctx).log
     log({"loss": 2.0, "rate": 0.1}, step=10)
     log({"loss": 1.5}, step=20)
     log({"share": 1.0})
@@ -21,24 +21,24 @@ def test_what_is_logged_by_step_is_a_curve_and_the_rest_is_not(ctx: Context) -> 
 
 def test_whoever_watches_the_run_is_told_as_before(ctx: Context) -> None:
     heard: list[Any] = []
-    log = journaled(replace(ctx, log=lambda metrics, step=None: heard.append((metrics, step)))).log
+    log = with_journal(replace(ctx, log=lambda metrics, step=None: heard.append((metrics, step)))).log
     log({"loss": 2.0}, step=10)
     log({"share": 1.0})
     assert heard == [({"loss": 2.0}, 10), ({"share": 1.0}, None)]
 
 
 def test_steps_that_a_crash_made_repeat_are_there_once(ctx: Context) -> None:
-    journaled(ctx).log({"loss": 2.0}, step=10)
-    journaled(ctx).log({"loss": 1.0}, step=20)
+    with_journal(ctx).log({"loss": 2.0}, step=10)
+    with_journal(ctx).log({"loss": 1.0}, step=20)
     with (ctx.scratch / "curves.jsonl").open("a") as file:
         file.write('{"step": 30, "lo')
-    journaled(ctx).log({"loss": 1.1}, step=20)
+    with_journal(ctx).log({"loss": 1.1}, step=20)
     assert read_journal(ctx.scratch) == {"loss": [[10, 2.0], [20, 1.1]]}
 
 
 @pytest.mark.parametrize("line", ["[1, 2]", '{"loss": 1.0}', '{"step": 20, "loss": "low"}', "\x00", "[" * 10_000])
 def test_line_that_no_stage_wrote_is_passed_over(line: str, ctx: Context) -> None:
-    journaled(ctx).log({"loss": 2.0}, step=10)
+    with_journal(ctx).log({"loss": 2.0}, step=10)
     with (ctx.scratch / "curves.jsonl").open("a") as file:
         file.write(f"\n{line}")
     assert read_journal(ctx.scratch) == {"loss": [[10, 2.0]]}
@@ -46,7 +46,7 @@ def test_line_that_no_stage_wrote_is_passed_over(line: str, ctx: Context) -> Non
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_value_that_cannot_be_drawn_is_left_out(value: float, ctx: Context) -> None:
-    journaled(ctx).log({"loss": value, "rate": 1.0}, step=1)
+    with_journal(ctx).log({"loss": value, "rate": 1.0}, step=1)
     assert read_journal(ctx.scratch) == {"rate": [[1, 1.0]]}
 
 

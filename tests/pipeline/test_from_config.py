@@ -9,8 +9,8 @@ import pytest
 from wiring import nodes
 
 from stc.errors import ConfigError, Fault
-from stc.models.hub import Hub
-from stc.pipeline.from_config import links
+from stc.models.hub import HubModel
+from stc.pipeline.from_config import nodes_named
 from stc.store.artifact import Kind
 
 IMPORTANCE: dict[str, Any] = {
@@ -36,20 +36,20 @@ def test_folder_without_a_stage_says_its_kind(tmp_path: Path) -> None:
 
 
 def test_hub_id_is_no_folder_here() -> None:
-    assert nodes({"base": {"from": "owner/name", "kind": "model"}})["base"].source == Hub("owner/name")
+    assert nodes({"base": {"from": "owner/name", "kind": "model"}})["base"].source == HubModel("owner/name")
 
 
 def test_links_of_a_chain_are_fed_the_one_before() -> None:
     graph = nodes({"importance": IMPORTANCE})
     assert [node.inputs.get("previous") for node in graph.values()] == [None, "importance.1", "importance.2"]
-    assert links("importance", graph) == ["importance.1", "importance.2", "importance.3"]
+    assert nodes_named("importance", graph) == ["importance.1", "importance.2", "importance.3"]
 
 
 def test_copy_of_a_chain_is_a_chain_and_meant_by_its_last_link() -> None:
     prune = {"stage": "prune", "dtype": "float32", "inputs": {"model": "base", "ranking": "again"}}
     graph = nodes({"importance": IMPORTANCE, "again": {"like": "importance", "metric": "chrf_pp"}, "prune": prune})
     assert graph["prune"].inputs["ranking"] == "again.3"
-    assert links("again", graph) == ["again.1", "again.2", "again.3"]
+    assert nodes_named("again", graph) == ["again.1", "again.2", "again.3"]
 
 
 RECIPE: dict[str, Any] = {

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import pytest
 
 from stc.errors import ConfigError, InputError, ModelError
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.models.qwen2_audio import Qwen2Audio
 from stc.pipeline.graph import Node, Pipeline
-from stc.pipeline.runner import Done, Evaluation
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.runner import Evaluation, NodeResult
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store import Store
 from stc.store.artifact import Kind
 
@@ -26,7 +26,7 @@ RAN: list[str] = []
 
 class Source(Stage):
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.MODEL
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"where"})
 
@@ -41,7 +41,7 @@ class Source(Stage):
 
 
 class Follow(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL)}
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         RAN.append(self.label)
@@ -59,7 +59,7 @@ class Rank(Stage):
     """One link of a chain; its facts say which layers are gone, and ``removes`` which one goes here."""
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"previous": Takes(Kind.RANKING, optional=True)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"previous": StageInput(Kind.RANKING, optional=True)}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     removes: tuple[int, ...]
@@ -73,11 +73,11 @@ class Rank(Stage):
 
 
 class Cut(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"ranking": Takes(Kind.RANKING, by=("layers_removed",))}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"ranking": StageInput(Kind.RANKING, by=("layers_removed",))}
 
 
 class Collect(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"models": Takes(Kind.MODEL, many=True)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"models": StageInput(Kind.MODEL, many=True)}
     GIVES: ClassVar[Kind] = Kind.COMPARISON
 
 
@@ -105,7 +105,7 @@ def line(b_number: int = 0) -> list[Node]:
     ]
 
 
-Evaluate = Callable[..., list[Done]]
+Evaluate = Callable[..., list[NodeResult]]
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def store(tmp_path: Path) -> Store:
 def evaluate(store: Store, ctx: Context) -> Evaluate:
     """``evaluate(nodes, *outputs, force=…)`` with a store opened anew, as another run would."""
 
-    def evaluated(nodes: Iterable[Node], *outputs: str, force: Sequence[str] = ()) -> list[Done]:
+    def evaluated(nodes: Iterable[Node], *outputs: str, force: Sequence[str] = ()) -> list[NodeResult]:
         RAN.clear()
         fresh = Store(store.root)
         return Evaluation(
@@ -128,7 +128,7 @@ def evaluate(store: Store, ctx: Context) -> Evaluate:
     return evaluated
 
 
-def identities(done: Iterable[Done]) -> dict[str, str]:
+def identities(done: Iterable[NodeResult]) -> dict[str, str]:
     return {one.name: one.artifact.identity for one in done}
 
 
@@ -374,12 +374,12 @@ def test_model_of_the_hub_is_fetched_when_it_is_needed(
     (folder / "text").write_text("fetched")
     asked: list[str] = []
 
-    def fetch(hub: Hub, check: object) -> Path:
+    def fetch(hub: HubModel, check: object) -> Path:
         asked.append(hub.id)
         return folder
 
-    monkeypatch.setattr(Hub, "fetch", fetch)
-    nodes = [Node("a", Kind.MODEL, "from", source=Hub("owner/name")), *line()[1:]]
+    monkeypatch.setattr(HubModel, "fetch", fetch)
+    nodes = [Node("a", Kind.MODEL, "from", source=HubModel("owner/name")), *line()[1:]]
     done = evaluate(nodes, "b")
     assert (asked, (done[-1].artifact.path / "text").read_text()) == (["owner/name"], "fetched b")
 

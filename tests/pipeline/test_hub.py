@@ -23,11 +23,11 @@ FAMILIES = {"owner/model": "qwen2_audio", "owner/other": "whisper"}
 FETCH = """
 import json, sys
 from stc.models import read_config
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 found = {}
 for name in sys.argv[1:]:
     try:
-        found[name] = str(Hub(name).fetch(read_config))
+        found[name] = str(HubModel(name).fetch(read_config))
     except Exception as error:
         found[name] = f"{type(error).__name__}: {error}"
 json.dump(found, sys.stdout)
@@ -82,7 +82,7 @@ def test_model_that_is_not_there_is_told_with_the_command(fetched: dict[str, str
 PLAN = ["model=qwen2_audio_7b", "data=talks", "prune.ratio=0.25", "lang=de"]
 PUBLISHED = "Qwen/Qwen2-Audio-7B-Instruct"
 
-OF_THE_FAMILY = json.dumps(architecture("qwen2_audio").published(PUBLISHED))
+OF_THE_FAMILY = json.dumps(architecture("qwen2_audio").known_config(PUBLISHED))
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.planning.dry_run import DryRun, DryRunStep, StepState
 from stc.store import Store
 from stc.store.artifact import Kind
@@ -21,7 +21,7 @@ from stc.store.artifact import Kind
 
 class Source(Stage):
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     label: str
@@ -32,13 +32,13 @@ class Source(Stage):
 
 
 class Follow(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL)}
 
 
 class Rank(Source):
     """Removes the layers it is told to, whatever model it is given."""
 
-    TAKES: ClassVar[Mapping[str, Takes]] = {"model": Takes(Kind.MODEL)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL)}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     removes: tuple[int, ...]
@@ -49,9 +49,9 @@ class Rank(Source):
 
 
 class Cut(Source):
-    TAKES: ClassVar[Mapping[str, Takes]] = {
-        "model": Takes(Kind.MODEL),
-        "ranking": Takes(Kind.RANKING, by=("layers_removed",)),
+    TAKES: ClassVar[Mapping[str, StageInput]] = {
+        "model": StageInput(Kind.MODEL),
+        "ranking": StageInput(Kind.RANKING, by=("layers_removed",)),
     }
 
 
@@ -153,9 +153,12 @@ def test_two_jobs_that_go_on_from_one_search_to_come_have_one_identity(store: St
 def test_model_of_the_hub_that_is_not_here_is_not_fetched(
     store: Store, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Hub, "cached", lambda hub: None)
-    monkeypatch.setattr(Hub, "fetch", lambda hub, check: pytest.fail("fetched"))
-    nodes = [Node("base", Kind.MODEL, "from", source=Hub("some/model")), node("heal", Follow(label="h"), model="base")]
+    monkeypatch.setattr(HubModel, "cached", lambda hub: None)
+    monkeypatch.setattr(HubModel, "fetch", lambda hub, check: pytest.fail("fetched"))
+    nodes = [
+        Node("base", Kind.MODEL, "from", source=HubModel("some/model")),
+        node("heal", Follow(label="h"), model="base"),
+    ]
     found = looked(nodes, store, ctx)
     assert (found["base"].state, found["heal"].state, found["heal"].after) == (StepState.FETCH, StepState.RUN, "base")
 

@@ -12,7 +12,7 @@ from stc.config.schema import ResourcesConfig
 from stc.data.manifest import Speech
 from stc.errors import StcError
 from stc.models import architecture
-from stc.models.layout import Layout, Removals
+from stc.models.layout import Layout, RemovalCounts
 from stc.models.qwen2_audio import PUBLISHED
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
@@ -39,10 +39,10 @@ ALL = (*ADAPTED, "embedding", "head")
 
 def of_7b(decoder: int, encoder: int) -> Layout:
     """The shape of the 7B base with fewer layers."""
-    config = architecture("qwen2_audio").published(PUBLISHED)
+    config = architecture("qwen2_audio").known_config(PUBLISHED)
     assert config is not None
     return Layout.of_config(config).pruned(
-        Removals({"decoder": 32, "encoder": 32}, {"decoder": 32 - decoder, "encoder": 32 - encoder})
+        RemovalCounts({"decoder": 32, "encoder": 32}, {"decoder": 32 - decoder, "encoder": 32 - encoder})
     )
 
 
@@ -218,7 +218,10 @@ def test_stage_that_would_fill_the_disk_does_not_start_and_is_told_how_much_it_n
     store = Store(tmp_path / "store")
     monkeypatch.setattr(room, "free_disk_space", lambda folder: 1000)
     evaluation = Evaluation(
-        quantizing, store, lambda name, scratch: ctx, ready=lambda node, inputs: check_disk_space(store, node, inputs)
+        quantizing,
+        store,
+        lambda name, scratch: ctx,
+        before_stage=lambda node, inputs: check_disk_space(store, node, inputs),
     )
     with pytest.raises(StcError, match=r"packed will write [\d.]+ kB, and where the store is, .*, 1.00 kB are free"):
         evaluation.run()
@@ -235,5 +238,5 @@ def test_stage_that_fits_runs(
         asked.append(node.name)
         check_disk_space(store, node, inputs)
 
-    Evaluation(quantizing, store, lambda name, scratch: ctx, ready=ready).run()
+    Evaluation(quantizing, store, lambda name, scratch: ctx, before_stage=ready).run()
     assert asked == ["packed"]

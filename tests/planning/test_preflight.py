@@ -15,7 +15,7 @@ from stc.config.command_line import check_arguments
 from stc.config.schema import Plan
 from stc.config.schema import make_plan as plan_of
 from stc.errors import ConfigError
-from stc.models.hub import Hub
+from stc.models.hub import HubModel
 from stc.models.removal import Removal
 from stc.planning.preflight import check_jobs, collect_notes, data_faults, hub_faults, shipped_corpus_notes
 from stc.run import main
@@ -112,7 +112,7 @@ def test_warm_up_that_will_be_shortened_is_told(planned: Plan) -> None:
 def test_model_of_the_hub_that_cannot_be_asked_stops_a_run_and_one_of_another_family_every_command(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Hub, "cached", lambda hub: None)
+    monkeypatch.setattr(HubModel, "cached", lambda hub: None)
     arguments = ["model=qwen2_audio_7b", "model.path=somebody/whisper", f"data.path={data}", "prune.ratio=0.25"]
     other = of(monkeypatch, *arguments)
     refused, (fault,) = hub_faults([other, other])
@@ -123,7 +123,7 @@ def test_model_of_the_hub_that_cannot_be_asked_stops_a_run_and_one_of_another_fa
     cached = tmp_path / "cached"
     cached.mkdir()
     (cached / "config.json").write_text('{"model_type": "whisper"}')
-    monkeypatch.setattr(Hub, "cached", lambda hub: cached)
+    monkeypatch.setattr(HubModel, "cached", lambda hub: cached)
     (fault,), unasked = hub_faults([other])
     assert (fault.key, fault.value, unasked) == ("model.path", "somebody/whisper", [])
     assert "'whisper' is not handled" in fault.allowed
@@ -142,7 +142,7 @@ def test_speech_engine_that_is_not_installed_is_told(
 
 
 def test_published_model_hears_half_a_minute(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Hub, "cached", lambda hub: None)
+    monkeypatch.setattr(HubModel, "cached", lambda hub: None)
     split(data, "test", 30.0, 30.2)
     large = of(monkeypatch, "model=qwen2_audio_7b", f"data.path={data}", "prune.ratio=0.25")
     (fault,) = data_faults([large])

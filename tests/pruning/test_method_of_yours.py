@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stc.models.removal import Counts, Removal, removable
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.models.removal import LayerCounts, Removal, removable
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
 
@@ -31,11 +31,11 @@ class EveryOther(ByRatio):
     first: int
 
 
-class EveryOtherLayer(Counts, Stage):
+class EveryOtherLayer(LayerCounts, Stage):
     """``layers`` of the stacks, every other one."""
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.RANKING
 
     layers: int

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from stc.data.manifest import Manifest
-from stc.decoding.cpu_engine import Prompts
-from stc.decoding.greedy import decode, encode
+from stc.decoding.cpu_engine import SharedPrefixPrompts
+from stc.decoding.greedy import decode, embed_prompts
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 from stc.pruning.search.translations import LayersByStack, translate_without_each, translations_without_each
@@ -22,7 +22,7 @@ def translator(tiny_model: Path) -> Translator:
 def test_texts_are_those_of_the_model_without_the_layers(
     translator: Translator, tiny_manifest: Path, removed: list[int], candidates: list[int], batch_size: int
 ) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    encoded = embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
     settings = {"batch_size": batch_size, "max_new_tokens": 16}
     found = dict(translate_without_each(translator, encoded, removed, candidates, **settings))
     assert sorted(found) == sorted(candidates)
@@ -33,14 +33,14 @@ def test_texts_are_those_of_the_model_without_the_layers(
 
 
 def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Translator, tiny_manifest: Path) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    encoded = embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
     tokens: list[int] = []
     lowest = translator.architecture.layers_of(translator.model, "decoder")[0]
     handle = lowest.mlp.register_forward_hook(lambda module, args, out: tokens.append(len(args[0])))
     for _ in translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
         pass
     handle.remove()
-    assert [each for each in tokens if each > 8] == [len(Prompts.of(encoded.embeddings, 2).embeddings)]
+    assert [each for each in tokens if each > 8] == [len(SharedPrefixPrompts.of(encoded.embeddings, 2).embeddings)]
 
 
 def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
@@ -56,11 +56,11 @@ def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
     for stack, layer, texts in found:
         gone = {**removed, stack: [*removed[stack], layer]}
         with without_layers(planted, gone):
-            assert texts == decode(planted, encode(planted, manifest, batch_size=4), **settings)
+            assert texts == decode(planted, embed_prompts(planted, manifest, batch_size=4), **settings)
 
 
 def test_the_model_is_whole_afterwards(translator: Translator, tiny_manifest: Path) -> None:
-    encoded = encode(translator, Manifest.load(tiny_manifest), batch_size=4)
+    encoded = embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
     before = decode(translator, encoded, batch_size=8, max_new_tokens=8)
     walk = translate_without_each(translator, encoded, [2], [1, 3], batch_size=8, max_new_tokens=8)
     next(walk)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from stc.config.command_line import check_arguments, compose_jobs
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 from stc.decoding.predictions import translation_loss
 from stc.errors import ConfigError, ModelError
 from stc.export import export
@@ -21,7 +21,7 @@ from stc.models.counting import count_parameters
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context
 from stc.planning.machine_checks import check_devices
-from stc.quantization import YOURS, quantizer
+from stc.quantization import CUSTOM_METHODS, quantizer
 from stc.stages.quantize import Quantize
 from stc.store.artifact import Artifact, Kind
 from stc.system.paths import ROOT
@@ -29,7 +29,7 @@ from stc.training.acceleration.dequantize import DequantizedLinear, dequantized_
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
 from stc.training.recipe import Recipe
-from stc.verification.independent import witnesses
+from stc.verification.independent import independent_translations
 
 METHOD = "rounding.rows"
 FOLDER = str(Path(__file__).parent / "yours")
@@ -38,7 +38,7 @@ FOLDER = str(Path(__file__).parent / "yours")
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The modules where Python finds them, in this process and in those that it starts."""
-    monkeypatch.setenv(YOURS, "")
+    monkeypatch.setenv(CUSTOM_METHODS, "")
     monkeypatch.setenv("PYTHONPATH", FOLDER)
     monkeypatch.syspath_prepend(FOLDER)
 
@@ -59,8 +59,8 @@ def test_a_yaml_of_ones_own_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [job] = compose_jobs(check_arguments([f"--config-dir={tmp_path}", "quant=rounding", "prune.ratio=0.25"]))
     stage = job.plan.pipeline.nodes["quantize"].stage
     assert isinstance(stage, Quantize)
-    assert stage.quant.packed == ["projector", "decoder"]
-    assert os.environ[YOURS] == METHOD  # for the processes that a run starts
+    assert stage.quant.packed_parts == ["projector", "decoder"]
+    assert os.environ[CUSTOM_METHODS] == METHOD  # for the processes that a run starts
 
 
 def test_a_module_that_is_not_there_or_defines_none_is_refused() -> None:
@@ -96,8 +96,8 @@ def test_a_process_without_stc_computes_with_its_weights(
     save(plain, tmp_path / "unpacked")
     whole = Manifest.load(tiny_manifest)
     manifest = Manifest(whole.folder, whole.task, whole.rows[3:6])
-    stage = Translating(dtype="bfloat16", max_new_tokens=12)
-    texts, same = witnesses([(packed, None), (tmp_path / "unpacked", None)], manifest, stage, "cpu")
+    stage = TranslationSettings(dtype="bfloat16", max_new_tokens=12)
+    texts, same = independent_translations([(packed, None), (tmp_path / "unpacked", None)], manifest, stage, "cpu")
     assert layers
     assert texts == same
 
@@ -105,7 +105,9 @@ def test_a_process_without_stc_computes_with_its_weights(
 def test_its_export_says_what_it_needs_and_that_vllm_was_not_looked_into(
     packed: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stc.export.proof.witnesses", lambda *args: [["text"], ["text"]])  # the test above has one
+    monkeypatch.setattr(
+        "stc.export.proof.independent_translations", lambda *args: [["text"], ["text"]]
+    )  # the test above has one
     exported = export(packed, tmp_path / "out", data=tiny_manifest)
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "soundfile, rounding-library installed" in card
@@ -116,10 +118,10 @@ def test_its_export_says_what_it_needs_and_that_vllm_was_not_looked_into(
 def test_a_folder_of_it_is_refused_where_nobody_named_it_and_read_where_the_environment_does(
     packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(YOURS, "")
-    with pytest.raises(ModelError, match=f"'rounding', which is none of .*{YOURS}"):
+    monkeypatch.setenv(CUSTOM_METHODS, "")
+    with pytest.raises(ModelError, match=f"'rounding', which is none of .*{CUSTOM_METHODS}"):
         load(packed, device="cpu", dtype="float32")
-    monkeypatch.setenv(YOURS, METHOD)
+    monkeypatch.setenv(CUSTOM_METHODS, METHOD)
     load(packed, device="cpu", dtype="float32")
 
 

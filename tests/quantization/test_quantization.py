@@ -11,7 +11,7 @@ from stc.errors import ConfigError, ModelError
 from stc.models.checkpoint import Translator, load, save
 from stc.models.counting import count_parameters
 from stc.models.surgery import check_reload
-from stc.quantization import methods, quantizer, stored_with
+from stc.quantization import methods, quantizer, quantizer_of
 
 # Where the weights of a part are in a folder, and the element type of what is packed, by method.
 PLACES = {
@@ -44,9 +44,9 @@ def test_unknown_setting_is_refused_with_the_nearest() -> None:
 
 
 def test_folder_quantized_by_another_method_is_refused() -> None:
-    assert stored_with({}) is None
+    assert quantizer_of({}) is None
     with pytest.raises(ModelError, match="'gptq'"):
-        stored_with({"quantization_config": {"quant_method": "gptq"}})
+        quantizer_of({"quantization_config": {"quant_method": "gptq"}})
 
 
 @pytest.mark.parametrize("method", methods())

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import stc.report.run_plots
-from stc.pipeline.runner import Done
+from stc.pipeline.runner import NodeResult
 from stc.report.run_plots import PlottedSystem, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
 from stc.store.artifact import Artifact, Kind
 
@@ -60,10 +60,10 @@ def is_png(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
 
 
-def done(folder: Path, name: str, kind: Kind, **more: Any) -> Done:
+def done(folder: Path, name: str, kind: Kind, **more: Any) -> NodeResult:
     path = folder / name
     path.mkdir()
-    return Done(name, Artifact(kind, path, name, more.pop("facts", {})), True, 1.0, **more)
+    return NodeResult(name, Artifact(kind, path, name, more.pop("facts", {})), True, 1.0, **more)
 
 
 def test_run_is_drawn_from_the_store(tmp_path: Path) -> None:

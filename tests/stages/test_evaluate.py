@@ -61,25 +61,25 @@ def test_newline_in_a_reference_does_not_shift_the_lines(
     assert len((out / "references.txt").read_text(encoding="utf-8").split("\n")) == 3
 
 
-def test_first_utterances_are_witnessed(
+def test_first_utterances_are_checked_independently(
     inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     logged: dict[str, float] = {}
 
-    def witness(folder: Path, manifest: Manifest, stage: Evaluate, device: str) -> list[str]:
+    def check(models: Any, manifest: Manifest, stage: Evaluate, device: str) -> list[list[str]]:
         asked.extend(row.id for row in manifest.rows)
-        return stage.translations(stage.loaded(folder, ctx), manifest, ctx)
+        return [stage.translate(stage.load_model(folder, ctx), manifest, ctx) for folder, _ in models]
 
-    monkeypatch.setattr("stc.verification.independent.witness", witness)
+    monkeypatch.setattr("stc.verification.independent.independent_translations", check)
     stage = STAGE.model_copy(update={"witnessed": 3})
     facts = stage.run(inputs, tmp_path, replace(ctx, log=lambda metrics, step=None: logged.update(metrics)))
     assert asked == ["utterance-0", "utterance-1", "utterance-2"]
     assert facts["witness_agreement"] == logged["witness_agreement"] == 1
 
 
-def test_nothing_is_witnessed_where_that_is_turned_off(
+def test_nothing_is_checked_independently_where_that_is_turned_off(
     inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stc.verification.independent.witness", None)
+    monkeypatch.setattr("stc.verification.independent.independent_translations", None)
     assert "witness_agreement" not in STAGE.run(inputs, tmp_path, ctx)

@@ -14,9 +14,8 @@ from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding import features as features_module
-from stc.decoding.features import Features as Read
-from stc.decoding.features import features_of
-from stc.decoding.greedy import decode, encode
+from stc.decoding.features import FeatureReader, features_of
+from stc.decoding.greedy import decode, embed_prompts
 from stc.distillation import cached_logits as top_k
 from stc.errors import InputError
 from stc.models.checkpoint import Translator, load, save
@@ -57,9 +56,9 @@ def test_embeddings_and_texts_are_those_of_the_audio_to_the_last_bit(
 ) -> None:
     features = features_of(make(model, data, tmp_path / "out", ctx), model, translator, STAGE)
     manifest = Manifest.load(data.path)
-    heard = encode(translator, manifest, batch_size=ctx.decode_batch)
+    heard = embed_prompts(translator, manifest, batch_size=ctx.decode_batch)
     passes.clear()
-    read = encode(translator, manifest, batch_size=ctx.decode_batch, features=features)
+    read = embed_prompts(translator, manifest, batch_size=ctx.decode_batch, features=features)
     assert passes == []
     for one, other in zip(heard.embeddings, read.embeddings, strict=True):
         assert torch.equal(one, other)
@@ -70,7 +69,7 @@ def test_embeddings_and_texts_are_those_of_the_audio_to_the_last_bit(
 def test_prompts_are_those_of_the_processor(
     model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
 ) -> None:
-    features = Read(make(model, data, tmp_path / "out", ctx).path)
+    features = FeatureReader(make(model, data, tmp_path / "out", ctx).path)
     manifest = Manifest.load(data.path)
     collator = Collator.of(translator, manifest.task)
     audio = read_batch(manifest, manifest.rows, collator.sampling_rate, 1)
@@ -86,8 +85,8 @@ def test_texts_do_not_depend_on_what_was_heard_together(
     made = make(model, data, tmp_path / "out", replace(ctx, decode_batch=3))
     features = features_of(made, model, translator, STAGE)
     manifest = Manifest.load(data.path)
-    heard = encode(translator, manifest, batch_size=8)
-    read = encode(translator, manifest, batch_size=5, features=features)
+    heard = embed_prompts(translator, manifest, batch_size=8)
+    read = embed_prompts(translator, manifest, batch_size=5, features=features)
     for one, other in zip(heard.embeddings, read.embeddings, strict=True):
         torch.testing.assert_close(one, other)
     settings = {"batch_size": 8, "max_new_tokens": 16}
@@ -114,7 +113,7 @@ def test_equal_recordings_are_heard_once_and_files_stay_small(
     assert made.facts["recordings"] == len(whole)
     files = list(made.path.glob("*.safetensors"))
     assert len(files) > 1
-    heard = Read(made.path).heard([row.sha256 for row in reversed(whole.rows)], "cpu")
+    heard = FeatureReader(made.path).encoded([row.sha256 for row in reversed(whole.rows)], "cpu")
     assert len(heard.states) == int(heard.counts.sum()) == made.facts["positions"]
 
 
@@ -230,9 +229,9 @@ def test_a_recording_that_is_not_among_them_is_named(
     with pytest.raises(
         InputError, match=r"lacks 2 of the 8 utterances of .*, the first is 'utterance-6' \(audio/6\.wav\)"
     ):
-        encode(translator, whole, batch_size=4, features=features)
+        embed_prompts(translator, whole, batch_size=4, features=features)
 
 
 def test_a_folder_without_an_index_is_none_of_features(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"features\.json is missing"):
-        Read(tmp_path)
+        FeatureReader(tmp_path)

@@ -9,13 +9,13 @@ from wiring import nodes
 
 from stc.errors import ConfigError
 from stc.pipeline.graph import Pipeline
-from stc.pipeline.runner import Done, Evaluation
+from stc.pipeline.runner import Evaluation, NodeResult
 from stc.pipeline.stage import Context
 from stc.planning.disk import bytes_on_disk, describe_artifact
 from stc.stages.features import Features
 from stc.store import Store
 
-Jobs = Callable[[int], dict[str, Done]]
+Jobs = Callable[[int], dict[str, NodeResult]]
 
 
 def search(model: Path, data: Path, rounds: int, **fields: object) -> Pipeline:
@@ -41,7 +41,7 @@ def search(model: Path, data: Path, rounds: int, **fields: object) -> Pipeline:
 def job(tiny_model: Path, tiny_manifest: Path, ctx: Context, tmp_path: Path) -> Jobs:
     """``job(rounds)``: what becomes of each node of a search of so many rounds, in one store for all jobs."""
 
-    def run(rounds: int) -> dict[str, Done]:
+    def run(rounds: int) -> dict[str, NodeResult]:
         pipeline = search(tiny_model, tiny_manifest, rounds)
         context = lambda name, scratch: replace(ctx, scratch=scratch)  # noqa: E731
         return {done.name: done for done in Evaluation(pipeline, Store(tmp_path / "store"), context).run()}

@@ -16,7 +16,7 @@ from stc.models.architecture import Stack
 from stc.models.checkpoint import load, save
 from stc.models.removal import Layer
 from stc.models.surgery import drop_layers
-from stc.pipeline.curves import journaled, read_journal
+from stc.pipeline.curves import read_journal, with_journal
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.store.artifact import Artifact, Kind
@@ -164,13 +164,13 @@ def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not
     quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
     for scratch in (quiet, disturbed):
         scratch.mkdir()
-    run(inputs, tmp_path / "whole", journaled(replace(ctx, scratch=quiet)))
+    run(inputs, tmp_path / "whole", with_journal(replace(ctx, scratch=quiet)))
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", _die)
         with pytest.raises(Died):
-            run(inputs, tmp_path / "died", journaled(replace(ctx, scratch=disturbed)))
+            run(inputs, tmp_path / "died", with_journal(replace(ctx, scratch=disturbed)))
     assert len((disturbed / "candidates.jsonl").read_text().splitlines()) == 1
-    run(inputs, tmp_path / "resumed", journaled(replace(ctx, scratch=disturbed)))
+    run(inputs, tmp_path / "resumed", with_journal(replace(ctx, scratch=disturbed)))
     assert read_journal(disturbed) == read_journal(quiet)
 
 
@@ -258,13 +258,13 @@ def test_a_screened_round_that_was_interrupted_keeps_its_losses_and_its_scores(
     quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
     for scratch in (quiet, disturbed):
         scratch.mkdir()
-    whole = run(inputs, tmp_path / "whole", journaled(replace(ctx, scratch=quiet)), screen=2)
+    whole = run(inputs, tmp_path / "whole", with_journal(replace(ctx, scratch=quiet)), screen=2)
     kept = os.fsync
     for number in range(6):  # four losses and two scores: each process gets one further
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", lambda file: (kept(file), _die()))
             with pytest.raises(Died):
-                run(inputs, tmp_path / f"died{number}", journaled(replace(ctx, scratch=disturbed)), screen=2)
+                run(inputs, tmp_path / f"died{number}", with_journal(replace(ctx, scratch=disturbed)), screen=2)
         written = [(disturbed / f"{name}.jsonl") for name in ("screen", "candidates")]
         assert sum(len(file.read_text().splitlines()) for file in written if file.exists()) == number + 1
     resumed = run(inputs, tmp_path / "resumed", replace(ctx, scratch=disturbed), screen=2)

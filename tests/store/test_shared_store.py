@@ -14,8 +14,8 @@ import pytest
 from processes import at_once, await_note, ended, note, noted, send, until, working
 
 from stc.pipeline.graph import Node, Pipeline
-from stc.pipeline.runner import Done, Evaluation
-from stc.pipeline.stage import Context, Inputs, Stage, Takes
+from stc.pipeline.runner import Evaluation, NodeResult
+from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store import Store
 from stc.store.artifact import Kind
 
@@ -24,7 +24,7 @@ class Step(Stage):
     """Notes that it runs; with a ``gate`` it then waits until that file is there."""
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {"models": Takes(Kind.MODEL, many=True)}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"models": StageInput(Kind.MODEL, many=True)}
     GIVES: ClassVar[Kind] = Kind.MODEL
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"log", "gate"})
 
@@ -49,7 +49,7 @@ class Rank(Step):
 
 
 class Cut(Step):
-    TAKES: ClassVar[Mapping[str, Takes]] = {"ranking": Takes(Kind.RANKING, by=("removed",))}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {"ranking": StageInput(Kind.RANKING, by=("removed",))}
 
 
 class Workers:
@@ -66,13 +66,13 @@ class Workers:
         inputs: Mapping[str, Any] = {"ranking": ranking} if ranking else {"models": {one: one for one in models}}
         return Node(name, stage.GIVES, cls.__name__.lower(), stage, inputs)
 
-    def evaluate(self, nodes: Iterable[Node], *outputs: str, force: Sequence[str] = ()) -> list[Done]:
+    def evaluate(self, nodes: Iterable[Node], *outputs: str, force: Sequence[str] = ()) -> list[NodeResult]:
         return Evaluation(
             Pipeline({one.name: one for one in nodes}, outputs),
             Store(self.root / "store", lease_seconds=0.5),
             lambda name, scratch: replace(self._context, scratch=scratch),
             force=force,
-            say=lambda line: note(self.said, line),
+            announce=lambda line: note(self.said, line),
         ).run()
 
     def open(self, name: str) -> None:

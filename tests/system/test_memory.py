@@ -86,14 +86,14 @@ def test_another_error_is_not_taken_for_a_shortage() -> None:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has memory for the decoder's pass over two utterances and no more."""
-    through = ragged.Decoder.through
+    through = ragged.CPUDecoder.run_layer
 
-    def short(decoder: ragged.Decoder, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def short(decoder: ragged.CPUDecoder, *args: Any, **kwargs: Any) -> torch.Tensor:
         if len(decoder.prompts.lengths) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return through(decoder, *args, **kwargs)
 
-    monkeypatch.setattr(ragged.Decoder, "through", short)
+    monkeypatch.setattr(ragged.CPUDecoder, "run_layer", short)
 
 
 @pytest.fixture(scope="module")

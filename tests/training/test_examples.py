@@ -46,8 +46,8 @@ def test_what_was_heard_gives_the_loss_of_the_audio(
     unfrozen = Examples(translator, manifest, ctx).batch([0, 3, 7])
     select_trainable(translator, ["projector", "decoder"])
     frozen = Examples(translator, manifest, ctx).batch([0, 3, 7])
-    assert unfrozen.heard is None
-    assert frozen.heard is not None
+    assert unfrozen.encoded is None
+    assert frozen.encoded is not None
     with torch.no_grad():
         torch.testing.assert_close(translation_loss(translator, frozen), translation_loss(translator, unfrozen))
 
@@ -71,6 +71,6 @@ def test_states_beyond_the_limit_are_computed_again(
     examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
     first, second = examples.batch([0, 1]), examples.batch([0, 1])
     assert passes == [2, 2]
-    assert first.heard is not None
-    assert second.heard is not None
-    assert torch.equal(first.heard.states, second.heard.states)
+    assert first.encoded is not None
+    assert second.encoded is not None
+    assert torch.equal(first.encoded.states, second.encoded.states)

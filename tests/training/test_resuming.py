@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import load, save
 from stc.models.surgery import drop_layers
-from stc.pipeline.curves import Curves, journaled, read_journal
+from stc.pipeline.curves import Curves, read_journal, with_journal
 from stc.pipeline.stage import Context, Progress, Stage
 from stc.stages.adapt import Adapt
 from stc.stages.finetune import Finetune
@@ -102,7 +102,7 @@ def run(
 
     out.mkdir()
     recomputed = getattr(stage, "optimizer", "") == "adamw_8bit"  # the two that belong together
-    context = journaled(replace(ctx, progress=progress, gradient_checkpointing=recomputed))
+    context = with_journal(replace(ctx, progress=progress, gradient_checkpointing=recomputed))
     facts = stage.run(taken(stage, inputs), out, context)
     weights = {name: one for file in out.glob("*.safetensors") for name, one in load_file(file).items()}
     curves = {key: points for key, points in read_journal(ctx.scratch).items() if key != "steps_per_second"}

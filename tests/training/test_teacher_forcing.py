@@ -42,7 +42,7 @@ def test_similarity_is_that_of_the_model_s_own_hidden_states(
             embeds = translator.architecture.embed(
                 translator.model,
                 batch.inputs["input_ids"],
-                translator.architecture.hear(translator.model, batch.inputs),
+                translator.architecture.encode_audio(translator.model, batch.inputs),
             )
             out = translator.model.get_decoder()(inputs_embeds=embeds, output_hidden_states=True, use_cache=False)
         states = torch.stack(out.hidden_states[:-1]).double()[:, 0]  # the last one is behind the final norm

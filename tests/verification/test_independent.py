@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import Translating
+from stc.decoding.hypotheses import TranslationSettings
 from stc.errors import StcError
 from stc.models.checkpoint import load, save
 from stc.pipeline.stage import Context
 from stc.quantization import methods, quantizer
 from stc.verification import plain_transformers as plain
-from stc.verification.independent import agreement, witnesses
+from stc.verification.independent import agreement, independent_translations
 
-STAGE = Translating(dtype="float32", max_new_tokens=12)
+STAGE = TranslationSettings(dtype="float32", max_new_tokens=12)
 
 WITHOUT_STC = """
 import contextlib, io, runpy, sys
@@ -52,24 +52,24 @@ def folders(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def texts(
     folders: dict[str, Path], manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[str]]:
-    """What the witness makes of each folder; its process fails if it imports stc, or says anything beside the texts."""
+    """The texts of each folder. The process fails if it imports stc or prints anything but the texts."""
     program = tmp_path_factory.mktemp("program") / "without_stc.py"
     program.write_text(WITHOUT_STC.format(program=plain.__file__))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "__file__", str(program))
-        found = witnesses([(folder, None) for folder in folders.values()], manifest, STAGE, "cpu")
+        found = independent_translations([(folder, None) for folder in folders.values()], manifest, STAGE, "cpu")
     return dict(zip(folders, found, strict=True))
 
 
-def test_witness_gives_the_text_of_batched_decoding_whatever_penalties_the_folder_asks_for(
+def test_independent_process_gives_the_text_of_batched_decoding_whatever_penalties_the_folder_asks_for(
     texts: dict[str, list[str]], tiny_model: Path, manifest: Manifest, ctx: Context
 ) -> None:
     assert any(texts["penalties"])
-    assert texts["penalties"] == STAGE.translations(STAGE.loaded(tiny_model, ctx), manifest, ctx)
+    assert texts["penalties"] == STAGE.translate(STAGE.load_model(tiny_model, ctx), manifest, ctx)
 
 
 @pytest.mark.parametrize("method", methods())
-def test_witness_translates_with_a_quantized_model_and_imports_nothing_of_stc(
+def test_independent_process_translates_with_a_quantized_model_and_imports_nothing_of_stc(
     texts: dict[str, list[str]], manifest: Manifest, method: str
 ) -> None:
     assert len(texts[method]) == len(manifest)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.errors import InputError
-from stc.pipeline.stage import Context, Inputs, Takes
+from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.store.artifact import Kind
 from stc.workers.stage import ParallelStage
 
@@ -20,7 +20,7 @@ class Work(ParallelStage):
     """Does as it is told by ``how``."""
 
     VERSION: ClassVar[int] = 1
-    TAKES: ClassVar[Mapping[str, Takes]] = {}
+    TAKES: ClassVar[Mapping[str, StageInput]] = {}
     GIVES: ClassVar[Kind] = Kind.CHECK
 
     how: str = "well"

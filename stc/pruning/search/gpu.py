@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stc.decoding.gpu_engine import Decoder, Packed
+from stc.decoding.gpu_engine import GPUDecoder, PackedPrompts
 from stc.system.memory import free_memory
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Climb:
         together: int,
         max_new_tokens: int,
     ) -> None:
-        self._prompts = Packed.of(embeddings)
+        self._prompts = PackedPrompts.of(embeddings)
         self._together = together
         tokens, rows = len(self._prompts.embeddings), together * len(embeddings)
         family = translator.fast_path
@@ -80,7 +80,7 @@ class _Climb:
             len(kept), together, tokens * layer_bytes, rows * max_new_tokens * layer_bytes * len(kept),
             self._prompts.embeddings.device,
         )  # fmt: skip
-        self._decoder = Decoder(
+        self._decoder = GPUDecoder(
             translator, kept, tokens=tokens, rows=rows, max_new_tokens=max_new_tokens, slots=self._slots
         )
         self._rotation = self._decoder.rotation(self._prompts)
@@ -118,7 +118,7 @@ class _Climb:
         # One utterance's rows follow each other: where they share a prompt, the second finds it in the GPU's cache.
         slots = torch.stack([slots for _, _, slots in self._left_out], dim=1).repeat(1, utterances)
         skipped = (torch.arange(self._decoder.layers)[:, None] == places).repeat(1, utterances)
-        tokens = self._decoder.complete(
+        tokens = self._decoder.generate(
             torch.stack([hidden for _, hidden, _ in self._left_out], dim=1).flatten(0, 1),
             self._prompts.starts[:-1].repeat_interleave(len(places)),
             self._prompts.starts.diff().repeat_interleave(len(places)),
@@ -129,7 +129,7 @@ class _Climb:
         yield from zip(places.tolist(), tokens.unflatten(0, (utterances, len(places))).unbind(1), strict=True)
 
     def _through(self, place: int, hidden: Tensor, slot: int) -> Tensor:
-        return self._decoder.through(place, hidden, self._prompts, self._rotation, slot)
+        return self._decoder.run_layer(place, hidden, self._prompts, self._rotation, slot)
 
 
 def _slots(layers: int, together: int, slot_bytes: int, said_bytes: int, device: torch.device) -> int:

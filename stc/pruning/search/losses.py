@@ -13,14 +13,14 @@ from torch.nn import functional
 
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
-from stc.decoding.greedy import DECODE_BATCH, encode
+from stc.decoding.greedy import DECODE_BATCH, embed_prompts
 from stc.models.architecture import Stack
 from stc.models.surgery import only_layers, without_layers
 from stc.pruning.search.translations import LayersByStack
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 
@@ -31,7 +31,7 @@ def losses_without_each(
     candidates: LayersByStack,
     *,
     batch_size: int,
-    features: Features | None = None,
+    features: FeatureReader | None = None,
 ) -> Iterator[tuple[Stack, int, float]]:
     """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
 
@@ -113,10 +113,10 @@ class _Batch:
 
 @torch.inference_mode()
 def _pairs(
-    translator: Translator, manifest: Manifest, size: BatchSize, features: Features | None = None
+    translator: Translator, manifest: Manifest, size: BatchSize, features: FeatureReader | None = None
 ) -> list[_Pair]:
     """All of a manifest, those with the most positions first, so that a batch holds pairs of similar length."""
-    encoded = encode(translator, manifest, batch_size=size, features=features)
+    encoded = embed_prompts(translator, manifest, batch_size=size, features=features)
     tokens = Collator.of(translator, manifest.task).target_tokens(manifest.targets)
     targets = [torch.from_numpy(row).to(translator.model.device) for row in tokens]
     embed = translator.model.get_input_embeddings()

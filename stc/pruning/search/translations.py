@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from stc.data.manifest import Manifest
-from stc.decoding.cpu_engine import Decoder, Prompts
-from stc.decoding.gpu_engine import suits
-from stc.decoding.greedy import DECODE_BATCH, Encoded, by_length, decode, encode
-from stc.decoding.tokens import spoken, texts_of
+from stc.decoding.cpu_engine import CPUDecoder, SharedPrefixPrompts
+from stc.decoding.gpu_engine import is_supported
+from stc.decoding.greedy import DECODE_BATCH, Encoded, decode, embed_prompts, longest_first
+from stc.decoding.tokens import decode_texts, without_padding
 from stc.models.architecture import Stack
 from stc.models.surgery import without_layers
 from stc.pruning.search.gpu import tokens_without_each
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
-    from stc.decoding.features import Features
+    from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
 LayersByStack = Mapping[Stack, Collection[int]]
@@ -35,7 +35,7 @@ def translations_without_each(
     *,
     batch_size: int,
     max_new_tokens: int,
-    features: Features | None = None,
+    features: FeatureReader | None = None,
 ) -> Iterator[tuple[Stack, int, list[str]]]:
     """(stack, candidate, translations by the model without ``removed`` and the candidate), decoder first.
 
@@ -46,7 +46,7 @@ def translations_without_each(
     size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
         with without_layers(translator, {"encoder": gone}):
-            encoded = encode(translator, manifest, batch_size=size, features=None if gone else features)
+            encoded = embed_prompts(translator, manifest, batch_size=size, features=None if gone else features)
         for layer, texts in translate_without_each(
             translator,
             encoded,
@@ -58,7 +58,7 @@ def translations_without_each(
             yield "decoder", layer, texts
     for layer in sorted(candidates["encoder"]):
         with without_layers(translator, {**removed, "encoder": [*gone, layer]}):
-            encoded = encode(translator, manifest, batch_size=size)
+            encoded = embed_prompts(translator, manifest, batch_size=size)
             texts = decode(translator, encoded, batch_size=size, max_new_tokens=max_new_tokens)
         yield "encoder", layer, texts
 
@@ -84,7 +84,7 @@ def translate_without_each(
     Raises:
         StcError: memory does not suffice for one utterance.
     """
-    if translator.beyond_engines:
+    if translator.unsupported_by_engines:
         for layer in sorted(candidates):
             with without_layers(translator, {"decoder": [*removed, layer]}):
                 texts = decode(translator, encoded, batch_size=batch_size, max_new_tokens=max_new_tokens)
@@ -92,8 +92,8 @@ def translate_without_each(
         return
     count = len(translator.architecture.layers_of(translator.model, "decoder"))
     kept = [layer for layer in range(count) if layer not in removed]
-    left = _Left(by_length(encoded), {layer: [] for layer in sorted(candidates)})
-    engine = _on_gpu if suits(translator) else _on_cpu
+    left = _Left(longest_first(encoded), {layer: [] for layer in sorted(candidates)})
+    engine = _on_gpu if is_supported(translator) else _on_cpu
     size = BatchSize.of(batch_size, DECODE_BATCH)
     yield from size.resumed(lambda rows: engine(translator, encoded, kept, left, rows, max_new_tokens))
 
@@ -122,7 +122,7 @@ def _on_cpu(
     """As :func:`translate_without_each`. All batches go up together."""
     starts = range(0, len(left.order), batch_size)
     together = [encoded.rows(left.order[start : start + batch_size]) for start in starts]
-    climbs = [_Climb(translator, Prompts.of(rows, max_new_tokens)) for rows in together]
+    climbs = [_Climb(translator, SharedPrefixPrompts.of(rows, max_new_tokens)) for rows in together]
     wanted = list(left.known)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
         if layer in wanted:
@@ -154,7 +154,7 @@ def _on_gpu(
             max_new_tokens=max_new_tokens,
         )
         for layer, tokens in found:
-            left.known[layer] += texts_of(translator, spoken(tokens))
+            left.known[layer] += decode_texts(translator, without_padding(tokens))
             if end == len(left.order):
                 yield left.pop(layer)
 
@@ -162,16 +162,16 @@ def _on_gpu(
 class _Climb:
     """One batch on its way up: the input of the next layer, and what the layers below have written to memory."""
 
-    def __init__(self, translator: Translator, prompts: Prompts) -> None:
+    def __init__(self, translator: Translator, prompts: SharedPrefixPrompts) -> None:
         self._translator = translator
-        self._decoder = Decoder(translator, prompts)
+        self._decoder = CPUDecoder(translator, prompts)
         self._hidden = prompts.embeddings
         self._below: list[Tensor] = []
         self._above: list[Tensor] = []  # written to anew for each candidate
 
     def pass_through(self, layer: int) -> None:
         memory = self._above.pop() if self._above else self._decoder.memory()
-        self._hidden = self._decoder.through(layer, self._hidden, memory)
+        self._hidden = self._decoder.run_layer(layer, self._hidden, memory)
         self._below.append(memory)
 
     def texts(self, below: Sequence[int], above: Sequence[int]) -> list[str]:
@@ -180,6 +180,6 @@ class _Climb:
             self._above.append(self._decoder.memory())
         hidden = self._hidden
         for layer, memory in zip(above, self._above, strict=False):
-            hidden = self._decoder.through(layer, hidden, memory, last=layer == above[-1])
+            hidden = self._decoder.run_layer(layer, hidden, memory, last=layer == above[-1])
         memories = [*self._below, *self._above[: len(above)]]
-        return texts_of(self._translator, self._decoder.complete([*below, *above], memories, hidden))
+        return decode_texts(self._translator, self._decoder.generate([*below, *above], memories, hidden))

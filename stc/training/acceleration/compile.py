@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stc.models.parts import part_parameters
-from stc.pipeline.stage import OrAuto
+from stc.pipeline.stage import BoolOrAuto
 from stc.quantization import has_packed
 from stc.training.acceleration.cuda_graphs import cuda_graph_layers
 
@@ -34,7 +34,7 @@ WORTH = 1000  # steps: at half a step's time saved, about what compiling costs
 
 
 @contextmanager
-def compiled_layers(translator: Translator, wanted: OrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
+def compiled_layers(translator: Translator, wanted: BoolOrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
     """Compile, inside the block, the layers of the decoder, and those of an encoder that is trained.
 
     On a CPU nothing is compiled.
@@ -64,7 +64,7 @@ def compiled_layers(translator: Translator, wanted: OrAuto, steps: int, *, repla
         with ExitStack() as inside:
             inside.enter_context(torch._dynamo.config.patch(recompile_limit=PROGRAMS))
             # What is replayed gives all layers of a stack one mask.
-            if replay and plain and not translator.beyond_engines:
+            if replay and plain and not translator.unsupported_by_engines:
                 for stack, causal in stacks:
                     inside.enter_context(cuda_graph_layers(stack, causal=causal))
             yield

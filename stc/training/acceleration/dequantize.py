@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stc.pipeline.stage import OrAuto
-from stc.quantization import stored_with
+from stc.pipeline.stage import BoolOrAuto
+from stc.quantization import quantizer_of
 from stc.system.memory import free_memory
 from stc.training.acceleration.module_swap import modules_replaced
 
@@ -25,20 +25,20 @@ SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the r
 
 
 @contextmanager
-def dequantized_base(model: Any, wanted: OrAuto, device: str) -> Iterator[None]:
+def dequantized_base(model: Any, wanted: BoolOrAuto, device: str) -> Iterator[None]:
     """Inside, every packed linear layer computes with its matrix unpacked. Afterwards the packed ones are back.
 
     Args:
         model: of transformers, with adapters on it or without.
         wanted: ``auto``: if it takes no more than :data:`SHARE` of the free memory.
     """
-    method = stored_with(model.config.to_dict())
+    method = quantizer_of(model.config.to_dict())
     layers = {} if method is None else method.packed_layers(model)
     needed = sum(layer.in_features * layer.out_features for layer in layers.values()) * model.dtype.itemsize
     if method is None or not wanted or (wanted == "auto" and needed > SHARE * free_memory(device)):
         yield
         return
-    with modules_replaced(model, layers, partial(DequantizedLinear, unpack=method.unpack, dtype=model.dtype)):
+    with modules_replaced(model, layers, partial(DequantizedLinear, unpack=method.dequantize_layer, dtype=model.dtype)):
         yield
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stc.data.manifest import Manifest
 from stc.decoding.predictions import cross_entropy, predict
 from stc.models.checkpoint import Translator, load
-from stc.pipeline.stage import Context, OrAuto
+from stc.pipeline.stage import BoolOrAuto, Context
 from stc.training.acceleration.compile import WORTH, compiled_layers
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.acceleration.lora import fast_adapters
@@ -94,7 +94,7 @@ def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
     ],
 )
 def test_layers_are_compiled_on_a_gpu_and_unasked_where_it_pays(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: OrAuto, device: str, steps: int, is_compiled: bool
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: BoolOrAuto, device: str, steps: int, is_compiled: bool
 ) -> None:
     translator = load(tiny_model, device="cpu", dtype="float32")
     # Stands in for a GPU: nothing is computed here.

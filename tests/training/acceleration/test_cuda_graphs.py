@@ -366,7 +366,7 @@ def test_a_training_that_looks_inside_the_layers_does_not_replay_them(
     kind = {"method": "full"} if method == "full" else {**lora(0.0), "method": method}
     recipe = Recipe.model_validate({**RECIPE, **kind})
     parameters = select_trainable(translator, ["decoder"])
-    teacher: Any = SimpleNamespace(hears_alike=True, wants_states=states)
+    teacher: Any = SimpleNamespace(shares_encoder=True, needs_hidden_states=states)
     manifest, ctx = Manifest.load(tiny_manifest), replace(ctx, gradient_checkpointing=again)
     with pytest.raises(Asked):
         fit(translator, parameters, manifest, recipe, ctx, teacher=teacher)

@@ -18,10 +18,10 @@ class Rounding(Quantizer):
     VERSION = 3
     BITS = 8
     LIBRARY = "rounding-library"
-    REGISTERS = "rounding_library"
-    STORED_AS = ("I8",)
+    IMPORT_BEFORE_LOADING = "rounding_library"
+    STORED_DTYPES = ("I8",)
     TRAINABLE = True
-    MOST_ERROR = 0.05
+    MAX_ERROR = 0.05
 
     def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
         from rounding_library import RoundingConfig
@@ -32,7 +32,7 @@ class Rounding(Quantizer):
         return shape[0] * shape[1] + 2 * shape[0]
 
     @classmethod
-    def wrote(cls, quantization_config: Mapping[str, Any]) -> bool:
+    def matches_config(cls, quantization_config: Mapping[str, Any]) -> bool:
         return quantization_config.get("quant_method") == "rounding"
 
     @classmethod
@@ -58,13 +58,13 @@ class Rounding(Quantizer):
 
         return RoundedLinear
 
-    def pack(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
+    def quantize_layer(self, layer: torch.nn.Linear, compute_dtype: torch.dtype) -> torch.nn.Module:
         from rounding_library import RoundedLinear
 
         return RoundedLinear.of(layer)
 
     @classmethod
-    def unpack(cls, layer: Any) -> torch.Tensor:
+    def dequantize_layer(cls, layer: Any) -> torch.Tensor:
         import torch
 
         return layer.unpacked(torch.float32)
