@@ -20,9 +20,6 @@ class Exact(SentenceMetric):
 
     def signature(self, target_lang):
         return "exact match in %"
-
-
-METRIC = Exact()
 """
 _LENGTH = """
 from stc.metrics.metric import SentenceMetric
@@ -44,9 +41,6 @@ class Length(SentenceMetric):
 
     def signature(self, target_lang):
         return "a third of a character"
-
-
-METRIC = Length()
 """
 
 

@@ -31,7 +31,7 @@ WITHOUT_RESULTS = {"stc", "stc.errors", "stc.system.read_files", "stc.pipeline.s
 OURS = ("stc.", "talks.")
 TALKS = ("talks.stages.synthesize", "talks.stages.pretrain")
 # Packages whose modules are loaded by name and have a VERSION: their own, a data source that of the stage manifest.
-BY_NAME = {"stc.data.sources", "stc.stages", "stc.metrics", "stc.models", "stc.pruning", "stc.quantization"}
+BY_NAME = {"stc.data.sources", "stc.stages", "stc.metrics.text", "stc.models", "stc.pruning", "stc.quantization"}
 
 
 def versions() -> dict[str, tuple[str, int]]:
@@ -48,7 +48,7 @@ def versions() -> dict[str, tuple[str, int]]:
             f"quantizer {name}": (f"stc.quantization.{name}", quantizer({"method": name}).VERSION) for name in methods()
         },
         **{
-            f"metric {name}": (f"stc.metrics.{name}", metrics.metric_named(name).VERSION)
+            f"metric {name}": (f"stc.metrics.text.{name}", metrics.metric_named(name).VERSION)
             for name in metrics.metric_names()
         },
     }

@@ -10,7 +10,6 @@ from typing import Any
 from stc.export import vllm
 from stc.export.history import History, ProofExample
 from stc.export.portable import OLDEST
-from stc.export.prose import describe_step
 from stc.export.source import ExportForm
 from stc.export.usage import snippet
 from stc.metrics.metric import metric_named
@@ -101,7 +100,7 @@ class Card:
 
     def _made(self) -> Iterator[str]:
         base = self.base_model or self.known.base
-        lines = ([f"The base is {base}."] if base else []) + [describe_step(step) for step in self.known.steps]
+        lines = ([f"The base is {base}."] if base else []) + [step.sentence for step in self.known.steps]
         if lines:
             yield "## How it was made"
             yield "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings
-from stc.errors import InputError
+from stc.errors import ConfigError, InputError
 from stc.export.source import ExportSource
 from stc.metrics.records import Measurement, Scores
+from stc.pipeline.stage_by_name import stage_class
 from stc.report.comparison import comparison_rows, read_comparison
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Kind
@@ -25,7 +27,7 @@ UNEVALUATED = TranslationSettings(dtype="bfloat16", max_new_tokens=64)
 
 @dataclass(frozen=True)
 class LineageStep:
-    """One stage on the way from the base to the result, and the record of the data it was trained on, if any."""
+    """A stage on the way from the base to the result: its record, and that of the data it was trained on, if any."""
 
     record: Mapping[str, Any]
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -35,14 +37,13 @@ class LineageStep:
         return str(self.record["spec"]["stage"])
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        config: Mapping[str, Any] = self.record["spec"]["config"]
-        return config
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        facts: Mapping[str, Any] = self.record["facts"]
-        return facts
+    def sentence(self) -> str:
+        """What the stage did, by the stage's own class; only its name where that says nothing or is not installed."""
+        sentence = ""
+        with suppress(ConfigError):
+            stage = stage_class(self.stage)
+            sentence = stage.describe(self.record["spec"]["config"], self.record["facts"], self.data.get("facts", {}))
+        return sentence or f"Stage `{self.stage}` of stc."
 
 
 @dataclass(frozen=True)

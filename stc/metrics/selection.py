@@ -1,4 +1,4 @@
-"""By what layers are selected: a metric of translations, or the teacher-forced loss. Imports no torch."""
+"""The score by which layers are selected: a metric of translations, or the teacher-forced loss."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ from pydantic import AfterValidator
 from stc.metrics.metric import metric_named, validated_name
 
 LOSS = "loss"
-"""What stands for the teacher-forced loss where a metric could be named. Less of it is better."""
+"""Names the teacher-forced loss, of which lower is better, in the place of a metric."""
 
 SelectionMetric = Annotated[str, AfterValidator(lambda name: validated_name(name, LOSS))]
 """A field that names a metric or the loss."""
 
 
 def goodness(name: str, score: float) -> float:
-    """Return ``score`` turned so that more of it is better."""
+    """Return ``score`` with its sign changed where lower is better, so that more is always better."""
     return -score if name == LOSS else metric_named(name).goodness(score)
 
 
 def title_of(name: str) -> str:
-    """Return the name in print."""
     return name if name == LOSS else metric_named(name).title
 
 
 def signature_of(name: str, target_lang: str) -> str:
-    """Return what the score is exactly: the signature of the metric, or the loss in words."""
-    return (
-        "teacher-forced cross-entropy, nats a target token"
-        if name == LOSS
-        else metric_named(name).signature(target_lang)
-    )
+    """Return exactly what the score is: the signature of the metric, or the loss in words."""
+    if name == LOSS:
+        return "teacher-forced cross-entropy, nats a target token"
+    return metric_named(name).signature(target_lang)

@@ -138,6 +138,17 @@ class Stage(BaseModel):
         """
         return None
 
+    @classmethod
+    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+        """Return a sentence about what the stage did, for a model card; empty for none.
+
+        Args:
+            config: the fields, as the store recorded them.
+            facts: of the artifact.
+            data: facts of the manifest that was trained on; empty where there is none.
+        """
+        return ""
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         """Write the artifact into ``out_dir`` (exists, empty) and return its facts."""
         raise NotImplementedError

@@ -31,6 +31,10 @@ class Attach(Compute, Stage):
         model, adapters = inputs["model"], inputs["adapter"]
         return model.with_adapters(adapters) if model and adapters else None
 
+    @classmethod
+    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+        return "Adapters that were trained for it are kept beside it, in the folder `adapter`."
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.checkpoint import load
         from stc.models.weights import attached_adapter

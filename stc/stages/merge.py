@@ -22,6 +22,10 @@ class Merge(Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].plain()
 
+    @classmethod
+    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+        return "Adapters that were trained for it were added to its weights."
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.adapters import merge_into
 

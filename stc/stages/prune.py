@@ -33,6 +33,16 @@ class Prune(Compute, Stage):
         model, removals = inputs["model"], inputs["ranking"]
         return model.pruned(removals) if model and removals else None
 
+    @classmethod
+    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+        parts = []
+        for stack, key in (("decoder", "layers_removed"), ("encoder", "encoder_layers_removed")):
+            if removed := facts[key]:
+                total = len(removed) + facts[f"{stack}_layers"]
+                numbers = ", ".join(map(str, removed))
+                parts.append(f"{len(removed)} of {total} {stack} layers removed (counted from 0: {numbers})")
+        return f"Pruned: {'; '.join(parts)}."
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config
         from stc.models.checkpoint import load, save

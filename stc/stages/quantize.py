@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stc.models.layout import Layout
 from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
-from stc.quantization import Quant
+from stc.quantization import PACKABLE, Quant
 from stc.store.artifact import Kind
 
 
@@ -30,6 +30,15 @@ class Quantize(Compute, Stage):
 
     def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
         return inputs["model"] and inputs["model"].packed(self.quant)
+
+    @classmethod
+    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+        quant = config["quant"]
+        parts = [part for part in PACKABLE if quant.get("parts", {}).get(part) == quant["method"]]
+        settings = [f"{key} {value}" for key, value in quant.items() if key not in ("method", "parts")]
+        where = f" of {', '.join(parts)}" if parts else ""
+        how = f" ({', '.join(settings)})" if settings else ""
+        return f"Quantized: the linear layers{where} by {quant['method']}{how}; the rest is bfloat16."
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import bytes_on_disk

@@ -12,7 +12,7 @@ from stc.errors import InputError, ModelError
 from stc.models.options import Compute, DType
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.store.artifact import Artifact, Kind
-from stc.training.recipe import Recipe
+from stc.training.recipe import QLORA, Recipe
 from stc.workers.stage import ParallelStage
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ class FineTuning(Recipe, ParallelStage):
             yield "teacher", f"distillation learns from either teacher or logits; given: {', '.join(sources) or 'none'}"
         elif sources == ["logits"] and self.distillation.hidden:
             yield "logits", "has no hidden states: distillation.hidden must be 0, or a teacher given"
+
+    @classmethod
+    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+        parts = ", ".join(config["parts"])
+        how = f"every weight of {parts}"
+        if lora := config.get("lora"):
+            how = f"adapters of rank {lora['r']} on the linear layers of {parts}"
+            if config["method"] == "qlora":
+                how += f", over a base packed by {(config.get('quant') or {'method': QLORA})['method']}"
+        epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
+        teacher = ", learning a teacher's distribution at every token" if config.get("distillation") else ""
+        return (
+            f"Fine-tuned: {how}; {epochs} in batches of {config['batch_size']} at a learning rate of at most "
+            f"{config['learning_rate']:g}{_describe_data(data)}{teacher}."
+        )
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         (facts,) = self.run_shares(inputs, {"out_dir": str(out_dir.absolute())}, ctx)
@@ -204,3 +219,15 @@ def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]
             f"{inputs['teacher'].path}, which has {of}, without some of them; hidden: 0 compares none"
         )
     return kept
+
+
+def _describe_data(facts: Mapping[str, Any]) -> str:
+    if "pairs" in facts:
+        return (
+            f", on {facts['pairs']:,} pairs of speech and text: {facts['originals']:,} from the data, the others "
+            "translations by the model that was to be imitated (sequence-level distillation)"
+        )
+    if "utterances" in facts:
+        hours = f" ({facts['seconds'] / 3600:.3g} hours)" if "seconds" in facts else ""
+        return f", on {facts['utterances']:,} utterances{hours}"
+    return ""

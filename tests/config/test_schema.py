@@ -396,7 +396,7 @@ MISPLACED = [
     (["prune.search=null"], "prune.search=null: must be"),
     (["prune=random", "prune.metric=bleu"], "prune.metric=bleu: no such key"),
     (["prune=random", "prune.seed=null"], "prune.seed=null: must be"),
-    (["prune.metric=comet"], "prune.metric=comet: metric 'comet'"),
+    (["prune.metric=comet"], "prune.metric=comet: loss, or one of"),
     (["prune=explicit"], "prune.layers=[]: the layers to remove"),
     (["prune=explicit", "prune.layers=[0,3,16]"], "prune.layers=[0, 3, 16]: 0, 16 cannot"),
     (["prune=explicit", "prune.encoder_layers=[5]"], "prune.encoder_layers=[5]: 5 cannot"),

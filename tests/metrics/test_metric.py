@@ -98,7 +98,7 @@ def test_metric_that_reads_sources_is_refused_without() -> None:
     [
         ("chrfpp", r"one of bleu, chrf, chrf_pp \(did you mean 'chrf_pp'\?\)"),
         ("lab.exakt", r"there is no module lab\.exakt"),
-        ("lab.nothing", "must have a METRIC"),
+        ("lab.nothing", "must define one class"),
     ],
 )
 def test_field_that_names_no_metric_is_refused(name: str, told: str) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 import sacrebleu
 
-from stc.errors import InputError
+from stc.errors import ConfigError, InputError
 from stc.metrics.metric import corpus_score, metric_named, metric_names, score, statistics
 
 GERMAN = (
@@ -68,7 +68,7 @@ def test_signature_says_how_text_was_tokenized() -> None:
 
 
 def test_unknown_metric_is_named_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"'chrfpp' is unknown: .*did you mean 'chrf_pp'"):
+    with pytest.raises(ConfigError, match=r"chrfpp: .*did you mean 'chrf_pp'"):
         score("chrfpp", ["a"], ["a"], "de")
 
 

@@ -1,6 +1,6 @@
-"""What the metrics that sacreBLEU computes (Post, 2018) have in common.
+"""The base class of the metrics that sacreBLEU computes (Post, 2018).
 
-The meaning of their statistics is sacreBLEU's own; here they are only added up and handed back to it.
+sacreBLEU alone knows what its statistics mean; stc only adds them up and hands them back.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class SacreBleuMetric(Metric):
-    """A metric of sacreBLEU, in [0, 100] if higher is better."""
+    """A metric of sacreBLEU. Its scores are in [0, 100]."""
 
     @abstractmethod
     def scorer(self, target_lang: str | None = None) -> Scorer:
-        """Return sacreBLEU's own object for a language; for none, one that is given no text."""
+        """Return sacreBLEU's metric for a language; without a language, one that scores statistics and no text."""
 
     def statistics(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], target_lang: str
     ) -> list[list[float]]:
-        texts, expected = (list(map(one_line, several)) for several in (hypotheses, references))
+        texts, expected = (list(map(one_line, lines)) for lines in (hypotheses, references))
         rows: list[list[float]] = self.scorer(target_lang)._extract_corpus_statistics(texts, [expected])
         return rows
 
@@ -36,5 +36,5 @@ class SacreBleuMetric(Metric):
 
     def signature(self, target_lang: str) -> str:
         scorer = self.scorer(target_lang)
-        scorer.corpus_score(["a"], [["a"]])  # a signature exists once the number of references is known
+        scorer.corpus_score(["a"], [["a"]])  # sacreBLEU has no signature before it knows the number of references
         return str(scorer.get_signature())

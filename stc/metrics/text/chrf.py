@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from stc.metrics.sacrebleu_metric import SacreBleuMetric
+from stc.metrics.text._sacrebleu import SacreBleuMetric
 
 if TYPE_CHECKING:
     from sacrebleu.metrics import CHRF
 
 
 class Chrf(SacreBleuMetric):
-    """chrF in [0, 100], the same for every language."""
+    """chrF, which is computed alike for every language."""
 
     title = "chrF"
     WORD_ORDER: ClassVar[int] = 0
@@ -20,6 +20,3 @@ class Chrf(SacreBleuMetric):
         from sacrebleu.metrics import CHRF
 
         return CHRF(word_order=self.WORD_ORDER)
-
-
-METRIC = Chrf()
