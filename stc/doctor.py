@@ -158,7 +158,7 @@ def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
 
 def _data(plan: Plan) -> Iterator[Check]:
     """The first utterance of every split, and what of the data would stop the run later."""
-    from stc.data.sources import Reads
+    from stc.data.sources import SourceSettings
     from stc.models.task import Task
     from stc.planning import preflight as ahead
     from stc.stages.manifest import Manifest
@@ -166,7 +166,7 @@ def _data(plan: Plan) -> Iterator[Check]:
     config = plan.config
     for split in config.data.splits.model_dump().values():
         first = Manifest(
-            **{key: getattr(config.data, key) for key in Reads.model_fields},
+            **{key: getattr(config.data, key) for key in SourceSettings.model_fields},
             split=split,
             task=Task(target_lang=config.lang.code, target_name=config.lang.name),
             limit=1,

@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import OnOverlap
-from stc.data.sources import Reads
+from stc.data.sources import SourceSettings
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
@@ -73,7 +73,11 @@ class SplitsConfig(_Group):
     test: str
 
 
+<<<<<<< HEAD
 class DataConfig(_Group, Reads):
+=======
+class Data(_Group, SourceSettings):
+>>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
     """The data, and where they come from. ``limit`` keeps the first so many utterances of each split. Without a name
     the data are called as their folder.
 

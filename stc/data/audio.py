@@ -1,9 +1,10 @@
-"""Reading audio files: mono, float32, at the model's sampling rate, and the content the manifest vouches for."""
+"""Read the audio of a manifest as mono float32 at the model's sampling rate, and check that it is what was listed."""
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -32,23 +33,22 @@ def read_audio(path: Path, sampling_rate: int, sha256: str | None = None) -> np.
     with open_audio(path) as file:
         if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise InputError(f"{path} is not the audio the manifest lists: its SHA-256 is not {sha256}")
-        samples, whole = decode_audio(file, str(path), sampling_rate)
-    if not whole:
+        samples, complete = decode_audio(file, str(path), sampling_rate)
+    if not complete:
         raise InputError(f"{path} is cut short: it ends before its audio does")
     return samples
 
 
 def decode_audio(file: BinaryIO, name: str, sampling_rate: int) -> tuple[np.ndarray, bool]:
-    """Return audio as :func:`read_audio` gives it, and whether the file is whole: False where it ends before its audio
-    does.
+    """Return audio as :func:`read_audio` does, and whether the file is complete (False if it ends before its audio).
 
     Args:
-        file: a real file, in any format libsndfile knows: wav, flac, ogg, mp3 and more.
+        file: a file on disk, in any format libsndfile reads: wav, flac, ogg, mp3 and more.
         name: for error messages.
 
     Raises:
-        InputError: it cannot be decoded, has no samples or samples that are no numbers, or lasts more than
-            LONGEST_UTTERANCE.
+        InputError: it cannot be decoded, has no samples, has a sample that is not a finite number, or is longer than
+            LONGEST_UTTERANCE seconds.
     """
     import numpy as np
 
@@ -56,18 +56,18 @@ def decode_audio(file: BinaryIO, name: str, sampling_rate: int) -> tuple[np.ndar
 
     with open_sound(file, name) as sound:
         blocks = list(sound.blocks(sampling_rate, LONGEST_UTTERANCE))
-        return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), sound.whole
+        return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), sound.complete
 
 
 def read_batch(manifest: Manifest, rows: Sequence[Utterance], sampling_rate: int, workers: int) -> list[np.ndarray]:
-    """The audio of some ``rows`` of a manifest, in their order, checked against their hashes."""
+    """Return the audio of some ``rows`` of a manifest, in their order, checked against their hashes."""
     return list(read_stream(manifest, rows, sampling_rate, workers))
 
 
 def read_stream(
     manifest: Manifest, rows: Sequence[Utterance], sampling_rate: int, workers: int
 ) -> Iterator[np.ndarray]:
-    """Like :func:`read_batch`, one after the other, at most :data:`READ_AHEAD` of them decoded ahead.
+    """Yield the audio that :func:`read_batch` returns. At most :data:`READ_AHEAD` files are decoded in advance.
 
     Decoding and hashing release the interpreter lock, so threads are enough.
     """
@@ -86,8 +86,10 @@ def read_stream(
 
 
 def read_pcm(manifest: Manifest, rows: Sequence[Utterance], sampling_rate: int, workers: int) -> Iterator[np.ndarray]:
-    """The audio of ``rows`` as int16, one after the other, by ``workers`` processes: for corpora of many small files,
-    of which threads that share one interpreter read about 1,000 a second."""
+    """Yield the audio of ``rows`` as int16, read by ``workers`` processes.
+
+    This is for corpora of many small files: threads that share one interpreter read only about 1,000 a second.
+    """
     chunks = [(manifest.folder, rows[start : start + CHUNK], sampling_rate) for start in range(0, len(rows), CHUNK)]
     # spawn: a fork of a process with threads (torch, MLflow) may hang
     with multiprocessing.get_context("spawn").Pool(max(1, min(workers, len(chunks)))) as pool:
@@ -104,27 +106,27 @@ def _pcm(chunk: tuple[Path, Sequence[Utterance], int]) -> list[np.ndarray]:
 
 
 class Recordings:
-    """The audio of one manifest for training: each distinct content decoded once and kept, where that is small.
+    """A reader of one manifest's audio for training, which caches all of it if it is smaller than :data:`CACHE_BYTES`.
 
-    Distilled and repeated rows share their audio with the original, so they cost nothing here.
+    Each distinct recording is decoded once: distilled and repeated rows share their audio with the original.
     """
 
-    KEEP_BYTES = 2 * 1024**3
+    CACHE_BYTES = 2 * 1024**3
 
     def __init__(self, manifest: Manifest, sampling_rate: int, workers: int) -> None:
         self._manifest = manifest
         self._rate = sampling_rate
         self._workers = workers
         distinct = {row.sha256: row.duration for row in manifest.rows}
-        self._keep = sum(distinct.values()) * sampling_rate * 4 <= self.KEEP_BYTES
-        self._kept: dict[str, np.ndarray] = {}
+        self._caches = sum(distinct.values()) * sampling_rate * 4 <= self.CACHE_BYTES
+        self._cache: dict[str, np.ndarray] = {}
 
     def read(self, rows: Sequence[Utterance]) -> list[np.ndarray]:
-        """Float32 audio of these rows, in their order."""
-        missing = {row.sha256: row for row in rows if row.sha256 not in self._kept}
+        """Return the float32 audio of these rows, in their order."""
+        missing = {row.sha256: row for row in rows if row.sha256 not in self._cache}
         read = read_batch(self._manifest, list(missing.values()), self._rate, self._workers)
         fresh = dict(zip(missing, read, strict=True))
-        audio = [self._kept[row.sha256] if row.sha256 in self._kept else fresh[row.sha256] for row in rows]
-        if self._keep:
-            self._kept |= fresh
-        return audio
+        audio = ChainMap(fresh, self._cache)
+        if self._caches:
+            self._cache |= fresh
+        return [audio[row.sha256] for row in rows]

@@ -1,12 +1,12 @@
-"""The manifest: one split of a data set for one language pair, as a folder.
+"""A manifest: one split of a data set for one language pair, as a folder.
 
     manifest.jsonl   one utterance a line: id, audio (relative to the folder), sha256, duration (seconds),
                      source, target
     task.json        the language pair: source_lang, target_lang, target_name
-    audio/           the files themselves, so that the folder can be moved, copied and checked as one thing
+    audio/           the audio files, so that the folder can be moved, copied and checked as a whole
 
-Audio enters a manifest by :func:`place_file`, which hard-links where the file system allows, so the languages
-of one corpus and everything distilled from it share the same bytes on disk.
+:func:`place_file` puts audio into a manifest by hard links where the file system has them. So the languages of one
+corpus, and everything distilled from it, share the same bytes on disk.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from stc.system.read_files import parse_json, read_json, read_lines
 MANIFEST_FILE = "manifest.jsonl"
 TASK_FILE = "task.json"
 ROUNDED = 0.1  # seconds; a stated time may be rounded to tenths
-LONGEST_UTTERANCE = 3600  # seconds; an utterance is held whole, and no model hears as much
+LONGEST_UTTERANCE = 3600  # seconds; an utterance is held in memory, and no model's window is as long
 
 
 class Span(BaseModel):
-    """A part of a recording, which is known by its digest: from ``start`` to ``end`` in seconds."""
+    """A part of a recording, from ``start`` to ``end`` in seconds. ``sha256`` identifies the recording."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,8 +42,13 @@ class Span(BaseModel):
 
 
 class Utterance(BaseModel):
-    """One line of a manifest. ``audio`` is relative to the manifest's folder, ``duration`` in seconds, and ``cut_from``
-    what a segment is a part of."""
+    """One line of a manifest.
+
+    Attributes:
+        audio: path relative to the manifest's folder.
+        duration: seconds.
+        cut_from: the part of a longer recording that a segment was cut from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +62,7 @@ class Utterance(BaseModel):
 
     @property
     def span(self) -> Span:
-        """The part of a recording that this is; the recording is its own file, or the one that it was cut from."""
+        """Return the part of a recording that this is: all of its own file, or a part of the one it was cut from."""
         return self.cut_from or Span(sha256=self.sha256, start=0.0, end=self.duration)
 
 
@@ -85,7 +90,7 @@ class Manifest:
 
     @property
     def seconds(self) -> float:
-        """Duration of all the audio in it."""
+        """Return the duration of all its audio."""
         return sum(row.duration for row in self.rows)
 
     @classmethod
@@ -124,23 +129,23 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Speech:
-    """How much there is to hear: utterances, and the seconds of all and of the longest of them."""
+class SpeechAmount:
+    """An amount of speech: the number of utterances, and the seconds of all of them and of the longest."""
 
     utterances: int
     seconds: float
     longest: float
 
     @classmethod
-    def of(cls, durations: Sequence[float]) -> Speech:
+    def of(cls, durations: Sequence[float]) -> SpeechAmount:
         return cls(len(durations), sum(durations), max(durations))
 
 
 def place_file(source: Path, destination: Path) -> None:
-    """Bring ``source`` to ``destination`` without a second copy of its bytes where that is possible.
+    """Put ``source`` at ``destination``: as a hard link if possible, else as a copy.
 
     Raises:
-        FileExistsError: something is there already; writing to it could write to the file it is a link of.
+        FileExistsError: something is there already. Writing to it could change another file with the same link.
     """
     try:
         os.link(source, destination)
@@ -156,9 +161,12 @@ def place_file(source: Path, destination: Path) -> None:
             shutil.copyfile(source, destination)
 
 
-class Content:
-    """What utterances are known by whatever their ids are: the bytes of their audio, where these were cut from, and the
-    words of their source."""
+class OverlapIndex:
+    """An index that finds an utterance again by its content, whatever its id.
+
+    Two utterances overlap if they have the same audio bytes, overlapping parts of one recording, or the same words in
+    the source, ignoring case and punctuation.
+    """
 
     def __init__(self, rows: Iterable[Utterance]) -> None:
         self._audio: dict[str, Utterance] = {}
@@ -171,23 +179,18 @@ class Content:
                 self._text.setdefault(words, row)
 
     def match(self, row: Utterance) -> Utterance | None:
-        """Return the first of them that has the audio of ``row``, a part of its recording, or its words, whatever their
-        case and punctuation."""
+        """Return the first indexed utterance that overlaps ``row``; None if there is none."""
         cut = (other for other in self._recording.get(row.span.sha256, []) if _overlap(row.span, other.span))
         return self._audio.get(row.sha256) or self._text.get(_normal(row.source)) or next(cut, None)
 
 
 def _overlap(first: Span, second: Span) -> bool:
-    """Whether two spans have more in common than two that follow each other may by rounding."""
+    # Two segments that follow each other may overlap a little, since their times are rounded.
     return min(first.end, second.end) - max(first.start, second.start) > ROUNDED
 
 
 def _normal(text: str) -> str:
-    return " ".join(_words(text))
-
-
-def _words(text: str) -> Iterable[str]:
-    return "".join(c if c.isalnum() or c.isspace() else " " for c in text.casefold()).split()
+    return " ".join("".join(c if c.isalnum() or c.isspace() else " " for c in text.casefold()).split())
 
 
 OnOverlap = Literal["refuse", "drop"]

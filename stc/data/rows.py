@@ -1,4 +1,4 @@
-"""The rows of a data source, checked one by one, and what they say of their audio: the same for every source."""
+"""Check the rows of a data source one by one, and what they say about their audio: the same for every source."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
-from stc.data.sources import Absent, AudioBytes, FolderSource, Row, Source
+from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source
 from stc.errors import InputError, nearest
 from stc.system.durable_files import file_sha256
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
-AS_STATED = 0.005  # seconds; a stated duration that is rounded to hundredths is used, a rougher one is the file's
+AS_STATED = 0.005  # seconds; a stated duration this close to the file's is used as it is, else the file's is
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class CheckedRow:
-    """A row of a source, with everything checked that can be without opening its audio.
+    """A row of a source. Everything is checked that can be without opening its audio.
 
     Attributes:
         where: file and line, for messages.
-        content: what it is known by in the identity of the data, beside its audio.
-        audio: the real path of its audio.
-        stamp: size and time of change of its audio's file.
-        passing: whether that file goes when the next row is read: it was made of the bytes of the row.
-        stated_sha256: of that file, in small letters.
-        duration: in seconds, that the row states.
-        offset: where its audio begins in the file, in seconds; None where it does not say so.
+        content: what identifies the row in the identity of the data, beside its audio.
+        audio: real path of its audio file.
+        file_stamp: size and time of change of the audio file.
+        temporary: whether the audio file was written from bytes, and is deleted when the next row is read.
+        stated_sha256: the digest of the audio file that the row states, in small letters; None if it states none.
+        duration: seconds that the row states; None if it states none.
+        offset: where its audio begins in the file, in seconds; None if the row does not say.
     """
 
     where: str
     content: Mapping[str, Any]
     id: str
     audio: str
-    stamp: tuple[int, int]
-    passing: bool
+    file_stamp: tuple[int, int]
+    temporary: bool
     source: str
     target: str
     stated_sha256: str | None
@@ -55,67 +55,67 @@ class CheckedRow:
 
     @property
     def place(self) -> str:
-        """Where it is listed, without the folders."""
+        """Return where the row is listed, without the folders."""
         return os.path.basename(self.where)
 
     @property
     def sha256(self) -> str:
-        """The digest of its file, by what is in there."""
-        with told(self.where):
-            return _sha256(self.audio, self.stamp)
+        """Return the digest of its audio file, computed from the content."""
+        with error_context(self.where):
+            return _sha256(self.audio, self.file_stamp)
 
     def span(self) -> tuple[float, float, bool]:
-        """Return from where to where its audio goes in the file, in seconds, and whether that is all of the file.
+        """Return the start and end of its audio in the file, in seconds, and whether that is the whole file.
 
         Raises:
             InputError: the file cannot be read as audio, or the line contradicts it.
         """
-        from stc.data.audio_file import look
+        from stc.data.audio_file import audio_info
 
-        with told(self.where):
-            seen = look(self.audio, self.stamp)
-            near = ROUNDED + seen.doubt
+        with error_context(self.where):
+            file = audio_info(self.audio, self.file_stamp)
+            tolerance = ROUNDED + file.uncertainty
             start = self.offset or 0.0
-            end = seen.seconds if self.duration is None else start + self.duration
-            if start == 0 and abs(end - seen.seconds) <= near:
-                return 0.0, end if abs(end - seen.seconds) <= AS_STATED else seen.seconds, True
+            end = file.seconds if self.duration is None else start + self.duration
+            if start == 0 and abs(end - file.seconds) <= tolerance:
+                return 0.0, end if abs(end - file.seconds) <= AS_STATED else file.seconds, True
             if self.offset is None:
                 raise InputError(
-                    f"duration is {self.duration:g} s, and {self.audio} lasts {seen.seconds:.2f} s; a line that is a "
-                    "segment of its file has an offset as well"
+                    f"duration is {self.duration:g} s, but {self.audio} lasts {file.seconds:.2f} s; a line that is a "
+                    "segment of its file needs an offset as well"
                 )
-            if start >= seen.seconds or end > seen.seconds + near:
+            if start >= file.seconds or end > file.seconds + tolerance:
                 raise InputError(
                     f"the segment from {start:g} s to {end:g} s is not in {self.audio}, which lasts "
-                    f"{seen.seconds:.2f} s"
+                    f"{file.seconds:.2f} s"
                 )
             if end - start > LONGEST_UTTERANCE:
-                raise InputError(f"the segment lasts {end - start:g} s: at most {LONGEST_UTTERANCE:g} s are cut")
-            return start, min(end, seen.seconds), False
+                raise InputError(f"the segment lasts {end - start:g} s: the longest allowed is {LONGEST_UTTERANCE:g} s")
+            return start, min(end, file.seconds), False
 
 
 def checked(source: Source, split: str, *, limit: int | None = None) -> Iterator[CheckedRow]:
-    """Yield the first ``limit`` rows of a split. The file of audio that came as bytes is there until the next row.
+    """Yield the first ``limit`` rows of a split, checked. Audio that came as bytes is in a file until the next row.
 
     Raises:
-        Absent: there are no such data, or no such split.
-        InputError: naming the file and line of what is wrong.
+        DataNotFound: there are no such data, or no such split.
+        InputError: a row is wrong; the message names file and line.
     """
     if not source.has(split):
         there = source.splits()
-        listed = f"splits there: {', '.join(there) or 'none'}{nearest(split, there)}"
-        raise Absent(f"{source.described(split)} is missing; {listed}")
+        splits = f"splits found: {', '.join(there) or 'none'}{nearest(split, there)}"
+        raise DataNotFound(f"{source.described(split)} is missing; {splits}")
     folder = _Folder(source.path, source.allow_links) if isinstance(source, FolderSource) else None
     ids: dict[str, str] = {}
-    with TemporaryDirectory(prefix="stc-audio-") as passing:
+    with TemporaryDirectory(prefix="stc-audio-") as temporary:
         for row in source.rows(split):
-            with told(row.where):
-                found = _checked(row, split, folder, Path(passing))
+            with error_context(row.where):
+                found = _checked(row, split, folder, Path(temporary))
                 if found.id in ids:
-                    raise InputError(f"id {found.id!r} is that of {ids[found.id]}, too")
+                    raise InputError(f"id {found.id!r} is also the id of {ids[found.id]}")
                 ids[found.id] = found.place
             yield found
-            if found.passing:
+            if found.temporary:
                 os.unlink(found.audio)
             if len(ids) == limit:
                 return
@@ -123,20 +123,20 @@ def checked(source: Source, split: str, *, limit: int | None = None) -> Iterator
         raise InputError(f"{source.described(split)} has no rows")
 
 
-def _checked(row: Row, split: str, folder: _Folder | None, passing: Path) -> CheckedRow:
-    called = row.called
+def _checked(row: Row, split: str, folder: _Folder | None, temporary: Path) -> CheckedRow:
+    names = row.column_names
     if isinstance(row.audio, AudioBytes):
-        audio, stamp = _written(row.audio, passing)
+        audio, file_stamp = _write(row.audio, temporary)
     elif folder is None:
-        raise InputError(f"{called.audio} is no bytes, and a path needs a source with a folder (FolderSource)")
+        raise InputError(f"{names.audio} must be bytes: only a source with a folder (FolderSource) takes paths")
     else:
-        audio, stamp = folder.find(_text(called.audio, row.audio))
-    target = _text(called.target, row.target)
+        audio, file_stamp = folder.find(_text(names.audio, row.audio))
+    target = _text(names.target, row.target)
     if not target.strip():
-        raise InputError(f"the text under {called.target!r} is empty")
+        raise InputError(f"the text under {names.target!r} is empty")
     stated: dict[str, Any] = {
         "id": _id(row.id) or f"{split}-{row.number:06d}",
-        "source": _text(called.source, row.source, optional=True),
+        "source": _text(names.source, row.source, optional=True),
         "target": target,
         "duration": _seconds("duration", row.duration),
         "offset": _seconds("offset", row.offset),
@@ -145,36 +145,36 @@ def _checked(row: Row, split: str, folder: _Folder | None, passing: Path) -> Che
         where=row.where,
         content=stated if row.content is None else row.content,
         audio=audio,
-        stamp=stamp,
-        passing=isinstance(row.audio, AudioBytes),
+        file_stamp=file_stamp,
+        temporary=isinstance(row.audio, AudioBytes),
         stated_sha256=_stated_sha256(row.sha256),
         **stated,
     )
 
 
-def _written(audio: AudioBytes, folder: Path) -> tuple[str, tuple[int, int]]:
-    """Write a file that is named by its content, so that its path and size say which content that is; return both."""
+def _write(audio: AudioBytes, folder: Path) -> tuple[str, tuple[int, int]]:
+    """Write a file named by its content, so that path and size identify the content. Return its path and stamp."""
     if not re.fullmatch(r"\.[A-Za-z0-9]{1,8}", audio.suffix):
-        raise _unfit("the suffix of its audio", audio.suffix, "that of a file is needed, such as .wav")
+        raise _wrong_value("the suffix of its audio", audio.suffix, "a file suffix is needed, such as .wav")
     file = folder / f"{hashlib.sha256(audio.content).hexdigest()}{audio.suffix}"
     file.write_bytes(audio.content)
     return str(file), (len(audio.content), 0)
 
 
 class _Folder:
-    """The folder that the paths of lines start from."""
+    """The folder that the audio paths of rows are relative to."""
 
     def __init__(self, path: Path, allow_links: bool) -> None:
         self._path = path
         self._root = os.path.realpath(path)
         self._allow_links = allow_links
-        self._real: dict[str, str] = {}  # of folders in it: most lines name one of a few
+        self._real: dict[str, str] = {}  # real paths of its subfolders: most rows name one of a few
 
     def find(self, name: str) -> tuple[str, tuple[int, int]]:
-        """Return the real path of a file in it, and the file's size and time of change.
+        """Return the real path of a file in the folder, and the file's size and time of change.
 
         Raises:
-            InputError: it is missing, no regular file, or lies outside.
+            InputError: the file is missing, is not a regular file, or lies outside the folder.
         """
         within, last = os.path.split(name)
         if within not in self._real:
@@ -197,7 +197,7 @@ class _Folder:
                     "followed with data.allow_links=true (stc.evaluate: --allow-links)"
                 )
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path} cannot be read: it is no regular file")
+            raise InputError(f"{path} cannot be read: it is not a regular file")
         return path, (found.st_size, found.st_mtime_ns)
 
     def _holds(self, path: str) -> bool:
@@ -206,23 +206,23 @@ class _Folder:
 
 def _text(name: str, text: object, *, optional: bool = False) -> str:
     if not isinstance(text, str):
-        raise _unfit(name, text, "a text is needed" + (', "" where there is none' if optional else ""))
+        raise _wrong_value(name, text, "a text is needed" + (', "" if there is none' if optional else ""))
     if _NO_TEXT.search(text):
-        raise InputError(f"under {name!r} is no text: it has NUL or half a surrogate pair")
+        raise InputError(f"the text under {name!r} has a NUL character or half a surrogate pair")
     return text
 
 
-def _unfit(key: str, value: object, needed: str) -> InputError:
+def _wrong_value(key: str, value: object, needed: str) -> InputError:
     shown = json.dumps(value, ensure_ascii=False, default=repr)
     return InputError(f"{key} is {shown if len(shown) <= 40 else f'{shown[:40]}…'}: {needed}")
 
 
 def _id(stated: object) -> str | None:
-    """Return the row's id, which will be the name of a file."""
+    """Return the row's id, which becomes the name of a file."""
     if stated is None or stated == "":
         return None
     if isinstance(stated, bool) or not isinstance(stated, str | int | float) or stated != stated:
-        raise _unfit("id", stated, "a text or a number is needed, or null for one to be made")
+        raise _wrong_value("id", stated, "a text or a number is needed, or null to have one made")
     name = _text("id", str(stated))
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(f"id {name!r} names a file outside the manifest's folder")
@@ -235,7 +235,7 @@ def _stated_sha256(stated: object) -> str | None:
     if stated is None:
         return None
     if not isinstance(stated, str) or not re.fullmatch("[0-9a-fA-F]{64}", stated):
-        raise _unfit("sha256", stated, "64 hexadecimal digits are needed, or null for it to be found out")
+        raise _wrong_value("sha256", stated, "64 hexadecimal digits are needed, or null to have it computed")
     return stated.lower()
 
 
@@ -248,13 +248,13 @@ def _seconds(key: str, stated: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf or (seconds == 0 and key == "duration"):
-        raise _unfit(key, stated, "seconds are needed, or null for none")
+        raise _wrong_value(key, stated, "seconds are needed, or null for none")
     return seconds
 
 
 @lru_cache(maxsize=2**18)
-def _sha256(path: str, stamp: tuple[int, int]) -> str:
-    """Return the digest of a file that is hashed once in a process, unless its stamp changes."""
+def _sha256(path: str, file_stamp: tuple[int, int]) -> str:
+    """Return the digest of a file. A process hashes it once, unless its stamp changes."""
     try:
         return file_sha256(Path(path))
     except OSError as error:
@@ -262,8 +262,8 @@ def _sha256(path: str, stamp: tuple[int, int]) -> str:
 
 
 @contextmanager
-def told(where: str) -> Iterator[None]:
-    """Name the file and line in what is raised inside."""
+def error_context(where: str) -> Iterator[None]:
+    """Put ``where`` (file and line) before the message of an InputError that is raised inside the block."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Cutting a long recording where nobody speaks, into segments that fit a model's window."""
+"""Cut a long recording in its pauses, into segments that fit a model's window."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FRAME = 0.01  # seconds a level is taken over
-SMOOTH = 5  # frames; a level is that of its neighbours too, so that a pause ends before the sound does
-SILENT = -60.0  # dBFS; a sound no louder than that is none
+FRAME = 0.01  # seconds; the level is measured per frame
+SMOOTH = 5  # frames that a level is averaged over, so that a pause ends before the sound begins
+SILENT = -60.0  # dBFS; sound at or below this level is silence
 PAUSE = 0.2  # seconds; a closed plosive inside a word is quiet for half as long
-MARGIN = 0.1  # seconds of a pause that stay with the speech before and after it; less than a pause
-CONTRAST = 6.0  # dB between the quietest and the loudest of a window without which it has no pauses
-QUIET = 0.3  # of that contrast, from below: where a pause ends
-SHORTEST = 0.1  # seconds; less is no speech
+MARGIN = 0.1  # seconds of a pause that are kept before and after speech; less than a pause
+CONTRAST = 6.0  # dB between the quietest and the loudest frame of a window; with less, the window has no pauses
+QUIET = 0.3  # a frame belongs to a pause below this part of the contrast
+SHORTEST = 0.1  # seconds; less is not speech
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Samples ``start`` to ``end`` of a recording. ``forced``: it ends inside a sound, for want of a pause."""
+    """Samples ``start`` to ``end`` of a recording. ``forced``: no pause was found, so it ends inside a sound."""
 
     start: int
     end: int
@@ -27,22 +27,23 @@ class Segment:
 
 
 def segments(blocks: Iterable[np.ndarray], sampling_rate: int, longest: int) -> Iterator[tuple[Segment, np.ndarray]]:
-    """Yield the parts of a recording to be translated, with their audio, while the recording is read.
+    """Yield the segments of a recording with their audio, (samples,), while the recording is read.
 
-    No part is longer than ``longest`` samples; a silent recording has none. A recording that is not longer is one
-    segment, as it is. Another one is cut in the longest pause of the second half of each window, else in the last one
-    of the first half; where there is no pause, at the quietest place of the last quarter. Pauses are found by level,
-    compared with the quietest and the loudest of the same window, so background noise is allowed. What is left of a
-    pause beyond :data:`MARGIN` belongs to no segment. No more than a window and a block is held at a time.
+    No segment is longer than ``longest`` samples. A silent recording has no segments, and a short one is one segment.
+    A longer one is cut in the longest pause of the second half of each window, else in the last pause of the first
+    half, else at the quietest frame of the last quarter. Pauses are found by level, relative to the quietest and the
+    loudest frame of the same window, so background noise does not hide them. A pause beyond :data:`MARGIN` belongs to
+    no segment. At most a window and a block are held in memory.
 
     Args:
-        blocks: the audio, (samples,) each, one after the other.
+        blocks: the audio in consecutive blocks, (samples,).
+        longest: samples.
     """
     hop = round(FRAME * sampling_rate)
     window, margin = longest // hop, round(MARGIN / FRAME)
-    # A little more than the window, to see a pause at its end for what it is.
+    # A little more than the window, so that a pause at its end is seen whole.
     visible = window + round(PAUSE / FRAME)
-    ahead = _Ahead(blocks, hop)
+    ahead = _Lookahead(blocks, hop)
     ahead.read(max(longest, (visible + SMOOTH) * hop) + 1)
     if ahead.ended and len(ahead.audio) <= longest:
         if len(ahead.audio) >= SHORTEST * sampling_rate and ahead.levels(visible).max() > SILENT:
@@ -70,25 +71,25 @@ def segments(blocks: Iterable[np.ndarray], sampling_rate: int, longest: int) -> 
         ahead.skip(end)
 
 
-class _Ahead:
-    """What has been read of a recording, from frame ``start`` on, and is not cut yet.
+class _Lookahead:
+    """A buffer of audio that has been read but not cut yet.
 
     Attributes:
-        audio: the samples from there on.
-        start: in frames.
-        ended: nothing comes after it.
+        audio: the samples from frame ``start`` on.
+        start: frames.
+        ended: whether the recording has been read to its end.
     """
 
     def __init__(self, blocks: Iterable[np.ndarray], hop: int) -> None:
         self._blocks = iter(blocks)
         self._hop = hop
-        self._before = np.zeros(SMOOTH // 2)  # power of the frames before ``start``
+        self._before = np.zeros(SMOOTH // 2)  # power of the frames just before ``start``
         self.audio = np.empty(0, dtype=np.float32)
         self.start = 0
         self.ended = False
 
     def read(self, samples: int) -> None:
-        """Hold so many samples, or all that are left."""
+        """Read until the buffer has so many samples, or all that are left."""
         parts = [self.audio]
         held = len(self.audio)
         while held < samples and not self.ended:
@@ -102,7 +103,7 @@ class _Ahead:
             self.audio = np.concatenate(parts)
 
     def levels(self, frames: int) -> np.ndarray:
-        """Return the level of each of the next ``frames``, or of all that are left: dBFS, at least :data:`SILENT`."""
+        """Return the levels of the next ``frames``, or of all that are left, in dBFS, at least :data:`SILENT`."""
         around = SMOOTH // 2
         power = self._power(frames + around)
         if len(power) < frames + around:
@@ -111,14 +112,14 @@ class _Ahead:
         return 10 * np.log10(np.maximum(smooth[:frames], 10 ** (SILENT / 10)))
 
     def skip(self, frames: int) -> None:
-        """Leave so many frames behind."""
+        """Drop the first ``frames``."""
         around = SMOOTH // 2
         self._before = np.concatenate([self._before, self._power(frames)])[-around:]
         self.audio = self.audio[frames * self._hop :]
         self.start += frames
 
     def _power(self, frames: int) -> np.ndarray:
-        """Return the power of the next ``frames``, or of all that are left, the last of which may be part of one."""
+        """Return the power of the next ``frames``, or of all that are left. The last frame may be incomplete."""
         held = self.audio[: frames * self._hop].astype(np.float32)
         frames = -(-len(held) // self._hop)
         padded = np.pad(held, (0, frames * self._hop - len(held)))
@@ -126,7 +127,7 @@ class _Ahead:
 
 
 def _end(levels: np.ndarray, pauses: list[tuple[int, int]], window: int, margin: int) -> tuple[int, bool]:
-    """Where a segment that starts with these levels ends, in frames, and whether for want of a pause."""
+    """Return where a segment with these levels ends, in frames, and whether no pause was found for it."""
     fitting = [(begins, ends) for begins, ends in pauses if begins + margin <= window]
     late = [(begins, ends) for begins, ends in fitting if begins >= window // 2]
     if late:
@@ -138,7 +139,7 @@ def _end(levels: np.ndarray, pauses: list[tuple[int, int]], window: int, margin:
 
 
 def _pauses(levels: np.ndarray) -> list[tuple[int, int]]:
-    """(first frame, frame after the last) of every pause, in their order."""
+    """Return (first frame, frame after the last) of every pause, in order."""
     floor, loudest = np.quantile(levels, [0.01, 0.98])
     if levels.max() <= SILENT:
         return [(0, len(levels))]

@@ -69,7 +69,7 @@ def write_features(
     """
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, manifest.task)
-    collator.refuse_long(manifest)
+    collator.check_lengths(manifest)
     shard: dict[str, torch.Tensor] = {}
     recordings: dict[str, dict[str, Any]] = {}
     positions = files = 0
@@ -125,7 +125,7 @@ class FeatureReader:
 
     def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
         """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states."""
-        return [collator.prompt_of(self._file(one).get_slice(one).get_shape()[0]) for one in recordings]
+        return [collator.prompt_for_states(self._file(one).get_slice(one).get_shape()[0]) for one in recordings]
 
     def encoded(self, recordings: Sequence[str], device: Any) -> EncodedAudio:
         """The states of recordings, named by their SHA-256, on a device."""

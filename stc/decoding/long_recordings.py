@@ -73,7 +73,7 @@ class _Recording:
                 for segment, audio in segments(self._counted(sound.blocks(rate)), rate, longest):
                     self.segments.append(segment)
                     yield audio
-                self.whole = sound.whole
+                self.whole = sound.complete
         except InputError as error:
             self.error = str(error)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.data.manifest import Manifest, Speech
+from stc.data.manifest import Manifest, SpeechAmount
 from stc.errors import StcError
 from stc.models import architecture, checked_config, families, read_config
 from stc.models.hub import HubModel, HubUnreachable
@@ -31,7 +31,7 @@ def describe_artifact(artifact: Artifact) -> Any:
     if artifact.kind is Kind.RANKING:
         return RemovalCounts.from_facts(artifact.facts)
     if artifact.kind is Kind.MANIFEST:
-        return Speech.of([row.duration for row in Manifest.load(artifact.path).rows])
+        return SpeechAmount.of([row.duration for row in Manifest.load(artifact.path).rows])
     return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
 
 

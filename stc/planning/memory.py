@@ -27,8 +27,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+<<<<<<< HEAD
 from stc.data.manifest import Speech
 from stc.decoding.hypotheses import TranslationSettings
+=======
+from stc.data.manifest import SpeechAmount
+from stc.decoding.hypotheses import Translating
+>>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
 from stc.models.architecture import Part
 from stc.models.layout import POSITIONS_PER_SECOND, WIDTH, Layout
 from stc.models.options import Compute
@@ -187,7 +192,7 @@ def _decoding(stage: TranslationSettings | Importance, model: Layout, speech: An
     tokens = _lengths(model, speech)[1]
     layer = model.layers["decoder"] * model.dimensions.cache_elements * width
     count = batch
-    if isinstance(stage, Importance) and isinstance(speech, Speech):
+    if isinstance(stage, Importance) and isinstance(speech, SpeechAmount):
         count = max(batch, speech.utterances)
     cached = count * (tokens + stage.max_new_tokens) * layer
     logits = batch * model.dimensions.vocabulary * 4 * LOGITS
@@ -202,6 +207,11 @@ def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
 
 def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
     """Positions of the encoder and of the decoder, before anything is said, for the longest utterance."""
+<<<<<<< HEAD
     window = model.dimensions.encoder_positions
     positions = min(window, round(speech.longest * POSITIONS_PER_SECOND)) if isinstance(speech, Speech) else window
+=======
+    window = model.extent.window
+    positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, SpeechAmount) else window
+>>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
     return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS

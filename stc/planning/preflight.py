@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.data.manifest import Manifest as Folder
-from stc.data.manifest import Speech
-from stc.data.sources import Absent
+from stc.data.manifest import SpeechAmount
+from stc.data.sources import DataNotFound
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.models.hub import HubModel, HubUnreachable
 from stc.models.layout import Layout
@@ -108,7 +108,7 @@ def _faults(plan: Plan, read: dict[str, Lengths], seen: dict[str, Any]) -> Itera
                 key = repr(node.stage or node.source)
                 lengths[name] = read[key] = read[key] if key in read else list(_lengths(node))
         except InputError as error:
-            if isinstance(node.stage, Manifest) and not isinstance(error, Absent):
+            if isinstance(node.stage, Manifest) and not isinstance(error, DataNotFound):
                 continue  # of a row the job tells, which stops no other one
             yield Fault(*_key(node, plan), str(error))
     for name, window in _windows(pipeline, seen).items():
@@ -203,7 +203,7 @@ def _notes(pipeline: Pipeline, seen: dict[str, Any]) -> Iterator[str]:
         if node.stage is not None:
             yield from (f"{name}, unless it is in the store: {why}" for why in node.stage.missing_requirements())
         train = node.inputs.get("train")
-        if isinstance(node.stage, Recipe) and isinstance(train, str) and isinstance(will_be[train], Speech):
+        if isinstance(node.stage, Recipe) and isinstance(train, str) and isinstance(will_be[train], SpeechAmount):
             steps = node.stage.epochs * math.ceil(will_be[train].utterances / node.stage.batch_size)
             shortened = node.stage.warmup(steps)
             if shortened < node.stage.warmup_steps:

@@ -8,7 +8,7 @@ from itertools import combinations, starmap
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stc.data.manifest import Content, Manifest, Utterance
+from stc.data.manifest import Manifest, OverlapIndex, Utterance
 from stc.errors import InputError
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -29,7 +29,7 @@ class Disjoint(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifests = {label: Manifest.load(artifact.path) for label, artifact in inputs["splits"].items()}
-        contents = {label: Content(manifest.rows) for label, manifest in manifests.items()}
+        contents = {label: OverlapIndex(manifest.rows) for label, manifest in manifests.items()}
         shared = {
             (first, second): [
                 (other, row) for row in manifests[second].rows if (other := contents[first].match(row)) is not None

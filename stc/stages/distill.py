@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.manifest import Manifest, Speech, Utterance, place_file
+from stc.data.manifest import Manifest, SpeechAmount, Utterance, place_file
 from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filter, Filters
 from stc.errors import InputError
@@ -49,9 +49,9 @@ class Distill(Stage):
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {} if self.filters.chrf is None else raised_versions(["chrf"])
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Speech | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
         """No recording is added; of how many pairs each is part, the translations decide."""
-        found: Speech | None = inputs["data"]
+        found: SpeechAmount | None = inputs["data"]
         return found
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:

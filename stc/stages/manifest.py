@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.manifest import Content, OnOverlap, Span, Speech, Utterance, place_file
 from stc.data.manifest import Manifest as Rows
-from stc.data.rows import CheckedRow, checked, told
-from stc.data.sources import Reads
+from stc.data.manifest import OnOverlap, OverlapIndex, Span, SpeechAmount, Utterance, place_file
+from stc.data.rows import CheckedRow, checked, error_context
+from stc.data.sources import SourceSettings
 from stc.errors import InputError
 from stc.models.task import Task
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 LISTED = 20  # utterances named of those that are left out
 
 
-class Manifest(Reads, Stage):
+class Manifest(SourceSettings, Stage):
     """Reads a split of a data source (:mod:`stc.data.sources`).
 
     ``id``, ``sha256`` and ``duration`` of a row are found out where it has none, and compared with the audio where it
@@ -75,18 +75,18 @@ class Manifest(Reads, Stage):
             found["script"] = written  # scores go by the script, which these tags name beside the language
         return found
 
-    def forecast(self, inputs: Mapping[str, Any]) -> Speech | None:
+    def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
         """Known where the audio of every line can be looked at."""
         seconds = [one for _, one in self.lengths()]
         known = [one for one in seconds if one is not None]
-        return Speech.of(known) if len(known) == len(seconds) else None
+        return SpeechAmount.of(known) if len(known) == len(seconds) else None
 
     def lengths(self) -> Iterator[tuple[str, float | None]]:
         """Yield the place in its file and the seconds of every utterance; None for those whose audio does not say so:
         :meth:`run` says why.
 
         Raises:
-            Absent: the data are not there.
+            DataNotFound: the data are not there.
             InputError: a row is malformed.
         """
         for row in self._rows():
@@ -98,7 +98,7 @@ class Manifest(Reads, Stage):
                 yield row.place, end - start
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        others = {label: Content(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
+        others = {label: OverlapIndex(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
         rows: list[Utterance] = []
         dropped: list[str] = []
         for row in self._rows():
@@ -154,7 +154,7 @@ def _placed(row: CheckedRow, folder: Path) -> Utterance:
 
 def _in_place(row: CheckedRow) -> Utterance:
     start, end, whole = _checked(row)
-    if whole and not row.passing:
+    if whole and not row.temporary:
         return _row(row, row.audio, row.sha256, end)
     file = Path(mkdtemp(dir=_temporary().name), "segment.wav")
     if not whole:
@@ -172,10 +172,10 @@ def _checked(row: CheckedRow) -> tuple[float, float, bool]:
 
 
 def _cut(row: CheckedRow, start: float, end: float, file: Path, audio: str) -> Utterance:
-    from stc.data.audio_file import cut
+    from stc.data.audio_file import cut_audio
 
-    with told(row.where):
-        seconds = cut(Path(row.audio), start, end, file)
+    with error_context(row.where):
+        seconds = cut_audio(Path(row.audio), start, end, file)
     whole = Span(sha256=row.sha256, start=start, end=end)
     return _row(row, audio, file_sha256(file), seconds, cut_from=whole)
 

@@ -44,7 +44,7 @@ class Corpus:
         self._sha256: list[str] = []
         for number, manifest in enumerate(manifests):
             collator = Collator.of(translator, manifest.task)
-            collator.refuse_long(manifest)
+            collator.check_lengths(manifest)
             self._collators.append(collator)
             self._targets += collator.target_tokens(manifest.targets)
             self._manifest += [number] * len(manifest)

@@ -26,7 +26,7 @@ class Examples:
     """Micro-batches of a manifest's utterances, on the device.
 
     What an encoder that is not trained makes of a recording is always the same, so it is computed once and kept, up
-    to :data:`KEEP_BYTES`; distilled and repeated rows share it with the original. Whether the encoder is trained is
+    to :data:`CACHE_BYTES`; distilled and repeated rows share it with the original. Whether the encoder is trained is
     looked up once: examples are made after the choice of parameters.
 
     Args:
@@ -37,7 +37,7 @@ class Examples:
         InputError: an utterance is longer than the model's window, or the features lack it.
     """
 
-    KEEP_BYTES = 4 * 1024**3
+    CACHE_BYTES = 4 * 1024**3
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Examples:
         self._ctx = ctx
         self._rows = manifest.rows
         self._collator = Collator.of(translator, manifest.task)
-        self._collator.refuse_long(manifest)
+        self._collator.check_lengths(manifest)
         self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
         self._encode_once = encode_once and next(part_parameters(translator, ["encoder"]), None) is None
         self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
         self._kept: list[list[int]] = []  # the utterances whose recordings these are, as they were heard together
-        self._room = self.KEEP_BYTES
+        self._room = self.CACHE_BYTES
         self._features = features
         if features is not None:
             features.require(manifest)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from stc.data.audio import read_audio
-from stc.data.audio_file import cut, look, open_sound_file
+from stc.data.audio_file import audio_info, cut_audio, open_sound_file
 from stc.errors import InputError
 
 SAMPLES = np.random.default_rng(0).integers(-9000, 9000, 16_000).astype("<i2")
@@ -43,13 +43,13 @@ def flac(folder: Path, *, rate: int | None = None, frames: int | None = None) ->
 def test_wav_of_a_streaming_writer_is_read_to_its_end(tmp_path: Path, size: int) -> None:
     (tmp_path / "a.wav").write_bytes(wav(size=size))
     np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", 16_000), SAMPLES / np.float32(32768))
-    assert look(str(tmp_path / "a.wav"), (0, size)).seconds == 1
+    assert audio_info(str(tmp_path / "a.wav"), (0, size)).seconds == 1
 
 
 def test_flac_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(flac(tmp_path, frames=0))
     np.testing.assert_array_equal(read_audio(tmp_path / "a.flac", 16_000), SAMPLES / np.float32(32768))
-    assert look(str(tmp_path / "a.flac"), (0, 0)).seconds == 1
+    assert audio_info(str(tmp_path / "a.flac"), (0, 0)).seconds == 1
 
 
 @pytest.mark.parametrize("name", ["a.raw", "a.mp3", "a", "größe 数据.txt"])
@@ -107,12 +107,12 @@ def test_what_is_no_file_is_refused_by_name_and_not_waited_for(tmp_path: Path, k
 
 def test_the_same_part_of_a_file_is_the_same_bytes(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "talk.ogg", SAMPLES, 16_000)
-    assert cut(tmp_path / "talk.ogg", 0.25, 0.75, tmp_path / "a/1.wav") == 0.5
-    cut(tmp_path / "talk.ogg", 0.25, 0.75, tmp_path / "b/2.wav")
+    assert cut_audio(tmp_path / "talk.ogg", 0.25, 0.75, tmp_path / "a/1.wav") == 0.5
+    cut_audio(tmp_path / "talk.ogg", 0.25, 0.75, tmp_path / "b/2.wav")
     assert (tmp_path / "a/1.wav").read_bytes() == (tmp_path / "b/2.wav").read_bytes()
 
 
 def test_part_of_16_bit_audio_is_its_samples(tmp_path: Path) -> None:
     (tmp_path / "talk.wav").write_bytes(wav())
-    cut(tmp_path / "talk.wav", 0.25, 0.75, tmp_path / "part.wav")
+    cut_audio(tmp_path / "talk.wav", 0.25, 0.75, tmp_path / "part.wav")
     np.testing.assert_array_equal(soundfile.read(tmp_path / "part.wav", dtype="int16")[0], SAMPLES[4000:12_000])

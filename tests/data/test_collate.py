@@ -84,4 +84,4 @@ def test_audio_longer_than_the_window_is_refused_by_id(collator: Collator, manif
         collator.prompts(["too-long"], [np.zeros(32001, dtype=np.float32)])
     long = manifest.rows[0].model_copy(update={"id": "too-long", "duration": 2.5})
     with pytest.raises(InputError, match=r"'too-long'.*2\.50 s"):
-        collator.refuse_long(Manifest(manifest.folder, manifest.task, [*manifest.rows, long]))
+        collator.check_lengths(Manifest(manifest.folder, manifest.task, [*manifest.rows, long]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stc.data.manifest import Content, Manifest, place_file
+from stc.data.manifest import Manifest, OverlapIndex, place_file
 from stc.errors import InputError
 
 ROW = {"id": "a", "audio": "audio/a.wav", "sha256": "0", "duration": 1.0, "source": "A.", "target": "B."}
@@ -61,7 +61,7 @@ def split(path: Path, *rows: dict[str, Any]) -> Manifest:
 
 
 def shared(first: Manifest, second: Manifest) -> list[str]:
-    content = Content(first.rows)
+    content = OverlapIndex(first.rows)
     return [row.id for row in second.rows if content.match(row) is not None]
 
 

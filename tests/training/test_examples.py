@@ -66,7 +66,7 @@ def test_a_trained_encoder_hears_anew_each_time(
 def test_states_beyond_the_limit_are_computed_again(
     translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Examples, "KEEP_BYTES", 0)
+    monkeypatch.setattr(Examples, "CACHE_BYTES", 0)
     select_trainable(translator, ["decoder"])
     examples = Examples(translator, Manifest.load(tiny_manifest), ctx)
     first, second = examples.batch([0, 1]), examples.batch([0, 1])

@@ -1,8 +1,8 @@
-"""What every data source has: its settings, the names of its splits, and the rows of one. Imports no torch.
+"""The interface of a data source: its settings, the names of its splits, and the rows of a split. Imports no torch.
 
-A source is a file of this package, named as the source, or a module of anybody's by its dotted path. It defines the
-class of its settings, which yields the rows. What a row has to be is checked where rows are read, in
-:mod:`stc.data.rows`, whatever the source. A member of the group ``data`` names the source and gives its settings.
+A source is a file of this package, or a module outside stc that is named by its dotted path. The module defines one
+subclass of :class:`Source`. Its fields are the settings, and it yields the rows. :mod:`stc.data.rows` checks them, the
+same for every source. A member of the config group ``data`` names the source and gives its settings.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from stc.system.extensions import by_name
 from stc.system.paths import Folder
 
 _FOLDER_NEEDED = (
-    "data.path=FOLDER names the data to train and test on, and data=talks takes the small synthetic corpus that ships"
+    "data.path=FOLDER names the data to train and test on; data=talks is the small synthetic corpus that ships with stc"
 )
 
 
-class Absent(InputError):
-    """The data are not there, or the split is not one of theirs."""
+class DataNotFound(InputError):
+    """The data are not there, or have no split of that name."""
 
 
 class Columns(BaseModel):
-    """Which key of a record holds what."""
+    """The keys under which a record holds its audio and its texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,12 +38,12 @@ class Columns(BaseModel):
     target: str
 
 
-_AS_HERE = Columns(audio="audio", source="source", target="target")
+_DEFAULT_COLUMNS = Columns(audio="audio", source="source", target="target")
 
 
 @dataclass(frozen=True)
 class AudioBytes:
-    """The content of an audio file, and the ``suffix`` of such files: ``.wav``."""
+    """The content of an audio file, and the ``suffix`` of its format, such as ``.wav``."""
 
     content: bytes
     suffix: str
@@ -51,18 +51,18 @@ class AudioBytes:
 
 @dataclass(frozen=True)
 class Row:
-    """An utterance as a source states it; None where it does not say. Nothing of it is checked yet.
+    """An utterance as a source states it, not checked yet. What the source does not state is None.
 
     Attributes:
-        where: file and line, or what the source has in their place, for messages.
-        number: its place in the split, of which an id is made where it has none.
-        audio: the path of a file from the folder of the source, or the bytes of one.
-        duration: in seconds.
-        offset: where the utterance begins in the audio, in seconds; ``duration`` is then that of the segment.
-        sha256: of the whole audio file.
-        content: what stands in the identity of the data for the row: by default, all that it states. A source whose
-            rows are picked from records by ``columns``, which are in the identity too, may give the record.
-        called: what messages call its audio and texts.
+        where: file and line, or what the source has instead, for messages.
+        number: position in the split; an id is made of it for a row without one.
+        audio: path of an audio file relative to the source's folder, or the bytes of one.
+        duration: seconds.
+        offset: where the utterance begins in the audio, in seconds; ``duration`` is then the length of the segment.
+        sha256: digest of the whole audio file.
+        content: what represents the row in the identity of the data. By default everything the row states. A source
+            that picks its rows from records by ``columns`` (which are in the identity too) may give the record.
+        column_names: what messages call its audio and texts.
     """
 
     where: str
@@ -75,14 +75,14 @@ class Row:
     offset: float | None = None
     sha256: str | None = None
     content: Mapping[str, Any] | None = None
-    called: Columns = _AS_HERE
+    column_names: Columns = _DEFAULT_COLUMNS
 
 
 class Source(BaseModel, ABC):
-    """Where data come from. A field is a setting, given under ``data.source`` beside the name; the fields ``path``,
-    ``columns`` and ``allow_links``, of a source that has them, are the settings ``data.path`` and so on.
+    """A place that data come from. The audio of its rows is bytes; see :class:`FolderSource` for files.
 
-    Audio of a source of this class is bytes.
+    Each field is a setting, given under ``data.source`` beside the name. The fields ``path``, ``columns`` and
+    ``allow_links`` of a source that has them are the settings ``data.path``, ``data.columns`` and ``data.allow_links``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,23 +94,23 @@ class Source(BaseModel, ABC):
         """Return the names of the splits there are.
 
         Raises:
-            Absent: the data are not there.
+            DataNotFound: the data are not there.
         """
 
     @abstractmethod
     def rows(self, split: str) -> Iterator[Row]:
-        """Yield the rows of a split that is there, always in one order.
+        """Yield the rows of an existing split, always in the same order.
 
         Raises:
-            InputError: naming the file and line of what is wrong.
+            InputError: something is wrong; the message names file and line.
         """
 
     def has(self, split: str) -> bool:
-        """Return whether a split is there."""
+        """Return whether the source has a split."""
         return split in self.splits()
 
     def described(self, split: str) -> str:
-        """Return what messages call a split."""
+        """Return the name of a split for messages."""
         return f"split {split!r} of {self.name}"
 
 
@@ -118,8 +118,8 @@ class FolderSource(Source):
     """A source whose audio may be files in a folder.
 
     Attributes:
-        path: the folder, which the paths of audio start from and may not leave.
-        allow_links: whether a link in it may lead to audio outside of it.
+        path: the folder. Audio paths are relative to it and may not leave it.
+        allow_links: whether a link inside the folder may lead to audio outside of it.
     """
 
     path: Folder
@@ -130,13 +130,13 @@ def _with_settings(source: object) -> object:
     return {"name": source} if isinstance(source, str) else source
 
 
-class Reads(BaseModel):
-    """The settings that say which data are read, of the group ``data`` and of the stage that reads them.
+class SourceSettings(BaseModel):
+    """The settings that say which data are read. The group ``data`` and the stage that reads them share these.
 
     Attributes:
-        source: the name of a source (:class:`Source`), or that under ``name`` and the settings of its own.
-        path: the folder of the data, of a source that has one.
-        columns: which key of a record holds what, of a source that has records.
+        source: the name of a source (:class:`Source`), or a mapping of ``name`` and the source's own settings.
+        path: the folder of the data, for a source that has one.
+        columns: the keys of a record, for a source that has records.
         allow_links: whether a link in ``path`` may lead to audio outside of it.
     """
 
@@ -149,7 +149,7 @@ class Reads(BaseModel):
         """Return the source with its settings.
 
         Raises:
-            ConfigError: there is no such source, or it does not take these settings.
+            ConfigError: there is no such source, or these settings are not valid for it.
         """
         name = self.source.get("name")
         cls = by_name("stc.data.sources", name, Source, "source.name")  # type: ignore[type-abstract]
@@ -165,12 +165,11 @@ class Reads(BaseModel):
             Fault(
                 key, given[key], f"the source {name} has no such setting; {key}={written(field.default)} leaves it out"
             )
-            for key, field in Reads.model_fields.items()
+            for key, field in SourceSettings.model_fields.items()
             if key in given.keys() - known
         ]
         faults += [
-            Fault(f"source.{key}", self.source[key], f"is set by {key}, beside source")
-            for key in self.source.keys() & beside
+            Fault(f"source.{key}", self.source[key], f"is set by {key} instead") for key in self.source.keys() & beside
         ]
         try:
             source = validated(cls, {**self.source, **known})

@@ -7,21 +7,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stc.data.rows import told
-from stc.data.sources import Absent, Columns, FolderSource, Row
+from stc.data.rows import error_context
+from stc.data.sources import Columns, DataNotFound, FolderSource, Row
 from stc.errors import InputError, nearest
 from stc.system.read_files import parse_json, read_lines
 
 
 class JsonLines(FolderSource):
-    """Reads ``<path>/<split>.jsonl``: a JSON object a line, audio paths relative to ``path``, and under ``id``,
-    ``sha256``, ``duration`` and ``offset`` what else a line states."""
+    """A reader of ``<path>/<split>.jsonl``, one JSON object a line, with audio paths relative to ``path``.
+
+    ``columns`` names the keys of audio and texts. A line may also have ``id``, ``sha256``, ``duration`` and ``offset``.
+    """
 
     columns: Columns
 
     def splits(self) -> list[str]:
         if not self.path.is_dir():
-            raise Absent(f"{self.path} is not there: a folder with a .jsonl file for each split is needed")
+            raise DataNotFound(f"{self.path} is not there: a folder with a .jsonl file for each split is needed")
         return sorted(file.stem for file in self.path.glob("*.jsonl"))
 
     def has(self, split: str) -> bool:
@@ -35,7 +37,7 @@ class JsonLines(FolderSource):
         for number, text in read_lines(file):
             where = f"{file}, line {number}"
             content = parse_json(text, where, dict[str, Any])
-            with told(where):
+            with error_context(where):
                 row = Row(
                     where=where,
                     number=number,
@@ -47,7 +49,7 @@ class JsonLines(FolderSource):
                     offset=content.get("offset"),
                     sha256=content.get("sha256"),
                     content=content,
-                    called=self.columns,
+                    column_names=self.columns,
                 )
             yield row
 
@@ -57,5 +59,5 @@ class JsonLines(FolderSource):
 
 def _under(content: Mapping[str, Any], column: str) -> Any:
     if column not in content:
-        raise InputError(f"no text under {column!r}; keys: {', '.join(content)}{nearest(column, content)}")
+        raise InputError(f"nothing under {column!r}; keys: {', '.join(content)}{nearest(column, content)}")
     return content[column]
