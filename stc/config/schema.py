@@ -73,11 +73,7 @@ class SplitsConfig(_Group):
     test: str
 
 
-<<<<<<< HEAD
-class DataConfig(_Group, Reads):
-=======
-class Data(_Group, SourceSettings):
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
+class DataConfig(_Group, SourceSettings):
     """The data, and where they come from. ``limit`` keeps the first so many utterances of each split. Without a name
     the data are called as their folder.
 

@@ -29,13 +29,8 @@ class Batch:
         inputs: ``input_ids`` and ``attention_mask`` (utterances, tokens), padded on the right, with the audio's
             features unless it was ``encoded``.
         labels: (utterances, tokens): each position's own token where it belongs to the target, else -100.
-<<<<<<< HEAD
         tokens: positions with a label.
         encoded: what the encoder made of the audio, where that is known beforehand.
-=======
-        tokens: number of positions with a label.
-        heard: what the encoder made of the audio, where that is known beforehand.
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
     """
 
     inputs: dict[str, torch.Tensor]

@@ -132,16 +132,10 @@ class Stage(BaseModel):
     def forecast(self, inputs: Mapping[str, Any]) -> Any:
         """What the artifact will be, from what the inputs are or will be; None where that is not known.
 
-<<<<<<< HEAD
         A model is a :class:`stc.models.layout.Layout`; adapters, features and a ranking are ``AdapterSize``,
-        ``FeatureSize`` and ``RemovalCounts`` of the same module; a manifest is a :class:`stc.data.manifest.Speech`; a
-        similarity is the number of layers by stack. Other kinds have no forecast.
-=======
-        A model is forecast as a :class:`stc.models.layout.Layout`, an adapter as ``Adapters``, a ranking as
-        ``Removals`` and features as ``States`` of the same module; a manifest as a
-        :class:`stc.data.manifest.SpeechAmount`; a similarity as the number of layers by stack. Other kinds have no
+        ``FeatureSize`` and ``RemovalCounts`` of the same module; a manifest is a
+        :class:`stc.data.manifest.SpeechAmount`; a similarity is the number of layers by stack. Other kinds have no
         forecast.
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
         """
         return None
 

@@ -27,13 +27,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-<<<<<<< HEAD
-from stc.data.manifest import Speech
-from stc.decoding.hypotheses import TranslationSettings
-=======
 from stc.data.manifest import SpeechAmount
-from stc.decoding.hypotheses import Translating
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
+from stc.decoding.hypotheses import TranslationSettings
 from stc.models.architecture import Part
 from stc.models.layout import POSITIONS_PER_SECOND, WIDTH, Layout
 from stc.models.options import Compute
@@ -207,11 +202,8 @@ def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
 
 def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
     """Positions of the encoder and of the decoder, before anything is said, for the longest utterance."""
-<<<<<<< HEAD
     window = model.dimensions.encoder_positions
-    positions = min(window, round(speech.longest * POSITIONS_PER_SECOND)) if isinstance(speech, Speech) else window
-=======
-    window = model.extent.window
-    positions = min(window, round(speech.longest * POSITIONS_A_SECOND)) if isinstance(speech, SpeechAmount) else window
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
+    positions = (
+        min(window, round(speech.longest * POSITIONS_PER_SECOND)) if isinstance(speech, SpeechAmount) else window
+    )
     return positions, positions // model.family.encoder_pooling + PROMPT_TOKENS

@@ -100,5 +100,5 @@ def test_truncated_audio_is_refused_by_name(tmp_path: Path, form: str, subtype: 
 
 def test_samples_that_are_no_numbers_are_refused_by_name(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan, 0.0]), 16000, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"nan\.wav has samples that are no finite numbers"):
+    with pytest.raises(InputError, match=r"nan\.wav .*finite"):
         read_audio(tmp_path / "nan.wav", 16000)

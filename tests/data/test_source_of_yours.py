@@ -109,20 +109,14 @@ def test_plan_looks_into_the_rows_of_a_source_elsewhere(asked: list[str], capsys
     foreseen = stage(asked).forecast({})
     assert foreseen is not None
     assert (foreseen.utterances, foreseen.seconds) == (3, 1.25)
-<<<<<<< HEAD
     ((_, _, plan),) = compose_jobs([*asked, "data.source.seconds=2.5"])
     told = [fault.allowed for fault in data_faults([plan])]
     assert any("train, tone 1 (2.50 s)" in one for one in told)
-=======
-    ((_, _, plan),) = composed([*asked, "data.source.seconds=2.5"])
-    message = [fault.allowed for fault in faults([plan])]
-    assert any("train, tone 1 (2.50 s)" in one for one in message)
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
 
 
 def test_split_that_a_source_lacks_is_told_with_the_nearest(asked: list[str], ctx: Context) -> None:
     wrong = [*asked, "data.splits.dev=validaton"]
-    with pytest.raises(InputError, match=r"splits there: train, validation, .*did you mean 'validation'"):
+    with pytest.raises(InputError, match=r"splits found: train, validation, .*did you mean 'validation'"):
         stage(wrong, "dev").environment(ctx)
     ((_, _, plan),) = compose_jobs(wrong)
     (fault,) = data_faults([plan])
@@ -147,10 +141,5 @@ def test_identity_is_of_what_the_rows_state(asked: list[str], ctx: Context) -> N
 )
 def test_setting_that_a_source_does_not_take_is_named(asked: list[str], setting: str, key: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
-<<<<<<< HEAD
         compose_jobs([*asked, setting])
-    assert told in {fault.key: fault.allowed for fault in refused.value.faults}[key]
-=======
-        composed([*asked, setting])
     assert message in {fault.key: fault.allowed for fault in refused.value.faults}[key]
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)

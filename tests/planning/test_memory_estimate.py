@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from stc.config.schema import ResourcesConfig
-from stc.data.manifest import Speech
-=======
-from stc.config.schema import Resources
 from stc.data.manifest import SpeechAmount
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
 from stc.errors import StcError
 from stc.models import architecture
 from stc.models.layout import Layout, RemovalCounts
@@ -93,26 +88,15 @@ def test_memory_of_full_fine_tuning_is_estimated_at_what_was_measured_and_a_tent
     precision: str, optimizer: str, recomputed: bool, measured: float
 ) -> None:
     stage = tuning("full", ALL, precision, optimizer=optimizer, batch_size=4)
-<<<<<<< HEAD
-    inputs = {"model": of_7b(32, 32), "train": Speech(4, 32.0, 8.0)}
+    inputs = {"model": of_7b(32, 32), "train": SpeechAmount(4, 32.0, 8.0)}
     estimate = estimate_memory(stage, inputs, None, context(4, gradient_checkpointing=recomputed))
     assert estimate / SAFETY_FACTOR == pytest.approx(measured * 1e9, rel=0.03)
-=======
-    inputs = {"model": of_7b(32, 32), "train": SpeechAmount(4, 32.0, 8.0)}
-    estimate = memory(stage, inputs, None, context(4, gradient_checkpointing=recomputed))
-    assert estimate / REST == pytest.approx(measured * 1e9, rel=0.03)
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
 
 
 @pytest.mark.parametrize(("stage", "measured"), MEASURED)
 def test_memory_is_estimated_to_within_a_tenth_of_what_was_measured(stage: Stage, measured: float) -> None:
-<<<<<<< HEAD
-    speech = Speech(64, 512.0, 8.0)
-    estimate = estimate_memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, context(8))
-=======
     speech = SpeechAmount(64, 512.0, 8.0)
-    estimate = memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, context(8))
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
+    estimate = estimate_memory(stage, {"model": of_7b(8, 8), "train": speech, "data": speech}, None, context(8))
     assert estimate == pytest.approx(measured * 1e9, rel=0.1)
 
 
@@ -158,11 +142,7 @@ def of_all_7b(micro_batch: int, recomputed: bool, **changes: Any) -> float:
     """In GB: full fine-tuning of the 7B shape, of 4 utterances of 8 s a step."""
     stage = tuning("full", ALL, "bfloat16-mixed", batch_size=4, **changes)
     resources = context(micro_batch, gradient_checkpointing=recomputed)
-<<<<<<< HEAD
-    return estimate_memory(stage, {"model": of_7b(32, 32), "train": Speech(4, 32.0, 8.0)}, None, resources) / 1.1e9
-=======
-    return memory(stage, {"model": of_7b(32, 32), "train": SpeechAmount(4, 32.0, 8.0)}, None, resources) / 1.1e9
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
+    return estimate_memory(stage, {"model": of_7b(32, 32), "train": SpeechAmount(4, 32.0, 8.0)}, None, resources) / 1.1e9
 
 
 def test_moments_in_8_bits_take_two_bytes_a_parameter() -> None:
@@ -173,15 +153,10 @@ def test_moments_in_8_bits_take_two_bytes_a_parameter() -> None:
 def test_gradient_checkpointing_leaves_a_hidden_state_a_layer_and_what_the_largest_layer_keeps() -> None:
     many = 4096  # utterances at once, so that activations and not the gradient are what counts
     stage = tuning("full", HEALED, "bfloat16", batch_size=many)
-<<<<<<< HEAD
-    inputs = {"model": of_7b(32, 32), "train": Speech(many, 30.0 * many, 30.0)}
+    inputs = {"model": of_7b(32, 32), "train": SpeechAmount(many, 30.0 * many, 30.0)}
     kept, recomputed = (
         estimate_memory(stage, inputs, None, context(many, gradient_checkpointing=on)) for on in (False, True)
     )
-=======
-    inputs = {"model": of_7b(32, 32), "train": SpeechAmount(many, 30.0 * many, 30.0)}
-    kept, recomputed = (memory(stage, inputs, None, context(many, gradient_checkpointing=on)) for on in (False, True))
->>>>>>> 81b1c44 (data: plain names and sentences; the cache of recordings is one map)
     tokens = many * (750 + 32 + 64)
     layer = 4 * 4096 + 2 * 11008 + 4096  # outputs of its seven matrices
     assert kept - recomputed == pytest.approx(1.1 * 2 * tokens * (2 * 31 * layer - 32 * 4096), rel=0.001)

@@ -15,7 +15,6 @@ import soundfile
 
 from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import Speech
 from stc.data.sources import Columns
 from stc.errors import InputError
 from stc.models.task import Task
@@ -229,7 +228,7 @@ def test_wrong_duration_is_told_before_a_result_made_of_it_could_be_found(data: 
 def test_lengths_are_known_whether_or_not_a_line_states_them(data: Path, ctx: Context) -> None:
     identity(data, ctx, line(0), line(1, duration=0.5), line(2, offset=0.25, duration=0.125))
     stage = Manifest(path=data, split="some", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
-    assert stage.forecast({}) == Speech(utterances=3, seconds=1.125, longest=0.5)
+    assert stage.forecast({}) == SpeechAmount(utterances=3, seconds=1.125, longest=0.5)
 
 
 def test_link_that_leads_outside_is_followed_where_that_is_allowed(read: Callable[..., Rows], data: Path) -> None:
