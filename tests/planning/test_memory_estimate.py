@@ -142,7 +142,8 @@ def of_all_7b(micro_batch: int, recomputed: bool, **changes: Any) -> float:
     """In GB: full fine-tuning of the 7B shape, of 4 utterances of 8 s a step."""
     stage = tuning("full", ALL, "bfloat16-mixed", batch_size=4, **changes)
     resources = context(micro_batch, gradient_checkpointing=recomputed)
-    return estimate_memory(stage, {"model": of_7b(32, 32), "train": SpeechAmount(4, 32.0, 8.0)}, None, resources) / 1.1e9
+    inputs = {"model": of_7b(32, 32), "train": SpeechAmount(4, 32.0, 8.0)}
+    return estimate_memory(stage, inputs, None, resources) / 1.1e9
 
 
 def test_moments_in_8_bits_take_two_bytes_a_parameter() -> None:

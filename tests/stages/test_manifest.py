@@ -15,6 +15,7 @@ import soundfile
 
 from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
+from stc.data.manifest import SpeechAmount
 from stc.data.sources import Columns
 from stc.errors import InputError
 from stc.models.task import Task
@@ -98,10 +99,10 @@ def test_limit_keeps_the_first_rows(read: Callable[..., Rows]) -> None:
         ({"de": ""}, r"line 2: the text under 'de' is empty"),
         ({"de": " \n"}, r"line 2: the text under 'de' is empty"),
         ({"de": "\ud800"}, r"line 2 is not JSON"),
-        ({"de": "a\0"}, r"line 2: under 'de' is no text"),
+        ({"de": "a\0"}, r"line 2: 'de' has a NUL"),
         ({"id": True}, r"line 2: id is true"),
         ({"id": float("nan")}, r"line 2: id is NaN"),
-        ({"id": "same"}, r"line 2: id 'same' is that of test\.jsonl, line 1, too"),
+        ({"id": "same"}, r"line 2: id 'same' .* test\.jsonl, line 1"),
         ({"id": "./same"}, r"line 2: id './same' is the file of another line"),
         ({"id": "../../escaped"}, r"line 2: id '../../escaped' names a file outside"),
         ({"id": "n" * 300}, r"line 2: id 'n+'… is too long"),
@@ -112,8 +113,8 @@ def test_limit_keeps_the_first_rows(read: Callable[..., Rows]) -> None:
         ({"duration": 0}, r"line 2: duration is 0"),
         ({"duration": True}, r"line 2: duration is true"),
         ({"duration": float("nan")}, r"line 2: duration is NaN"),
-        ({"duration": 0.3}, r"line 2: duration is 0\.3 s, and .*1\.wav lasts 0\.50 s"),
-        ({"duration": 500}, r"line 2: duration is 500 s, and .*1\.wav lasts 0\.50 s"),
+        ({"duration": 0.3}, r"line 2: duration is 0\.3 s.*1\.wav lasts 0\.50 s"),
+        ({"duration": 500}, r"line 2: duration is 500 s.*1\.wav lasts 0\.50 s"),
         ({"offset": -1}, r"line 2: offset is -1"),
         ({"offset": 0.5}, r"line 2: the segment from 0\.5 s to 0\.5 s is not in .*1\.wav, which lasts 0\.50 s"),
         ({"offset": 0.2, "duration": 0.5}, r"line 2: the segment from 0\.2 s to 0\.7 s is not in"),
@@ -277,5 +278,5 @@ def test_two_lines_of_one_id_leave_the_audio_as_it_was(read: Callable[..., Rows]
 def test_split_that_is_missing_is_told_with_the_nearest(data: Path, ctx: Context) -> None:
     (data / "valid.jsonl").write_text("{}")
     stage = Manifest(path=data, split="vald", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
-    with pytest.raises(InputError, match=r"vald\.jsonl is missing; splits there: valid \(did you mean 'valid'\?\)"):
+    with pytest.raises(InputError, match=r"vald\.jsonl is missing; .*valid \(did you mean 'valid'\?\)"):
         stage.environment(ctx)
