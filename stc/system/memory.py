@@ -31,7 +31,7 @@ def spare(give_back: Callable[[], bool]) -> Iterator[None]:
 
 class BatchSize:
     """How many examples go through a model at once: half as many, from then on, each time memory runs out, once what
-    is :func:`spare` has been given back.
+    is :func:`releasable_memory` has been given back.
 
     Said once, however often it happens. A result does not depend on it, so that what was finished stays.
 

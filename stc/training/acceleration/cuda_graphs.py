@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from stc.system.memory import spare
+from stc.system.memory import releasable_memory
 
 LOG = logging.getLogger(__name__)
 MULTIPLE = 32  # positions
