@@ -18,7 +18,7 @@ from stc.models.hub import HubModel
 from stc.planning import machine_checks
 from stc.planning.machine_checks import Check
 from stc.store.artifact import Kind
-from stc.system.console import command
+from stc.system.console import run_command
 from stc.system.paths import ROOT
 from stc.system.quantities import format_bytes
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--config-dir", metavar="FOLDER", help="more members of the groups, as python -m stc.run takes it"
     )
-    return command(lambda: _asked(parser.parse_args(arguments)))
+    return run_command(lambda: _asked(parser.parse_args(arguments)))
 
 
 def _asked(options: argparse.Namespace) -> int:

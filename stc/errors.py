@@ -39,7 +39,7 @@ class Fault:
     others: tuple[tuple[str, object], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.key}={written(self.value)}: {self.allowed}"
+        return f"{self.key}={command_line_value(self.value)}: {self.allowed}"
 
     def below(self, prefix: str) -> Fault:
         """The same fault where its keys are those of the group ``prefix``."""
@@ -58,12 +58,12 @@ class Fault:
         return replace(self, key=key, value=value, others=())
 
 
-def written(value: object) -> str:
+def command_line_value(value: object) -> str:
     """A value as it is written on the command line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {written(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {command_line_value(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(written, value))}]"
+        return f"[{', '.join(map(command_line_value, value))}]"
     if isinstance(value, float) and value.is_integer():
         return f"{value:g}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -82,13 +82,13 @@ def first_line(error: object) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def suggestion(name: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest allowed name, or nothing where none is near."""
     match = get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def misfit(*faults: Fault) -> PydanticCustomError:
+def field_error(*faults: Fault) -> PydanticCustomError:
     """What a validator raises whose model is at fault in these fields, named from the model."""
     return PydanticCustomError("misfit", "{told}", {"told": "; ".join(map(str, faults)), "faults": faults})
 
@@ -110,7 +110,7 @@ _MEANT = {
 """What pydantic says otherwise, by its type of error."""
 
 
-def validated(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -> _Model:
+def validate_model(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -> _Model:
     """Return the model of plain values, each of the type that YAML gave it: text is no number, and true is none either.
 
     Args:
@@ -147,7 +147,7 @@ def _faults(error: ValidationError, model: type[BaseModel], prefix: str, values:
             faults = [fault.below(key) for fault in entry["ctx"]["faults"]]
         elif entry["type"] == "extra_forbidden":
             known = _fields(model, path[:-1])
-            faults = [Fault(key, value, f"no such key; keys here: {', '.join(known)}{nearest(path[-1], known)}")]
+            faults = [Fault(key, value, f"no such key; keys here: {', '.join(known)}{suggestion(path[-1], known)}")]
         elif entry["type"] == "missing":
             faults = [Fault(".".join([*path, str(entry["loc"][-1])]), "(nothing)", "is needed")]
         else:

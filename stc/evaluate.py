@@ -17,9 +17,9 @@ from stc.metrics.metric import metric_named
 from stc.store.artifact import Kind
 from stc.store.lineage import language_mismatch
 from stc.store.lookup import resolve_artifact
-from stc.system.console import add_compute_options, command, default_dtype, progress, say, whole_number
+from stc.system.console import add_compute_options, default_dtype, progress, run_command, say, whole_number
 from stc.system.machine import DECODE_BATCH, resolve_device
-from stc.system.natural_order import natural
+from stc.system.natural_order import natural_key
 from stc.system.paths import CONF
 from stc.system.read_files import read_yaml
 
@@ -45,7 +45,7 @@ class System:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score what the command line asks for; 0, 1 (a folder or the data is at fault) or 2 (the arguments)."""
-    return command(lambda: _asked(arguments))
+    return run_command(lambda: _asked(arguments))
 
 
 def _asked(arguments: Sequence[str] | None) -> int:
@@ -153,7 +153,7 @@ def _manifest(options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
     data = resolve_artifact(options.data, Kind.MANIFEST)
     if not data.is_dir():
         return _json_lines(data, options, metrics)
-    if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural)):
+    if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural_key)):
         raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
     manifest = Manifest.load(data)
     if options.lang is not None and load_language(options.lang).code != manifest.task.target_lang:

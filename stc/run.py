@@ -9,7 +9,7 @@ from stc.config.command_line import check_arguments, is_sweep, require_launcher,
 from stc.config.hydra_arguments import config_groups, parse_arguments
 from stc.errors import ConfigError, StcError
 from stc.jobs.task import format_faults
-from stc.system.console import take_any_text
+from stc.system.console import use_utf8_output
 from stc.system.paths import CONF, ROOT
 from stc.system.signals import Killed, killable
 
@@ -51,7 +51,7 @@ Examples:
 def main() -> int:
     """Run what the command line asks for; 0, 1 (failed), 2 (the config is at fault) or 128 + signal."""
     os.environ["STC_ROOT"] = str(ROOT)
-    take_any_text()
+    use_utf8_output()
     try:
         given = parse_arguments(sys.argv[1:])
         if given.help:

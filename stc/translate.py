@@ -20,9 +20,9 @@ from stc.models import architecture, read_config
 from stc.store.artifact import Kind
 from stc.store.lineage import language_mismatch
 from stc.store.lookup import resolve_artifact
-from stc.system.console import add_compute_options, command, default_dtype, progress, say
+from stc.system.console import add_compute_options, default_dtype, progress, run_command, say
 from stc.system.machine import DECODE_BATCH, resolve_device
-from stc.system.natural_order import natural
+from stc.system.natural_order import natural_key
 
 if TYPE_CHECKING:
     from stc.decoding.long_recordings import TranslatedRecording
@@ -67,7 +67,7 @@ class Source:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Translate what the command line asks for; 0, 1 (a recording or the model is at fault) or 2 (the arguments)."""
     parser = _parser()
-    return command(lambda: _translate(parser, parser.parse_args(arguments)))
+    return run_command(lambda: _translate(parser, parser.parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,7 +142,7 @@ def _sources(given: Sequence[str]) -> list[Source]:
         if argument == STANDARD_INPUT:
             sources.append(Source(argument, None, Path("stdin")))
         elif path.is_dir():
-            inside = sorted((file for file in path.rglob("*") if _is_audio(file)), key=natural)
+            inside = sorted((file for file in path.rglob("*") if _is_audio(file)), key=natural_key)
             if not inside:
                 raise InputError(f"{path} has no audio files: none ends in {', '.join(AUDIO_SUFFIXES)}")
             sources += [Source(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]

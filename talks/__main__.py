@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.system.console import command, progress
+from stc.system.console import progress, run_command
 from talks.build import Spoken, requests, speak
 from talks.draw import PATTERNS
 from talks.engines import require
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="where to; its manifests and audio are replaced")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     options = parser.parse_args(arguments)
-    return command(lambda: _make(options.folder, options.workers))
+    return run_command(lambda: _make(options.folder, options.workers))
 
 
 def _make(folder: Path, workers: int) -> int:

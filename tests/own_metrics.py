@@ -23,7 +23,7 @@ class Exact(SentenceMetric):
 """
 _LENGTH = """
 from stc.metrics.metric import SentenceMetric
-from stc.system.subprocess_json import ask
+from stc.system.subprocess_json import run_json
 
 COUNTED = (
     "import json, sys; pairs = json.load(sys.stdin)['pairs'];"
@@ -37,7 +37,7 @@ class Length(SentenceMetric):
     needs_source = True
 
     def scores(self, hypotheses, references, sources, target_lang):
-        return ask("counting", ["-c", COUNTED], {"pairs": list(zip(hypotheses, sources))}, python=PYTHON)
+        return run_json("counting", ["-c", COUNTED], {"pairs": list(zip(hypotheses, sources))}, python=PYTHON)
 
     def signature(self, target_lang):
         return "a third of a character"

@@ -22,7 +22,7 @@ from stc.metrics import metric as metrics
 from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
-from stc.system.extensions import names
+from stc.system.extensions import module_names
 
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"
@@ -40,7 +40,7 @@ def versions() -> dict[str, tuple[str, int]]:
         **{f"stage {name}": (stage_class(name).__module__, stage_class(name).VERSION) for name in stage_names()},
         **{
             f"data source {name}": (f"stc.data.sources.{name}", stage_class("manifest").VERSION)
-            for name in names("stc.data.sources")
+            for name in module_names("stc.data.sources")
         },
         **{f"stage {name.rpartition('.')[2]}": (name, stage_class(name).VERSION) for name in TALKS},
         **{f"family {name}": (f"stc.models.{name}", architecture(name).VERSION) for name in families()},

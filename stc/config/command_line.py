@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stc.config.hydra_arguments import config_groups, format_arguments, hydra_session, parse_arguments, root_config_name
-from stc.errors import ConfigError, Fault, first_line, nearest, written
+from stc.errors import ConfigError, Fault, command_line_value, first_line, suggestion
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -64,7 +64,7 @@ def check_arguments(arguments: Sequence[str]) -> list[str]:
         key = override.key_or_group
         first = re.split(r"[./]", key)[0]
         if first not in top:
-            allowed = f"no such key; at the top are {', '.join(top)}{nearest(first, top)}"
+            allowed = f"no such key; at the top are {', '.join(top)}{suggestion(first, top)}"
             faults.append(Fault(key, _value(override), allowed))
         elif wrong := _wrong_form(override, known.get(key), given.multirun):
             faults.append(wrong)
@@ -216,7 +216,7 @@ def _no_members(override: Override, members: Sequence[str]) -> list[Fault]:
     if override.is_discrete_sweep():
         chosen = [one.text if isinstance(one, QuotedString) else one for one in override.sweep_iterator()]
     return [
-        Fault(_name(override), one, f"must be one of {', '.join(members)}{nearest(str(one), members)}")
+        Fault(_name(override), one, f"must be one of {', '.join(members)}{suggestion(str(one), members)}")
         for one in chosen
         if one not in members and "${" not in str(one)
     ]
@@ -258,7 +258,7 @@ def _joined(params: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
     names = {override.lstrip("+~").partition("=")[0] for override in overrides}
     added = {key: value for key, value in params.items() if key.lstrip("+~") not in names}
     return [
-        *(f"{key}={value if isinstance(value, str) else written(value)}" for key, value in added.items()),
+        *(f"{key}={value if isinstance(value, str) else command_line_value(value)}" for key, value in added.items()),
         *overrides,
     ]
 

@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stc.config.hydra_arguments import config_groups, root_config_name
 from stc.config.schema import Plan, make_plan
-from stc.errors import ConfigError, Fault, nearest
+from stc.errors import ConfigError, Fault, suggestion
 from stc.store.location import run_folder_conflict
-from stc.system.paths import at_home
+from stc.system.paths import expand_home
 
 _WITH_METHODS = ("prune", "quant")
 """Groups of which a member has the keys of its method, and may have stages of its own."""
@@ -62,7 +62,7 @@ def _other_methods(config: DictConfig, given: Namespace, methods: dict[tuple[str
             )
         if method != methods[group, member]:
             members = config_groups(given)[group]
-            choice, near = (method, "") if method in members else ("MEMBER", nearest(str(method), members))
+            choice, near = (method, "") if method in members else ("MEMBER", suggestion(str(method), members))
             allowed = f"a method is chosen by its group: {group}={choice}, one of {', '.join(members)}{near}"
             faults[group] = Fault(f"{group}.method", method, allowed)
             config[group].method = methods[group, member]
@@ -78,5 +78,5 @@ def _store_in_the_way(config: DictConfig, sweep: bool) -> list[Fault]:
         return []
     if not isinstance(store, str) or not store.strip():
         return []
-    why = run_folder_conflict(Path(at_home(store)), Path(output))
+    why = run_folder_conflict(Path(expand_home(store)), Path(output))
     return [Fault("store.dir", store, why)] if why else []

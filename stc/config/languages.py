@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.models.task import Task
-from stc.system.language_tags import WITHOUT_SPACES, lookup, normal, script
+from stc.system.language_tags import WITHOUT_SPACES, nearest_entry, normal_tag, script
 from stc.system.paths import CONF
 from stc.system.read_files import read_yaml
 
@@ -38,11 +38,11 @@ def load_language(code: str) -> Language:
         InputError: there is none, or its file names no language.
     """
     if code not in language_codes():
-        raise InputError(f"language {code!r}: one of {', '.join(language_codes())}{nearest(code, language_codes())}")
+        raise InputError(f"language {code!r}: one of {', '.join(language_codes())}{suggestion(code, language_codes())}")
     file = FOLDER / f"{code}.yaml"
     stated = read_yaml(file)
     try:
-        return Language(normal(stated.code), stated.name, stated.metric)
+        return Language(normal_tag(stated.code), stated.name, stated.metric)
     except ValueError as error:
         raise InputError(f"{file}: code: {error}") from None
 
@@ -50,6 +50,6 @@ def load_language(code: str) -> Language:
 def retention_metric(tag: str) -> str:
     """Return the metric that retention is measured by in a language: as ``conf/lang`` says of it or of the nearest
     wider one, else chrF++, without its words where the script does not tell them apart."""
-    if (known := lookup({code: code for code in language_codes()}, tag)) is not None:
+    if (known := nearest_entry({code: code for code in language_codes()}, tag)) is not None:
         return load_language(known).metric
     return "chrf" if script(tag) in WITHOUT_SPACES else "chrf_pp"

@@ -13,8 +13,8 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from stc.errors import Fault, first_line, nearest
-from stc.system.gpu import visible
+from stc.errors import Fault, first_line, suggestion
+from stc.system.gpu import visible_gpus
 
 _LAUNCHER = "hydra/launcher"
 _SIDE_BY_SIDE = "hydra.launcher.n_jobs"
@@ -48,7 +48,7 @@ def missing_requirements(overrides: Sequence[Override]) -> list[Fault]:
     launcher = _value(own[_LAUNCHER]) if _LAUNCHER in own else None
     if launcher in ("slurm", "submitit_slurm") and not shutil.which("sbatch"):
         wrong = "SLURM's commands (sbatch) are not on PATH; start the sweep on a machine that submits to SLURM"
-    elif launcher == "joblib" and _SIDE_BY_SIDE not in own and not visible():
+    elif launcher == "joblib" and _SIDE_BY_SIDE not in own and not visible_gpus():
         wrong = f"runs a job on each GPU, and none is here; {_SIDE_BY_SIDE}=2 runs two side by side"
     else:
         return []
@@ -59,7 +59,7 @@ def default_arguments(overrides: Sequence[Override]) -> list[str]:
     """What is to be added to the arguments: as many jobs side by side as have GPUs, where nothing says how many.
     Without a GPU it is nothing, and :func:`missing_requirements` says that the number is missing."""
     values = {one.key_or_group: _value(one) for one in overrides}
-    gpus = len(visible()) if values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values else 0
+    gpus = len(visible_gpus()) if values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values else 0
     processes = values.get("resources.processes", "1")
     each = max(1, int(processes)) if processes.isdigit() else 1  # of a job; over several numbers nobody sweeps
     return [f"{_SIDE_BY_SIDE}={max(1, gpus // each)}"] if gpus else []
@@ -93,10 +93,10 @@ def _unknown(own: Sequence[Override]) -> list[Fault]:
             known = loader.get_group_options(one.key_or_group)
             if not known:
                 groups = [f"hydra/{name}" for name in loader.list_groups("hydra")]
-                near = nearest(one.key_or_group, groups)
+                near = suggestion(one.key_or_group, groups)
                 found.append(_fault(one, f"no such group; Hydra has {', '.join(groups)}{near}"))
             elif _value(one) not in known and not one.is_delete():
-                found.append(_fault(one, f"must be one of {', '.join(known)}{nearest(_value(one), known)}"))
+                found.append(_fault(one, f"must be one of {', '.join(known)}{suggestion(_value(one), known)}"))
         if found:
             return found
         groups = [one.input_line or "" for one in chosen]
@@ -128,7 +128,7 @@ def _no_such(hydra: Any, key: str) -> str | None:
         known = [str(name) for name in node.keys() if name != "_target_"]  # noqa: SIM118, iterating leaves out ???
         if part not in known:
             more = f"; +{key} adds one" if OmegaConf.get_type(node) is dict else ""
-            return f"no such key; {path} has {', '.join(known) or 'none'}{nearest(part, known)}{more}"
+            return f"no such key; {path} has {', '.join(known) or 'none'}{suggestion(part, known)}{more}"
         node, path = node._get_node(part), f"{path}.{part}"
     return None
 

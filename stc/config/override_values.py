@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString, Valu
 from hydra.errors import HydraException
 from pydantic import BaseModel
 
-from stc.system.paths import at_home
+from stc.system.paths import expand_home
 
 _HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
@@ -41,7 +41,7 @@ def parse_leniently(argument: str, sweep: bool) -> Override:
         elements = list(_elements(value)) if sweep else [value]
         value = ",".join(_readable(one, wanted, sweep) for one in elements)
         if name in _HYDRA_FOLDERS and isinstance(folder := parse_override(f"{name}={value}").value(), str):
-            value = quote(at_home(folder)) if folder.startswith("~") else value
+            value = quote(expand_home(folder)) if folder.startswith("~") else value
     return parse_override(f"{key}{sign}{value}")
 
 

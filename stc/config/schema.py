@@ -21,7 +21,7 @@ from stc.data.sources import SourceSettings
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
-from stc.errors import ConfigError, Fault, InputError, ModelError, first_line, misfit, nearest, validated
+from stc.errors import ConfigError, Fault, InputError, ModelError, field_error, first_line, suggestion, validate_model
 from stc.metrics.metric import MetricName, metric_named
 from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
@@ -37,7 +37,7 @@ from stc.system.console import progress
 from stc.system.fields import EachOnce, Seed
 from stc.system.language_tags import LanguageTag
 from stc.system.machine import DECODE_BATCH
-from stc.system.paths import Folder, at_home
+from stc.system.paths import Folder, expand_home
 from stc.tracking import Tracking
 from stc.training.recipe import Recipe
 
@@ -57,7 +57,7 @@ class ModelConfig(_Group):
     the folder of the data that it is compressed on where no other are named."""
 
     name: str
-    path: Annotated[str, AfterValidator(at_home)]
+    path: Annotated[str, AfterValidator(expand_home)]
     data: Folder | None = None
     decoder_layers: int | None = Field(default=None, ge=3)
     encoder_layers: int | None = Field(default=None, ge=3)
@@ -110,7 +110,7 @@ class DistillConfig(_Group):
     def _one_temperature(self) -> Self:
         if self.logits and self.tokens and self.tokens.temperature != self.temperature:
             allowed = f"the logits are computed at temperature={self.temperature:g}, which sets both"
-            raise misfit(Fault("tokens.temperature", self.tokens.temperature, allowed))
+            raise field_error(Fault("tokens.temperature", self.tokens.temperature, allowed))
         return self
 
 
@@ -126,7 +126,7 @@ class MetricsConfig(_Group):
     def _scored(self) -> Self:
         if self.retention not in self.names:
             allowed = f"retention={self.retention} is not among names: {', '.join(self.names)}"
-            raise misfit(Fault("names", self.names, allowed, others=(("retention", self.retention),)))
+            raise field_error(Fault("names", self.names, allowed, others=(("retention", self.retention),)))
         return self
 
 
@@ -341,7 +341,7 @@ def _written(key: str, written: Any) -> Any:
 
 def _outputs(groups: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        return validated(PipelineConfig, groups.get("pipeline") or {}).outputs
+        return validate_model(PipelineConfig, groups.get("pipeline") or {}).outputs
     except ConfigError:
         return ()
 
@@ -357,9 +357,9 @@ def _config(groups: Mapping[str, Any], stages: list[str]) -> tuple[Config | None
     force = groups.get("force")
     for name in map(str, force if isinstance(force, list) else []):
         if name.split(".")[0] not in stages:
-            faults.append(Fault("force", name, f"stages are {', '.join(stages)}{nearest(name, stages)}"))
+            faults.append(Fault("force", name, f"stages are {', '.join(stages)}{suggestion(name, stages)}"))
     try:
-        return validated(Config, {**groups, "stages": {}}), faults
+        return validate_model(Config, {**groups, "stages": {}}), faults
     except ConfigError as error:
         return None, error.faults + faults
 
@@ -400,11 +400,11 @@ def _sound(group: type[_Named], groups: Mapping[str, Any], name: str) -> _Named 
     """A group without the settings that are at fault by themselves, as far as it can do without."""
     values = groups.get(name, {})
     try:
-        return validated(group, values)
+        return validate_model(group, values)
     except ConfigError as error:
         bad = {fault.key.partition(".")[0] for fault in error.faults}
     try:
-        return validated(group, {key: value for key, value in dict(values or {}).items() if key not in bad})
+        return validate_model(group, {key: value for key, value in dict(values or {}).items() if key not in bad})
     except ConfigError:
         return None
 
@@ -419,7 +419,7 @@ def _pruning(values: Any) -> tuple[PruningMethod | None, list[Fault]]:
     except ConfigError as error:
         return None, error.faults
     try:
-        return validated(method, values, "prune"), []
+        return validate_model(method, values, "prune"), []
     except ConfigError as error:
         faults = error.faults
     bad = {fault.key.removeprefix("prune.").partition(".")[0] for fault in faults}

@@ -18,7 +18,7 @@ from typing import Any
 
 from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
 from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.system.durable_files import file_sha256
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
@@ -103,7 +103,7 @@ def checked(source: Source, split: str, *, limit: int | None = None) -> Iterator
     """
     if not source.has(split):
         there = source.splits()
-        splits = f"splits found: {', '.join(there) or 'none'}{nearest(split, there)}"
+        splits = f"splits found: {', '.join(there) or 'none'}{suggestion(split, there)}"
         raise DataNotFound(f"{source.described(split)} is missing; {splits}")
     folder = _Folder(source.path, source.allow_links) if isinstance(source, FolderSource) else None
     ids: dict[str, str] = {}

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stc.errors import Fault, misfit
+from stc.errors import Fault, field_error
 from stc.system.fields import Seed
 
 _READ_BY: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ class Decoding(BaseModel):
                     allowed = f"is read by method {method} only, and the method is {self.method}"
                     faults.append(Fault(name, value, allowed, others=(chosen,)))
         if faults:
-            raise misfit(*faults)
+            raise field_error(*faults)
         return self
 
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stc.data.manifest import Utterance
 from stc.errors import InputError
 from stc.models.task import Task
-from stc.system.language_tags import HAN_SCRIPTS, LanguageTag, lookup, script
+from stc.system.language_tags import HAN_SCRIPTS, LanguageTag, nearest_entry, script
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _NEAR = 5  # langcodes' distance, up to which two tags are one language to py3langid (nb and no are)
@@ -80,7 +80,7 @@ class Filters(BaseModel):
             InputError: there is none.
         """
         ranges = self.length_ratio or {}
-        if (found := lookup(ranges, lang)) is None:
+        if (found := nearest_entry(ranges, lang)) is None:
             raise InputError(
                 f"distill.filters.length_ratio has ranges for {', '.join(ranges)}, and none for {lang}; "
                 f"distill.filters.length_ratio.{lang}=[LOW,HIGH] gives one, "

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from stc.system.console import command
+from stc.system.console import run_command
 
 _DESCRIPTION = """\
 Copy a finished model to a folder of its own, write a model card, and prove the folder: a fresh process that knows
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Export what the command line names; 0, or 1 where that failed."""
-    return command(lambda: _export(_parser().parse_args()))
+    return run_command(lambda: _export(_parser().parse_args()))
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.models import read_config
 from stc.models.weights import ADAPTER_CONFIG, attached_adapter
 from stc.quantization import quantizer_of
@@ -18,7 +18,7 @@ from stc.store.location import is_store
 from stc.store.lookup import resolve_artifact
 from stc.store.records import is_identity
 from stc.store.run_result import RESULT_FILE, Result
-from stc.system.paths import ROOT, at_home
+from stc.system.paths import ROOT, expand_home
 from stc.system.read_files import read_json, read_yaml
 
 ExportForm = Literal["merged", "quantized", "adapter"]
@@ -113,7 +113,7 @@ def _system(path: Path, wanted: str | None) -> Path:
     if wanted is None:
         return list(folders.values())[-1]
     if wanted not in folders:
-        raise InputError(f"--system {wanted}: systems are {', '.join(folders)}{nearest(wanted, folders)}")
+        raise InputError(f"--system {wanted}: systems are {', '.join(folders)}{suggestion(wanted, folders)}")
     return folders[wanted]
 
 
@@ -134,7 +134,7 @@ def _composed(path: Path) -> dict[str, str]:
         except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
             continue
         if value is not None:
-            found[key] = at_home(str(value)) if key.endswith(".path") else str(value)
+            found[key] = expand_home(str(value)) if key.endswith(".path") else str(value)
     if "data.name" not in found and "data.path" in found:
         found["data.name"] = Path(found["data.path"]).resolve().name
     return found

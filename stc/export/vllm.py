@@ -21,7 +21,7 @@ from stc.models.folder import ModelFolder
 from stc.models.prompts import EXTRACTOR_FILE, PROCESSOR_FILE
 from stc.models.weights import attached_adapter, first_few
 from stc.quantization import quantizer_of
-from stc.system.read_files import read_json, shaped
+from stc.system.read_files import read_json, validate_shape
 
 VERSION = "0.33.0"
 
@@ -75,9 +75,11 @@ def _window(folder: Path) -> int | None:
     for name in (PROCESSOR_FILE, EXTRACTOR_FILE):
         with suppress(FileNotFoundError):
             found = read_json(folder / name, dict[str, Any])
-            extractor = shaped(found.get("feature_extractor", found), str(folder / name), dict[str, Any])
+            extractor = validate_shape(found.get("feature_extractor", found), str(folder / name), dict[str, Any])
             if "chunk_length" not in extractor:
                 continue
-            window = shaped(extractor, str(folder / name), _Window)  # when loaded, the rest is computed anew from it
+            window = validate_shape(
+                extractor, str(folder / name), _Window
+            )  # when loaded, the rest is computed anew from it
             return window["chunk_length"] * window["sampling_rate"] // window["hop_length"]
     return None

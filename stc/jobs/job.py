@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stc.store.run_result import RESULT_FILE
-from stc.system.console import follow, prepare_libraries
+from stc.system.console import prepare_libraries, show_progress_lines
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def run_job(
     from stc.config.schema import make_plan
 
     prepare_libraries()
-    follow()
+    show_progress_lines()
     planned = make_plan(composed)
     shown = TrackingLabels(
         name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {})

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
-from stc.system.natural_order import natural
+from stc.system.natural_order import natural_key
 from stc.system.process import Process
 from stc.system.read_files import read_json
 
@@ -61,4 +61,4 @@ def job_statuses(sweep: Path) -> dict[str, JobStatus]:
     for file in sweep.rglob(STATUS_FILE):
         with suppress(OSError, InputError):  # not one of ours
             found[file.parent.relative_to(sweep).as_posix()] = read_json(file, JobStatus).checked_alive()
-    return dict(sorted(found.items(), key=lambda one: natural(Path(one[0]))))
+    return dict(sorted(found.items(), key=lambda one: natural_key(Path(one[0]))))

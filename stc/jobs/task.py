@@ -13,7 +13,7 @@ from typing import Any
 from stc.errors import ConfigError, StcError
 from stc.jobs.slurm import will_restart
 from stc.jobs.status import JobStatus, job_statuses
-from stc.system.console import take_any_text
+from stc.system.console import use_utf8_output
 from stc.system.process import Process
 from stc.system.signals import Killed, killable
 
@@ -37,7 +37,7 @@ def execute_job(composed: Any) -> int:
     from stc.jobs.job import run_job
     from stc.jobs.sweep import STOP_FILE, SweepRecord
 
-    take_any_text()  # a launcher may have started this process
+    use_utf8_output()  # a launcher may have started this process
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     overrides = tuple(hydra.overrides.task)

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator
 
 from stc.errors import ConfigError, InputError
-from stc.system.extensions import by_name, names
+from stc.system.extensions import class_by_name, module_names
 
 Rows = Sequence[Sequence[float]]
 """Statistics of sentences, (sentences, statistics), or sums of them, (corpora, statistics)."""
@@ -24,7 +24,7 @@ class Metric(ABC):
     """A score of translations on a scale of about 0 to 100.
 
     Heavy libraries are imported inside the methods. A metric that needs another Python asks it by
-    :func:`stc.system.subprocess_json.ask`.
+    :func:`stc.system.subprocess_json.run_json`.
 
     Attributes:
         title: the name in print.
@@ -104,7 +104,7 @@ class SentenceMetric(Metric):
 
 def metric_names() -> list[str]:
     """Return the names of the metrics that stc has."""
-    return names("stc.metrics.text")
+    return module_names("stc.metrics.text")
 
 
 @cache
@@ -114,7 +114,7 @@ def metric_named(name: str) -> Metric:
     Raises:
         ConfigError: there is no such metric.
     """
-    return by_name("stc.metrics.text", name, Metric, "metric")()  # type: ignore[type-abstract]
+    return class_by_name("stc.metrics.text", name, Metric, "metric")()  # type: ignore[type-abstract]
 
 
 def validated_name(name: str, *others: str) -> str:

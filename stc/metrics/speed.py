@@ -19,7 +19,7 @@ from pathlib import Path
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.system.subprocess_json import REFUSED, ask
+from stc.system.subprocess_json import USER_ERROR, run_json
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def measure_speed(request: SpeedRequest) -> Speed:
     Raises:
         StcError: when the process fails, with the end of what it said.
     """
-    return Speed(**ask(f"measuring {request.model}", ["-m", "stc.metrics.speed"], asdict(request)))
+    return Speed(**run_json(f"measuring {request.model}", ["-m", "stc.metrics.speed"], asdict(request)))
 
 
 def _measure(request: SpeedRequest) -> Speed:
@@ -131,7 +131,7 @@ def main() -> None:
             speed = _measure(request)
     except StcError as error:
         print(" ".join(str(error).splitlines()), file=sys.stderr)
-        sys.exit(REFUSED)
+        sys.exit(USER_ERROR)
     json.dump(asdict(speed), sys.stdout)
 
 

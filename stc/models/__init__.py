@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stc.errors import ModelError, nearest
+from stc.errors import ModelError, suggestion
 from stc.models.architecture import Architecture
-from stc.system.read_files import read_json, shaped
+from stc.system.read_files import read_json, validate_shape
 
 
 def families() -> list[str]:
@@ -26,7 +26,7 @@ def architecture(model_type: str) -> Architecture:
         ModelError: the family is not one stc handles.
     """
     if model_type not in (known := families()):
-        raise ModelError(f"model_type {model_type!r} is not handled: {', '.join(known)}{nearest(model_type, known)}")
+        raise ModelError(f"model_type {model_type!r} is not handled: {', '.join(known)}{suggestion(model_type, known)}")
     found: Architecture = import_module(f"stc.models.{model_type}").ARCHITECTURE
     return found
 
@@ -66,6 +66,6 @@ def checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     """
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{where} says no model_type: one of {', '.join(families())} is needed")
-    shaped(config, where, _Stated, error=ModelError)
+    validate_shape(config, where, _Stated, error=ModelError)
     architecture(config["model_type"]).check(config, where)
     return config

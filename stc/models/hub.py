@@ -12,10 +12,10 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
-from stc.errors import ConfigError, Fault, InputError, first_line, nearest
+from stc.errors import ConfigError, Fault, InputError, first_line, suggestion
 from stc.store.artifact import Kind
 from stc.store.lookup import resolve_artifact
-from stc.system.paths import at_home
+from stc.system.paths import expand_home
 from stc.system.read_files import parse_json
 
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]{,94}\w)?/\w(?:[\w.-]{,94}\w)?(?<!\.git)", re.ASCII)
@@ -133,7 +133,7 @@ def _unreachable(hub_id: str, why: str) -> HubUnreachable:
 
 def _nearest_folder(hub_id: str) -> str:
     """Name the folder that is meant where ``owner`` is a mistyped one."""
-    return nearest(hub_id, [str(one) for one in Path().glob(f"*/{hub_id.partition('/')[2]}") if one.is_dir()])
+    return suggestion(hub_id, [str(one) for one in Path().glob(f"*/{hub_id.partition('/')[2]}") if one.is_dir()])
 
 
 def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | HubModel:
@@ -147,7 +147,7 @@ def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | HubMod
         ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
     """
     try:
-        folder = resolve_artifact(Path(at_home(given)), kind)
+        folder = resolve_artifact(Path(expand_home(given)), kind)
     except InputError as error:
         raise ConfigError([Fault(key, given, str(error))]) from None
     if given.strip() and os.path.isdir(folder):
@@ -159,5 +159,5 @@ def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | HubMod
         raise ConfigError([Fault(key, given, "is empty; a folder or an id of the Hugging Face hub is needed")])
     if os.path.exists(folder):
         raise ConfigError([Fault(key, given, "is a file; a folder or an id of the Hugging Face hub is needed")])
-    near = nearest(str(folder), [str(one) for one in folder.parent.glob("*") if one.is_dir()])
+    near = suggestion(str(folder), [str(one) for one in folder.parent.glob("*") if one.is_dir()])
     raise ConfigError([Fault(key, given, f"no such folder{near}")])

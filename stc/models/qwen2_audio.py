@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stc.errors import InputError, ModelError, nearest
+from stc.errors import InputError, ModelError, suggestion
 from stc.models.architecture import EncodedAudio, ModelDimensions, Part, Stack, VLLMRequirements
 from stc.models.fast_path import FastPath
 from stc.models.task import Task
-from stc.system.read_files import shaped
+from stc.system.read_files import validate_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -280,7 +280,7 @@ class Qwen2Audio(FastPath):
     def conversation(self, task: Task) -> list[dict[str, Any]]:
         if task.source_lang not in SOURCE_NAMES:
             allowed = ", ".join(SOURCE_NAMES)
-            raise InputError(f"source_lang={task.source_lang}: {allowed}{nearest(task.source_lang, SOURCE_NAMES)}")
+            raise InputError(f"source_lang={task.source_lang}: {allowed}{suggestion(task.source_lang, SOURCE_NAMES)}")
         instruction = f"Translate the {SOURCE_NAMES[task.source_lang]} speech into {task.target_name}:"
         # Templates of transformers up to 4.52 look for the key audio_url, later ones at the type.
         audio = {"type": "audio", "audio_url": "utterance.wav"}
@@ -347,7 +347,7 @@ def _read(config: Mapping[str, Any], where: str = "config.json") -> _Config:
         ModelError: a field is not what it can be.
     """
     stated = {name: value for name, value in config.items() if value is not None}
-    return shaped(stated, where, _Config, error=ModelError)
+    return validate_shape(stated, where, _Config, error=ModelError)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from stc.errors import InputError
 from stc.models import architecture
 from stc.system.durable_files import write_atomically
 from stc.system.read_files import read_json
-from stc.system.subprocess_json import ask
+from stc.system.subprocess_json import run_json
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -43,7 +43,7 @@ def _asked(config: str) -> dict[str, Any]:
     kept = home / "stc" / "shapes" / f"{digest}.json"
     with suppress(OSError, InputError):  # one that is damaged is as good as none
         return read_json(kept, dict[str, list[int]])
-    answer: dict[str, Any] = ask("counting weights", ["-m", "stc.models.shapes"], json.loads(config))
+    answer: dict[str, Any] = run_json("counting weights", ["-m", "stc.models.shapes"], json.loads(config))
     with suppress(OSError):  # where nothing can be kept, it is asked again
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, json.dumps(answer))

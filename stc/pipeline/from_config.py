@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stc.errors import ConfigError, Fault, nearest, validated
+from stc.errors import ConfigError, Fault, suggestion, validate_model
 from stc.models.hub import model_source
 from stc.pipeline.graph import Node
 from stc.pipeline.stage import Stage
@@ -71,7 +71,7 @@ def _filled(name: str, entry: Entry, entries: Mapping[str, Entry]) -> Entry:
     model = str(entry["like"])
     if model not in entries or "like" in entries[model]:
         raise ConfigError(
-            [Fault(f"stages.{name}.like", model, f"a stage of its own is needed{nearest(model, entries)}")]
+            [Fault(f"stages.{name}.like", model, f"a stage of its own is needed{suggestion(model, entries)}")]
         )
     return {**entries[model], **{key: value for key, value in entry.items() if key != "like"}}
 
@@ -124,7 +124,7 @@ def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage]
         key, value = _first_leaf(f"stages.{name}", entry)
         allowed = "a stage, or a folder (from) and its kind, is needed"
         if "kind" not in entry:
-            allowed = f"there is no stage {name}{nearest(name, known)}; of a new one {allowed}"
+            allowed = f"there is no stage {name}{suggestion(name, known)}; of a new one {allowed}"
         raise ConfigError([Fault(key, value, allowed)])
     try:
         return stage_class(str(entry["stage"]))
@@ -162,7 +162,7 @@ def _build_entry(name: str, entry: Entry, cls: type[Stage] | None, chains: Mappi
     if not isinstance(settings, Mapping):
         raise ConfigError([Fault(f"stages.{name}.settings", settings, "a mapping from field to value is needed")])
     own = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
-    stage = validated(cls, _over(settings, own), f"stages.{name}")
+    stage = validate_model(cls, _over(settings, own), f"stages.{name}")
     wiring, then = entry.get("inputs") or {}, entry.get("then") or {}
     for key, value in (("inputs", wiring), ("then", then)):
         if not isinstance(value, Mapping):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stc.errors import ConfigError, Fault, nearest
+from stc.errors import ConfigError, Fault, suggestion
 from stc.models.hub import HubModel
 from stc.pipeline.stage import Stage
 from stc.store.artifact import Kind
@@ -47,7 +47,7 @@ class Pipeline:
         faults = [fault for node in self.nodes.values() for fault in self._input_faults(node)]
         for name in self.outputs:
             if name not in self.nodes:
-                faults.append(Fault("pipeline.outputs", name, f"no such stage{nearest(name, self.nodes)}"))
+                faults.append(Fault("pipeline.outputs", name, f"no such stage{suggestion(name, self.nodes)}"))
         if not faults:
             faults += self._cycles()
         if faults:
@@ -63,7 +63,7 @@ class Pipeline:
                 yield Fault(f"{where}.{name}", None, f"stage {node.stage_name} needs a {takes[name].kind.value} here")
         for name, wiring in node.inputs.items():
             if name not in takes:
-                allowed = f"{node.stage_name} takes {', '.join(takes)}{nearest(name, takes)}"
+                allowed = f"{node.stage_name} takes {', '.join(takes)}{suggestion(name, takes)}"
                 yield Fault(f"{where}.{name}", wiring, allowed)
             elif takes[name].many == isinstance(wiring, str):
                 form = "a mapping from label to stage" if takes[name].many else "the name of a stage"
@@ -73,7 +73,7 @@ class Pipeline:
         for key, target in node.upstream():
             wanted = takes.get(key.split(".")[0])
             if target not in self.nodes:
-                yield Fault(f"{where}.{key}", target, f"no such stage{nearest(target, self.nodes)}")
+                yield Fault(f"{where}.{key}", target, f"no such stage{suggestion(target, self.nodes)}")
             elif wanted and self.nodes[target].kind is not wanted.kind:
                 yield Fault(
                     f"{where}.{key}", target, f"gives a {self.nodes[target].kind.value}, not a {wanted.kind.value}"

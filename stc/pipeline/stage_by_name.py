@@ -6,18 +6,18 @@ from functools import cache
 from importlib import import_module
 
 from stc.pipeline.stage import Stage
-from stc.system.extensions import by_name, names
+from stc.system.extensions import class_by_name, module_names
 
 
 def stage_names() -> list[str]:
     """Return the names of the stages that ship."""
-    return sorted([*names("stc.stages"), *_of_methods()])
+    return sorted([*module_names("stc.stages"), *_of_methods()])
 
 
 @cache
 def _of_methods() -> dict[str, type[Stage]]:
     """Return the stages that choose layers, by name: each is in the file of its pruning method."""
-    modules = [import_module(f"stc.pruning.{name}") for name in names("stc.pruning")]
+    modules = [import_module(f"stc.pruning.{name}") for name in module_names("stc.pruning")]
     found = [one for module in modules for one in vars(module).values() if isinstance(one, type)]
     return {one.NAME: one for one in found if issubclass(one, Stage) and one.NAME}
 
@@ -31,4 +31,4 @@ def stage_class(name: str) -> type[Stage]:
     Raises:
         ConfigError: there is no such stage.
     """
-    return _of_methods().get(name) or by_name("stc.stages", name, Stage, "stage")
+    return _of_methods().get(name) or class_by_name("stc.stages", name, Stage, "stage")

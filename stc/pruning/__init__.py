@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stc.errors import Fault
 from stc.models.architecture import Stack
 from stc.models.removal import Scope, removable, stacks
-from stc.system.extensions import by_name, names
+from stc.system.extensions import class_by_name, module_names
 
 HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # the stages that encode the audio for all healing
 
@@ -91,7 +91,7 @@ class ByRatio(PruningMethod):
 
 def methods() -> list[str]:
     """Return the names of the methods that ship: the files of this package."""
-    return names("stc.pruning")
+    return module_names("stc.pruning")
 
 
 def method_class(settings: Mapping[str, Any]) -> type[PruningMethod]:
@@ -100,4 +100,4 @@ def method_class(settings: Mapping[str, Any]) -> type[PruningMethod]:
     Raises:
         ConfigError: there is no such method.
     """
-    return by_name("stc.pruning", settings.get("method"), PruningMethod, "prune.method")  # type: ignore[type-abstract]
+    return class_by_name("stc.pruning", settings.get("method"), PruningMethod, "prune.method")  # type: ignore[type-abstract]

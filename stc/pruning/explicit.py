@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from stc.errors import Fault, InputError, misfit
+from stc.errors import Fault, InputError, field_error
 from stc.models.architecture import Stack
 from stc.models.layout import RemovalCounts
 from stc.models.removal import Layer, LayerCounts, Removal, removal_faults
@@ -34,7 +34,7 @@ class Explicit(PruningMethod):
     def _named(self) -> Self:
         if not self.stacks:
             allowed = "the layers to remove are needed: prune.layers=[2,5], or of the encoder prune.encoder_layers=[2]"
-            raise misfit(Fault("layers", [], allowed))
+            raise field_error(Fault("layers", [], allowed))
         return self
 
     @property

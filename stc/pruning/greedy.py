@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
-from stc.errors import Fault, InputError, misfit
+from stc.errors import Fault, InputError, field_error
 from stc.metrics.metric import metric_names, raised_versions
 from stc.metrics.selection import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
@@ -48,10 +48,10 @@ class Greedy(ByRatio):
     def _screens(self) -> Self:
         if self.search == "screened" and self.metric == LOSS:
             allowed = f"the loss is what a screen goes by: prune.search=exact, or one of {', '.join(metric_names())}"
-            raise misfit(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
+            raise field_error(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
         if self.search == "exact" and self.screen is not None:
             allowed = "prune.search=exact has no screen; prune.search=screened has"
-            raise misfit(Fault("screen", self.screen, allowed, others=(("search", self.search),)))
+            raise field_error(Fault("screen", self.screen, allowed, others=(("search", self.search),)))
         return self
 
     def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
@@ -100,7 +100,7 @@ class Importance(Compute, ParallelStage):
     def _screens_by_something_else(self) -> Self:
         if self.screen is not None and self.metric == LOSS:
             allowed = "a screen goes by the loss, so that of metric loss there is none"
-            raise misfit(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
+            raise field_error(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
         return self
 
     def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:

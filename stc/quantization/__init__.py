@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
-from stc.errors import ConfigError, Fault, ModelError, misfit, nearest, validated
-from stc.system.extensions import by_name, names
+from stc.errors import ConfigError, Fault, ModelError, field_error, suggestion, validate_model
+from stc.system.extensions import class_by_name, module_names
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ class Quantizer(BaseModel, ABC):
         for part, stored in parts.items():
             if part not in PACKABLE:
                 faults.append(
-                    Fault(part, stored, f"no such part; parts are {', '.join(PACKABLE)}{nearest(part, PACKABLE)}")
+                    Fault(part, stored, f"no such part; parts are {', '.join(PACKABLE)}{suggestion(part, PACKABLE)}")
                 )
             elif stored not in (method, PLAIN):
                 allowed = (
@@ -100,7 +100,7 @@ class Quantizer(BaseModel, ABC):
             others = tuple(parts.items())
             faults.append(Fault("", parts, f"at least one part must be {method}", others=others))
         if faults:
-            raise misfit(*faults)
+            raise field_error(*faults)
         return chosen
 
     @property
@@ -182,7 +182,7 @@ class Quantizer(BaseModel, ABC):
 
 def methods() -> list[str]:
     """Return the names of stc's own methods."""
-    return names("stc.quantization")
+    return module_names("stc.quantization")
 
 
 def quantizer(settings: Mapping[str, Any]) -> Quantizer:
@@ -192,7 +192,7 @@ def quantizer(settings: Mapping[str, Any]) -> Quantizer:
         ConfigError: ``method`` is missing or unknown, or a setting is not one of the method's.
     """
     method = settings.get("method")
-    found = validated(_class_of(method, "quant.method"), settings, "quant")
+    found = validate_model(_class_of(method, "quant.method"), settings, "quant")
     if "." in found.method and found.method not in _yours():
         os.environ[CUSTOM_METHODS] = ":".join([*_yours(), found.method])
     return found
@@ -229,18 +229,18 @@ def _yours() -> list[str]:
 
 
 def _class_of(method: object, key: str) -> type[Quantizer]:
-    return by_name("stc.quantization", method, Quantizer, key)  # type: ignore[type-abstract]
+    return class_by_name("stc.quantization", method, Quantizer, key)  # type: ignore[type-abstract]
 
 
 def _by_method(value: Any) -> Any:
     if isinstance(value, Quantizer):
         return value
     if not isinstance(value, Mapping):
-        raise misfit(Fault("", value, "must be a mapping with a method and its settings"))
+        raise field_error(Fault("", value, "must be a mapping with a method and its settings"))
     try:
         return quantizer(value)
     except ConfigError as error:
-        raise misfit(*map(_below, error.faults)) from None
+        raise field_error(*map(_below, error.faults)) from None
 
 
 def _below(fault: Fault) -> Fault:

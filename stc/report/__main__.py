@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stc.system.console import command
+from stc.system.console import run_command
 
 _DESCRIPTION = """\
 What a sweep has found: a table a language, in which every job's compressed model stands beside the controls, all with
@@ -18,7 +18,7 @@ _FORMS = ("terminal", "markdown", "csv", "latex")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report on what the command line asks for; 0, 1 (a folder or the store is at fault) or 2 (the arguments)."""
-    return command(lambda: _report(_options(arguments)))
+    return run_command(lambda: _report(_options(arguments)))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -14,9 +14,9 @@ from stc.config.override_names import parse_assignment
 from stc.errors import InputError
 from stc.report.results import ReportedRun, ResultReader
 from stc.store.run_result import RESULT_FILE, Result
-from stc.system.natural_order import natural
-from stc.system.paths import at_home
-from stc.system.read_files import read_json, read_yaml, shaped
+from stc.system.natural_order import natural_key
+from stc.system.paths import expand_home
+from stc.system.read_files import read_json, read_yaml, validate_shape
 
 SWEEPS = Path("multirun")
 DEFAULT = "default"
@@ -97,7 +97,7 @@ def _jobs(folder: Path) -> list[Path]:
             f"{folder} has no job in it: a run's folder has {RESULT_FILE} and .hydra/, a sweep's has one such folder a "
             "job"
         )
-    return sorted(jobs, key=natural)
+    return sorted(jobs, key=natural_key)
 
 
 def _planned(folder: Path) -> list[tuple[str, ...]]:
@@ -110,7 +110,7 @@ def _planned(folder: Path) -> list[tuple[str, ...]]:
     file = folder / "multirun.yaml"
     if not file.exists():
         return []
-    asked = shaped(OmegaConf.to_container(read_yaml(file)), str(file), _Sweep)
+    asked = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _Sweep)
     try:
         return [tuple(job) for job in expand_jobs(["-m", *asked.hydra.overrides.task])]
     except HydraException:  # a sweep that only Hydra itself can expand: glob(…)
@@ -157,7 +157,7 @@ class _Asked:
         try:
             self._config: Any = read_yaml(folder / ".hydra" / "config.yaml")
             file = folder / ".hydra" / "hydra.yaml"
-            hydra = shaped(OmegaConf.to_container(read_yaml(file)), str(file), _JobSaid).hydra
+            hydra = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _JobSaid).hydra
         except FileNotFoundError as error:
             raise InputError(f"{error} is missing: {folder} does not say what it was asked for") from None
         self.overrides = tuple(hydra.overrides.task)
@@ -180,7 +180,7 @@ class _Asked:
 
     @property
     def store(self) -> Path:
-        return self._cwd / at_home(str(self._config.store.dir))
+        return self._cwd / expand_home(str(self._config.store.dir))
 
 
 def _job(asked: _Asked, settings: Mapping[str, Any], reader: ResultReader) -> ReportedJob:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.config.override_names import short_names
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.significance import Difference, difference
@@ -166,7 +166,7 @@ def pivots(groups: Sequence[Group], rows: str, columns: str, value: str = "reten
     """
     allowed = [*_VALUES, *metric_names_in(line.row for group in groups for line in group.lines)]
     if value not in allowed:
-        raise InputError(f"--pivot … {value}: a cell shows one of {', '.join(allowed)}{nearest(value, allowed)}")
+        raise InputError(f"--pivot … {value}: a cell shows one of {', '.join(allowed)}{suggestion(value, allowed)}")
     known = list(dict.fromkeys(key for group in groups for job in group.jobs for key in job.settings))
     axes = [[_axis(name, known) for name in axis.split("+")] for axis in (rows, columns)]
     if shared := set(axes[0]) & set(axes[1]):

@@ -15,7 +15,7 @@ from typing import Any
 
 from stc.config.languages import language_codes, load_language
 from stc.config.override_names import key_suffixes, short_names
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences
 from stc.metrics.significance import Resampling, retention
@@ -116,7 +116,7 @@ def _known(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
         if name not in (*names, "all", "controls"):
             raise InputError(
                 f"--systems {name}: no job has such a system; there are all, controls, {', '.join(names)}"
-                f"{nearest(name, names)}"
+                f"{suggestion(name, names)}"
             )
 
 
@@ -270,4 +270,4 @@ def resolve_key(asked: str, keys: Sequence[str]) -> str:
         raise InputError(f"{asked!r} may be {' or '.join(found)}: name it in full")
     known = dict.fromkeys([*short_names(keys).values(), *keys])
     there = f"they were given {', '.join(keys)}" if keys else "they were given none"
-    raise InputError(f"{asked!r} is no setting of these jobs: {there}{nearest(asked, known)}")
+    raise InputError(f"{asked!r} is no setting of these jobs: {there}{suggestion(asked, known)}")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import model_validator
 
 from stc.data.manifest import Manifest
-from stc.errors import Fault, misfit
+from stc.errors import Fault, field_error
 from stc.models.layout import AdapterSize
 from stc.pipeline.stage import Context, Inputs
 from stc.store.artifact import Kind
@@ -28,7 +28,7 @@ class Adapt(FineTuning):
     @model_validator(mode="after")
     def _with_adapters(self) -> Self:
         if self.method == "full":
-            raise misfit(
+            raise field_error(
                 Fault("method", self.method, "method full has no adapters; lora or qlora, or the stage finetune")
             )
         return self

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.metrics.comparison import compare_systems
 from stc.metrics.metric import MetricName
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
@@ -102,7 +102,7 @@ def _same_labels(inputs: Inputs) -> None:
     for name in ("measurements", "models"):
         for label in scored:
             if label not in inputs[name]:
-                raise InputError(f"compare: {name} lacks {label!r}{nearest(label, inputs[name])}")
+                raise InputError(f"compare: {name} lacks {label!r}{suggestion(label, inputs[name])}")
         for label in inputs[name]:
             if label not in scored:
-                raise InputError(f"compare: {name} has {label!r}, which scores lacks{nearest(label, scored)}")
+                raise InputError(f"compare: {name} has {label!r}, which scores lacks{suggestion(label, scored)}")

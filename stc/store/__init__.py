@@ -44,7 +44,7 @@ from stc.store.records import (
     serialize_record,
     shorten,
 )
-from stc.system.durable_files import discard, disk_full, mismatch, settle, sync, write_atomically
+from stc.system.durable_files import disk_full, fsync, make_durable, mismatch, remove_tree, write_atomically
 from stc.system.read_files import read_json
 
 __all__ = ["LeaseHolder", "MadeElsewhere", "Store", "identity_of"]
@@ -141,7 +141,7 @@ class Store:
                     remembered, serialize_record({**record, "evicted": time.strftime("%Y-%m-%d %H:%M:%S")})
                 )
                 folder.rename(going)
-        discard(going)
+        remove_tree(going)
 
     def remove_leftovers(self, identity: str, *, scratch: bool) -> None:
         """Remove what makers that died have left of an artifact, and with ``scratch`` also what the next would go on
@@ -266,12 +266,12 @@ class Store:
         """Complete the record, and bring it and all files to disk."""
         names = list_files(building)
         with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
-            written = pool.map(settle, (building / name for name in names))
+            written = pool.map(make_durable, (building / name for name in names))
             record["files"] = dict(zip(names, written, strict=True))
         (building / RECORD_FILE).write_text(serialize_record(record), encoding="utf-8")
-        sync(building / RECORD_FILE)
+        fsync(building / RECORD_FILE)
         for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
-            sync(folder)
+            fsync(folder)
 
     def _place(self, lease: Lease, target: Path) -> None:
         """Put what was built in its place, unless something is there or the lease has been lost."""
@@ -286,7 +286,7 @@ class Store:
                 raise MadeElsewhere(f"{target.name} has been made by another process") from error
             raise
         lease.published = True
-        sync(target.parent)
+        fsync(target.parent)
 
     def _remember(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         for name, entry in files.items():

@@ -13,7 +13,7 @@ from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
 from stc.store.location import is_store
-from stc.system.console import command
+from stc.system.console import run_command
 
 _DESCRIPTION = "Look into a store: what is there, what made it, what was made of it; and make room in it."
 _GC = """\
@@ -28,7 +28,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 1 where something is damaged, does not fit or is not there."""
-    return command(lambda: _run(_parser().parse_args(arguments)))
+    return run_command(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from stc.errors import InputError, StcError, nearest
+from stc.errors import InputError, StcError, suggestion
 from stc.store import MadeElsewhere, Store
 from stc.store.artifact import Kind
 from stc.store.files import unlisted_file
@@ -25,7 +25,7 @@ from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
 from stc.store.location import identities_in
 from stc.store.records import is_identity
 from stc.store.run_result import RESULT_FILE, Result
-from stc.system.durable_files import discard
+from stc.system.durable_files import remove_tree
 from stc.system.read_files import read_json
 
 EVICTABLE_KINDS = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
@@ -166,7 +166,7 @@ def _named(inventory: Inventory, item: str) -> Iterator[InventoryEntry]:
     else:
         kinds = [kind.value for kind in Kind]
         allowed = f"a kind ({', '.join(kinds)}), a run's folder or an identity"
-        raise InputError(f"--keep {item}: {allowed} is needed{nearest(item, kinds)}")
+        raise InputError(f"--keep {item}: {allowed} is needed{suggestion(item, kinds)}")
 
 
 def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
@@ -174,7 +174,7 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
     for name, what in ((".damaged", "damaged"), (".going", "half deleted")):
         for folder in sorted((store.root / name).glob("*.*")):
             if is_identity(folder.name.partition(".")[0]):
-                yield Leftover(what, folder.name, _size([folder]), partial(discard, folder))
+                yield Leftover(what, folder.name, _size([folder]), partial(remove_tree, folder))
     begun, parked = store.root / ".building", store.root / ".scratch"
     names = {folder.name.partition(".")[0] for folder in begun.glob("*.*")}.union(identities_in(parked))
     for identity in sorted(filter(is_identity, names.difference(making))):

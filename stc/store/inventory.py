@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.files import list_files
@@ -89,7 +89,7 @@ class Inventory:
         if found:
             several = ", ".join(entry.label for entry in found[:5])
             raise InputError(f"{given} is the beginning of {len(found)} identities: {several}")
-        near = nearest(given, [entry.identity[: len(given)] for entry in self.entries])
+        near = suggestion(given, [entry.identity[: len(given)] for entry in self.entries])
         raise InputError(f"{given}: nothing in {self.store.root} has that identity{near}")
 
     def inputs_of(self, entry: InventoryEntry) -> Iterator[tuple[str, str, InventoryEntry | None]]:

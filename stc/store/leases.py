@@ -48,7 +48,7 @@ from typing_extensions import TypedDict
 
 from stc.errors import StcError
 from stc.store.records import is_identity
-from stc.system.durable_files import discard
+from stc.system.durable_files import remove_tree
 from stc.system.read_files import open_regular, parse_json
 
 SECONDS = 60.0
@@ -209,7 +209,7 @@ class Leases:
             with suppress(MadeElsewhere, OSError), self.claim(identity) as lease:  # a store may be read only
                 lease.published = True
         for gone in self._root.glob(f"{identity}.gone.*"):
-            discard(gone)
+            remove_tree(gone)
 
     def _place(self, identity: str, before: LeaseHolder | None) -> Lease | None:
         """A lease numbered after the one ``before``, or None if somebody else was quicker."""
@@ -238,7 +238,7 @@ class Leases:
                 _rename(kept, lease.scratch)
         for what in ("fenced", "new", "gone"):  # of those fenced now, and of processes that were killed
             for left in self._root.glob(f"{identity}.{what}.*"):
-                discard(left)
+                remove_tree(left)
         return lease
 
     def _still(self, identity: str, number: int, before: LeaseHolder | None) -> bool:

@@ -10,7 +10,7 @@ from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.location import is_store
 from stc.store.records import is_identity
-from stc.system.language_tags import primary
+from stc.system.language_tags import primary_language
 
 
 def record_chain(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
@@ -50,7 +50,7 @@ def language_mismatch(folder: Path, lang: str) -> str:
 def _language(stated: str) -> str:
     """Return the language of a tag; what is no tag, as an old record may have it, stands for itself."""
     try:
-        return primary(stated)
+        return primary_language(stated)
     except ValueError:
         return stated
 

@@ -14,7 +14,7 @@ from stc.errors import InputError
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.files import HashTable
 from stc.store.records import is_identity, read_store_record
-from stc.system.durable_files import sync
+from stc.system.durable_files import fsync
 from stc.system.paths import ROOT
 from stc.system.read_files import read_json
 
@@ -79,7 +79,7 @@ def mark_as_store(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), (folder / MARKER).open("x", encoding="utf-8") as file:  # another process's
             file.write(_TEXT)
-        sync(folder)
+        fsync(folder)
 
 
 def identities_in(folder: Path, end: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 from typing_extensions import TypedDict  # that of typing is one pydantic takes from Python 3.12 on
 
 from stc.errors import InputError
-from stc.system.read_files import read_json, shaped
+from stc.system.read_files import read_json, validate_shape
 
 RECORD_SUM = "record_sha256"
 """Key of a record's own checksum: of all its other keys."""
@@ -114,7 +114,7 @@ def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:
             return None, f"{file.name} is not a record: {RECORD_SUM} is missing"
         if record.pop(RECORD_SUM) != record_checksum(record):
             return None, f"{file.name} is not what was written (checksum)"
-        shaped(record, str(file), Record)
+        validate_shape(record, str(file), Record)
     except FileNotFoundError:
         return None, f"{file.name} is missing"
     except InputError as error:

@@ -89,14 +89,14 @@ class _Said(logging.Handler):
             print(record.getMessage(), file=sys.stderr, flush=True)
 
 
-def follow() -> None:
+def show_progress_lines() -> None:
     """Have standard error show what :data:`PROGRESS` hears, where it is no terminal."""
     PROGRESS.setLevel(logging.INFO)
     if not PROGRESS.handlers:
         PROGRESS.addHandler(_Said())
 
 
-def take_any_text() -> None:
+def use_utf8_output() -> None:
     """Have standard output and error take whatever they are given, in UTF-8, whatever the locale is."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not so where somebody has put something else in its place
@@ -128,11 +128,11 @@ def prepare_libraries() -> None:
         warnings.simplefilter("ignore")
 
 
-def command(run: Callable[[], int]) -> int:
+def run_command(run: Callable[[], int]) -> int:
     """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
     prepare_libraries()
-    take_any_text()
-    follow()
+    use_utf8_output()
+    show_progress_lines()
     try:
         code = run()
         sys.stdout.flush()

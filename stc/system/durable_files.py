@@ -25,7 +25,7 @@ def disk_full(error: BaseException) -> bool:
     return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
-def discard(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     """Remove a folder with all that is in it; of a link the link, and not what it leads to."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
@@ -52,7 +52,7 @@ def write_atomically(file: Path, text: str) -> None:
     beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")  # a process id is not one of a kind on two machines
     try:
         beside.write_text(text, encoding="utf-8")
-        sync(beside)  # or after a power cut the file may be there and empty
+        fsync(beside)  # or after a power cut the file may be there and empty
         beside.replace(file)
     except OSError:
         with suppress(OSError):
@@ -60,7 +60,7 @@ def write_atomically(file: Path, text: str) -> None:
         raise
 
 
-def settle(file: Path) -> dict[str, Any]:
+def make_durable(file: Path) -> dict[str, Any]:
     """Bring a file to disk, to be read and written by whoever may read and write its folder; its entry in the record.
 
     safetensors keeps what it writes to its owner, which in a store that several people share nobody else could use.
@@ -68,11 +68,11 @@ def settle(file: Path) -> dict[str, Any]:
     found = file.stat()
     if found.st_nlink == 1:  # else it is a sound that lies elsewhere as well, with permissions of its own
         file.chmod(file.parent.stat().st_mode & 0o666)
-    sync(file)
+    fsync(file)
     return {"bytes": found.st_size, "sha256": file_sha256(file)}
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,13 +13,13 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import TypeVar
 
-from stc.errors import ConfigError, Fault, nearest
+from stc.errors import ConfigError, Fault, suggestion
 from stc.system.paths import ROOT
 
 _Kind = TypeVar("_Kind")
 
 
-def names(package: str) -> list[str]:
+def module_names(package: str) -> list[str]:
     """Return what stc itself has of a kind: the files of a package, without those that begin with an underscore."""
     spec = find_spec(package)
     assert spec is not None
@@ -27,7 +27,7 @@ def names(package: str) -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
-def imported(path: str) -> ModuleType:
+def load_module(path: str) -> ModuleType:
     """Import a module by its dotted path.
 
     Raises:
@@ -43,7 +43,7 @@ def imported(path: str) -> ModuleType:
         raise LookupError(f"there is no module {error.name}") from None
 
 
-def by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Kind]:
+def class_by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Kind]:
     """Return the class of a kind that a module defines.
 
     Args:
@@ -57,13 +57,13 @@ def by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Ki
     """
     if isinstance(name, str) and "." in name and all(map(str.isidentifier, name.split("."))):
         path = name
-    elif name in (known := names(package)):
+    elif name in (known := module_names(package)):
         path = f"{package}.{name}"
     else:
-        allowed = f"one of {', '.join(known)}{nearest(str(name), known)}; PACKAGE.MODULE is one of yours"
+        allowed = f"one of {', '.join(known)}{suggestion(str(name), known)}; PACKAGE.MODULE is one of yours"
         raise ConfigError([Fault(key, name, allowed)])
     try:
-        module = imported(path)
+        module = load_module(path)
     except LookupError as error:
         raise ConfigError([Fault(key, name, str(error))]) from None
     defined = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == path]

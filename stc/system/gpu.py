@@ -18,7 +18,7 @@ from pathlib import Path
 _taken: dict[str, socket.socket] = {}  # by this process, until it ends
 
 
-def visible() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there are none."""
     count = len(list(Path("/dev").glob("nvidia[0-9]*")))
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -28,7 +28,7 @@ def visible() -> list[str]:
     return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))  # CUDA, too, stops there
 
 
-def take(names: Sequence[str], count: int = 1) -> list[str]:
+def reserve_gpus(names: Sequence[str], count: int = 1) -> list[str]:
     """Take ``count`` of ``names`` for as long as this process lives, and return them: the first that nobody has, or,
     where all are taken, the first that the fewest share. What a process has of them it keeps."""
     while len(held := [name for name in names if name in _taken]) < count:

@@ -21,7 +21,7 @@ WITHOUT_SPACES = HAN_SCRIPTS | {"Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", 
 _NO_LANGUAGE = (None, "mul", "mis", "zxx")  # undetermined, several, uncoded, none
 
 
-def normal(tag: str) -> str:
+def normal_tag(tag: str) -> str:
     """Return the normal form of a language tag: ``zh-TW`` for ``zh_tw``, ``zh`` for ``zho`` and for ``cmn``.
 
     Raises:
@@ -39,11 +39,11 @@ def normal(tag: str) -> str:
     raise ValueError(f"{tag!r} names no language: a tag of BCP 47 is needed, such as de, zh, zh-TW or gsw")
 
 
-LanguageTag = Annotated[str, AfterValidator(normal)]
+LanguageTag = Annotated[str, AfterValidator(normal_tag)]
 """A field that takes any spelling of a tag and holds its normal form."""
 
 
-def primary(tag: str) -> str:
+def primary_language(tag: str) -> str:
     """Return the language of a tag without script and region: ``zh`` of ``zh-Hant-TW``.
 
     Raises:
@@ -51,7 +51,7 @@ def primary(tag: str) -> str:
     """
     from langcodes import Language as Parsed
 
-    return str(Parsed.get(normal(tag)).language)
+    return str(Parsed.get(normal_tag(tag)).language)
 
 
 def script(tag: str) -> str:
@@ -61,7 +61,7 @@ def script(tag: str) -> str:
     return Parsed.get(tag).maximize().script or ""
 
 
-def lookup(known: Mapping[str, Found], tag: str) -> Found | None:
+def nearest_entry(known: Mapping[str, Found], tag: str) -> Found | None:
     """Return what is known of a language, else of the nearest wider one (of ``zh`` for ``zh-TW``), else None."""
     from langcodes import Language as Parsed
 

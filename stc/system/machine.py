@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from stc import __version__
 from stc.errors import InputError
-from stc.system.gpu import take, visible
+from stc.system.gpu import reserve_gpus, visible_gpus
 
 _SHARED = re.compile(
     r"(fuse\.)?(nfs|lustre|gpfs|beegfs|ceph|ceph-fuse|glusterfs|pvfs|orangefs|panfs|afs|gfs|ocfs|cifs|smb|smbfs|sshfs|9p"
@@ -79,14 +79,14 @@ def resolve_device(requested: Literal["auto", "cpu", "cuda"], processes: int = 1
     """
     if requested == "cpu":
         return "cpu"
-    names = visible()
+    names = visible_gpus()
     if names:
         if processes > len(names):
             raise InputError(
                 f"resources.processes={processes}: on GPUs each process has its own, and {len(names)} can be seen "
                 f"here (CUDA_VISIBLE_DEVICES, or hydra.launcher.gpus_per_node on SLURM); 1 to {len(names)} is allowed"
             )
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(take(names, processes))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(reserve_gpus(names, processes))
         return "cuda"
     if requested == "cuda":
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")

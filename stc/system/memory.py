@@ -15,18 +15,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SPARE: list[Callable[[], bool]] = []
+_RELEASABLE: list[Callable[[], bool]] = []
 
 
 @contextmanager
-def spare(give_back: Callable[[], bool]) -> Iterator[None]:
+def releasable_memory(give_back: Callable[[], bool]) -> Iterator[None]:
     """Inside, there is memory that the work can do without. ``give_back`` gives it back before a batch is made smaller,
     and says whether there was any."""
-    _SPARE.append(give_back)
+    _RELEASABLE.append(give_back)
     try:
         yield
     finally:
-        _SPARE.remove(give_back)
+        _RELEASABLE.remove(give_back)
 
 
 class BatchSize:
@@ -103,7 +103,7 @@ class BatchSize:
         it otherwise."""
         if not out_of_memory(error):
             raise error
-        if any(give_back() for give_back in _SPARE):
+        if any(give_back() for give_back in _RELEASABLE):
             return None
         said = first_line(error)
         if tried == 1:

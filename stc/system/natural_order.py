@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 
-def natural(path: Path) -> tuple[list[list[str | int]], Path]:
+def natural_key(path: Path) -> tuple[list[list[str | int]], Path]:
     """A key to sort paths by: part by part, with runs of digits as numbers; the path itself decides between equals."""
     return [_pieces(part) for part in path.parts], path
 

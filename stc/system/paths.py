@@ -14,7 +14,7 @@ CONF = ROOT / "conf"
 EXPERIMENTS = ROOT / "experiments"
 
 
-def at_home(path: str) -> str:
+def expand_home(path: str) -> str:
     """Return the path with a ``~`` at its beginning as the home folder. What begins with ``./~`` is a name."""
     return os.path.expanduser(path)
 
@@ -24,7 +24,7 @@ def _folder(given: Any) -> Path:
         raise PydanticCustomError("folder", "must be a path, in quotes if it looks like something else")
     if not str(given).strip():
         raise PydanticCustomError("folder", "is empty, and a folder is needed")
-    return Path(at_home(str(given)))
+    return Path(expand_home(str(given)))
 
 
 Folder = Annotated[Path, PlainValidator(_folder)]

@@ -131,7 +131,7 @@ def parse_json(text: str | bytes, where: str, shape: type[T], *, error: type[Stc
         raise error(_told(fault, where)) from None
 
 
-def shaped(value: Any, where: str, shape: type[T], *, error: type[StcError] = InputError) -> T:
+def validate_shape(value: Any, where: str, shape: type[T], *, error: type[StcError] = InputError) -> T:
     """Return what is parsed already as ``shape``; raises as :func:`parse_json`."""
     try:
         return cast(T, _adapter(cast(Any, shape)).validate_python(value))

@@ -14,13 +14,13 @@ from typing import Any
 
 from stc.errors import StcError
 
-REFUSED = 3
+USER_ERROR = 3
 """Exit status of a process that met a user's fault; the last line it said is the whole message."""
 
 _TAIL = 20  # lines of a failed process's standard error that are shown
 
 
-def ask(
+def run_json(
     what: str,
     arguments: Sequence[str],
     request: Mapping[str, Any],
@@ -50,7 +50,7 @@ def ask(
     if process.returncode == 0:
         return json.loads(process.stdout)
     said = process.stderr.strip().splitlines()
-    if process.returncode == REFUSED:
+    if process.returncode == USER_ERROR:
         raise StcError(said[-1])
     status = process.returncode
     how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"

@@ -30,8 +30,8 @@ from typing_extensions import TypedDict
 
 from stc.errors import InputError, StcError
 from stc.store.records import RECORD_SUM, FileEntries, flatten, record_checksum, record_text
-from stc.system.durable_files import mismatch, settle, sync
-from stc.system.read_files import read_json, shaped
+from stc.system.durable_files import fsync, make_durable, mismatch
+from stc.system.read_files import read_json, validate_shape
 from stc.training.checkpoint_state import State, Stateful, TrainedWeights
 from stc.workers.worker import current_group
 
@@ -185,7 +185,7 @@ class Checkpoints:
             beside.mkdir(parents=True)
             _write(beside, {"trained": self._trained.state(), **drawn}, self._of)
             beside.rename(self._path(steps))
-            sync(self._folder)
+            fsync(self._folder)
             self._newest = steps
         except (OSError, SafetensorError, Unusable) as error:
             if not self._said:
@@ -230,13 +230,13 @@ def _write(folder: Path, states: Mapping[str, State], of: Mapping[str, Any]) -> 
         for number, tensors in enumerate(_files(states)):
             name = f"{number:05}.safetensors"
             save_file(tensors, folder / name)
-            settled[name] = pool.submit(settle, folder / name)
+            settled[name] = pool.submit(make_durable, folder / name)
         files = {name: entry.result() for name, entry in settled.items()}
     index = {"of": of, "files": files, "values": {name: state.values for name, state in states.items()}}
     content = json.loads(record_text(index))  # as it will be read
     (folder / _INDEX).write_text(record_text({**content, RECORD_SUM: record_checksum(content)}), encoding="utf-8")
-    sync(folder / _INDEX)
-    sync(folder)
+    fsync(folder / _INDEX)
+    fsync(folder)
 
 
 def _files(states: Mapping[str, State]) -> Iterator[dict[str, torch.Tensor]]:
@@ -266,7 +266,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         index = read_json(folder / _INDEX, dict[str, Any])
         if index.pop(RECORD_SUM, None) != record_checksum(index):
             raise InputError(f"{_INDEX} is not what was written")
-        shaped(index, _INDEX, _Index)
+        validate_shape(index, _INDEX, _Index)
     except (OSError, InputError) as error:
         raise Unusable(f"is damaged: {_INDEX} is missing or not what was written ({error})") from None
     with ThreadPoolExecutor() as pool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stc.errors import Fault, misfit
+from stc.errors import Fault, field_error
 from stc.models.architecture import Part
 from stc.quantization import Quant, Quantizer, methods, quantizer
 from stc.system.fields import EachOnce, Seed
@@ -121,5 +121,5 @@ class Recipe(Optimisation):
             allowed = f"adapters cannot be trained on it, only on {', '.join(known)}, or one of yours that is TRAINABLE"
             faults.append(Fault("quant.method", self.quant.method, allowed))
         if faults:
-            raise misfit(*faults)
+            raise field_error(*faults)
         return self

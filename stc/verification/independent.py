@@ -17,7 +17,7 @@ from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.prompts import template_file
 from stc.quantization import quantizer_of
-from stc.system.subprocess_json import ask
+from stc.system.subprocess_json import run_json
 from stc.verification import plain_transformers
 
 CheckedModel = tuple[Path, Path | None]
@@ -57,7 +57,7 @@ def independent_translations(
     }
     names = " and ".join(str(adapter or folder) for folder, adapter in models)
     # -P keeps the script's folder off the module path, where stc's modules could shadow those of libraries.
-    texts: list[list[str]] = ask(
+    texts: list[list[str]] = run_json(
         f"translating with {names} without stc", ["-P", plain_transformers.__file__], request, HF_HUB_OFFLINE="1"
     )
     return texts

@@ -14,7 +14,7 @@ from typing import Any
 
 from stc.errors import StcError
 from stc.system.console import prepare_libraries
-from stc.system.gpu import visible
+from stc.system.gpu import visible_gpus
 from stc.system.signals import killable
 from stc.workers.protocol import Connection, LogForwarder, inputs_from_json
 
@@ -50,7 +50,7 @@ def main(address: str) -> int:
 def _work(asked: Mapping[str, Any], connection: Connection, rank: int) -> None:
     ctx = connection.context(asked["context"], heard=rank == 0)
     if ctx.device == "cuda":  # before CUDA is used: each sees its own GPU and no other
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible()[int(os.environ["LOCAL_RANK"])]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[int(os.environ["LOCAL_RANK"])]
     from stc.workers.worker import process_group
 
     stage = getattr(import_module(asked["module"]), asked["stage"])(**asked["fields"])

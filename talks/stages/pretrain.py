@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import Manifest
-from stc.errors import Fault, misfit
+from stc.errors import Fault, field_error
 from stc.models import architecture
 from stc.models.layout import POSITIONS_PER_SECOND, Layout
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
@@ -38,7 +38,7 @@ class StackShape(BaseModel):
     def _divisible(self) -> Self:
         if self.width % (2 * self.heads):
             allowed = f"the width, {self.width}, must be a multiple of twice the heads, {self.heads}"
-            raise misfit(Fault("width", self.width, allowed, others=(("heads", self.heads),)))
+            raise field_error(Fault("width", self.width, allowed, others=(("heads", self.heads),)))
         return self
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from stc.errors import Fault, InputError, misfit
+from stc.errors import Fault, InputError, field_error
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Artifact, Kind
 from talks.speech import EngineName, check_engines
@@ -58,7 +58,7 @@ class Synthesize(Stage):
         try:
             check_engines(self.engines, self.part)
         except InputError as error:
-            raise misfit(Fault("engines", self.engines, str(error), others=(("part", self.part),))) from None
+            raise field_error(Fault("engines", self.engines, str(error), others=(("part", self.part),))) from None
         return self
 
     def missing_requirements(self) -> Iterator[str]:

@@ -20,7 +20,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without SLURM that has three GPUs, as far as is asked here."""
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
-    monkeypatch.setattr(launchers, "visible", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(launchers, "visible_gpus", lambda: ["0", "1", "2"])
 
 
 def faults(*arguments: str, starting: bool = False) -> list[str]:
@@ -98,7 +98,7 @@ def test_as_many_jobs_run_side_by_side_as_there_are_gpus() -> None:
 
 
 def test_without_gpus_the_number_of_jobs_has_to_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers, "visible", list)
+    monkeypatch.setattr(launchers, "visible_gpus", list)
     assert check_arguments(JOBLIB) == JOBLIB
     (fault,) = faults(*JOBLIB, starting=True)
     assert "hydra.launcher.n_jobs=2" in fault

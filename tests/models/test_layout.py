@@ -22,7 +22,7 @@ from stc.stages.merge import Merge
 from stc.stages.prune import Prune
 from stc.stages.quantize import Quantize
 from stc.store.artifact import Artifact, Kind
-from stc.system.subprocess_json import ask
+from stc.system.subprocess_json import run_json
 
 RANKING = Artifact(
     Kind.RANKING,
@@ -70,7 +70,7 @@ def test_process_without_torch_asks_one_that_builds_the_model_once(tmp_path: Pat
     )
 
     def asked() -> dict[str, tuple[int, ...]]:
-        answer = ask("asking", ["-c", command], config, XDG_CACHE_HOME=str(tmp_path))
+        answer = run_json("asking", ["-c", command], config, XDG_CACHE_HOME=str(tmp_path))
         return {name: tuple(shape) for name, shape in answer.items()}
 
     assert asked() == shapes_of(config)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from stc.system.durable_files import settle, write_atomically
+from stc.system.durable_files import make_durable, write_atomically
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def mode(file: Path) -> int:
 
 def test_weights_can_be_read_and_written_by_whoever_may_read_and_write_their_folder(folder: Path) -> None:
     save_file({"weight": np.zeros(2)}, folder / "model.safetensors")
-    settle(folder / "model.safetensors")
+    make_durable(folder / "model.safetensors")
     assert mode(folder / "model.safetensors") == 0o664
 
 
 def test_sound_that_lies_elsewhere_as_well_keeps_its_permissions(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "theirs.wav").touch(0o600)
     (folder / "0.wav").hardlink_to(tmp_path / "theirs.wav")
-    settle(folder / "0.wav")
+    make_durable(folder / "0.wav")
     assert mode(tmp_path / "theirs.wav") == 0o600
 
 

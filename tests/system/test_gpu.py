@@ -13,7 +13,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.system import gpu
-from stc.system.gpu import visible
+from stc.system.gpu import visible_gpus
 
 TAKE = (
     "import sys; from stc.system.gpu import take; print(*take(sys.argv[1:]), *take(sys.argv[1:]), flush=True); input()"
@@ -68,13 +68,13 @@ def test_gpus_are_those_that_cuda_would_see(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if asked is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
-    assert visible() == seen
+    assert visible_gpus() == seen
 
 
 def test_gpus_that_are_named_and_not_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: [])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert visible() == []
+    assert visible_gpus() == []
 
 
 def test_device_hides_every_gpu_but_the_one_taken(names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

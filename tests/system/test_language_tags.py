@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from stc.models.task import Task
-from stc.system.language_tags import lookup, normal, primary, script
+from stc.system.language_tags import nearest_entry, normal_tag, primary_language, script
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from stc.system.language_tags import lookup, normal, primary, script
     ],
 )  # fmt: skip
 def test_spellings_of_a_language_are_one_tag(tag: str, form: str) -> None:
-    assert normal(tag) == form
-    assert normal(form) == form
+    assert normal_tag(tag) == form
+    assert normal_tag(form) == form
 
 
 NAMES_NONE = ["xx", "german", "", " zh", "zh-", "zh--TW", "jp", "und", "mul", "de_DE.UTF-8", "zh-Hanx"]
@@ -37,7 +37,7 @@ def test_task_holds_the_normal_form() -> None:
 
 @pytest.mark.parametrize(("tag", "language"), [("zh-Hant-TW", "zh"), ("cmn_Hans", "zh"), ("ger", "de"), ("yue", "yue")])
 def test_language_is_what_a_tag_says_without_script_and_region(tag: str, language: str) -> None:
-    assert primary(tag) == language
+    assert primary_language(tag) == language
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_script_follows_from_the_tag(tag: str, written: str) -> None:
 
 def test_variant_is_looked_up_under_the_nearest_wider_tag() -> None:
     known = {"zh": 1, "zh-Hant": 2}
-    assert [lookup(known, tag) for tag in ("zh-CN", "zh-Hant-HK", "zh", "yue")] == [1, 2, 1, None]
+    assert [nearest_entry(known, tag) for tag in ("zh-CN", "zh-Hant-HK", "zh", "yue")] == [1, 2, 1, None]

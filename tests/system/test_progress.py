@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from stc.system.console import PROGRESS, add_compute_options, command, follow, progress
+from stc.system.console import PROGRESS, add_compute_options, progress, run_command, show_progress_lines
 from stc.system.machine import DECODE_BATCH
 
 
@@ -17,8 +17,8 @@ def test_progress_is_a_line_on_standard_error_where_that_is_no_terminal(
 ) -> None:
     monkeypatch.setattr(PROGRESS, "handlers", [])
     monkeypatch.setattr(PROGRESS, "level", 20)
-    follow()
-    follow()
+    show_progress_lines()
+    show_progress_lines()
     PROGRESS.info("training: step 10 of 20")
     assert capsys.readouterr().err == "training: step 10 of 20\n"
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -71,7 +71,7 @@ def test_every_command_tells_how_far_it_is(
             bar.update(30)
         return 0
 
-    assert command(work) == 0
+    assert run_command(work) == 0
     assert capsys.readouterr().err == "verifying: 30 of 100 B\n"
 
 

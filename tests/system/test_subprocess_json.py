@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from stc.errors import StcError
-from stc.system.subprocess_json import REFUSED, ask
+from stc.system.subprocess_json import USER_ERROR, run_json
 
 
 def run(code: str, **environment: str) -> object:
-    return ask("counting", ["-c", f"import json, os, sys; {code}"], {"number": 3, "text": "ü"}, **environment)
+    return run_json("counting", ["-c", f"import json, os, sys; {code}"], {"number": 3, "text": "ü"}, **environment)
 
 
 def test_answer_is_what_the_process_makes_of_the_request() -> None:
@@ -24,7 +24,7 @@ def test_answer_is_what_the_process_makes_of_the_request() -> None:
     [
         ("1 / 0", r"^counting: the process exited with 1\n(.*\n)*ZeroDivisionError"),
         ("os.abort()", "^counting: the process was killed by signal 6"),
-        (f"print('noise\\nno such file', file=sys.stderr); sys.exit({REFUSED})", "^no such file$"),
+        (f"print('noise\\nno such file', file=sys.stderr); sys.exit({USER_ERROR})", "^no such file$"),
     ],
     ids=["raises", "is killed", "refuses"],
 )

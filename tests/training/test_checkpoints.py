@@ -361,9 +361,9 @@ def test_a_process_that_dies_while_one_is_written_leaves_the_one_before(
             raise Crash
         return settle(folder)
 
-    settle = checkpoints.settle
+    settle = checkpoints.make_durable
     with monkeypatch.context() as broken:
-        broken.setattr(checkpoints, "settle", die)
+        broken.setattr(checkpoints, "make_durable", die)
         with pytest.raises(Crash):
             Regression().train(ctx)
     assert [folder.name for folder in kept(ctx)] == ["00000001"]
@@ -401,9 +401,9 @@ def test_writing_takes_two_hundredths_of_the_time(ctx: Context, monkeypatch: pyt
         clock.now += 4.0
         return settle(file)
 
-    settle = checkpoints.settle
+    settle = checkpoints.make_durable
     monkeypatch.setattr(checkpoints, "time", clock)
-    monkeypatch.setattr(checkpoints, "settle", slow)
+    monkeypatch.setattr(checkpoints, "make_durable", slow)
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([weight])
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)

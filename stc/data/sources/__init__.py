@@ -15,8 +15,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from stc.errors import ConfigError, Fault, InputError, misfit, validated, written
-from stc.system.extensions import by_name
+from stc.errors import ConfigError, Fault, InputError, command_line_value, field_error, validate_model
+from stc.system.extensions import class_by_name
 from stc.system.paths import Folder
 
 _FOLDER_NEEDED = (
@@ -152,7 +152,7 @@ class SourceSettings(BaseModel):
             ConfigError: there is no such source, or these settings are not valid for it.
         """
         name = self.source.get("name")
-        cls = by_name("stc.data.sources", name, Source, "source.name")  # type: ignore[type-abstract]
+        cls = class_by_name("stc.data.sources", name, Source, "source.name")  # type: ignore[type-abstract]
         beside = {
             # A path that begins with "~" has been read as a name by now, and stays one with "./" before it.
             "path": None if self.path is None else os.path.join(os.curdir, self.path),
@@ -163,7 +163,9 @@ class SourceSettings(BaseModel):
         known = {key: value for key, value in given.items() if key in cls.model_fields}
         faults = [
             Fault(
-                key, given[key], f"the source {name} has no such setting; {key}={written(field.default)} leaves it out"
+                key,
+                given[key],
+                f"the source {name} has no such setting; {key}={command_line_value(field.default)} leaves it out",
             )
             for key, field in SourceSettings.model_fields.items()
             if key in given.keys() - known
@@ -172,7 +174,7 @@ class SourceSettings(BaseModel):
             Fault(f"source.{key}", self.source[key], f"is set by {key} instead") for key in self.source.keys() & beside
         ]
         try:
-            source = validated(cls, {**self.source, **known})
+            source = validate_model(cls, {**self.source, **known})
         except ConfigError as error:
             for fault in error.faults:
                 if fault.key == "path" and self.path is None:
@@ -187,5 +189,5 @@ class SourceSettings(BaseModel):
         try:
             self.data_source()
         except ConfigError as error:
-            raise misfit(*error.faults) from None
+            raise field_error(*error.faults) from None
         return self

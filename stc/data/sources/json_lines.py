@@ -9,7 +9,7 @@ from typing import Any
 
 from stc.data.rows import error_context
 from stc.data.sources import Columns, DataNotFound, FolderSource, Row
-from stc.errors import InputError, nearest
+from stc.errors import InputError, suggestion
 from stc.system.read_files import parse_json, read_lines
 
 
@@ -59,5 +59,5 @@ class JsonLines(FolderSource):
 
 def _under(content: Mapping[str, Any], column: str) -> Any:
     if column not in content:
-        raise InputError(f"nothing under {column!r}; keys: {', '.join(content)}{nearest(column, content)}")
+        raise InputError(f"nothing under {column!r}; keys: {', '.join(content)}{suggestion(column, content)}")
     return content[column]

@@ -46,7 +46,7 @@ def cuda_graph_layers(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
     try:
         for index, layer in enumerate(layers):
             layer.forward = partial(stack.later, index) if index else stack.first
-        with spare(stack.give_back):
+        with releasable_memory(stack.give_back):
             yield
     finally:
         stack.forget()
