@@ -99,7 +99,7 @@ def test_limit_keeps_the_first_rows(read: Callable[..., Rows]) -> None:
         ({"de": ""}, r"line 2: the text under 'de' is empty"),
         ({"de": " \n"}, r"line 2: the text under 'de' is empty"),
         ({"de": "\ud800"}, r"line 2 is not JSON"),
-        ({"de": "a\0"}, r"line 2: 'de' has .*NUL"),
+        ({"de": "a\0"}, r"line 2: .*'de' has .*NUL"),
         ({"id": True}, r"line 2: id is true"),
         ({"id": float("nan")}, r"line 2: id is NaN"),
         ({"id": "same"}, r"line 2: id 'same' .* test\.jsonl, line 1"),
