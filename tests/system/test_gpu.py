@@ -15,10 +15,12 @@ from stc.errors import InputError
 from stc.system import gpu
 from stc.system.gpu import visible_gpus
 
-TAKE = "import sys\n"
-    "from stc.system.gpu import reserve_gpus\n"
-    "print(*reserve_gpus(sys.argv[1:]), *reserve_gpus(sys.argv[1:]), flush=True)\n"
-    "input()"
+TAKE = """
+import sys
+from stc.system.gpu import reserve_gpus
+print(*reserve_gpus(sys.argv[1:]), *reserve_gpus(sys.argv[1:]), flush=True)
+input()
+"""
 
 
 @pytest.fixture
