@@ -28,7 +28,7 @@ from hydra import compose, initialize_config_dir
 
 from stc.config.command_line import check_arguments
 from stc.config.languages import load_language
-from stc.config.schema import Plan, make_plan
+from stc.config.plan import Plan, make_plan
 from stc.data.manifest import Manifest
 from stc.metrics.metric import metric_named
 from stc.models.checkpoint import load

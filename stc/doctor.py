@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stc.config import command_line as overrides
 from stc.config.command_line import check_arguments
+from stc.config.composition import compose_jobs
 from stc.errors import ConfigError, StcError, first_line
 from stc.models.hub import HubModel
 from stc.planning import machine_checks
@@ -25,7 +25,8 @@ from stc.system.quantities import format_bytes
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from stc.config.schema import Config, Plan
+    from stc.config.plan import Plan
+    from stc.config.schema import Config
     from stc.quantization import Quantizer
 
 _DESCRIPTION = """\
@@ -86,7 +87,7 @@ def _config(settings: Sequence[str], composed: list[tuple[DictConfig, Plan]]) ->
     """The settings, composed and validated as a run does; what they come to goes into ``composed``."""
     os.environ["STC_ROOT"] = str(ROOT)
     try:
-        composed += [(job.config, job.plan) for job in overrides.compose_jobs(check_arguments(settings))]
+        composed += [(job.config, job.plan) for job in compose_jobs(check_arguments(settings))]
     except ConfigError as error:
         for fault in error.faults:
             yield Check("FAIL", "config", str(fault))

@@ -1,11 +1,11 @@
-"""``python -m stc.run [-m] [group=member] [key=value] …``: compose → validate → run → exit code."""
+"""``python -m stc.run [-m] [group=member] [key=value] …``: compose, validate and run the jobs of a command."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from stc.config.command_line import check_arguments, is_sweep, require_launcher, split_plan_option, validate_jobs
+from stc.config.command_line import check_arguments, is_sweep, require_launcher, split_plan_option
 from stc.config.hydra_arguments import config_groups, parse_arguments
 from stc.errors import ConfigError, StcError
 from stc.jobs.task import format_faults
@@ -49,41 +49,38 @@ Examples:
 
 
 def main() -> int:
-    """Run what the command line asks for; 0, 1 (failed), 2 (the config is at fault) or 128 + signal."""
+    """Run the command line. Return 0, 1 (failed), 2 (the config is faulty) or 128 + signal."""
     os.environ["STC_ROOT"] = str(ROOT)
     use_utf8_output()
     try:
-        given = parse_arguments(sys.argv[1:])
-        if given.help:
-            listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in config_groups(given).items())
+        options = parse_arguments(sys.argv[1:])
+        if options.help:
+            listing = "\n".join(f"  {name:12} {', '.join(members)}" for name, members in config_groups(options).items())
             print(_HELP.format(groups=listing), end="")
             return 0
         planning, arguments = split_plan_option(sys.argv[1:])
-        passed = check_arguments(arguments)
+        arguments = check_arguments(arguments)
         if planning:
-            return _plan(passed)
-        if not (given.cfg or given.info or given.hydra_help or given.shell_completion):
+            from stc.planning.command import print_plan
+
+            return print_plan(arguments)
+        if not (options.cfg or options.info or options.hydra_help or options.shell_completion):
+            from stc.config.composition import validate_jobs
             from stc.planning.preflight import check_jobs
 
-            passed, plans = validate_jobs(passed)
-            check_jobs(plans, running=True)
-            require_launcher(passed)
+            arguments, jobs = validate_jobs(arguments)
+            check_jobs([job.plan for job in jobs], running=True)
+            require_launcher(arguments)
     except ConfigError as error:
         print(format_faults(error), file=sys.stderr)
         return 2
     except StcError as error:
         print(f"stc: {error}", file=sys.stderr)
         return 1
-    return _hydra(passed)
+    return _run_in_hydra(arguments)
 
 
-def _plan(arguments: list[str]) -> int:
-    from stc.planning.command import print_plan
-
-    return print_plan(arguments)
-
-
-def _hydra(arguments: list[str]) -> int:
+def _run_in_hydra(arguments: list[str]) -> int:
     import hydra
 
     from stc.jobs.task import execute_job

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stc.config.command_line import check_arguments, compose_jobs
+from stc.config.command_line import check_arguments
+from stc.config.composition import compose_jobs
 from stc.pipeline.runner import Evaluation
 from stc.store import Store
 

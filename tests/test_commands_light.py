@@ -10,7 +10,8 @@ import pytest
 
 import stc.evaluate
 import stc.translate
-from stc.config.command_line import check_arguments, compose_jobs
+from stc.config.command_line import check_arguments
+from stc.config.composition import compose_jobs
 from stc.system.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from stc.config.command_line import check_arguments
 from stc.config.hydra_arguments import config_groups
-from stc.config.schema import Plan
-from stc.config.schema import make_plan as plan_of
+from stc.config.plan import Plan
+from stc.config.plan import make_plan as plan_of
 from stc.pipeline.stage import Context
 from stc.planning.dry_run import DryRun, Environments
 from stc.store import Store

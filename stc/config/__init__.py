@@ -1,1 +1,1 @@
-"""The settings: the schema of conf/, and the command line, checked before Hydra sees it."""
+"""The schema of conf/, the checks of the command line, and the plan made of a composed config."""

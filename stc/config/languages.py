@@ -1,4 +1,4 @@
-"""The languages translated into, as ``conf/lang`` has them."""
+"""The target languages, as ``conf/lang`` defines them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = CONF / "lang"
 
 @dataclass(frozen=True)
 class Language:
-    """A target language: its code, its English name, and the metric retention is measured by."""
+    """A target language: its code, its English name, and the metric that retention is measured by."""
 
     code: str
     name: str
@@ -27,29 +27,33 @@ class Language:
 
 
 def language_codes() -> list[str]:
-    """What ``lang=`` and ``--lang`` take."""
+    """Return the values that ``lang=`` and ``--lang`` take."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
 def load_language(code: str) -> Language:
-    """The language of that code.
+    """Return the language with this code.
 
     Raises:
-        InputError: there is none, or its file names no language.
+        InputError: the code is unknown, or its file is not valid.
     """
-    if code not in language_codes():
-        raise InputError(f"language {code!r}: one of {', '.join(language_codes())}{suggestion(code, language_codes())}")
+    known = language_codes()
+    if code not in known:
+        raise InputError(f"language {code!r}: one of {', '.join(known)}{suggestion(code, known)}")
     file = FOLDER / f"{code}.yaml"
-    stated = read_yaml(file)
+    content = read_yaml(file)
     try:
-        return Language(normal_tag(stated.code), stated.name, stated.metric)
+        return Language(normal_tag(content.code), content.name, content.metric)
     except ValueError as error:
         raise InputError(f"{file}: code: {error}") from None
 
 
 def retention_metric(tag: str) -> str:
-    """Return the metric that retention is measured by in a language: as ``conf/lang`` says of it or of the nearest
-    wider one, else chrF++, without its words where the script does not tell them apart."""
+    """Return the metric that retention is measured by in a language.
+
+    ``conf/lang`` defines it for the language itself or for the nearest wider one. The default is chrF++, or chrF where
+    the script puts no spaces between words.
+    """
     if (known := nearest_entry({code: code for code in language_codes()}, tag)) is not None:
         return load_language(known).metric
     return "chrf" if script(tag) in WITHOUT_SPACES else "chrf_pp"

@@ -1,7 +1,7 @@
-"""Settings of Hydra's own, what a sweep is launched by above all: checked before Hydra sees them.
+"""Checks of Hydra's own settings, above all those of a sweep's launcher, before Hydra reads them.
 
-Whether they are valid rests on no more than Hydra's packages. Whether this machine can launch by them is asked when
-the sweep starts.
+Whether they are valid depends on Hydra's packages only. Whether this machine can use the launcher is asked when the
+sweep starts.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
 
+from stc.config.override_values import value_text
 from stc.errors import Fault, first_line, suggestion
 from stc.system.gpu import visible_gpus
+from stc.system.paths import CONF
 
 _LAUNCHER = "hydra/launcher"
-_SIDE_BY_SIDE = "hydra.launcher.n_jobs"
+_JOBS_AT_ONCE = "hydra.launcher.n_jobs"
 _PACKAGES = {
     "joblib": "hydra-joblib-launcher",
     "slurm": "hydra-submitit-launcher",
@@ -26,50 +31,48 @@ _PACKAGES = {
 }
 
 
-def launcher_faults(overrides: Sequence[Override], sweeping: bool) -> list[Fault]:
-    """What is wrong with those of the overrides that are Hydra's own.
+def launcher_faults(overrides: Sequence[Override], sweep: bool) -> list[Fault]:
+    """Return the faults of those overrides that are Hydra's own settings.
 
     Args:
-        sweeping: whether they are for a sweep; without one, Hydra takes no notice of a launcher.
+        sweep: whether they are for a sweep; without one, Hydra ignores a launcher.
     """
-    own = _own(overrides)
+    own = _hydra_settings(overrides)
     launcher = next((one for key, one in own.items() if key.replace(".", "/").startswith(_LAUNCHER)), None)
-    if launcher is not None and not sweeping:
+    if launcher is not None and not sweep:
         return [_fault(launcher, "is for sweeps; -m makes a sweep, also of a single run")]
-    package = _PACKAGES.get(_value(own[_LAUNCHER])) if _LAUNCHER in own else None
-    if package and not _installed(package):  # Hydra has no settings of a launcher without it
+    package = _PACKAGES.get(value_text(own[_LAUNCHER])) if _LAUNCHER in own else None
+    if package and not is_installed(package):  # without it, Hydra does not know the launcher's settings
         return [_fault(own[_LAUNCHER], f"needs the package {package}: pip install {package}")]
-    return _unknown(list(own.values())) if own else []
+    return _setting_faults(list(own.values())) if own else []
 
 
 def missing_requirements(overrides: Sequence[Override]) -> list[Fault]:
-    """What the chosen launcher needs and does not find on this machine."""
-    own = _own(overrides)
-    launcher = _value(own[_LAUNCHER]) if _LAUNCHER in own else None
+    """Return what the chosen launcher needs and this machine does not have."""
+    own = _hydra_settings(overrides)
+    launcher = value_text(own[_LAUNCHER]) if _LAUNCHER in own else None
     if launcher in ("slurm", "submitit_slurm") and not shutil.which("sbatch"):
         wrong = "SLURM's commands (sbatch) are not on PATH; start the sweep on a machine that submits to SLURM"
-    elif launcher == "joblib" and _SIDE_BY_SIDE not in own and not visible_gpus():
-        wrong = f"runs a job on each GPU, and none is here; {_SIDE_BY_SIDE}=2 runs two side by side"
+    elif launcher == "joblib" and _JOBS_AT_ONCE not in own and not visible_gpus():
+        wrong = f"runs a job on each GPU, and none is here; {_JOBS_AT_ONCE}=2 runs two side by side"
     else:
         return []
     return [_fault(own[_LAUNCHER], wrong)]
 
 
 def default_arguments(overrides: Sequence[Override]) -> list[str]:
-    """What is to be added to the arguments: as many jobs side by side as have GPUs, where nothing says how many.
-    Without a GPU it is nothing, and :func:`missing_requirements` says that the number is missing."""
-    values = {one.key_or_group: _value(one) for one in overrides}
-    gpus = len(visible_gpus()) if values.get(_LAUNCHER) == "joblib" and _SIDE_BY_SIDE not in values else 0
+    """Return the arguments to add: with joblib, as many jobs at once as have GPUs, unless the number is given.
+
+    Without a GPU nothing is added, and :func:`missing_requirements` reports that the number is missing.
+    """
+    values = {one.key_or_group: value_text(one) for one in overrides}
+    gpus = len(visible_gpus()) if values.get(_LAUNCHER) == "joblib" and _JOBS_AT_ONCE not in values else 0
     processes = values.get("resources.processes", "1")
-    each = max(1, int(processes)) if processes.isdigit() else 1  # of a job; over several numbers nobody sweeps
-    return [f"{_SIDE_BY_SIDE}={max(1, gpus // each)}"] if gpus else []
+    gpus_of_job = max(1, int(processes)) if processes.isdigit() else 1  # nobody sweeps over this number
+    return [f"{_JOBS_AT_ONCE}={max(1, gpus // gpus_of_job)}"] if gpus else []
 
 
-def _own(overrides: Sequence[Override]) -> dict[str, Override]:
-    return {one.key_or_group: one for one in overrides if one.key_or_group.startswith(("hydra/", "hydra."))}
-
-
-def _installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
     try:
         distribution(package)
     except PackageNotFoundError:
@@ -77,50 +80,56 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _unknown(own: Sequence[Override]) -> list[Fault]:
-    """Every member and key that Hydra does not know, with the nearest it does, or else every value it does not take."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+def _hydra_settings(overrides: Sequence[Override]) -> dict[str, Override]:
+    return {one.key_or_group: one for one in overrides if one.key_or_group.startswith(("hydra/", "hydra."))}
 
-    from stc.system.paths import CONF
 
-    chosen = [one for one in own if "/" in one.key_or_group]
-    assigned = [one for one in own if one not in chosen]
+def _setting_faults(settings: Sequence[Override]) -> list[Fault]:
+    """Return a fault for every member and key that Hydra does not know, with the nearest that it does. Without such
+    faults, return one for every value that it does not accept."""
+    choices = [one for one in settings if "/" in one.key_or_group]
+    assignments = [one for one in settings if one not in choices]
     with initialize_config_dir(str(CONF), version_base=None):
-        loader = GlobalHydra.instance().config_loader()
-        found = []
-        for one in chosen:
-            known = loader.get_group_options(one.key_or_group)
-            if not known:
-                groups = [f"hydra/{name}" for name in loader.list_groups("hydra")]
-                near = suggestion(one.key_or_group, groups)
-                found.append(_fault(one, f"no such group; Hydra has {', '.join(groups)}{near}"))
-            elif _value(one) not in known and not one.is_delete():
-                found.append(_fault(one, f"must be one of {', '.join(known)}{suggestion(_value(one), known)}"))
-        if found:
+        if found := _choice_faults(choices):
             return found
-        groups = [one.input_line or "" for one in chosen]
+        groups = [one.input_line or "" for one in choices]
         hydra = compose("config", groups, return_hydra_config=True).hydra
 
-        def refused(those: Sequence[Override]) -> str | None:
+        def refusal(overrides: Sequence[Override]) -> str | None:
             try:
-                compose("config", [*groups, *(each.input_line or "" for each in those)], return_hydra_config=True)
+                compose("config", [*groups, *(one.input_line or "" for one in overrides)], return_hydra_config=True)
             except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
                 return first_line(error.__cause__ or error)
             return None
 
-        told = {id(one): _no_such(hydra, one.key_or_group) for one in assigned if not (one.is_add() or one.is_delete())}
-        valid = [one for one in assigned if told.get(id(one)) is None]
-        if valid and refused(valid):  # composing takes a while: each by itself only where something is wrong
-            told |= {id(one): refused([one]) for one in valid}
-        found = [_fault(one, wrong) for one in assigned if (wrong := told.get(id(one))) is not None]
+        unknown = {
+            one.key_or_group: _unknown_key(hydra, one.key_or_group)
+            for one in assignments
+            if not (one.is_add() or one.is_delete())
+        }
+        known = [one for one in assignments if unknown.get(one.key_or_group) is None]
+        if known and refusal(known):  # composing is slow: each by itself only where something is wrong
+            unknown |= {one.key_or_group: refusal([one]) for one in known}
+        return [_fault(one, wrong) for one in assignments if (wrong := unknown.get(one.key_or_group)) is not None]
+
+
+def _choice_faults(choices: Sequence[Override]) -> list[Fault]:
+    loader = GlobalHydra.instance().config_loader()
+    found = []
+    for one in choices:
+        members = loader.get_group_options(one.key_or_group)
+        if not members:
+            groups = [f"hydra/{name}" for name in loader.list_groups("hydra")]
+            near = suggestion(one.key_or_group, groups)
+            found.append(_fault(one, f"no such group; Hydra has {', '.join(groups)}{near}"))
+        elif value_text(one) not in members and not one.is_delete():
+            near = suggestion(value_text(one), members)
+            found.append(_fault(one, f"must be one of {', '.join(members)}{near}"))
     return found
 
 
-def _no_such(hydra: Any, key: str) -> str | None:
-    """What is wrong with a key that is not in Hydra's config."""
-    from omegaconf import DictConfig, OmegaConf
-
+def _unknown_key(hydra: Any, key: str) -> str | None:
+    """Return what is wrong with a key that is not in Hydra's config."""
     node, path, *parts = hydra, *key.split(".")
     for part in parts:
         if not isinstance(node, DictConfig):
@@ -134,8 +143,4 @@ def _no_such(hydra: Any, key: str) -> str | None:
 
 
 def _fault(override: Override, allowed: str) -> Fault:
-    return Fault(override.key_or_group, _value(override), allowed)
-
-
-def _value(override: Override) -> str:
-    return (override.input_line or "").partition("=")[2]
+    return Fault(override.key_or_group, value_text(override), allowed)

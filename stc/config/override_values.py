@@ -1,4 +1,4 @@
-"""What the values of a command line are, by Hydra's own grammar. Text that it cannot read is put in quotes for it."""
+"""Values of the command line, read with Hydra's own grammar. Text that Hydra cannot read is quoted for it."""
 
 from __future__ import annotations
 
@@ -18,38 +18,43 @@ _HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
 def quote(text: str) -> str:
-    """Text as a value that Hydra takes literally."""
+    """Return text as a value that Hydra takes literally."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def parse_leniently(argument: str, sweep: bool) -> Override:
-    """An assignment as Hydra parses it; its ``input_line`` is what Hydra is to be given.
+def value_text(override: Override) -> str:
+    """Return the value of an override as it was written."""
+    return (override.input_line or "").partition("=")[2]
 
-    What Hydra can read keeps Hydra's meaning, apart from a number, true or false where the schema wants text, and a
-    comma in the name of a folder, which separates two folders in a sweep only.
+
+def parse_leniently(argument: str, sweep: bool) -> Override:
+    """Parse an assignment, quoting text that Hydra cannot read. ``input_line`` of the result is the quoted argument.
+
+    What Hydra can read keeps Hydra's meaning, with two exceptions: a number, true or false is text where the schema
+    wants text, and a comma in the name of a folder separates two folders in a sweep only.
 
     Args:
         sweep: whether several values are those of a sweep.
 
     Raises:
-        HydraException: it is no assignment, or Hydra takes no such key.
+        HydraException: it is no assignment, or Hydra does not accept the key.
     """
-    key, sign, value = argument.partition("=")
-    if sign:
+    key, equals, value = argument.partition("=")
+    if equals:
         name = key.lstrip("+~")
-        wanted = _wanted(name)
-        elements = list(_elements(value)) if sweep else [value]
-        value = ",".join(_readable(one, wanted, sweep) for one in elements)
+        wanted = _wanted_type(name)
+        elements = list(_split_at_commas(value)) if sweep else [value]
+        value = ",".join(_quote_if_needed(one, wanted, sweep) for one in elements)
         if name in _HYDRA_FOLDERS and isinstance(folder := parse_override(f"{name}={value}").value(), str):
             value = quote(expand_home(folder)) if folder.startswith("~") else value
-    return parse_override(f"{key}{sign}{value}")
+    return parse_override(f"{key}{equals}{value}")
 
 
 def parse_override(argument: str) -> Override:
-    """Hydra's own parsing.
+    """Parse an assignment as Hydra does.
 
     Raises:
-        HydraException: it is no assignment by Hydra's grammar.
+        HydraException: it is no assignment in Hydra's grammar.
     """
     return _parser().parse_override(argument)
 
@@ -59,57 +64,57 @@ def _parser() -> OverridesParser:
     return OverridesParser.create()
 
 
-def _readable(element: str, wanted: Literal["text", "folder"] | None, sweep: bool) -> str:
+def _quote_if_needed(element: str, wanted: Literal["text", "folder"] | None, sweep: bool) -> str:
     try:
-        read = parse_override(f"key={element}")
+        parsed = parse_override(f"key={element}")
     except HydraException:
         return quote(element.strip())
-    several = read.value_type is ValueType.SIMPLE_CHOICE_SWEEP and not sweep
-    number = isinstance(read.value(), bool | int | float)
+    several = parsed.value_type is ValueType.SIMPLE_CHOICE_SWEEP and not sweep
+    number = isinstance(parsed.value(), bool | int | float)
     return quote(element.strip()) if (wanted and number) or (wanted == "folder" and several) else element
 
 
-def _elements(value: str) -> Iterator[str]:
-    """The values between commas, those within brackets and quotes left together."""
-    element, depth, quote, before = "", 0, "", ""
+def _split_at_commas(value: str) -> Iterator[str]:
+    """Yield the values between commas that are in no brackets and no quotes."""
+    element, depth, opening_quote, before = "", 0, "", ""
     for sign in value:
-        if sign == "," and not quote and depth == 0 and before != "\\":
+        if sign == "," and not opening_quote and depth == 0 and before != "\\":
             yield element
             element = before = ""
             continue
-        if quote:
-            quote = "" if sign == quote and before != "\\" else quote
+        if opening_quote:
+            opening_quote = "" if sign == opening_quote and before != "\\" else opening_quote
         elif sign in "'\"":
-            quote = sign
+            opening_quote = sign
         else:
             depth += (sign in "([{") - (sign in ")]}")
         element, before = element + sign, sign
     yield element
 
 
-def _wanted(key: str) -> Literal["text", "folder"] | None:
-    """Whether the schema wants text under a key, or the name of a folder."""
+def _wanted_type(key: str) -> Literal["text", "folder"] | None:
+    """Return whether the schema wants text under a key, or the name of a folder."""
     if key in (*_HYDRA_FOLDERS, "model.path") or (key.startswith("stages.") and key.endswith(".from")):
         return "folder"
-    types = set(_types(key))
-    if types - {type(None)} == {Path}:
+    types = set(_schema_types(key)) - {type(None)}
+    if types == {Path}:
         return "folder"
-    return "text" if str in types and types <= {str, type(None)} else None
+    return "text" if types == {str} else None
 
 
-def _types(key: str) -> Iterator[Any]:
+def _schema_types(key: str) -> Iterator[Any]:
     from stc.config.schema import Config
     from stc.pipeline.stage_by_name import stage_class, stage_names
 
     first, *rest = key.split(".")
-    if first == "stages" and len(rest) > 1:  # of which stage it is a field, the composed config decides
+    if first == "stages" and len(rest) > 1:  # the composed config decides of which stage it is a field
         for name in stage_names():
-            yield from _below(stage_class(name), rest[1:])
+            yield from _field_types(stage_class(name), rest[1:])
     else:
-        yield from _below(Config, [first, *rest])
+        yield from _field_types(Config, [first, *rest])
 
 
-def _below(model: type[BaseModel], path: list[str]) -> Iterator[Any]:
+def _field_types(model: type[BaseModel], path: list[str]) -> Iterator[Any]:
     name, *rest = path
     if name in model.model_fields:
         annotation = model.model_fields[name].annotation
@@ -118,4 +123,4 @@ def _below(model: type[BaseModel], path: list[str]) -> Iterator[Any]:
             if not rest:
                 yield one
             elif isinstance(one, type) and issubclass(one, BaseModel):
-                yield from _below(one, rest)
+                yield from _field_types(one, rest)

@@ -41,7 +41,7 @@ def run_job(
     Returns:
         the content of result.json.
     """
-    from stc.config.schema import make_plan
+    from stc.config.plan import make_plan
 
     prepare_libraries()
     show_progress_lines()
@@ -68,7 +68,7 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLab
 
     What does not depend on the seed is in the store when the second run looks for it.
     """
-    from stc.config.schema import make_plan
+    from stc.config.plan import make_plan
     from stc.report.run_plots import plot_seeds
     from stc.report.seeds import aggregate_seeds, markdown, table
     from stc.tracking import track

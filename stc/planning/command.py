@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stc.config.command_line import compose_jobs
+from stc.config.composition import compose_jobs
 from stc.planning.disk import bytes_on_disk, free_disk_space
 from stc.planning.dry_run import StepState
 from stc.planning.jobs import PlannedJob, PlannedStep, device_for, plan_jobs

@@ -17,7 +17,8 @@ from stc.system.machine import resolve_device
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from stc.config.schema import Config, Plan
+    from stc.config.plan import Plan
+    from stc.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def plan_jobs(composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]
 def _with_each_seed(
     composed: Sequence[tuple[DictConfig, Plan]], titles: Sequence[str]
 ) -> Iterator[tuple[str, str, Plan]]:
-    from stc.config.schema import make_plan
+    from stc.config.plan import make_plan
 
     for number, ((config, planned), title) in enumerate(zip(composed, titles, strict=True)):
         if not planned.config.seeds:

@@ -26,7 +26,7 @@ from stc.system.paths import ROOT
 from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from stc.config.schema import Plan
+    from stc.config.plan import Plan
 
 SHIPPED_CORPUS, SHIPPED_BASE = ROOT / "assets" / "talks", ROOT / "assets" / "base"
 

@@ -8,17 +8,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config.command_line import (
-    check_arguments,
-    compose_jobs,
-    expand_jobs,
-    is_sweep,
-    split_plan_option,
-    validate_jobs,
-)
+from stc.config.command_line import check_arguments, expand_jobs, is_sweep, split_plan_option
+from stc.config.composition import compose_jobs, validate_jobs
 from stc.config.hydra_arguments import config_groups, hydra_session, parse_arguments
 from stc.config.override_names import parse_assignment as read
-from stc.config.schema import Plan
+from stc.config.plan import Plan
 from stc.errors import ConfigError
 from stc.models import architecture
 from stc.models.hub import HubModel
@@ -49,7 +43,7 @@ def own(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that has every model."""
-    published = architecture("qwen2_audio").published("Qwen/Qwen2-Audio-7B-Instruct")
+    published = architecture("qwen2_audio").known_config("Qwen/Qwen2-Audio-7B-Instruct")
     monkeypatch.setattr(HubModel, "config", lambda hub: published)
 
 
@@ -63,7 +57,8 @@ def plan(*arguments: str) -> Plan:
 
 def faults(*arguments: str) -> list[str]:
     try:
-        check_jobs(validate_jobs(check_arguments([*MODEL, *arguments]))[1], running=True)
+        jobs = compose_jobs(check_arguments([*MODEL, *arguments]))
+        check_jobs([job.plan for job in jobs], running=True)
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []

@@ -76,7 +76,7 @@ def test_what_hydra_would_not_take_is_one_fault(arguments: list[str], told: str)
 def test_launcher_that_is_not_installed_is_told_with_the_command(
     launcher: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launchers, "_installed", lambda package: False)
+    monkeypatch.setattr(launchers, "is_installed", lambda package: False)
     (fault,) = faults(*launcher)
     assert "pip install hydra-" in fault
 

@@ -15,10 +15,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config.command_line import check_arguments, compose_jobs, expand_jobs, split_plan_option
+from stc.config.command_line import check_arguments, expand_jobs, split_plan_option
+from stc.config.composition import compose_jobs
 from stc.config.hydra_arguments import config_groups
-from stc.config.schema import Plan
-from stc.config.schema import make_plan as plan_of
+from stc.config.plan import Plan
+from stc.config.plan import make_plan as plan_of
 from stc.errors import ConfigError, Fault
 from stc.models.architecture import Stack
 from stc.pruning.greedy import SCREEN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.command_line import compose_jobs
+from stc.config.composition import compose_jobs
 from stc.data.audio import read_audio
 from stc.data.manifest import Manifest as Rows
 from stc.errors import ConfigError, InputError

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import stc.models
-from stc.config.command_line import check_arguments, compose_jobs
+from stc.config.command_line import check_arguments
+from stc.config.composition import compose_jobs
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.errors import ConfigError

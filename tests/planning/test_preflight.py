@@ -12,8 +12,8 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from stc.config.command_line import check_arguments
-from stc.config.schema import Plan
-from stc.config.schema import make_plan as plan_of
+from stc.config.plan import Plan
+from stc.config.plan import make_plan as plan_of
 from stc.errors import ConfigError
 from stc.models.hub import HubModel
 from stc.models.removal import Removal

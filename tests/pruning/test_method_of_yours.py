@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.command_line import check_arguments, compose_jobs
+from stc.config.command_line import check_arguments
+from stc.config.composition import compose_jobs
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
 from stc.store import Store

@@ -10,7 +10,8 @@ import torch
 from recipes import RECIPE, adapted
 from safetensors.torch import load_file
 
-from stc.config.command_line import check_arguments, compose_jobs
+from stc.config.command_line import check_arguments
+from stc.config.composition import compose_jobs
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings
 from stc.decoding.predictions import translation_loss
