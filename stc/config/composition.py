@@ -94,13 +94,15 @@ def _compose_all(arguments: Sequence[str]) -> tuple[list[str], list[ComposedJob]
                 faults.setdefault(str(fault), fault)
                 continue
             if overrides is expanded[0] and (sweep := _sweep_of_config(config.hydra, options)):
-                return _compose_all(sweep)
+                break
             try:
                 jobs.append(ComposedJob(overrides, config, _plan_config(config, options, methods)))
             except ConfigError as error:
                 about = [fault.about(list(map(_place, overrides))) for fault in error.faults]
                 faults.update({str(fault): fault for fault in about})
-    return list(arguments), jobs, list(faults.values())
+        else:
+            return list(arguments), jobs, list(faults.values())
+    return _compose_all(sweep)  # outside the block: Hydra is initialized once at a time
 
 
 def _compose(overrides: Sequence[str], options: Namespace) -> DictConfig:

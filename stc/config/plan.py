@@ -1,4 +1,4 @@
-"""From a composed config to a plan: the groups are validate_model, and the graph of stages is built. All faults together.
+"""From a composed config to a plan: the groups are validated, and the graph of stages is built. All faults together.
 
 A stage's own fields are validated by its class, when :mod:`stc.pipeline.from_config` builds the graph. Imports neither
 torch nor transformers.
