@@ -58,9 +58,7 @@ class Similarity(Compute, Stage):
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        with ctx.progress("similarity", total=len(manifest), unit="utterance") as bar:
-            found = similarities(translator, manifest, ctx, bar)
-        means = {stack: sums.means() for stack, sums in found.items()}
+        means = {stack: sums.means() for stack, sums in similarities(translator, manifest, ctx).items()}
         (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")
         return {"layers": {stack: len(mean["influence"]) for stack, mean in means.items()}}
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from stc.data.manifest import Manifest
 from stc.errors import Fault, field_error
 from stc.models.layout import AdapterSize
 from stc.pipeline.stage import Context, Inputs
@@ -17,9 +16,9 @@ from stc.training.fine_tuning import FineTuning
 
 
 class Adapt(FineTuning):
-    """Gives the folder that ``peft`` writes. ``finetune`` with the same recipe trains the same and merges.
+    """Trains adapters and gives the folder that ``peft`` writes. ``finetune`` with the same recipe also merges them.
 
-    The fact ``dev_loss`` is of the adapters on the base they were trained on, which is packed for ``qlora``.
+    The fact ``dev_loss`` is that of the adapters on the base they were trained on, which is quantized for ``qlora``.
     """
 
     VERSION: ClassVar[int] = 2
@@ -34,18 +33,12 @@ class Adapt(FineTuning):
         return self
 
     def forecast(self, inputs: Mapping[str, Any]) -> AdapterSize | None:
-        assert self.lora is not None  # the recipe's own check
+        assert self.lora is not None  # checked by the recipe
         return inputs["model"] and inputs["model"].adapters(self.lora.r, self.parts)
 
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        from stc.training.translator import HeldOut
         from stc.workers.worker import current_group
 
-        base, fitted, trainable = self.train_adapters(inputs, Path(work["out_dir"]), ctx)
-        if not current_group().is_first:
-            return
-        facts = self.facts(inputs, fitted, trainable)
-        if dev := inputs.get("dev"):
-            features = self.features("dev_features", inputs, base)
-            facts["dev_loss"] = HeldOut(base, Manifest.load(dev.path), ctx, features).loss()
-        yield facts
+        base, result, trainable = self.train_adapters(inputs, Path(work["out_dir"]), ctx)
+        if current_group().is_first:
+            yield self.facts(inputs, result, trainable, base, self.features("dev_features", inputs, base), ctx)

@@ -1,12 +1,11 @@
-"""Fine-tune a model on a manifest: whole parts of it, or low-rank adapters that are merged into it."""
+"""finetune: train whole parts of a model, or low-rank adapters that are merged into it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stc.data.manifest import Manifest
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context, Inputs
 from stc.store.artifact import Kind
@@ -14,11 +13,11 @@ from stc.training.fine_tuning import FineTuning, refuse_quantized
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
-    from stc.training.translator import FitResult
+    from stc.training.loop import TrainingResult
 
 
 class Finetune(FineTuning):
-    """Gives a plain bfloat16 folder, whichever the method."""
+    """Gives a plain bfloat16 folder, with every method."""
 
     VERSION: ClassVar[int] = 4
     GIVES: ClassVar[Kind] = Kind.MODEL
@@ -29,46 +28,35 @@ class Finetune(FineTuning):
     def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
         yield from super().unused_inputs(given)
         if self.method != "full" and self.patience is None:
-            yield "dev_features"  # the loss at the end is that of the merged model, which is in bfloat16
+            yield "dev_features"  # the final loss is that of the merged model, in bfloat16
 
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
-        from stc.models.checkpoint import save
-        from stc.training.translator import HeldOut
+        from stc.models.adapters import merge
+        from stc.models.checkpoint import load, save
         from stc.workers.worker import current_group
 
-        tune = self._whole if self.method == "full" else self._adapters
-        tuned, fitted, trainable = tune(inputs, ctx)
+        full = self.method == "full"
+        adapter = ctx.scratch / "adapter"
+        if full:
+            translator, result, trainable = self._train_parts(inputs, ctx)
+        else:
+            # Only one base at a time: two of 7B need not fit.
+            result, trainable = self.train_adapters(inputs, adapter, ctx)[1:]
         if not current_group().is_first:
             return
-        translator = tuned()
+        if not full:
+            translator = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
+            merge(translator, adapter)
         save(translator, Path(work["out_dir"]))
-        facts = self.facts(inputs, fitted, trainable)
-        if dev := inputs.get("dev"):
-            features = self.features("dev_features", inputs, translator) if self.method == "full" else None
-            facts["dev_loss"] = HeldOut(translator, Manifest.load(dev.path), ctx, features).loss()
-        yield facts
+        dev_features = self.features("dev_features", inputs, translator) if full else None
+        yield self.facts(inputs, result, trainable, translator, dev_features, ctx)
 
-    def _whole(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], FitResult, int]:
+    def _train_parts(self, inputs: Inputs, ctx: Context) -> tuple[Translator, TrainingResult, int]:
         from stc.models.checkpoint import load
         from stc.training.translator import select_trainable
 
         refuse_quantized(inputs["model"])
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.weights_dtype)
         parameters = select_trainable(translator, self.parts)
-        fitted = self.fit(translator, parameters, inputs, ctx)
-        return lambda: translator, fitted, sum(parameter.numel() for parameter in parameters)
-
-    def _adapters(self, inputs: Inputs, ctx: Context) -> tuple[Callable[[], Translator], FitResult, int]:
-        from stc.models.adapters import merge
-        from stc.models.checkpoint import load
-
-        trained = ctx.scratch / "adapter"
-        # The base is let go at once: two of 7B side by side need not fit.
-        fitted, trainable = self.train_adapters(inputs, trained, ctx)[1:]
-
-        def merged() -> Translator:
-            base = load(inputs["model"].path, device=ctx.device, dtype="bfloat16")
-            merge(base, trained)
-            return base
-
-        return merged, fitted, trainable
+        result = self.fit(translator, parameters, inputs, ctx)
+        return translator, result, sum(parameter.numel() for parameter in parameters)

@@ -1,1 +1,1 @@
-"""The one training loop, what it is told (recipe, order of the data) and what it minimises."""
+"""Training: the loop, its settings, its data and its losses."""

@@ -1,7 +1,7 @@
-"""Low-rank adapters, on a base as it is (LoRA) or packed (QLoRA), and what becomes of them.
+"""Low-rank adapters on a plain base (LoRA) or a quantized base (QLoRA).
 
-Merging into packed weights would round the sum once more than a later quantization does, so adapters are merged into
-the base in bfloat16, or kept beside the base they were trained on.
+Adapters are merged into the bfloat16 base, or kept beside the base they were trained on. Merging them into quantized
+weights would round the sum twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
-    """Return the base that adapters are trained on: packed for ``qlora``."""
+    """Return the base that adapters are trained on, quantized for ``qlora``."""
     from stc.models.checkpoint import load
 
     compute = "float32" if recipe.precision == "float32" else "bfloat16"
@@ -29,14 +29,13 @@ def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
 
 
 def add_adapters(translator: Translator, recipe: Recipe) -> Any:
-    """Put fresh adapters on the linear layers of the recipe's parts, in place, and freeze everything else.
+    """Put new adapters on the linear layers of the recipe's parts, and freeze everything else.
 
-    Returns:
-        the ``peft`` wrapper of the same model.
+    The model is changed in place. Returns its ``peft`` wrapper.
     """
     from peft import LoraConfig, get_peft_model
 
-    assert recipe.lora is not None  # the recipe's own check
+    assert recipe.lora is not None  # checked by the recipe
     torch.manual_seed(recipe.seed)  # the adapters' first factor is random, the second is zero
     wrapped = get_peft_model(
         translator.model,
@@ -58,9 +57,9 @@ def adapter_parameters(wrapped: Any) -> list[nn.Parameter]:
 
 
 def save_adapters(wrapped: Any, folder: Path) -> None:
-    """Write the adapters as ``peft`` does, adapter_config.json and adapter_model.safetensors; weights in bfloat16."""
+    """Write the adapters as ``peft`` does, in bfloat16: adapter_config.json and adapter_model.safetensors."""
     for parameter in adapter_parameters(wrapped):
         parameter.data = parameter.data.to(torch.bfloat16)
     wrapped.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink()  # a model card with nothing filled in
-    set_base_model_name(folder, None)  # peft names a path of this machine, which says nothing elsewhere
+    (folder / "README.md").unlink()  # an empty model card
+    set_base_model_name(folder, None)  # peft writes a path of this machine, which is of no use elsewhere

@@ -1,4 +1,4 @@
-"""What of a training has to be kept for it to go on exactly: values and tensors, taken out of a thing and put back."""
+"""The state of a training that a checkpoint holds: values and tensors, taken from each part and put back."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from torch import Tensor, nn
 
 from stc.workers.worker import current_group
 
-_TABLES = ("qmap1", "qmap2")  # what the codes of moments in 8 bits stand for; bitsandbytes has one of each for all
-_OF_ALL = "all"
+_CODE_TABLES = ("qmap1", "qmap2")  # of moments in 8 bits; bitsandbytes has one of each for all weights
+_SHARED = "all"
+_OTHERS = "of other processes"
 
 
 @dataclass(frozen=True)
 class State:
-    """What JSON can hold, and tensors by name: perhaps the living ones, which a later step changes."""
+    """Values that JSON can hold, and tensors by name. The tensors may be in use: a later step may change them."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Stateful(Protocol):
-    """Something that is another after a step than before."""
+    """Something that a training step changes."""
 
     def state(self) -> State:
-        """As it is now."""
+        """Return the present state."""
 
     def load_state(self, state: State) -> None:
-        """Become as it was. The tensors are on the CPU, and belong to a file: what is kept of them is copied."""
+        """Take on a state. Its tensors are on the CPU and belong to a file, so tensors to keep are copied."""
 
 
 class TrainedWeights:
-    """Weights, with their optimizer and its schedule: what a step changes at its end and nothing else does."""
+    """Weights with their optimizer and its schedule. Only the end of a step changes them."""
 
     def __init__(
         self,
@@ -49,10 +50,10 @@ class TrainedWeights:
     def state(self) -> State:
         tensors = {f"weights.{number}": one.detach() for number, one in enumerate(self._parameters)}
         counts: dict[str, dict[str, Any]] = {}
-        for number, parameter in enumerate(self._grouped()):
+        for number, parameter in enumerate(self._in_optimizer_order()):
             for key, value in self._optimizer.state.get(parameter, {}).items():
-                if key in _TABLES:
-                    tensors[f"optimizer.{_OF_ALL}.{key}"] = value
+                if key in _CODE_TABLES:
+                    tensors[f"optimizer.{_SHARED}.{key}"] = value
                 elif isinstance(value, Tensor):
                     tensors[f"optimizer.{number}.{key}"] = value
                 else:
@@ -61,7 +62,7 @@ class TrainedWeights:
 
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        grouped = self._grouped()
+        parameters = self._in_optimizer_order()
         counts: Mapping[str, Mapping[str, Any]] = state.values.get("counts", {})
         moments: dict[int, dict[str, Any]] = {int(number): dict(values) for number, values in counts.items()}
         tables: dict[str, Tensor] = {}
@@ -69,32 +70,31 @@ class TrainedWeights:
             kind, number, *key = name.split(".")
             if kind == "weights":
                 self._parameters[int(number)].copy_(tensor)
-            elif number == _OF_ALL:
-                tables[key[0]] = tensor.to(grouped[0].device, copy=True)
+            elif number == _SHARED:
+                tables[key[0]] = tensor.to(parameters[0].device, copy=True)
             else:
-                moments.setdefault(int(number), {})[key[0]] = tensor.to(grouped[int(number)].device, copy=True)
+                moments.setdefault(int(number), {})[key[0]] = tensor.to(parameters[int(number)].device, copy=True)
         for entries in moments.values():
             if any(isinstance(one, Tensor) and one.dtype == torch.uint8 for one in entries.values()):
                 entries |= tables
-        # Its groups say how to compute on this device, and stay; only their learning rates come from the schedule.
+        # The optimizer's groups fit this device and stay; only their learning rates come from the schedule.
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._scheduler.load_state_dict(dict(state.values["schedule"]))
         for group, rate in zip(self._optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
             group["lr"] = rate
 
-    def _grouped(self) -> list[nn.Parameter]:
-        """The parameters as the optimizer numbers them."""
+    def _in_optimizer_order(self) -> list[nn.Parameter]:
         return [one for group in self._optimizer.param_groups for one in group["params"]]
 
     def shapes(self) -> list[str]:
-        """Type and shape of each weight."""
+        """Return the type and shape of each weight."""
         return [f"{str(one.dtype).removeprefix('torch.')}{list(one.shape)}" for one in self._parameters]
 
 
 class RandomState:
-    """PyTorch's own random numbers (dropout draws them), of the CPU and of the device that is trained on.
+    """PyTorch's own random numbers (dropout draws them), on the CPU and on the training device.
 
-    What another kind of device had drawn says nothing about this one, whose numbers then stay as they are.
+    A training that continues on another kind of device leaves that device's random numbers as they are.
     """
 
     def __init__(self, device: str) -> None:
@@ -108,12 +108,12 @@ class RandomState:
 
     def load_state(self, state: State) -> None:
         torch.set_rng_state(state.tensors["cpu"])
-        if self._device.type in state.tensors and self._device.type == "cuda":
+        if self._device.type == "cuda" and "cuda" in state.tensors:
             torch.cuda.set_rng_state(state.tensors["cuda"], self._device)
 
 
 class RecentLosses:
-    """Those of the steps since the last report, where they were computed."""
+    """The losses of the steps since the last report, on the device where they were computed."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -127,15 +127,17 @@ class RecentLosses:
 
 
 class PerProcessState:
-    """Something that is another in each of the processes which share a training: the checkpoint that the first of them
-    writes has it for all. A process that was not there when it was written begins with its own.
+    """A part whose state differs between the processes that share a training.
+
+    The checkpoint that the first process writes holds the state of all. A process that did not exist when it was
+    written begins with its own.
     """
 
     def __init__(self, part: Stateful) -> None:
         self._part = part
 
     def state(self) -> State:
-        """To be asked for by all processes together."""
+        """Return the state of all processes, which have to call this together."""
         own, *others = current_group().gather(self._part.state())
         tensors = {f"{rank}.{name}": one for rank, state in enumerate(others) for name, one in state.tensors.items()}
         values = {_OTHERS: [dict(state.values) for state in others]} if others else {}
@@ -148,9 +150,6 @@ class PerProcessState:
             own = {name: value for name, value in state.values.items() if name != _OTHERS}
             self._part.load_state(State(own, state.tensors))
         elif rank <= len(others):
-            mine = f"{rank - 1}."
-            tensors = {name.removeprefix(mine): one for name, one in state.tensors.items() if name.startswith(mine)}
+            prefix = f"{rank - 1}."
+            tensors = {name.removeprefix(prefix): one for name, one in state.tensors.items() if name.startswith(prefix)}
             self._part.load_state(State(others[rank - 1], tensors))
-
-
-_OTHERS = "of other processes"

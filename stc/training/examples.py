@@ -1,4 +1,4 @@
-"""The examples of a manifest as micro-batches for training."""
+"""Micro-batches of a manifest's utterances, for training."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class Examples:
-    """Micro-batches of a manifest's utterances, on the device.
+    """Makes micro-batches of a manifest's utterances, on the device.
 
-    What an encoder that is not trained makes of a recording is always the same, so it is computed once and kept, up
-    to :data:`CACHE_BYTES`; distilled and repeated rows share it with the original. Whether the encoder is trained is
-    looked up once: examples are made after the choice of parameters.
+    An encoder that is not trained always gives the same output for a recording. So the output is computed once and
+    kept, up to :data:`CACHE_BYTES`; distilled and repeated rows share it with the original. The parameters to train
+    must be chosen before the examples are made.
 
     Args:
-        encode_once: whether to do so; without it every batch has the audio's features.
-        features: what the encoder makes of the recordings, where that is known; the encoder then hears none.
+        encode_once: whether to keep the encoder's output; otherwise every batch has the log-mel features of the audio.
+        features: the encoder's output for the recordings, if it is known. The encoder is then not used.
 
     Raises:
         InputError: an utterance is longer than the model's window, or the features lack it.
@@ -56,9 +56,9 @@ class Examples:
         self._collator.check_lengths(manifest)
         self._recordings = Recordings(manifest, self._collator.sampling_rate, ctx.workers)
         self._encode_once = encode_once and next(part_parameters(translator, ["encoder"]), None) is None
-        self._known: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by content: prompt tokens, encoder states
-        self._kept: list[list[int]] = []  # the utterances whose recordings these are, as they were heard together
-        self._room = self.CACHE_BYTES
+        self._encoded: dict[str, tuple[np.ndarray, torch.Tensor]] = {}  # by SHA-256: prompt tokens, encoder states
+        self._batches: list[list[int]] = []  # the utterances of these recordings, as they were encoded together
+        self._free_bytes = self.CACHE_BYTES
         self._features = features
         if features is not None:
             features.require(manifest)
@@ -74,34 +74,35 @@ class Examples:
             prompts = self._features.prompts(self._collator, recordings)
             batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
             return replace(batch, encoded=self._features.encoded(recordings, self._device))
-        known = self._hear(indices)
-        prompts, states = zip(*(known[row.sha256] for row in rows), strict=True)
+        encoded = self._encode(indices)
+        prompts, states = zip(*(encoded[row.sha256] for row in rows), strict=True)
         batch = self._collator.join(prompts, self._collator.target_tokens(targets), {}).to(self._device)
         counts = torch.tensor([len(one) for one in states], device=self._device)
         return replace(batch, encoded=EncodedAudio(torch.cat(states), counts))
 
     def state(self) -> State:
-        return State({"kept": list(self._kept), "room": self._room})
+        return State({"kept": list(self._batches), "room": self._free_bytes})
 
     def load_state(self, state: State) -> None:
-        """Hear again what was known, in the same company: in another one the last bits would be others.
+        """Encode the recordings again, in the same batches: in other batches the last bits would differ.
 
-        That draws random numbers as the first time (transformers asks for some at every layer of an encoder in train
-        mode), so those have to be restored after it.
+        This draws random numbers (transformers does so at every layer of an encoder in train mode). So the state of the
+        random numbers has to be restored after it.
         """
-        kept: list[list[int]] = state.values["kept"]
-        if kept:
-            with self._ctx.progress("hearing again", total=sum(map(len, kept)), unit="utterance") as bar:
-                for indices in kept:
-                    self._hear(indices)
+        batches: list[list[int]] = state.values["kept"]
+        if batches:
+            with self._ctx.progress("encoding again", total=sum(map(len, batches)), unit="utterance") as bar:
+                for indices in batches:
+                    self._encode(indices)
                     bar.update(len(indices))
-        self._room = state.values["room"]
+        self._free_bytes = state.values["room"]
 
     @torch.no_grad()
-    def _hear(self, indices: Sequence[int]) -> dict[str, tuple[np.ndarray, torch.Tensor]]:
-        unknown = {self._rows[index].sha256: index for index in indices if self._rows[index].sha256 not in self._known}
+    def _encode(self, indices: Sequence[int]) -> dict[str, tuple[np.ndarray, torch.Tensor]]:
+        rows = ((self._rows[index], index) for index in indices)
+        unknown = {row.sha256: index for row, index in rows if row.sha256 not in self._encoded}
         if not unknown:
-            return self._known
+            return self._encoded
         missing = [self._rows[index] for index in unknown.values()]
         audio = self._recordings.read(missing)
         prompts, features = self._collator.process([row.id for row in missing], audio)
@@ -109,9 +110,9 @@ class Examples:
         encoded = self._translator.architecture.encode_audio(self._translator.model, on_device)
         states = encoded.states.split(encoded.counts.tolist())
         fresh = dict(zip(unknown, zip(prompts, states, strict=True), strict=True))
-        self._room -= encoded.states.nbytes
-        if self._room < 0:
-            return {**self._known, **fresh}
-        self._known |= fresh
-        self._kept.append(list(unknown.values()))
-        return self._known
+        self._free_bytes -= encoded.states.nbytes
+        if self._free_bytes < 0:
+            return {**self._encoded, **fresh}
+        self._encoded |= fresh
+        self._batches.append(list(unknown.values()))
+        return self._encoded

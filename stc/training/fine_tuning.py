@@ -1,4 +1,4 @@
-"""What the stages that fine-tune have in common: their fields and inputs, and the training itself."""
+"""The common base of the stages that fine-tune: fields, inputs and the training itself."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
     from stc.distillation.token_level import Teacher
     from stc.models.checkpoint import Translator
-    from stc.training.translator import FitResult
+    from stc.training.loop import TrainingResult
 
 
 class FineTuning(Recipe, ParallelStage):
-    """Training a model on ``train``, by a recipe.
+    """A stage that trains a model on ``train``, by a recipe.
 
-    ``distillation`` learns from a model, ``teacher``, which hears every batch, or from its ``logits`` for the same
-    manifest. To compare hidden states, one has to know which of the teacher's layers the model has: all of them, or
-    those that a stage ``prune`` has left. The fact ``layers_removed`` says it, and is handed on.
+    With ``distillation`` it learns from a model, ``teacher``, which gets every batch too, or from the teacher's
+    ``logits`` for the same manifest. Hidden states are compared layer by layer. For this the model must have all layers
+    of the teacher, or the fact ``layers_removed`` must say which are gone; trained models inherit this fact.
 
-    ``features`` are what the encoder makes of the recordings of ``train``, and ``dev_features`` of those of ``dev``,
-    in float32, where that is known. They are read where the model's own encoder would give the same: one that is not
-    trained, not packed and computes in float32, of audio as it is.
+    ``features`` are the encoder's output for the recordings of ``train``, and ``dev_features`` for those of ``dev``, in
+    float32. They are used if the model's own encoder would give the same: if it is not trained, not quantized and
+    computes in float32, and the audio is not augmented.
 
     Attributes:
-        distillation: learning from a teacher at every token.
+        distillation: the settings of learning from a teacher at every token.
     """
 
     TAKES: ClassVar[Mapping[str, StageInput]] = {
@@ -53,8 +53,7 @@ class FineTuning(Recipe, ParallelStage):
 
     @property
     def weights_dtype(self) -> DType:
-        """What the model's weights are, where they are not packed. Adapters bring their own, and leave them as stored
-        unless all is in float32."""
+        """The type of the model's weights, if they are not quantized. The weights of adapters have their own type."""
         narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
         return "bfloat16" if narrow else "float32"
 
@@ -62,10 +61,10 @@ class FineTuning(Recipe, ParallelStage):
         return {"quantizer_version": self.quant.VERSION} if self.quant else {}
 
     def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
-        other = "encoder" in self.parts or self.method == "qlora" or self.weights_dtype != "float32"
-        if other or self.augment:
+        other_encoder = "encoder" in self.parts or self.method == "qlora" or self.weights_dtype != "float32"
+        if other_encoder or self.augment:
             yield "features"
-        if other or "dev" not in given:
+        if other_encoder or "dev" not in given:
             yield "dev_features"
 
     def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -74,7 +73,7 @@ class FineTuning(Recipe, ParallelStage):
         sources = [name for name in ("teacher", "logits") if name in given]
         if self.distillation is None:
             for name in sources:
-                yield name, "without distillation nothing is learnt from it: give distillation, or leave it out"
+                yield name, "nothing is learnt from it without distillation: give distillation, or leave it out"
         elif len(sources) != 1:
             yield "teacher", f"distillation learns from either teacher or logits; given: {', '.join(sources) or 'none'}"
         elif sources == ["logits"] and self.distillation.hidden:
@@ -99,7 +98,9 @@ class FineTuning(Recipe, ParallelStage):
         (facts,) = self.run_shares(inputs, {"out_dir": str(out_dir.absolute())}, ctx)
         return dict(facts)
 
-    def fit(self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context) -> FitResult:
+    def fit(
+        self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context
+    ) -> TrainingResult:
         from stc.training.translator import fit
 
         dev = inputs.get("dev")
@@ -116,18 +117,21 @@ class FineTuning(Recipe, ParallelStage):
         )
 
     def features(self, name: str, inputs: Inputs, student: Translator) -> FeatureReader | None:
-        """Those of an input, for the model that is trained; None where they are not given, or not read.
+        """Return the features of an input, or None if there are none or they are not used.
 
         Raises:
-            InputError: they are of another encoder, or were computed otherwise.
+            InputError: they are of another encoder, or were computed with other settings.
         """
         from stc.decoding.features import features_of
 
         given = None if name in self.unused_inputs(inputs) else inputs.get(name)
         return features_of(given, inputs["model"], student, Compute(dtype=self.weights_dtype))
 
-    def train_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, FitResult, int]:
-        """Train fresh adapters, and write them to ``folder``: the base with them on, and how many parameters they have.
+    def train_adapters(self, inputs: Inputs, folder: Path, ctx: Context) -> tuple[Translator, TrainingResult, int]:
+        """Train new adapters, and write them to ``folder``.
+
+        Returns:
+            the base with the adapters on it, the result, and the number of trained parameters.
 
         Raises:
             ModelError: the model is quantized.
@@ -142,28 +146,41 @@ class FineTuning(Recipe, ParallelStage):
         wrapped = add_adapters(base, self)
         parameters = adapter_parameters(wrapped)
         with dequantized_base(base.model, ctx.unpack, ctx.device), fast_adapters(wrapped):
-            fitted = self.fit(base, parameters, inputs, ctx)
+            result = self.fit(base, parameters, inputs, ctx)
         if current_group().is_first:
             save_adapters(wrapped, folder)
-        return base, fitted, sum(parameter.numel() for parameter in parameters)
+        return base, result, sum(parameter.numel() for parameter in parameters)
 
-    def facts(self, inputs: Inputs, fitted: FitResult, trainable: int) -> dict[str, Any]:
-        """What there is to say of a training whatever it gives; ``trainable`` parameters were trained."""
+    def facts(
+        self,
+        inputs: Inputs,
+        result: TrainingResult,
+        trainable: int,
+        translator: Translator,
+        dev_features: FeatureReader | None,
+        ctx: Context,
+    ) -> dict[str, Any]:
+        """Return the facts of a training of ``trainable`` parameters, with the held-out loss of ``translator``."""
         from stc.models.counting import count_parameters
+        from stc.training.teacher_forcing import TeacherForcing
 
         added = trainable if self.method != "full" else 0
         facts: dict[str, Any] = {
             "trainable_parameters": trainable,
             "trainable_share": trainable / (count_parameters(inputs["model"].path).parameters + added),
-            "steps": fitted.outcome.steps,
-            "train_loss": fitted.outcome.loss,
+            "steps": result.steps,
+            "train_loss": result.loss,
         }
-        if fitted.best_epoch is not None:
-            facts |= {"dev_losses": fitted.dev_losses, "best_epoch": fitted.best_epoch}
-        return facts | inherited_facts(inputs["model"])
+        if result.best_epoch is not None:
+            facts |= {"dev_losses": list(result.dev_losses), "best_epoch": result.best_epoch}
+        facts |= inherited_facts(inputs["model"])
+        if dev := inputs.get("dev"):
+            held_out = TeacherForcing(translator, Manifest.load(dev.path), ctx, features=dev_features)
+            facts["dev_loss"] = held_out.loss()
+        return facts
 
     def _teacher(self, student: Translator, inputs: Inputs, ctx: Context) -> Teacher | None:
-        from stc.distillation import cached_logits as top_k
+        from stc.distillation import cached_logits
         from stc.distillation.token_level import CachedTeacher, OnlineTeacher
         from stc.models.checkpoint import load
         from stc.training.translator import select_trainable
@@ -171,54 +188,50 @@ class FineTuning(Recipe, ParallelStage):
         if self.distillation is None:
             return None
         if logits := inputs.get("logits"):
-            self._refuse_other_logits(logits, inputs["train"])
-            return CachedTeacher(top_k.read(logits.path), self.distillation)
+            if logits.facts["data"] != inputs["train"].identity:
+                raise InputError(
+                    f"{logits.path} has the logits of another manifest than the training data, {inputs['train'].path}"
+                )
+            if logits.facts["temperature"] != self.distillation.temperature:
+                raise InputError(
+                    f"distillation.temperature={self.distillation.temperature:g}: {logits.path} has the logits at "
+                    f"{logits.facts['temperature']:g}"
+                )
+            return CachedTeacher(cached_logits.read(logits.path), self.distillation)
         precision = "float32" if self.precision == "float32" else "bfloat16"
         teacher = load(inputs["teacher"].path, device=ctx.device, dtype=precision)
         select_trainable(teacher, [])
-        kept = _kept(inputs, student, teacher) if self.distillation.hidden else []
-        return OnlineTeacher(teacher, student, kept, self.distillation)
-
-    def _refuse_other_logits(self, logits: Artifact, train: Artifact) -> None:
-        assert self.distillation is not None
-        if logits.facts["data"] != train.identity:
-            raise InputError(f"{logits.path} has the logits of another manifest than {train.path}, which is trained on")
-        if logits.facts["temperature"] != self.distillation.temperature:
-            raise InputError(
-                f"distillation.temperature={self.distillation.temperature:g}: {logits.path} has the logits at "
-                f"{logits.facts['temperature']:g}"
-            )
+        layers = _teacher_layers(inputs, student, teacher) if self.distillation.hidden else []
+        return OnlineTeacher(teacher, student, layers, self.distillation)
 
 
 def refuse_quantized(model: Artifact) -> None:
-    """Raises:
-    ModelError: the model is quantized.
-    """
+    """Raise a ModelError if the model is quantized."""
     from stc.models import read_config
     from stc.quantization import quantizer_of
 
     if quantizer_of(read_config(model.path)) is not None:
         raise ModelError(
-            f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, method qlora packs them itself"
+            f"{model.path} is quantized: fine-tuning starts from bfloat16 weights, method qlora quantizes them itself"
         )
 
 
 def inherited_facts(model: Artifact) -> dict[str, Any]:
-    """The facts of a model that hold for what is made of it by training."""
+    """Return the facts of a model that also hold for the models trained from it."""
     return {key: model.facts[key] for key in ("layers_removed", "encoder_layers_removed") if key in model.facts}
 
 
-def _kept(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:
-    """The number in the teacher of each of the student's decoder layers."""
-    count, of = (len(one.architecture.layers_of(one.model, "decoder")) for one in (student, teacher))
+def _teacher_layers(inputs: Inputs, student: Translator, teacher: Translator) -> list[int]:
+    """Return, for each decoder layer of the student, its number in the teacher."""
+    count, teacher_count = (len(one.architecture.layers_of(one.model, "decoder")) for one in (student, teacher))
     removed = inputs["model"].facts.get("layers_removed", [])
-    kept = [layer for layer in range(of) if layer not in removed]
-    if len(kept) != count:
+    layers = [layer for layer in range(teacher_count) if layer not in removed]
+    if len(layers) != count:
         raise InputError(
             f"distillation.hidden: {inputs['model'].path} has {count} decoder layers and is not known to be "
-            f"{inputs['teacher'].path}, which has {of}, without some of them; hidden: 0 compares none"
+            f"{inputs['teacher'].path}, which has {teacher_count}, without some of them; hidden: 0 compares none"
         )
-    return kept
+    return layers
 
 
 def _describe_data(facts: Mapping[str, Any]) -> str:

@@ -1,13 +1,13 @@
-"""The one training loop.
+"""The training loop.
 
-It knows nothing of speech: it is given global batches of example indices, a function that makes a micro-batch of
-some of them, and a function that gives a micro-batch's summed loss. What a stage wants beyond that (augmentation,
-a further loss term) it puts into those two functions.
+It knows nothing of speech. It is given global batches of example indices, a function that makes a micro-batch of some
+examples, and a function that returns the summed loss of a micro-batch. Augmentation and further losses are parts of
+these two functions.
 
-A training that was killed goes on from its last checkpoint (``checkpoints.py``) when it is started again, and in
-float32 on the CPU ends with the weights and curves of one that was not.
+A training that was killed continues from its last checkpoint (``checkpoints.py``) when it is started again. In float32
+on the CPU it ends with the weights and curves of a training that was not killed.
 
-Several processes (:mod:`stc.workers`) share every global batch, and take the same step each.
+Several processes (:mod:`stc.workers`) share every global batch, and all take the same step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -36,26 +35,33 @@ from stc.workers.worker import current_group
 
 log = logging.getLogger(__name__)
 
-MICRO_BATCH = "resources.train_micro_batch"  # what the user sets
-REPORT_EVERY = 10  # steps; losses stay on the device in between, so that it need not wait
+MICRO_BATCH = "resources.train_micro_batch"  # the setting, for messages
+REPORT_EVERY = 10  # steps; in between the losses stay on the device, so that it need not wait
 
 
-class Weighted(Protocol):
-    """A micro-batch: ``tokens`` is how much it weighs in the loss."""
+class MicroBatch(Protocol):
+    """Some examples. ``tokens`` is their weight in the loss."""
 
     @property
     def tokens(self) -> int: ...
 
 
-B = TypeVar("B", bound=Weighted)
+B = TypeVar("B", bound=MicroBatch)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """``loss`` is the mean per token over the last reported steps (at most :data:`REPORT_EVERY`)."""
+    """The end of a training.
+
+    Attributes:
+        loss: the mean per token over the last reported steps (at most :data:`REPORT_EVERY`).
+        dev_losses: the held-out loss after each epoch, if early stopping computed it.
+    """
 
     steps: int
     loss: float
+    dev_losses: Sequence[float] = ()
+    best_epoch: int | None = None
 
 
 def train(
@@ -73,18 +79,19 @@ def train(
     """Minimise ``loss`` by AdamW (``optimizers.py``).
 
     Args:
-        parameters: what is trained.
-        plan: global batches, as indices of examples; the first ``steps`` of them are used.
+        parameters: the ones to train.
+        plan: global batches, as indices of examples; the first ``steps`` of them are used. It must be the same when a
+            training continues.
         collate: makes the micro-batch of some indices, on the device.
         loss: (micro-batch, step counted from 0) → loss summed over the micro-batch's tokens.
-        stop: (steps done) → whether to end here; asked after every step.
-        stateful: what of ``collate``, ``loss`` and ``stop`` is another after a step than before, by name. PyTorch's
-            own random numbers need not be named, nor ``plan``, which has to be the same each time.
+        stop: (steps done) → whether to end here; called after every step.
+        stateful: the parts of ``collate``, ``loss`` and ``stop`` that a step changes, by name. PyTorch's own random
+            numbers need not be among them.
 
     Raises:
         InputError: the optimizer does not work on the device.
-        StcError: the loss is not finite, or the weights after the last step, or a gradient that the optimizer would
-            pass over; naming the step and the last checkpoint.
+        StcError: the loss, the last weights, or a gradient in 8 bits is not finite. The message names the step and the
+            last checkpoint.
     """
     group = current_group()
     warmup = settings.warmup(steps)
@@ -108,27 +115,26 @@ def train(
     )
     micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
     mean = math.nan
-    done = begun = checkpoints.resume()
-    reported = time.perf_counter()
-    since = begun
+    done = first = last_report = checkpoints.resume()
+    reported_at = time.perf_counter()
     with ctx.progress(title, total=steps, unit="step") as bar, checkpoints:
-        bar.update(begun)
-        for step, indices in zip(range(begun, steps), islice(plan, begun, None), strict=False):
+        bar.update(first)
+        for step, indices in zip(range(first, steps), islice(plan, first, None), strict=False):
             checkpoints.before_step(step)
 
             def gradient(size: int, step: int = step, indices: Sequence[int] = group.share_of(indices)) -> torch.Tensor:
-                def own() -> tuple[torch.Tensor, int]:
-                    optimizer.zero_grad(set_to_none=True)  # of what a larger size got to before memory ran out
+                def compute() -> tuple[torch.Tensor, int]:
+                    optimizer.zero_grad(set_to_none=True)  # a larger size may have left some before memory ran out
                     micro = [collate(indices[at : at + size]) for at in range(0, len(indices), size)]
-                    again = ctx.gradient_checkpointing
-                    share = accumulate(micro, step, loss, settings, ctx.device, gradient_checkpointing=again)
+                    checkpointing = ctx.gradient_checkpointing
+                    share = accumulate(micro, step, loss, settings, ctx.device, gradient_checkpointing=checkpointing)
                     return share, sum(batch.tokens for batch in micro)
 
-                return group.mean_loss(trained, own)
+                return group.mean_loss(trained, compute)
 
             losses.each.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
-            if settings.optimizer == "adamw_8bit" and not torch.isfinite(norm):  # its kernels skip what is not finite
+            if settings.optimizer == "adamw_8bit" and not torch.isfinite(norm):  # its kernels skip such gradients
                 raise StcError(
                     f"training stopped: the gradient of step {step + 1} is not finite; {checkpoints.advice()}"
                 )
@@ -148,17 +154,17 @@ def train(
                         "loss": mean,
                         "learning_rate": rate,
                         "gradient_norm": float(norm),
-                        "steps_per_second": (done - since) / (now - reported),
+                        "steps_per_second": (done - last_report) / (now - reported_at),
                     },
                     step=done,
                 )
-                losses.each, reported, since = [], now, done
+                losses.each, reported_at, last_report = [], now, done
                 bar.update(0, f"loss {mean:.3f}, learning rate {rate:.2g}")
             if stopped:
                 break
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):  # no loss is left that would tell
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):  # no later loss would show it
         raise StcError(
-            f"training stopped: step {done}, the last, made weights that are not finite; {checkpoints.advice()}"
+            f"training stopped: the weights after step {done}, the last, are not finite; {checkpoints.advice()}"
         )
     return TrainingResult(done, mean)
 
@@ -174,33 +180,33 @@ def accumulate(
 ) -> torch.Tensor:
     """Add the gradient of the global batch's mean loss per token to ``.grad``, and return that loss.
 
-    Every micro-batch's sum is divided by the tokens of the whole global batch, so the gradient doesn't depend on
-    how it is cut, which a mean of means would.
+    Every micro-batch's sum is divided by the tokens of the whole global batch. So the gradient does not depend on how
+    the batch is cut, which it would with a mean of means.
 
     Args:
-        gradient_checkpointing: whether the loss computes its layers again in the backward pass
+        gradient_checkpointing: whether the backward pass computes the layers again
             (``acceleration/gradient_checkpointing.py``).
     """
     tokens = sum(batch.tokens for batch in micro)
     total = torch.zeros((), device=device)
+    # Autocast keeps its bfloat16 copy of every weight until it ends. The graph holds these copies anyway, except with
+    # gradient checkpointing: then they alone would take 2 bytes per parameter.
+    autocast = torch.autocast(
+        torch.device(device).type,
+        dtype=torch.bfloat16,
+        enabled=settings.precision == "bfloat16-mixed",
+        cache_enabled=not gradient_checkpointing,
+    )
     for batch in micro:
-        with _precision(settings, device, gradient_checkpointing):
+        with autocast:
             share = loss(batch, step) / tokens
         share.backward()
         total += share.detach()
     return total
 
 
-def _precision(settings: Optimisation, device: str, gradient_checkpointing: bool) -> AbstractContextManager[object]:
-    if settings.precision != "bfloat16-mixed":
-        return nullcontext()
-    # Autocast keeps its bfloat16 copy of every weight until it ends. Without recomputing, the graph holds the copies
-    # anyway; with it, it holds none, and they alone would take 2 bytes a parameter.
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, cache_enabled=not gradient_checkpointing)
-
-
 def _mean(losses: list[torch.Tensor], first: int, checkpoints: Checkpoints) -> float:
-    """The mean of the losses of the steps from ``first`` (counted from 0) on; stops at one that is not finite."""
+    """Return the mean loss of the steps from ``first`` on. Raise an error at a loss that is not finite."""
     values: list[float] = torch.stack(losses).tolist()
     for step, value in enumerate(values, start=first + 1):
         if not math.isfinite(value):

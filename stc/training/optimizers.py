@@ -1,14 +1,12 @@
-"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101), with moments as wide as the weights or in 8 bits, and its
-learning rate from step to step.
+"""AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) and its learning rate.
 
-In 8 bits (Dettmers et al. 2022, arXiv 2110.02861, by bitsandbytes) each block of 256 elements of a moment has a scale
-of its own, and its elements are codes in a table that all share. The moments of a weight with fewer than
-:data:`EIGHT_BITS_FROM` elements stay in float32.
+Its moments have the type of the weights or 8 bits (Dettmers et al. 2022, arXiv 2110.02861, by bitsandbytes). In 8 bits
+each block of 256 elements of a moment has its own scale, and its elements are codes in a table that all blocks share.
+The moments of a weight with fewer than :data:`EIGHT_BITS_FROM` elements stay in float32.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -22,41 +20,29 @@ EIGHT_BITS_FROM = 4096  # elements of a weight: bitsandbytes' own default
 
 
 def make_optimizer(parameters: list[nn.Parameter], settings: Optimisation, device: str) -> torch.optim.Optimizer:
-    """An optimizer that decays matrices, and neither biases nor norms.
+    """Return an optimizer with weight decay on matrices, and none on biases and norms.
 
     Raises:
-        InputError: bitsandbytes is wanted and does not work on the device.
+        InputError: the optimizer needs bitsandbytes, which does not work on the device.
     """
     matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
     vectors = [parameter for parameter in parameters if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     betas = (0.9, settings.beta2)
     if settings.optimizer == "adamw_8bit":
-        _try_out(device)
+        _check_bitsandbytes(device)
         return _in_8_bits(groups, lr=settings.learning_rate, betas=betas)
     fused = torch.device(device).type == "cuda"
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, fused=fused)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Optimisation, steps: int) -> LambdaLR:
-    """Return the course of the learning rate over a training of ``steps``: up from 0 in the warm-up, then as
-    ``settings.schedule`` says."""
-    warmup = settings.warmup(steps)
-    rest = steps - warmup
+    """Return the learning rate over a training of ``steps``: up from 0 in the warm-up, then by the schedule."""
+    from transformers.optimization import get_scheduler
 
-    def share(step: int) -> float:
-        """Return the part of its peak that the learning rate is at, after so many steps."""
-        if step < warmup:
-            return step / warmup
-        match settings.schedule:
-            case "constant":
-                return 1.0
-            case "linear":
-                return (steps - step) / rest
-            case "cosine":
-                return 0.5 * (1.0 + math.cos(math.pi * ((step - warmup) / rest)))
-
-    return LambdaLR(optimizer, share)
+    name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
+    scheduler: LambdaLR = get_scheduler(name, optimizer, settings.warmup(steps), steps)
+    return scheduler
 
 
 def _in_8_bits(groups: list[Any], **settings: Any) -> torch.optim.Optimizer:
@@ -66,14 +52,14 @@ def _in_8_bits(groups: list[Any], **settings: Any) -> torch.optim.Optimizer:
     return made
 
 
-def _try_out(device: str) -> None:
-    """One step on a small weight, so that what is missing is known before a large one is trained."""
+def _check_bitsandbytes(device: str) -> None:
+    """Do one step on a small weight, so that an error comes before the training."""
     try:
         weight = nn.Parameter(torch.zeros(EIGHT_BITS_FROM, device=device))
         weight.grad = torch.ones_like(weight)
         _in_8_bits([{"params": [weight]}], lr=1.0).step()
     except Exception as fault:  # bitsandbytes raises what its native library does
-        said = first_line(fault)
         raise InputError(
-            f"optimizer=adamw_8bit: bitsandbytes fails on {device}: {said}; optimizer=adamw does without it"
+            f"optimizer=adamw_8bit: bitsandbytes fails on {device}: {first_line(fault)}; "
+            "optimizer=adamw does not need it"
         ) from fault

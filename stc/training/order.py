@@ -1,4 +1,4 @@
-"""In which order training sees its examples: from the seed alone, with examples of similar length together."""
+"""The order of the training examples: drawn from the seed alone, with examples of similar length together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ POOL_BATCHES = 50  # batches whose examples are sorted by length among themselve
 
 
 def batches(lengths: Sequence[float], batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Global batches of example indices, epoch after epoch, without end.
+    """Yield global batches of example indices, epoch after epoch, without end.
 
-    Every epoch holds each example once. It is shuffled, cut into pools of :data:`POOL_BATCHES` batches, sorted by
-    length within a pool so that a batch needs little padding, and its batches are shuffled again. The last batch
-    of an epoch's last pool may be smaller than ``batch_size``.
+    Every epoch has each example once. The examples are shuffled, cut into pools of :data:`POOL_BATCHES` batches and
+    sorted by length within a pool, so that a batch needs little padding. Then the batches are shuffled. One batch of
+    an epoch may be smaller than ``batch_size``.
 
     Args:
-        lengths: of every example, in any unit; only their order counts.
+        lengths: of every example, in any unit.
     """
     generator = np.random.default_rng(seed)
     length = np.asarray(lengths, dtype=np.float64)

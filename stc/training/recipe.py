@@ -1,4 +1,4 @@
-"""What training is told: the fields of the stages that train, with their ranges. Imports no torch."""
+"""The settings of training: the fields of the stages that train, with their ranges. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from stc.quantization import Quant, Quantizer, methods, quantizer
 from stc.system.fields import EachOnce, Seed
 
 QLORA = "nf4"
-"""What the paper of ``qlora`` packs the base by."""
+"""The quantization method of the QLoRA paper."""
 
 
 class Optimisation(BaseModel):
-    """What the training loop needs, whichever stage runs it.
+    """The settings of the training loop, whichever stage runs it.
 
     Attributes:
         batch_size: examples per optimizer step, however many forward passes that takes.
-        learning_rate: its peak, reached after ``warmup_steps``, or a tenth of the training where that is not longer.
+        learning_rate: the peak, reached after ``warmup_steps``, or after a tenth of the training if that has no more
+            steps than the warm-up.
         schedule: what the learning rate does after the warm-up; ``cosine`` and ``linear`` end at 0.
         weight_decay: decoupled (AdamW), on matrices only.
         beta2: decay of AdamW's second moment; its beta1 is 0.9.
-        optimizer: ``adamw`` keeps its moments as wide as the weights; ``adamw_8bit`` in blocks of 8 bits
-            (``optimizers.py``), two bytes a parameter.
-        max_grad_norm: the norm of the whole gradient is clipped to this.
+        optimizer: ``adamw`` keeps its moments in the type of the weights; ``adamw_8bit`` keeps them in blocks of 8
+            bits (``optimizers.py``), two bytes per parameter.
+        max_grad_norm: the whole gradient is clipped to this norm.
         label_smoothing: share of the target probability spread evenly over the vocabulary.
         precision: ``float32`` = weights and arithmetic; ``bfloat16-mixed`` = float32 weights, forward pass under
             bfloat16 autocast; ``bfloat16`` = weights too (small updates are then rounded away).
-        seed: order of the data and everything drawn at random.
+        seed: of the order of the data and everything drawn at random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,7 +42,7 @@ class Optimisation(BaseModel):
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0, lt=1)
     beta2: float = Field(gt=0, lt=1)
-    # A training by plain AdamW is the same as ever, and so is its identity: the field is not in it.
+    # Not in the identity of a training by plain AdamW, so that older results stay valid.
     optimizer: Literal["adamw", "adamw_8bit"] = Field(default="adamw", exclude_if=lambda name: name == "adamw")
     max_grad_norm: float = Field(gt=0)
     label_smoothing: float = Field(ge=0, lt=1)
@@ -49,8 +50,10 @@ class Optimisation(BaseModel):
     seed: Seed
 
     def warmup(self, steps: int) -> int:
-        """Return how many steps the warm-up of a training of ``steps`` takes: one as long as the training would never
-        reach the learning rate."""
+        """Return the length of the warm-up of a training of ``steps``.
+
+        A warm-up as long as the training would never reach the learning rate, so it is shortened to a tenth.
+        """
         return self.warmup_steps if self.warmup_steps < steps else steps // 10
 
 
@@ -66,18 +69,19 @@ class Lora(BaseModel):
 
 
 class Recipe(Optimisation):
-    """Fine-tuning: of whole parts (``full``), or of adapters, on the base as it is (``lora``) or on the base packed
-    (``qlora``, arXiv 2305.14314).
+    """The settings of fine-tuning.
 
     Attributes:
+        method: ``full`` trains whole parts, ``lora`` trains adapters, ``qlora`` trains adapters on a quantized base
+            (arXiv 2305.14314).
         parts: what is trained (full), or whose linear layers get adapters; everything else is frozen.
         epochs: passes over the training data.
-        patience: the training ends after so many epochs in a row that did not lower the loss on ``dev``, and whenever
-            it ends, the weights are those of the best epoch. null: neither.
-        augment: change speed, loudness and noise of the audio and some of the target's tokens each time anew
-            (``augment.py``). All the audio is then held on the device, two bytes a sample.
+        patience: the training ends after this many epochs in a row that did not lower the loss on ``dev``, and the
+            weights of the best epoch are taken. null: all epochs, and the last weights.
+        augment: change speed, loudness and noise of the audio and some target tokens each time anew (``augment.py``).
+            All the audio is then held on the device, two bytes per sample.
         lora: the adapters; given if and only if the method has some.
-        quant: what packs the base for ``qlora``; the method of the paper where it is left out.
+        quant: the quantization of the base for ``qlora``; by default that of the paper.
     """
 
     method: Literal["full", "lora", "qlora"]
@@ -86,12 +90,12 @@ class Recipe(Optimisation):
     augment: bool = False
     patience: int | None = Field(default=None, ge=1)
     lora: Lora | None = None
-    # A training on the paper's base is the same as ever, and so is its identity: the field is not in it.
+    # Not in the identity of a training with the paper's quantization, so that older results stay valid.
     quant: Quant | None = Field(default=None, exclude_if=lambda quant: quant is None)
 
     @property
     def base_quantizer(self) -> Quantizer | None:
-        """What the base is packed by while its adapters are trained; None where it is as it is."""
+        """The quantization of the base while its adapters are trained, or None."""
         if self.method != "qlora":
             return None
         return self.quant or quantizer({"method": QLORA})
@@ -114,7 +118,7 @@ class Recipe(Optimisation):
             allowed = f"embedding has no linear layer that method {self.method} could adapt"
             faults.append(Fault(*parts, allowed, others=(method,)))
         if self.quant is not None and self.method != "qlora":
-            allowed = f"method {self.method} packs no base; leave it out or set method: qlora"
+            allowed = f"method {self.method} quantizes no base; leave it out or set method: qlora"
             faults.append(Fault("quant", self.quant.model_dump(), allowed, others=(method,)))
         elif self.quant is not None and not self.quant.TRAINABLE:
             known = [name for name in methods() if quantizer({"method": name}).TRAINABLE]

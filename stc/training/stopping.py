@@ -1,4 +1,4 @@
-"""Stopping a training when held-out data says so, and going back to the best weights."""
+"""Early stopping: end a training when the held-out loss no longer falls, and return to the best weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from stc.training.checkpoint_state import State
 
 
 class EarlyStopping:
-    """Looks at held-out data after every epoch; called by the training loop after every step.
+    """Computes the held-out loss after every epoch. The training loop calls it after every step.
 
     Args:
-        parameters: what is trained; a copy of the best is kept in main memory.
-        epoch: steps an epoch has.
-        patience: how many epochs in a row may fail to be better than the best before the training ends.
-        loss: on the held-out data, of the model as it is.
+        parameters: the trained ones; a copy of the best is kept in main memory.
+        epoch: steps per epoch.
+        patience: the training ends after this many epochs in a row without a new lowest loss.
+        loss: returns the held-out loss of the model as it is.
 
     Attributes:
-        losses: after each epoch.
+        losses: the held-out loss after each epoch.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EarlyStopping:
         self.losses: list[float] = []
 
     def __call__(self, steps: int) -> bool:
-        """Whether to stop after so many steps."""
+        """Return whether to stop after this many steps."""
         if steps % self._epoch:
             return False
         self.losses.append(self._loss())
@@ -53,8 +53,8 @@ class EarlyStopping:
 
     @property
     def best_epoch(self) -> int:
-        """Counted from 1; the first of those with the lowest loss."""
-        return min(range(len(self.losses)), key=lambda epoch: _unless_nan(self.losses[epoch])) + 1
+        """The first epoch with the lowest loss, counted from 1. A loss of NaN counts as the highest."""
+        return min(range(len(self.losses)), key=lambda epoch: (math.isnan(self.losses[epoch]), self.losses[epoch])) + 1
 
     def state(self) -> State:
         return State({"losses": list(self.losses)}, {str(number): best for number, best in enumerate(self._best)})
@@ -68,7 +68,3 @@ class EarlyStopping:
         """Give the parameters the values they had after the best epoch."""
         for parameter, best in zip(self._parameters, self._best, strict=True):
             parameter.copy_(best)
-
-
-def _unless_nan(loss: float) -> float:
-    return math.inf if math.isnan(loss) else loss

@@ -1,4 +1,4 @@
-"""One of the processes that share a stage's work: ``torchrun -m stc.workers SOCKET``, started by ``launch.py``."""
+"""A worker process, which does a share of a stage's work: ``launch.py`` runs ``torchrun -m stc.workers SOCKET``."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ def main(address: str) -> int:
     rank = int(os.environ["RANK"])
     connection = Connection(address)
     connection.send(rank=rank, pid=os.getpid())
-    asked = connection.receive_request()
+    request = connection.receive_request()
     prepare_libraries()
     logger = logging.getLogger("stc")
     logger.addHandler(LogForwarder(connection))
     logger.setLevel(logging.INFO)
     try:
         with killable():
-            if rank == 0:  # which ends in order; the others are ended when it has
+            if rank == 0:  # the first worker ends in order; the others are ended after it
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            _work(asked, connection, rank)
+            _work(request, connection, rank)
     except KeyboardInterrupt:
         return 1
     except StcError as error:
-        connection.send(fails=type(error).__name__, message=str(error))
+        connection.send(error=type(error).__name__, text=str(error))
     except Exception:
-        connection.send(fails="", message="", trace=traceback.format_exc())
+        connection.send(error="", text="", trace=traceback.format_exc())
     else:
         connection.send(done=True)
         return 0
-    # Without this process the others would fail, too, and it would be for them to say why.
+    # If this process ended now, the others would fail too, and would hide the cause.
     threading.Event().wait()
     return 1
 
 
-def _work(asked: Mapping[str, Any], connection: Connection, rank: int) -> None:
-    ctx = connection.context(asked["context"], heard=rank == 0)
-    if ctx.device == "cuda":  # before CUDA is used: each sees its own GPU and no other
+def _work(request: Mapping[str, Any], connection: Connection, rank: int) -> None:
+    ctx = connection.context(request["context"], reports=rank == 0)
+    if ctx.device == "cuda":  # before CUDA is used: each process sees its own GPU and no other
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[int(os.environ["LOCAL_RANK"])]
     from stc.workers.worker import process_group
 
-    stage = getattr(import_module(asked["module"]), asked["stage"])(**asked["fields"])
+    stage = getattr(import_module(request["module"]), request["stage"])(**request["fields"])
     with process_group(ctx.device):
-        for found in stage.run_share(inputs_from_json(asked["inputs"]), asked["work"], ctx):
-            connection.send(gives=found)
+        for result in stage.run_share(inputs_from_json(request["inputs"]), request["work"], ctx):
+            connection.send(result=result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The process that has others work: it starts them, hears them, and outlives them.
+"""The process that starts workers, reads what they send, and outlives them.
 
-Whatever way it ends, they end: told to stop, it has the first of them end in order; killed outright, its sockets are
-closed by the kernel, and each of them ends when its own is (``protocol.py``).
+Whatever way it ends, they end too. If it is told to stop, it lets the first worker end in order. If it is killed, the
+kernel closes its sockets, and each worker ends when its own is closed (``protocol.py``).
 """
 
 from __future__ import annotations
@@ -28,75 +28,72 @@ from stc.system.machine import usable_cores
 from stc.workers.protocol import context_to_json, encode_message, inputs_to_json
 from stc.workers.stage import ParallelStage
 
-STOP_SECONDS = 100.0  # that the first process has for ending in order: SLURM's notice is 120 (conf/hydra/launcher)
-HEARSAY_SECONDS = 2.0  # from one process's failure on, for the others to say what they met
-END_SECONDS = 10.0  # that they have for ending by themselves
-TAIL = 20  # lines of what they said that are shown where that is all there is
+STOP_SECONDS = 100.0  # for the first worker to end in order: SLURM's notice is 120 (conf/hydra/launcher)
+REPORT_SECONDS = 2.0  # after one worker's failure, for the others to report theirs
+END_SECONDS = 10.0  # for the workers to end by themselves
+OUTPUT_LINES = 20  # of the workers' output that are shown where there is no other message
 
-_LOOK_SECONDS = 0.5  # whether torchrun is still there
+_POLL_SECONDS = 0.5  # how often to check that torchrun still runs
 _ERRORS: dict[str, type[StcError]] = {one.__name__: one for one in (StcError, InputError, ModelError)}
 
 
 def launch(stage: ParallelStage, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-    """What ``stage.run_share`` yields in ``ctx.processes`` processes, as it comes.
+    """Run ``stage.run_share`` in ``ctx.processes`` processes, and yield their results as they come.
 
     Raises:
-        StcError: what a process met, in its own words, or that it was killed.
+        StcError: a process failed, in its own words, or was killed.
     """
-    _make_room()
+    _free_gpu_memory()
     request = {
         "module": type(stage).__module__,
         "stage": type(stage).__name__,
         "fields": stage.model_dump(mode="json"),
         "inputs": inputs_to_json(inputs),
         "work": dict(work),
-        "context": _of_each(ctx),
+        # A worker starts no others, and has its part of the readers.
+        "context": context_to_json(ctx) | {"processes": 1, "workers": -(-ctx.workers // ctx.processes)},
     }
     with (
         tempfile.TemporaryDirectory(prefix="stc-") as folder,  # not scratch: a socket's path must be short
-        socket.socket(socket.AF_UNIX) as door,
-        tempfile.TemporaryFile() as said,
+        socket.socket(socket.AF_UNIX) as listener,
+        tempfile.TemporaryFile() as output,
     ):
-        door.bind(f"{folder}/door")
-        door.listen(ctx.processes)
-        workers = _WorkerProcesses(_torchrun(f"{folder}/door", ctx.processes, said), door, encode_message(request), ctx)
+        address = f"{folder}/socket"
+        listener.bind(address)
+        listener.listen(ctx.processes)
+        workers = _WorkerProcesses(_torchrun(address, ctx.processes, output), listener, encode_message(request), ctx)
         try:
-            yield from workers.hear()
+            yield from workers.results()
         except KeyboardInterrupt:
             workers.stop()
             raise
         finally:
             workers.end()
-        workers.raise_faults(type(stage).__name__.lower(), _text(said))
+        output.seek(0)
+        workers.raise_errors(type(stage).__name__.lower(), output.read().decode(errors="replace").strip())
 
 
-def _of_each(ctx: Context) -> dict[str, Any]:
-    """What each process is told of the context: it starts no others, and has its part of the readers."""
-    return context_to_json(ctx) | {"processes": 1, "workers": -(-ctx.workers // ctx.processes)}
-
-
-def _torchrun(address: str, count: int, said: IO[bytes]) -> subprocess.Popen[bytes]:
-    cores = usable_cores()
+def _torchrun(address: str, count: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
     run = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m", "stc.workers", address]
-    # Signals are for this process to hear: Ctrl-C goes to a whole group, and SLURM sends its own to every process of a
-    # job. A mask is inherited.
+    # Only this process is to handle signals: Ctrl-C goes to a whole group, and SLURM sends its own to every process of
+    # a job. A signal mask is inherited.
     signals = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         return subprocess.Popen(
             [sys.executable, *run],
-            env={"OMP_NUM_THREADS": str(max(1, cores // count)), **os.environ},
+            env={"OMP_NUM_THREADS": str(max(1, usable_cores() // count)), **os.environ},
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _make_room() -> None:
-    """What earlier stages have left on the GPU is of no more use, and one of the processes will compute there."""
+def _free_gpu_memory() -> None:
+    """Free what earlier stages have left on the GPU: a worker will compute there."""
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         import gc
 
@@ -104,139 +101,133 @@ def _make_room() -> None:
         torch.cuda.empty_cache()
 
 
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace").strip()
-
-
 @dataclass
 class _Worker:
-    """One of the processes. ``fault`` is its last message, where that says what it failed of."""
+    """One of the processes. ``error`` is the message it sent when it failed."""
 
     connection: socket.socket
     rank: int = -1
     pid: int = 0
-    unread: bytes = b""
+    buffer: bytes = b""
     done: bool = False
     gone: bool = False
-    fault: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended without saying why."""
+        return self.gone and not self.done and self.error is None
 
 
 class _WorkerProcesses:
-    """The processes, and what is heard of them."""
-
-    def __init__(self, agent: subprocess.Popen[bytes], door: socket.socket, request: bytes, ctx: Context) -> None:
-        self._agent = agent
-        self._door = door
+    def __init__(self, torchrun: subprocess.Popen[bytes], listener: socket.socket, request: bytes, ctx: Context):
+        self._torchrun = torchrun
+        self._listener = listener
         self._request = request
         self._ctx = ctx
         self._workers: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
-        self._selector.register(door, selectors.EVENT_READ)
+        self._selector.register(listener, selectors.EVENT_READ)
         self._bars: list[tuple[ExitStack, Progress]] = []
-        self._said: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
-    def hear(self) -> Iterator[Any]:
-        """What they give, until all are done or one is not going to be."""
-        troubled: float | None = None
+    def results(self) -> Iterator[Any]:
+        """Yield the workers' results until all are done or one has failed."""
+        failed: float | None = None
         while not self._finished():
-            running = self._agent.poll() is None
-            events = self._selector.select(_LOOK_SECONDS if running else 0)
+            running = self._torchrun.poll() is None
+            events = self._selector.select(_POLL_SECONDS if running else 0)
             for key, _ in events:
-                if key.fileobj is self._door:
-                    self._admit()
+                if key.fileobj is self._listener:
+                    self._accept()
                 else:
                     yield from self._read(key.data)
-            if troubled is None and (not running or any(one.fault or self._lost(one) for one in self._workers)):
-                troubled = time.monotonic()
-            if troubled is not None and (time.monotonic() - troubled > HEARSAY_SECONDS or (not running and not events)):
+            if failed is None and (not running or any(one.error or one.lost for one in self._workers)):
+                failed = time.monotonic()
+            if failed is not None and (time.monotonic() - failed > REPORT_SECONDS or (not running and not events)):
                 return
 
     def stop(self) -> None:
-        """Have the first process end in order, and wait for that."""
+        """Tell the first worker to end in order, and wait for that."""
         first = next((one for one in self._workers if one.rank == 0 and not one.gone), None)
         if first is None:
             return
         os.kill(first.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while not first.gone and time.monotonic() < deadline:
-            for key, _ in self._selector.select(_LOOK_SECONDS):
+            for key, _ in self._selector.select(_POLL_SECONDS):
                 if key.data is first:
-                    for _ in self._read(first):  # what it has found is of no more use; what it says is
-                        pass
+                    list(self._read(first))  # for its log; its results are of no more use
 
     def end(self) -> None:
-        """Nobody is left when this returns."""
+        """Return when no worker is left; kill those that do not end by themselves."""
         for stack, _ in reversed(self._bars):
             stack.close()
         self._selector.close()
         for one in self._workers:
             one.connection.close()
         try:
-            self._agent.wait(END_SECONDS)
+            self._torchrun.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             import psutil
 
-            for process in [*psutil.Process(self._agent.pid).children(recursive=True), self._agent]:
+            for process in [*psutil.Process(self._torchrun.pid).children(recursive=True), self._torchrun]:
                 process.kill()
-            self._agent.wait()
+            self._torchrun.wait()
 
-    def raise_faults(self, what: str, said: str) -> None:
-        """Raise what kept them from their end, if anything did; ``said`` is what torchrun and they have written."""
+    def raise_errors(self, stage: str, output: str) -> None:
+        """Raise the error of a worker, if one failed. ``output`` is what torchrun and the workers have printed."""
         if self._finished():
             return
         count = self._ctx.processes
         workers = sorted(self._workers, key=lambda one: one.rank)
         for one in workers:
-            if one.fault is not None and "trace" not in one.fault:
-                raise _ERRORS.get(one.fault["fails"], StcError)(one.fault["message"])
+            if one.error is not None and "trace" not in one.error:
+                raise _ERRORS.get(one.error["error"], StcError)(one.error["text"])
         # torchrun stops the others when one has died, and names that one.
-        killed = {int(rank): number for number, rank in re.findall(r"exitcode: -(\d+)\) local_rank: (\d+)\b", said)}
-        if lost := sorted((one.rank not in killed, one.rank) for one in workers if self._lost(one)):
+        killed = {int(rank): number for number, rank in re.findall(r"exitcode: -(\d+)\) local_rank: (\d+)\b", output)}
+        if lost := sorted((one.rank not in killed, one.rank) for one in workers if one.lost):
             rank = lost[0][1]
-            how = f"was killed by signal {killed[rank]}" if rank in killed else "ended without a word"
+            how = f"was killed by signal {killed[rank]}" if rank in killed else "ended without a message"
             raise StcError(
-                f"{what}: process {rank + 1} of {count} {how}. Where memory runs out the kernel does that: "
+                f"{stage}: process {rank + 1} of {count} {how}. The kernel kills a process when memory runs out: "
                 f"resources.processes={count - 1} takes less, and so does a smaller resources.train_micro_batch or "
-                "resources.decode_batch. The same command goes on where it was"
+                "resources.decode_batch. The same command continues where it was"
             )
-        tail = "\n".join(said.splitlines()[-TAIL:])
         for one in workers:
-            if one.fault is not None:
-                raise RuntimeError(f"{what}: process {one.rank + 1} of {count} failed\n{one.fault['trace']}")
-        raise StcError(f"{what}: {count} processes could not be started\n{tail}")
+            if one.error is not None:
+                raise RuntimeError(f"{stage}: process {one.rank + 1} of {count} failed\n{one.error['trace']}")
+        last = "\n".join(output.splitlines()[-OUTPUT_LINES:])
+        raise StcError(f"{stage}: {count} processes could not be started\n{last}")
 
     def _finished(self) -> bool:
         return len(self._workers) == self._ctx.processes and all(one.done for one in self._workers)
 
-    def _lost(self, one: _Worker) -> bool:
-        return one.gone and not one.done and one.fault is None
-
-    def _admit(self) -> None:
-        connection, _ = self._door.accept()
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
         worker = _Worker(connection)
         self._workers.append(worker)
         self._selector.register(connection, selectors.EVENT_READ, worker)
         connection.sendall(self._request)
 
     def _read(self, worker: _Worker) -> Iterator[Any]:
-        """Take what a process has sent; yields what it gives."""
+        """Handle what a worker has sent, and yield its results."""
         try:
-            heard = worker.connection.recv(2**16)
+            received = worker.connection.recv(2**16)
         except ConnectionResetError:
-            heard = b""
-        if not heard:
+            received = b""
+        if not received:
             worker.gone = True
             self._selector.unregister(worker.connection)
-        *lines, worker.unread = (worker.unread + heard).split(b"\n")
+        *lines, worker.buffer = (worker.buffer + received).split(b"\n")
         for line in lines:
             message = json.loads(line)
-            if "gives" in message:
-                yield message["gives"]
+            if "result" in message:
+                yield message["result"]
             else:
-                self._take(worker, message)
+                self._handle(worker, message)
 
-    def _take(self, worker: _Worker, message: Mapping[str, Any]) -> None:
+    def _handle(self, worker: _Worker, message: Mapping[str, Any]) -> None:
         match message:
             case {"rank": rank, "pid": pid}:
                 worker.rank, worker.pid = rank, pid
@@ -249,11 +240,11 @@ class _WorkerProcesses:
                 self._bars[-1][1].update(count, note)
             case {"end": True}:
                 self._bars.pop()[0].close()
-            case {"says": text, "level": level, "logger": name}:
-                if (name, text) not in self._said:  # what all of them say is said once
-                    self._said.add((name, text))
+            case {"message": text, "level": level, "logger": name}:
+                if (name, text) not in self._logged:  # what all workers log is logged once
+                    self._logged.add((name, text))
                     logging.getLogger(name).log(level, "%s", text)
-            case {"fails": _}:
-                worker.fault = message
+            case {"error": _}:
+                worker.error = message
             case {"done": True}:
                 worker.done = True

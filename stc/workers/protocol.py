@@ -1,13 +1,13 @@
-"""What a process that works and the one that started it tell each other: lines of JSON, through a Unix socket.
+"""The messages between a worker process and the process that started it: lines of JSON through a Unix socket.
 
-The starting one sends the request, and holds its end for as long as it lives. From a process that works come:
+The starting process sends the request. It keeps its end open for as long as it lives. A worker sends:
 
-    {"rank": 1, "pid": 4711}                              who it is, first of all
+    {"rank": 1, "pid": 4711}                              first of all, who it is
     {"log": {"loss": 1.2}, "step": 10}                    for ctx.log
-    {"begin": "training", "total": 30, "unit": "step"}    of a bar, then {"update": 1, "note": ""} …, {"end": true}
-    {"says": "…", "level": 30, "logger": "stc.system.memory"}    for the log
-    {"gives": …}                                          what its share yields
-    {"fails": "InputError", "message": "…"}               or, of a fault of stc's, with "trace"
+    {"begin": "training", "total": 30, "unit": "step"}    a progress bar; {"update": 1, "note": ""} …, {"end": true}
+    {"message": "…", "level": 30, "logger": "stc.system.memory"}    for the log
+    {"result": …}                                         what its share yields
+    {"error": "InputError", "text": "…"}                  an error; a fault of stc itself has a "trace" too
     {"done": true}
 
 Imports no torch.
@@ -22,8 +22,9 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from stc.pipeline.stage import Context, Inputs, Progress
@@ -31,7 +32,7 @@ from stc.store.artifact import Artifact, Kind
 
 
 class Connection:
-    """The end of a process that works."""
+    """The worker's end of the socket."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -43,60 +44,48 @@ class Connection:
             self._socket.sendall(encode_message(message))
 
     def receive_request(self) -> Any:
-        """What is asked for. From then on this process ends at once when the other end is closed, whatever it is at:
-        the starting process may have been killed outright, and nobody would wait for what is computed here."""
-        with self._socket.makefile("rb") as file:
-            asked = json.loads(file.readline() or "null")
-        threading.Thread(target=self._end_with_the_other, daemon=True).start()
-        return asked
+        """Return the request. From then on this process ends as soon as the other end is closed.
 
-    def _end_with_the_other(self) -> None:
+        The starting process may have been killed, and then nobody waits for what is computed here.
+        """
+        with self._socket.makefile("rb") as file:
+            request = json.loads(file.readline() or "null")
+        threading.Thread(target=self._exit_when_closed, daemon=True).start()
+        return request
+
+    def _exit_when_closed(self) -> None:
         self._socket.recv(1)  # nothing more is ever sent
         os._exit(1)
 
-    def context(self, values: Mapping[str, Any], *, heard: bool) -> Context:
-        """A context whose metrics and progress go to the other end, if they are to be ``heard``."""
+    def context(self, values: Mapping[str, Any], *, reports: bool) -> Context:
+        """Return a stage's context. Its metrics and progress go to the other end if it ``reports``, else nowhere."""
+
+        def report(**message: Any) -> None:
+            if reports:
+                self.send(**message)
 
         @contextmanager
-        def shown(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
-            self.send(begin=title, total=total, unit=unit)
-            yield _Bar(self)
-            self.send(end=True)
+        def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
+            report(begin=title, total=total, unit=unit)
+            yield SimpleNamespace(update=lambda n=1, note="": report(update=n, note=note))
+            report(end=True)
 
         def log(metrics: Mapping[str, float], step: int | None = None) -> None:
-            self.send(log={name: float(value) for name, value in metrics.items()}, step=step)
+            report(log={name: float(value) for name, value in metrics.items()}, step=step)
 
-        told = {**values, "scratch": Path(values["scratch"]), "log": log, "progress": shown}
-        ctx = Context(**told)
-        return ctx if heard else replace(ctx, log=lambda *_, **__: None, progress=_unseen)
-
-
-class _Bar:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def update(self, n: int = 1, note: str = "") -> None:
-        self._connection.send(update=n, note=note)
-
-
-@contextmanager
-def _unseen(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
-    class Nothing:
-        def update(self, n: int = 1, note: str = "") -> None:
-            pass
-
-    yield Nothing()
+        arguments = {**values, "scratch": Path(values["scratch"]), "log": log, "progress": progress}
+        return Context(**arguments)
 
 
 class LogForwarder(logging.Handler):
-    """Hands on what is logged."""
+    """A log handler that sends what is logged to the other end."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(logging.INFO)
         self._connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._connection.send(says=record.getMessage(), level=record.levelno, logger=record.name)
+        self._connection.send(message=record.getMessage(), level=record.levelno, logger=record.name)
 
 
 def encode_message(message: Any) -> bytes:
@@ -104,7 +93,7 @@ def encode_message(message: Any) -> bytes:
 
 
 def context_to_json(ctx: Context) -> dict[str, Any]:
-    """What of a context another process can be told."""
+    """Return the fields of a context that are plain values."""
     values = {one.name: getattr(ctx, one.name) for one in fields(ctx) if one.name not in ("log", "progress")}
     return values | {"scratch": str(ctx.scratch.absolute())}
 
@@ -119,7 +108,7 @@ def inputs_to_json(inputs: Inputs) -> dict[str, Any]:
 
 
 def inputs_from_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What :func:`inputs_to_json` was given."""
+    """Return the inputs that :func:`inputs_to_json` was given."""
     return {
         name: Artifact(Kind(one["kind"]), Path(one["path"]), one["identity"], one["facts"])
         if isinstance(one.get("path"), str)

@@ -1,4 +1,4 @@
-"""A stage that can share out its work over processes. Imports no torch."""
+"""A stage whose work several processes can share. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from stc.pipeline.stage import Context, Inputs, Stage
 
 
 class ParallelStage(Stage):
-    """Its ``run`` takes what :meth:`run_shares` yields, and need not know how many processes there are."""
+    """A stage that can share its work over processes.
+
+    Its ``run`` takes what :meth:`run_shares` yields, and need not know how many processes there are.
+    """
 
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-        """What this process does of the work: its share, by :func:`stc.workers.worker.current_group`.
+        """Do this process's share of the work, given by :func:`stc.workers.worker.current_group`.
 
         Args:
-            work: what ``run`` asks for, JSON-able; the same for every process.
-            ctx: of the first process, what it logs and shows reaches the run; of the others nothing does.
+            work: what ``run`` asks for, as JSON; the same in every process.
+            ctx: only what the first process logs and shows reaches the run.
 
         Yields:
-            what is JSON-able, for ``run``.
+            results for ``run``, as JSON.
         """
         raise NotImplementedError
 
     def run_shares(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-        """What :meth:`run_share` yields, in ``ctx.processes`` processes; of several, as it comes.
+        """Yield the results of :meth:`run_share` from ``ctx.processes`` processes, in the order they come.
 
         Raises:
-            StcError: what a process met, in its own words, or that it was killed.
+            StcError: a process failed, in its own words, or was killed.
         """
         if ctx.processes == 1:
             return self.run_share(inputs, work, ctx)

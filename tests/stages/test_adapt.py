@@ -100,10 +100,10 @@ def test_kept_adapters_compute_what_they_were_trained_to(
     inputs: dict[str, Artifact], adapter: Artifact, kept: Path, ctx: Context
 ) -> None:
     from stc.data.manifest import Manifest
-    from stc.training.translator import HeldOut
+    from stc.training.teacher_forcing import TeacherForcing
 
     translator = load(kept, device="cpu", dtype="float32")
-    loss = HeldOut(translator, Manifest.load(inputs["dev"].path), ctx).loss()
+    loss = TeacherForcing(translator, Manifest.load(inputs["dev"].path), ctx).loss()
     assert loss == pytest.approx(adapter.facts["dev_loss"], rel=1e-2)
 
 

@@ -22,7 +22,7 @@ from stc.quantization.nf4 import NF4
 from stc.stages.finetune import Finetune
 from stc.stages.logits import Logits
 from stc.store.artifact import Artifact, Kind
-from stc.training.translator import HeldOut
+from stc.training.teacher_forcing import TeacherForcing
 
 SETTINGS: dict[str, Any] = {
     "method": "full",
@@ -60,7 +60,9 @@ def run(settings: dict[str, Any], inputs: dict[str, Artifact], out: Path, ctx: C
 @pytest.fixture(scope="module")
 def untrained_loss(tiny_model: Path, tiny_manifest: Path, module_ctx: Context) -> float:
     """The loss on ``dev`` of the model that trainings start from."""
-    return HeldOut(load(tiny_model, device="cpu", dtype="float32"), Manifest.load(tiny_manifest), module_ctx).loss()
+    return TeacherForcing(
+        load(tiny_model, device="cpu", dtype="float32"), Manifest.load(tiny_manifest), module_ctx
+    ).loss()
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

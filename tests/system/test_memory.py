@@ -21,8 +21,7 @@ from stc.pruning.search import translations as search
 from stc.pruning.search.losses import losses_without_each
 from stc.pruning.search.translations import LayersByStack
 from stc.system.memory import BatchSize
-from stc.training.teacher_forcing import similarities
-from stc.training.translator import HeldOut
+from stc.training.teacher_forcing import TeacherForcing, similarities
 
 CPU = "[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
 ERRORS = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"), RuntimeError(CPU)]
@@ -150,9 +149,9 @@ def test_held_out_loss_is_that_of_a_machine_with_enough_memory(
 ) -> None:
     manifest = Manifest.load(tiny_manifest)
     whole = replace(ctx, train_micro_batch=8)
-    enough = HeldOut(translator, manifest, whole).loss()
+    enough = TeacherForcing(translator, manifest, whole).loss()
     short_forward()
-    assert HeldOut(translator, manifest, whole).loss() == pytest.approx(enough, rel=1e-6)
+    assert TeacherForcing(translator, manifest, whole).loss() == pytest.approx(enough, rel=1e-6)
 
 
 def test_search_by_loss_goes_on_with_smaller_batches(

@@ -195,7 +195,8 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_it_used(
     resumed = Regression(steps.append).train(ctx)
     assert steps[0] == 16
     assert same(resumed, undisturbed, 16)
-    assert f"the checkpoint of step 17 is damaged: {name} is missing or not what was written" in caplog.text
+    (warning,) = (message for message in caplog.messages if "the checkpoint of step 17 is damaged" in message)
+    assert name in warning
     (aside,) = ctx.scratch.glob("checkpoints/unusable.*")
     assert str(aside) in caplog.text
 

@@ -24,7 +24,7 @@ from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
 from stc.training import checkpoints
 from stc.training.fine_tuning import FineTuning
-from stc.training.translator import HeldOut
+from stc.training.teacher_forcing import TeacherForcing
 
 ONLINE = {"distillation": {"weight": 0.5, "reverse": 0.5, "temperature": 1.0, "hidden": 1.0}}
 
@@ -109,7 +109,9 @@ def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_become
     compared = {"steps", "train_loss", "dev_loss", "dev_losses", "best_epoch"}
     if merged:  # it computes in bfloat16, where one weight that was rounded otherwise moves the loss by a thousandth
         compared.remove("dev_loss")
-        again = HeldOut(load(ctx.scratch / "read", device="cpu", dtype="bfloat16"), Manifest.load(train.path), ctx)
+        again = TeacherForcing(
+            load(ctx.scratch / "read", device="cpu", dtype="bfloat16"), Manifest.load(train.path), ctx
+        )
         assert facts["dev_loss"] == pytest.approx(again.loss(), rel=1e-5)
     for fact in facts.keys() & compared:
         assert facts[fact] == pytest.approx(heard_facts[fact], rel=1e-5), fact
@@ -163,7 +165,7 @@ def test_a_teacher_with_another_encoder_has_to_hear_the_audio(
 ) -> None:
     other = replace(pruned(teacher, tmp_path / "pruned", "encoder"), facts={})
     inputs = {"model": teacher, "train": train, "teacher": other, "features": features}
-    with pytest.raises(InputError, match="features do not go with a teacher that has another encoder"):
+    with pytest.raises(InputError, match="a teacher that has another encoder"):
         run(STAGES["distilled online"], inputs, "out", ctx)
 
 

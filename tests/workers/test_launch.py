@@ -23,7 +23,7 @@ from stc.workers import launch
 
 @pytest.fixture
 def two(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> Context:
-    monkeypatch.setattr(launch, "HEARSAY_SECONDS", 0.5)
+    monkeypatch.setattr(launch, "REPORT_SECONDS", 0.5)
     return replace(ctx, processes=2)
 
 

@@ -54,7 +54,7 @@ def train(model: Path, data: Path, ctx: Context, recipe: Recipe, out: Path, cras
     out.mkdir(exist_ok=True)
     after = {f"after.{number}": one.detach().contiguous() for number, one in enumerate(parameters)}
     save_file({**before, **after}, out / f"{current_group().rank}.safetensors")
-    (out / f"{current_group().rank}.json").write_text(json.dumps([fitted.outcome.loss, fitted.dev_losses]))
+    (out / f"{current_group().rank}.json").write_text(json.dumps([fitted.loss, fitted.dev_losses]))
 
 
 def found(out: Path, rank: int) -> tuple[Any, dict[str, torch.Tensor]]:

@@ -1,1 +1,1 @@
-"""Ways to train faster or in less memory that leave the result as it is."""
+"""Faster training, or training in less memory, with the same result."""

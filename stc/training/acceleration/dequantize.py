@@ -1,8 +1,8 @@
-"""A packed base, unpacked for as long as adapters are trained on it.
+"""A quantized base that is dequantized once, while adapters are trained on it.
 
-Its library unpacks a layer's matrix at every pass, twice a step. It is the same matrix each time, since the base is
-frozen: unpacked once, a step computes with the very same numbers. In bfloat16 they take four times the memory of those
-in 4 bits.
+The quantization library dequantizes a layer's matrix in every pass, twice per step. The base is frozen, so the matrix
+is always the same, and a step gets the same numbers if it is dequantized only once. In bfloat16 it takes four times the
+memory of 4 bits.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from stc.quantization import quantizer_of
 from stc.system.memory import free_memory
 from stc.training.acceleration.module_swap import modules_replaced
 
-SHARE = 0.5  # of the free memory that unpacked matrices may take unasked; the rest is for training
+SHARE = 0.5  # of the free memory that dequantized matrices may take with ``auto``; the rest is for training
 
 
 @contextmanager
 def dequantized_base(model: Any, wanted: BoolOrAuto, device: str) -> Iterator[None]:
-    """Inside, every packed linear layer computes with its matrix unpacked. Afterwards the packed ones are back.
+    """Compute every quantized linear layer with its dequantized matrix inside the block.
 
     Args:
-        model: of transformers, with adapters on it or without.
-        wanted: ``auto``: if it takes no more than :data:`SHARE` of the free memory.
+        model: of transformers, with or without adapters.
+        wanted: ``auto`` means: if the matrices take no more than :data:`SHARE` of the free memory.
     """
     method = quantizer_of(model.config.to_dict())
     layers = {} if method is None else method.packed_layers(model)
@@ -43,7 +43,7 @@ def dequantized_base(model: Any, wanted: BoolOrAuto, device: str) -> Iterator[No
 
 
 class DequantizedLinear(nn.Module):
-    """What stands for a packed layer: the same product, of a matrix that is there already."""
+    """The replacement of a quantized linear layer, with a dequantized matrix."""
 
     def __init__(self, packed: Any, unpack: Callable[[Any], Tensor], dtype: torch.dtype) -> None:
         super().__init__()

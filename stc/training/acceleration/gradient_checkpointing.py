@@ -1,5 +1,7 @@
-"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): a layer keeps its input, and what is inside is computed
-again when the backward pass needs it. The same operations on the same numbers; about a third more of them in a step.
+"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174).
+
+A layer keeps only its input, and the backward pass computes the rest again. The numbers are the same; a step has about
+a third more operations.
 """
 
 from __future__ import annotations
@@ -11,17 +13,17 @@ from typing import Any
 
 @contextmanager
 def gradient_checkpointing(model: Any, wanted: bool) -> Iterator[None]:
-    """Inside, the layers of a model in train mode compute so if it is ``wanted``; in eval mode they do not.
+    """Use gradient checkpointing inside the block if it is ``wanted``; a model in eval mode never uses it.
 
     Args:
-        model: of transformers, with adapters on it or without.
+        model: of transformers, with or without adapters.
     """
     if not wanted:
         yield
         return
     model.gradient_checkpointing_enable({"use_reentrant": False})
-    # transformers has embeddings and convolutions ask for a gradient, which only the reentrant kind needs, and which
-    # a frozen encoder would then be passed through for nothing.
+    # transformers makes embeddings and convolutions require a gradient, which only the reentrant kind needs. The
+    # backward pass would go through a frozen encoder for nothing.
     model.disable_input_require_grads()
     try:
         yield

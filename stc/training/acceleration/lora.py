@@ -1,7 +1,7 @@
-"""Adapters computed by fewer operations than ``peft`` takes, for as long as they are trained.
+"""Adapters computed with fewer operations than in ``peft``, for training.
 
-``peft`` widens each layer's input to the dtype of the factors and scales on the wide side. The sum is the same, up to
-rounding.
+``peft`` casts each layer's input to the dtype of the factors and scales the wide result. This module casts the factors
+and scales the narrow one. The result is the same, up to rounding.
 """
 
 from __future__ import annotations

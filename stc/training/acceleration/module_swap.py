@@ -1,4 +1,4 @@
-"""Modules of a model replaced for as long as something lasts."""
+"""Replacing modules of a model for a while."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from torch import nn
 
 @contextmanager
 def modules_replaced(model: nn.Module, modules: Mapping[str, Any], make: Callable[[Any], nn.Module]) -> Iterator[None]:
-    """Inside, what ``make`` gives for each module stands in its place. Afterwards the modules are back.
-
-    Args:
-        modules: of the model, by dotted name.
-    """
+    """Replace each of the ``modules``, given by dotted name, by ``make(module)`` inside the block."""
     try:
         for name, module in modules.items():
             model.set_submodule(name, make(module))
