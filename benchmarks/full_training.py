@@ -43,8 +43,8 @@ from stc.decoding.predictions import translation_loss
 from stc.models import architecture
 from stc.models.architecture import Part
 from stc.models.checkpoint import Translator
-from stc.models.create import random_model
-from stc.models.qwen2_audio import published_config
+from stc.models.new_qwen2_audio import random_model
+from stc.models.qwen2_audio_config import published_config
 from stc.report.run_plots import COLOURS, canvas, plain_axes
 from stc.system.console import prepare_libraries
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing

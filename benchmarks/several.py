@@ -32,8 +32,8 @@ from speed.shapes import RANDOM_TOKENS, noise
 
 from stc.models import architecture
 from stc.models.checkpoint import Translator, save
-from stc.models.create import build_processor, random_model
-from stc.models.qwen2_audio import published_config
+from stc.models.new_qwen2_audio import build_processor, random_model
+from stc.models.qwen2_audio_config import published_config
 from stc.models.task import Task
 from stc.pipeline import model_cache
 from stc.pruning.greedy import Importance

@@ -49,9 +49,9 @@ from stc.decoding.predictions import translation_loss
 from stc.models import architecture
 from stc.models.architecture import Part
 from stc.models.checkpoint import Translator
-from stc.models.create import random_model
+from stc.models.new_qwen2_audio import random_model
 from stc.models.parts import lora_targets, part_parameters
-from stc.models.qwen2_audio import published_config
+from stc.models.qwen2_audio_config import published_config
 from stc.quantization import PACKABLE
 from stc.quantization.nf4 import NF4
 from stc.training.acceleration.compile import compiled_layers

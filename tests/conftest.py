@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Qwen2-Audio with 6 decoder layers; its weights are large enough for every layer to matter."""
-    from stc.models.create import build_processor, create
+    from stc.models.new_qwen2_audio import build_processor, create
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     texts = [text for pair in SENTENCES for text in pair]
@@ -131,7 +131,7 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
 
     from stc.decoding.predictions import translation_loss
     from stc.models.checkpoint import load, save
-    from stc.models.create import create
+    from stc.models.new_qwen2_audio import create
     from stc.training.examples import Examples
 
     folder = tmp_path_factory.mktemp("models") / "planted"

@@ -13,7 +13,7 @@ from typing import Any
 
 from stc.errors import ModelError
 from stc.models import architecture, read_config
-from stc.models.generation_config import say_greedy
+from stc.models.generation_config import make_greedy
 from stc.models.prompts import EXTRACTOR_FILE, PROCESSOR_FILE, TEMPLATE_FILE, template_file
 from stc.system.read_files import read_json
 
@@ -27,7 +27,7 @@ def finish(folder: Path) -> None:
         ModelError: one of its JSON files is damaged.
     """
     config = read_config(folder)
-    say_greedy(folder)
+    make_greedy(folder)
     if template_file(folder) is None:
         template = architecture(config["model_type"]).chat_template
         (folder / TEMPLATE_FILE).write_text(template, encoding="utf-8")

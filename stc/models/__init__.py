@@ -14,7 +14,7 @@ from stc.system.read_files import read_json, validate_shape
 
 
 def families() -> list[str]:
-    """Return the model types stc handles: the modules of this package that define an ``ARCHITECTURE``."""
+    """Return the model types that stc handles: the modules of this package that define an ``ARCHITECTURE``."""
     files = [file for folder in __path__ for file in Path(folder).glob("*.py")]
     return sorted(file.stem for file in files if "\nARCHITECTURE" in file.read_text("utf-8"))
 
@@ -23,7 +23,7 @@ def architecture(model_type: str) -> Architecture:
     """Return the facts of a model family.
 
     Raises:
-        ModelError: the family is not one stc handles.
+        ModelError: stc does not handle the family.
     """
     if model_type not in (known := families()):
         raise ModelError(f"model_type {model_type!r} is not handled: {', '.join(known)}{suggestion(model_type, known)}")
@@ -31,20 +31,19 @@ def architecture(model_type: str) -> Architecture:
     return found
 
 
-class _Stated(BaseModel):
-    """What every config.json has to say, whatever the family."""
+class _CommonFields(BaseModel):
+    """The fields that stc checks in every config.json, whatever the family."""
 
     model_type: str
     quantization_config: dict[str, Any] | None = None
-    transformers_weights: None = None  # would have transformers load a file of another name
+    transformers_weights: None = None  # a value would make transformers load a file of another name
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the parsed config.json of a model folder, which its family understands.
+    """Return the parsed and checked config.json of a model folder.
 
     Raises:
-        ModelError: the folder or the file is missing, is not JSON, is of a family stc does not handle, or says what
-            no model of the family can be.
+        ModelError: the folder or the file is missing, the file is not JSON, or :func:`checked_config` refuses it.
     """
     path = folder / "config.json"
     try:
@@ -56,16 +55,16 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a parsed config.json, which its family understands.
+    """Return a parsed config.json after its family has checked it.
 
     Args:
-        where: the file, for the message.
+        where: the file, for error messages.
 
     Raises:
-        ModelError: it is of a family stc does not handle, or says what no model of the family can be.
+        ModelError: stc does not handle the family, or no model of the family can have these values.
     """
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"{where} says no model_type: one of {', '.join(families())} is needed")
-    validate_shape(config, where, _Stated, error=ModelError)
+    validate_shape(config, where, _CommonFields, error=ModelError)
     architecture(config["model_type"]).check(config, where)
     return config

@@ -1,4 +1,4 @@
-"""Low-rank adapters in a folder, as peft writes them, put on a model."""
+"""Low-rank adapters in a folder, as peft writes them: loading them onto a model and merging them."""
 
 from __future__ import annotations
 
@@ -13,39 +13,37 @@ from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors,
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
-BASE_MODEL_KEY = "base_model_name_or_path"  # what an adapter's config says it is for
-WRAPPED = "base_model.model."  # before the name of a weight, in an adapter
-BASE_LAYER = ".base_layer."  # in the name of a weight that an adapter goes on
+BASE_MODEL_KEY = "base_model_name_or_path"  # in an adapter's config: the model that the adapter is for
+WRAPPED = "base_model.model."  # peft's prefix of weight names
+BASE_LAYER = ".base_layer."  # in the names of weights of the base that an adapter carries
 
 
 def attach_adapter(model: Any, adapter: Path) -> Any:
-    """The ``peft`` wrapper of a model with a trained adapter.
+    """Return a model wrapped by ``peft``, with a trained adapter.
 
-    With an adapter on embedding or head, peft saves the weight that the adapter goes on, and would put it in place of
-    the model's.
+    For an adapter on the embedding or the head, peft also saves the base weight and would load it over the model's.
 
     Raises:
-        ModelError: the adapter is damaged, is for other layers than the model has, or brings a weight of its base that
-            is not the model's; peft itself passes over weights that have no place.
+        ModelError: the adapter is damaged, is for other layers than the model has (peft ignores those), or carries a
+            base weight that differs from the model's.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
     tensors = adapter_tensors(adapter)
     carried = {name for name in tensors if BASE_LAYER in name}
-    if foreign := sorted(_foreign(model, adapter, carried)):
+    if foreign := sorted(_differing_base_weights(model, adapter, carried)):
         raise ModelError(f"{adapter} does not fit its base: {first_few(foreign)} is another weight than the base has")
     try:
         wrapped = PeftModel.from_pretrained(model, str(adapter))
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{adapter} does not fit its base: {error}") from error
-    places = set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))
-    if other := sorted((set(tensors) - carried) ^ places):
+    expected = set(get_peft_model_state_dict(wrapped, save_embedding_layers=False))
+    if other := sorted((set(tensors) - carried) ^ expected):
         raise ModelError(f"{adapter} does not fit its base: {first_few(other)} is in one and not in the other")
     return wrapped
 
 
-def _foreign(model: Any, adapter: Path, carried: Iterable[str]) -> Iterator[str]:
-    """The weights of its base that an adapter carries and that are others than the model's."""
+def _differing_base_weights(model: Any, adapter: Path, carried: Iterable[str]) -> Iterator[str]:
     import torch
     from safetensors import safe_open
 
@@ -53,25 +51,20 @@ def _foreign(model: Any, adapter: Path, carried: Iterable[str]) -> Iterator[str]
     with safe_open(adapter / ADAPTER_WEIGHTS, "pt") as file:
         for name in carried:
             base = own.get(name.removeprefix(WRAPPED).replace(BASE_LAYER, "."))
-            tensor = file.get_tensor(name)
-            if base is None or not torch.equal(tensor.float(), base.float().cpu()):
+            if base is None or not torch.equal(file.get_tensor(name).float(), base.float().cpu()):
                 yield name
 
 
 def merge(translator: Translator, adapter: Path) -> None:
-    """Add an adapter to the weights of an unquantized model, in place.
-
-    Raises:
-        ModelError: as :func:`attach_adapter`.
-    """
+    """Add an adapter to the weights of an unquantized model, in place. Raises as :func:`attach_adapter`."""
     translator.model = attach_adapter(translator.model, adapter).merge_and_unload(safe_merge=True)
 
 
 def merge_into(base: Path, adapter: Path, out: Path, device: str) -> None:
-    """Add an adapter to its base in bfloat16, and save the sum as a model folder, compared to the model in memory.
+    """Add an adapter to its base in bfloat16, save the sum as a model folder, and compare the folder to the model.
 
     Raises:
-        ModelError: the adapter does not fit the base, or the folder is not what was saved.
+        ModelError: the adapter does not fit the base, or the folder differs from the model in memory.
     """
     from stc.models.checkpoint import load, save
     from stc.models.surgery import check_reload
@@ -83,7 +76,7 @@ def merge_into(base: Path, adapter: Path, out: Path, device: str) -> None:
 
 
 def adapter_config(adapter: Path) -> dict[str, Any]:
-    """An adapter's config.
+    """Return the parsed config of an adapter.
 
     Raises:
         ModelError: it is not JSON.
@@ -97,6 +90,6 @@ def adapter_config(adapter: Path) -> dict[str, Any]:
 
 
 def set_base_model_name(adapter: Path, name: str | None) -> None:
-    """Have an adapter say which model it belongs on; None where it is for whoever has it to say."""
+    """Write into an adapter's config which model it is for; None leaves that open."""
     config = {**adapter_config(adapter), BASE_MODEL_KEY: name}
     (adapter / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,8 +1,8 @@
-"""What stc has to know of a model family. Everything else in stc asks here and knows no module path itself.
+"""What stc has to know of a model family. The rest of stc asks here and knows no module path itself.
 
 A family is a subclass of :class:`Architecture` in a file of its own beside this one, whose ``ARCHITECTURE`` is an
-instance. stc's own engines decode a family that is a :class:`stc.models.fast_path.FastPath` as well; transformers'
-``generate`` decodes all others.
+instance. stc's own engines decode families that are a :class:`stc.models.fast_path.FastPath`; transformers'
+``generate`` decodes the others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch.nn import ModuleList
 
 Part = Literal["encoder", "projector", "decoder", "embedding", "head"]
-"""What a speech translation model consists of: audio encoder, the projector from its width to the decoder's, the
-decoder layers with their final norm, the token embedding and the language-modelling head. A family may lack some."""
+"""A part of a speech translation model: audio encoder, projector from the encoder's width to the decoder's, decoder
+layers with their final norm, token embedding, language-modelling head. A family may lack some."""
 
 Stack = str
 """A part that is a stack of layers of one shape, of which some can be removed: ``decoder``, and in most families
@@ -31,21 +31,21 @@ Stack = str
 
 
 def protected_layers(layers: int) -> frozenset[int]:
-    """Return the first and the last of a stack of ``layers``.
+    """Return the layers of a stack of ``layers`` that are never removed: the first and the last.
 
-    They lead into and out of the space the others work in. The method protects both of the decoder (Moslem, IWSLT
-    2025), and stc those of the encoder for the same reason.
+    They lead into and out of the space that the others work in. Moslem (IWSLT 2025) protects both in the decoder; stc
+    does so in the encoder too.
     """
     return frozenset({0, layers - 1})
 
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """What the encoder makes of some utterances.
+    """The encoder's output for some utterances.
 
     Attributes:
-        states: of all utterances, one after the other and without padding: (positions, encoder width).
-        counts: how many of them each utterance has: (utterances,), int64.
+        states: all utterances one after the other, without padding: (positions, encoder width).
+        counts: the number of positions of each utterance: (utterances,), int64.
     """
 
     states: Tensor
@@ -54,13 +54,13 @@ class EncodedAudio:
 
 @dataclass(frozen=True)
 class ModelDimensions:
-    """What decides, beside the weights, how much memory computing takes; 0 is for what is not known.
+    """Dimensions that decide, beside the weights, how much memory a model needs; 0 where unknown.
 
     Attributes:
         encoder_positions: positions of the encoder for the longest audio.
-        cache_elements: elements of the keys and values that a token leaves behind in one decoder layer.
-        vocabulary: tokens a decoder chooses from.
-        heard: elements of a state that the encoder gives.
+        cache_elements: elements of keys and values that one token has in one decoder layer.
+        vocabulary: tokens that the decoder chooses from.
+        encoder_width: elements of one output state of the encoder.
     """
 
     encoder_positions: int = 0
@@ -71,14 +71,14 @@ class ModelDimensions:
 
 @dataclass(frozen=True)
 class VLLMRequirements:
-    """What vLLM asks of a folder, by the version of :mod:`stc.export.vllm`.
+    """What the version of vLLM in :mod:`stc.export.vllm` requires of a model folder.
 
     Attributes:
-        architecture: the class it knows.
-        window: frames of the audio window it takes.
-        names: of the weights it has places for, as a folder has them.
-        encoder: how the names of weights begin that it takes as transformers does.
-        faults: what of the config it does not compute.
+        architecture: the class name that it knows.
+        window: frames of the audio window.
+        names: the weight names that it can load, as in the folder.
+        encoder: prefix of the weights that it loads as transformers does.
+        faults: values of the config that it does not support.
     """
 
     architecture: str
@@ -93,39 +93,38 @@ class Architecture(ABC):
 
     VERSION: ClassVar[int] = 1
     """Raised when the same files give other results, by another prompt for instance. Above 1 it is part of the identity
-    of every model of the family, and so of whatever is made with one."""
+    of every model of the family, and of every result made with one."""
 
     model_type: ClassVar[str]
-    """As in config.json."""
+    """The name of the family in config.json."""
 
     chat_template: ClassVar[str]
-    """How a conversation is written where a folder has no template of its own."""
+    """The chat template for folders that have none."""
 
     parts: ClassVar[Mapping[Part, Sequence[str]]]
-    """Part of the model → the dotted names of the modules it consists of."""
+    """The dotted names of the modules of each part."""
 
     stacks: ClassVar[Mapping[Stack, str]]
-    """Stack → the dotted name of its list of layers."""
+    """The dotted name of the list of layers of each stack."""
 
     final_norm: ClassVar[str] = "norm"
-    """What the norm after the decoder's layers is called in the module that has the layers."""
+    """The name of the norm after the decoder's layers, in the module that has the layers."""
 
     encoder_pooling: ClassVar[int] = 1
-    """How many positions of the encoder's layers become one of its output."""
+    """How many positions of the encoder's layers become one position of its output."""
 
     fixed_weights: ClassVar[Sequence[str]] = ()
-    """Names of the weights that are never trained. transformers forgets it when it loads them."""
+    """Names of weights that are never trained. transformers does not freeze them when it loads them."""
 
     @abstractmethod
     def check(self, config: Mapping[str, Any], where: str) -> None:
-        """Refuse a parsed config.json that no model of the family can have: counts out of bounds, fields of another
-        type, parts that do not fit each other.
+        """Check a parsed config.json.
 
         Args:
-            where: what is to be called in the message.
+            where: the file, for error messages.
 
         Raises:
-            ModelError: naming the field.
+            ModelError: no model of the family can have these values. The message names the field.
         """
 
     @abstractmethod
@@ -134,27 +133,27 @@ class Architecture(ABC):
 
     @abstractmethod
     def layers(self, config: Mapping[str, Any]) -> dict[Stack, int]:
-        """Return how many layers each stack has that a parsed config.json describes."""
+        """Return the number of layers of each stack, from a parsed config.json."""
 
     @abstractmethod
     def keep_layers(self, config: Any, stack: Stack, kept: Sequence[int]) -> None:
-        """Edit a transformers config in place so that it describes a stack with only the layers ``kept``.
+        """Edit a transformers config in place so that the stack has only the layers ``kept``.
 
-        What is set is a new value: a list of the config's is not edited itself.
+        Lists in the config must be replaced and not edited.
         """
 
     @abstractmethod
     def conversation(self, task: Task) -> list[dict[str, Any]]:
-        """Return what is said to the model about one utterance, as a chat template takes it.
+        """Return the request for one utterance, in the form that chat templates take.
 
         Raises:
-            InputError: the source language is one the prompt has no name for.
+            InputError: the prompt has no name for the source language.
         """
 
     @abstractmethod
     def encode_audio(self, model: Any, batch: Mapping[str, Tensor]) -> EncodedAudio:
-        """Return the encoder's output for audio: computed over the longest utterance of the batch, not the whole
-        window. A family without an encoder returns what its projector is given.
+        """Return the encoder's output, computed over the longest utterance of the batch and not the whole window. A
+        family without an encoder returns the input of its projector.
 
         Args:
             batch: what the processor returns for audio: ``input_features`` (utterances, mel bins, frames) and
@@ -163,33 +162,30 @@ class Architecture(ABC):
 
     @abstractmethod
     def embed(self, model: Any, input_ids: Tensor, encoded: EncodedAudio) -> Tensor:
-        """Return the decoder's input embeddings with the projected audio in its place: (utterances, tokens, hidden).
+        """Return the decoder's input embeddings, with the projected audio in its place: (utterances, tokens, hidden).
 
         Args:
-            input_ids: prompts with a placeholder for every position of the audio, (utterances, tokens).
+            input_ids: prompts with a placeholder for every audio position, (utterances, tokens).
 
         Raises:
-            ModelError: the prompts have room for another number of positions than were encoded.
+            ModelError: the prompts have another number of placeholders than the audio has positions.
         """
 
     def stored_name(self, name: str) -> str:
-        """Return the name a weight has in a published checkpoint, for its name in the model."""
+        """Return the name that a weight of the model has in a published checkpoint."""
         return name
 
     def dimensions(self, config: Mapping[str, Any]) -> ModelDimensions:
-        """Return that of the model which a parsed config.json describes; a plan leaves out what is not said."""
+        """Return the dimensions of the model that a parsed config.json describes."""
         return ModelDimensions()
 
     def known_config(self, hub_id: str) -> Mapping[str, Any] | None:
-        """Return the shape of a model of the hub as a parsed config.json, where it is known without asking the hub."""
+        """Return the parsed config.json of a model of the hub, if it is known without asking the hub."""
         return None
 
     def vllm(self, config: Mapping[str, Any]) -> VLLMRequirements | None:
-        """Return what vLLM asks of a folder with a parsed config.json; None where that was not looked up."""
+        """Return what vLLM requires of a folder with this config.json; None if that is not known."""
         return None
-
-    def initialise(self, model: Any) -> None:  # noqa: B027  most need nothing
-        """Set, in place, what a randomly initialised model needs beyond random numbers."""
 
     def layers_of(self, model: Any, stack: Stack) -> ModuleList:
         """Return the layers of a stack."""
@@ -197,18 +193,18 @@ class Architecture(ABC):
         return found
 
     def stack(self, model: Any, stack: Stack) -> Any:
-        """Return the module that has the layers of a stack, and computes all of it."""
+        """Return the module that has the layers of a stack and computes all of it."""
         return model.get_submodule(self.stacks[stack].rpartition(".")[0])
 
     def prompt(self, processor: Any, task: Task, folder: Path | None = None) -> str:
         """Return the chat-formatted prompt for one utterance, up to where the translation starts.
 
         Args:
-            folder: where the processor comes from, for messages.
+            folder: where the processor comes from, for error messages.
 
         Raises:
-            ModelError: the chat template fails, or leaves out the audio's place or the request.
-            InputError: the source language is one the prompt has no name for.
+            ModelError: the chat template fails, or its text lacks the audio's placeholder or the request.
+            InputError: the prompt has no name for the source language.
         """
         file = None if folder is None else template_file(folder)
         where = "the chat template" if file is None else str(file)

@@ -1,4 +1,4 @@
-"""Model folders: loading one completely or not at all, and saving one that loads without stc."""
+"""Model folders: load one completely or not at all, and save one that loads without stc."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from stc.quantization import Quantizer, quantizer_of
 
 LOG = logging.getLogger(__name__)
 
-SHARD_BYTES = 4_000_000_000  # of one file of a model that we save, at most
-PACKED_TOGETHER = 2  # weights in one stored element, at the most
+SHARD_BYTES = 4_000_000_000  # the most of one weight file that is saved
+MAX_PACKING = 2  # the most weights that share one stored element
 
 
 @dataclass
 class Translator:
-    """A model in evaluation mode with its processor, and the folder it came from."""
+    """A model in evaluation mode with its processor, and the folder that it came from."""
 
     model: Any
     processor: Any
@@ -41,15 +41,15 @@ class Translator:
 
     @property
     def unsupported_by_engines(self) -> str:
-        """What of the model as it is at present stc's own engines do not compute, in words."""
+        """What stc's own engines do not compute of the model as it is now, in words."""
         return unsupported_by_engines(self.architecture, self.model.config.to_dict())
 
     @property
     def fast_path(self) -> FastPath:
-        """The family of a model that stc's engines compute.
+        """The model's family.
 
         Raises:
-            ModelError: they compute no model of its family.
+            ModelError: stc's engines do not compute models of the family.
         """
         if not isinstance(self.architecture, FastPath):
             raise ModelError(f"{self.folder} has {self.unsupported_by_engines}")
@@ -64,14 +64,14 @@ def load(
     Args:
         folder: a Hugging Face folder with safetensors weights.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
-        dtype: the precision of computing, ``float32`` or ``bfloat16``. A quantized folder's packed weights stay
-            packed; only what its layers compute in follows.
+        dtype: the precision of computing, ``float32`` or ``bfloat16``. The packed weights of a quantized folder stay
+            packed, and their layers compute in it.
         attention: ``sdpa`` or ``eager``.
-        quantize: quantize the weights while loading them; for a folder that is not quantized yet.
+        quantize: a method to quantize the weights by while they are loaded, for a folder that is not quantized.
 
     Raises:
-        ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing,
-            surplus or of another shape than the config says; all by name.
+        ModelError: the config, the processor or a weight file is missing or damaged, or a weight is missing, surplus or
+            of another shape than the config says. The message names all of them.
     """
     import_transformers()
     found = ModelFolder.of(folder)
@@ -81,14 +81,14 @@ def load(
 
     try:
         config = family.model_class().config_class.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # transformers raises many kinds for a field that has no meaning to it
+    except Exception as error:  # transformers raises many kinds for a meaningless field
         raise ModelError(f"{folder / 'config.json'} is no config of {family.model_type}: {error}") from error
     processor = load_processor(folder, family)
-    stated = GenerationSettings.of(folder)
+    generation = GenerationSettings.read(folder)
     computing = getattr(torch, dtype)
-    # cuDNN plans its attention anew for every shape, and here a batch seldom has the shape of the one before.
+    # cuDNN plans its attention anew for every shape, and here few batches have the shape of the one before.
     torch.backends.cuda.enable_cudnn_sdp(False)
-    _refuse_far_more(found)
+    _refuse_oversized_config(found)
     settings: dict[str, Any] = {}
     method = stored_by or quantize
     if method is not None:
@@ -96,9 +96,10 @@ def load(
     if stored_by is not None:
         stored_by.set_compute_dtype(config.quantization_config, dtype)
     elif quantize is not None:
-        settings["quantization_config"] = quantize.transformers_config(dtype, _kept(family, quantize))
+        unpacked = [name for part, names in family.parts.items() if part not in quantize.packed_parts for name in names]
+        settings["quantization_config"] = quantize.transformers_config(dtype, unpacked)
 
-    with _quiet(*[method.LIBRARY] if method else []) as said:
+    with _quiet(*[method.LIBRARY] if method else []) as report:
         try:
             model, info = family.model_class().from_pretrained(
                 folder,
@@ -109,35 +110,35 @@ def load(
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # so that they are listed with the rest instead of raised alone
+                ignore_mismatched_sizes=True,  # so that all faults are listed together
                 output_loading_info=True,
                 **settings,
             )
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # of many kinds, as above
-            raise ModelError("\n".join([f"{folder} cannot be loaded: {error}", *said])) from error
+            raise ModelError("\n".join([f"{folder} cannot be loaded: {error}", *report])) from error
     _refuse_incomplete(folder, info)
-    _decode_greedily(model, folder, stated)
+    _set_greedy_decoding(model, folder, generation)
     if stored_by is not None:
         _cast_plain_weights(model, stored_by, computing)
     for name in family.fixed_weights:
         model.get_parameter(name).requires_grad_(False)
     if found.adapter is not None:
-        _adapt(model, found.adapter, stored_by, computing)
+        _load_adapter(model, found.adapter, stored_by, computing)
     if method is not None and (dtype == "float32" or quantize is not None):
         method.compute_exactly(model)
     translator = Translator(model.eval(), processor, family, folder)
-    if beyond := translator.unsupported_by_engines:
-        LOG.warning("%s has %s: transformers' generate decodes, which is slower", folder, beyond)
+    if unsupported := translator.unsupported_by_engines:
+        LOG.warning("%s has %s: transformers' generate decodes, which is slower", folder, unsupported)
     return translator
 
 
 def import_transformers() -> None:
-    """Import what every model needs of transformers, in two thirds of the time that it takes by itself.
+    """Import what every model needs of transformers, in two thirds of the usual time.
 
-    transformers imports scikit-learn where that is installed, for a way of decoding that stc does not use. And Python
-    would look for garbage again and again among the objects of the libraries, all of which stay.
+    transformers imports scikit-learn if it is installed, for a way of decoding that stc does not use. Garbage
+    collection would search the libraries' objects again and again, all of which stay.
     """
     from transformers import utils
 
@@ -155,74 +156,67 @@ def import_transformers() -> None:
 def save(translator: Translator, folder: Path) -> None:
     """Write a model folder: weights in bfloat16 (packed ones packed) in shards, config, processor, chat template.
 
-    Weights get the names a published checkpoint has. transformers would otherwise double a prefix of a model that
-    was not loaded from a folder.
+    Weights get the names of a published checkpoint. transformers would double a prefix of a model that was not loaded
+    from a folder.
+
+    Raises:
+        ModelError: the model has an adapter.
     """
     model = translator.model
     if getattr(model, "peft_config", None):
         raise ModelError(f"{translator.folder} has an adapter, which has to be merged before the model is saved")
-    stored_by = quantizer_of(model.config.to_dict())
-    as_it_is = _of_packed_layers(model, stored_by)
+    is_packed = _packed_weight_filter(model, quantizer_of(model.config.to_dict()))
     state = {
         translator.architecture.stored_name(name): tensor
-        if as_it_is(name) or not tensor.is_floating_point()
+        if is_packed(name) or not tensor.is_floating_point()
         else tensor.to(torch.bfloat16)
         for name, tensor in model.state_dict().items()
     }
-    with _quiet(), _without_quantizer(model):
-        model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_BYTES)
+    quantizer = vars(model).pop("hf_quantizer", None)  # with it, transformers saves its own state and not this one
+    try:
+        with _quiet():
+            model.save_pretrained(folder, state_dict=state, save_original_format=False, max_shard_size=SHARD_BYTES)
+    finally:
+        if quantizer is not None:
+            model.hf_quantizer = quantizer
     translator.processor.save_pretrained(folder)
     _set_stored_dtype(folder / "config.json")
 
 
-def _decode_greedily(model: Any, folder: Path, stated: GenerationSettings | None) -> None:
-    """Give a model the tokens its folder states, or else those of its config, and leave out what else is stated.
-
-    transformers takes a file with fields that it refuses to save.
-    """
+def _set_greedy_decoding(model: Any, folder: Path, found: GenerationSettings | None) -> None:
+    """Give a model the special tokens of its folder, or else of its config, and no other generation setting."""
     from transformers import GenerationConfig
 
-    if stated is None:
-        stated = GenerationSettings.model_validate(model.generation_config.to_dict())
-    elif left_out := stated.left_out:
-        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, first_few(left_out))
-    model.generation_config = GenerationConfig(**stated.greedy)
+    if found is None:
+        found = GenerationSettings.model_validate(model.generation_config.to_dict())
+    elif found.left_out:
+        LOG.info("%s: left out %s, which stc does not use", folder / GENERATION_FILE, first_few(found.left_out))
+    model.generation_config = GenerationConfig(**found.greedy)
 
 
-def _kept(family: Architecture, quantize: Quantizer) -> list[str]:
-    """The modules that are not packed: those of every part the quantizer does not pack."""
-    return [module for part, modules in family.parts.items() if part not in quantize.packed_parts for module in modules]
-
-
-def _adapt(model: Any, adapter: Path, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
-    """Put the adapter of a folder on the linear layers it is for.
-
-    Raises:
-        ModelError: it is for layers the model has not, or lacks weights for some.
-    """
+def _load_adapter(model: Any, adapter: Path, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
     with _quiet():
         try:
             info = model.load_adapter(str(adapter))
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # peft raises many kinds for a config that has no meaning to it
+        except Exception as error:  # peft raises many kinds for a meaningless config
             raise ModelError(f"{adapter} does not fit {adapter.parent}: {error}") from error
     if missing := sorted(info.missing_keys):
         raise ModelError(f"{adapter} lacks {first_few(missing)}")
-    _cast_plain_weights(model, method, dtype)  # transformers chooses a precision of its own for adapters
+    _cast_plain_weights(model, method, dtype)  # transformers chooses its own precision for adapters
 
 
 def _cast_plain_weights(model: Any, method: type[Quantizer] | None, dtype: torch.dtype) -> None:
-    """Bring what is not packed to ``dtype``: transformers leaves it as stored in a folder that is quantized."""
-    as_it_is = _of_packed_layers(model, method)
+    """Cast what is not packed to ``dtype``. transformers leaves it as stored in a quantized folder."""
+    is_packed = _packed_weight_filter(model, method)
     for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() and not as_it_is(name):
+        if parameter.is_floating_point() and not is_packed(name):
             parameter.data = parameter.data.to(dtype)
 
 
-def _of_packed_layers(model: Any, method: type[Quantizer] | None) -> Callable[[str], bool]:
-    """Return what tells of a name whether it is that of a packed weight, or of quantization state. A layer's bias is
-    neither."""
+def _packed_weight_filter(model: Any, method: type[Quantizer] | None) -> Callable[[str], bool]:
+    """Return a function that says of a name whether it is a packed weight or quantization state. Biases are neither."""
     if method is None:
         return lambda name: False
     packed = tuple(f"{name}." for name in method.packed_layers(model))
@@ -231,7 +225,7 @@ def _of_packed_layers(model: Any, method: type[Quantizer] | None) -> Callable[[s
 
 
 def _set_stored_dtype(path: Path) -> None:
-    """Say bfloat16 in a config.json, where transformers has put the precision of computing."""
+    """Write bfloat16 into a config.json, where transformers has put the precision of computing."""
     config = json.loads(path.read_text(encoding="utf-8"))
     for section in (config, *(value for value in config.values() if isinstance(value, dict))):
         if "dtype" in section:
@@ -239,12 +233,12 @@ def _set_stored_dtype(path: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _refuse_far_more(found: ModelFolder) -> None:
-    """Raise ModelError for a config that describes far more than the weights beside it: transformers makes room for
-    all of it before it misses a weight."""
+def _refuse_oversized_config(found: ModelFolder) -> None:
+    """Refuse a config that describes far more than there is: transformers would allocate all of it before it misses a
+    weight."""
     described = sum(map(math.prod, shapes_of(found.config).values()))
-    stored = sum(one.elements for one in found.tensors.values())
-    if described > PACKED_TOGETHER * stored:
+    stored = sum(tensor.elements for tensor in found.tensors.values())
+    if described > MAX_PACKING * stored:
         raise ModelError(
             f"{found.path / 'config.json'} describes {described:,} parameters, and the weights beside it have "
             f"{stored:,} elements"
@@ -265,25 +259,14 @@ def _refuse_incomplete(folder: Path, info: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _without_quantizer(model: Any) -> Iterator[None]:
-    """Hide a model's quantizer, for which transformers saves its own state dict instead of the one it is given."""
-    quantizer = vars(model).pop("hf_quantizer", None)
-    try:
-        yield
-    finally:
-        if quantizer is not None:
-            model.hf_quantizer = quantizer
-
-
-@contextmanager
 def _quiet(*libraries: str) -> Iterator[list[str]]:
-    """Keep transformers' progress bars and load report off the terminal, and warnings of further libraries; gives what
-    the report would have said."""
+    """Hide transformers' progress bars and load report, and warnings of further libraries, inside the block. Yields the
+    lines of the report."""
     from transformers.utils import logging as transformers_logging
 
-    said: list[str] = []
+    report: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: report.append(record.getMessage())  # type: ignore[method-assign]
     loading = logging.getLogger("transformers.modeling_utils")
     levels = {logger: logger.level for logger in map(logging.getLogger, libraries)}
     bars, propagates = transformers_logging.is_progress_bar_enabled(), loading.propagate
@@ -293,7 +276,7 @@ def _quiet(*libraries: str) -> Iterator[list[str]]:
         logger.setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
-        yield said
+        yield report
     finally:
         loading.removeHandler(handler)
         loading.propagate = propagates

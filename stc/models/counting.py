@@ -1,4 +1,4 @@
-"""How large a model is, counted from the files of its folder: no weight is loaded and torch not imported."""
+"""Model sizes, counted from the files of a folder. No weight is loaded, and torch is not imported."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from stc.models.folder import ModelFolder
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """Two different figures, which coincide for a model that is not quantized.
+    """Two figures, which are equal for a model that is not quantized.
 
     Attributes:
-        parameters: logical parameters: a packed weight counts with the shape it has when unpacked.
+        parameters: a packed weight counts with its shape before packing.
         packed_elements: elements of the weight tensors as stored: two 4-bit weights share one.
     """
 
@@ -23,27 +23,23 @@ class ParameterCounts:
 
 
 def count_parameters(folder: Path) -> ParameterCounts:
-    """Count a model folder, as :func:`counted`.
-
-    Raises:
-        ModelError: the folder is no model, or a damaged one.
-    """
+    """Count a model folder; raises as :meth:`stc.models.folder.ModelFolder.of`."""
     return counted(ModelFolder.of(folder))
 
 
 def counted(model: ModelFolder) -> ParameterCounts:
-    """Count a model, with the adapter that belongs to it. Tied weights are stored, and counted, once; quantization
-    state is not counted."""
+    """Count a model with the adapter that belongs to it. Tied weights are stored, and counted, once. Quantization state
+    is not counted."""
     shapes = logical_shapes(model)
-    adapted = sum(tensor.elements for tensor in model.adapted.values())
+    adapter = sum(tensor.elements for tensor in model.adapted.values())
     return ParameterCounts(
-        parameters=sum(map(math.prod, shapes.values())) + adapted,
-        packed_elements=sum(model.tensors[name].elements for name in shapes) + adapted,
+        parameters=sum(map(math.prod, shapes.values())) + adapter,
+        packed_elements=sum(model.tensors[name].elements for name in shapes) + adapter,
     )
 
 
 def logical_shapes(model: ModelFolder) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight of the model itself, by its name on disk; of a packed one, when unpacked."""
+    """Return the shape of every weight of the model, by its name on disk; of a packed one, its shape before packing."""
     method, tensors = model.quantizer, model.tensors
     if method is None:
         return {name: tensor.shape for name, tensor in tensors.items()}

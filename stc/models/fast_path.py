@@ -1,6 +1,6 @@
-"""What stc's own engines need of a family, beyond what every family says.
+"""What stc's own engines in :mod:`stc.decoding` need of a family beyond :class:`stc.models.architecture.Architecture`.
 
-With it the engines of :mod:`stc.decoding` decode a family, and greedy searches share what candidates have in common.
+With it they decode the family, and greedy searches compute only once what candidates have in common.
 """
 
 from __future__ import annotations
@@ -16,47 +16,42 @@ if TYPE_CHECKING:
 
 
 class FastPath(Architecture, ABC):
-    """A family of whose decoder stc computes the layers one by one. It keeps them as ``layers``, and has a ``norm``
-    after them."""
+    """A family whose decoder layers stc computes one by one. The decoder has ``layers``, and a ``norm`` after them."""
 
     @abstractmethod
     def unsupported_by_engines(self, config: Mapping[str, Any]) -> str:
-        """Return, in words, what of a parsed config.json the methods below and full causal attention do not compute;
-        empty where they compute all of it."""
+        """Return, in words, what a model with this config.json has that the methods below and full causal attention do
+        not compute; empty if they compute all of it."""
 
     @abstractmethod
     def attention_inputs(
         self, layer: Any, hidden: Tensor, rotation: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what a decoder layer's attention takes: queries, keys and values, (tokens, heads, width) each.
+        """Return a decoder layer's queries, keys and values, (tokens, heads, width) each.
 
         Args:
-            hidden: (tokens, hidden); of which utterances doesn't matter here.
-            rotation: what :meth:`rotation` gives for the tokens' positions.
+            hidden: (tokens, hidden). The tokens may be of several utterances.
+            rotation: what :meth:`rotation` returns for the tokens' positions.
         """
 
     @abstractmethod
     def layer_output(self, layer: Any, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Return a decoder layer's output, (tokens, hidden), from its input and what its attention found, (tokens,
+        """Return a decoder layer's output, (tokens, hidden), from its input and the output of its attention, (tokens,
         heads, width)."""
 
     @abstractmethod
     def rotation(self, decoder: Any, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what positions, (tokens,), do to queries and keys (Su et al. 2021, arXiv 2104.09864), in the type of
-        ``hidden``."""
+        """Return the rotary embedding of positions, (tokens,), in the type of ``hidden`` (Su et al. 2021, arXiv
+        2104.09864)."""
 
     @abstractmethod
     def attention_shape(self, decoder: Any) -> tuple[int, int, float]:
-        """Return of a decoder: heads of keys and values, their width, and what scores are multiplied with."""
+        """Return the number of key-value heads, their width, and the factor of attention scores."""
 
 
 def unsupported_by_engines(family: Architecture, config: Mapping[str, Any]) -> str:
-    """Return, in words, what of a model stc's own engines do not compute, and transformers does; empty where they
-    compute all of it.
-
-    Args:
-        config: the parsed config.json of the model.
-    """
+    """Return, in words, what a model with this parsed config.json has that only transformers computes; empty if stc's
+    own engines compute all of it."""
     if not isinstance(family, FastPath):
         return f"an architecture, {family.model_type}, that stc's engines do not know"
     return family.unsupported_by_engines(config)

@@ -1,8 +1,8 @@
-"""What a model folder consists of: decided here, and asked by whatever loads, counts, exports or checks a model.
+"""The files of a model folder, decided here for everything that loads, counts, exports or checks a model.
 
-transformers takes ``model.safetensors`` before an index, puts an ``adapter_config.json`` beside the weights on without
-a word, and follows an index out of the folder. A folder in which it would load something else than what is counted and
-identified is refused by name.
+transformers takes ``model.safetensors`` before an index, silently loads an adapter that lies beside the weights, and
+follows an index out of the folder. A folder is refused if transformers would load something else than what is counted
+and identified.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from stc.system.safetensors_headers import Stored, tensors_of
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-BESIDE = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*")
-"""What belongs to a model beside its weights: config, processor, tokenizer, templates, and its terms."""
+OTHER_FILES = ("*.json", "*.txt", "*.jinja", "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*")
+"""The files of a model beside its weights: config, processor, tokenizer, templates and licences."""
 FLOATS = ("BF16", "F16", "F32", "F64")
-"""What weights that are not packed may be stored in; transformers would cast others without their scales."""
+"""Types of weights that are not packed. transformers would cast others without their scales."""
 
 
 class _Index(BaseModel):
@@ -47,11 +47,11 @@ class _Index(BaseModel):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder that has all of its files, by their headers.
+    """A complete model folder, by the headers of its files.
 
     Attributes:
         config: its config.json.
-        tensors: of the model itself, by name.
+        tensors: the model's own tensors, by name.
         adapter: the folder of the low-rank adapter that belongs to the model, or None.
         adapted: the adapter's tensors, by name; empty without one.
     """
@@ -64,11 +64,11 @@ class ModelFolder:
 
     @classmethod
     def of(cls, path: Path) -> ModelFolder:
-        """Return what a folder holds.
+        """Read a model folder.
 
         Raises:
-            ModelError: a file is missing or damaged, the weights are not those that config.json describes, or there
-                are others beside them.
+            ModelError: a file is missing or damaged, the weights are not those that config.json describes, or the
+                folder has others beside them.
         """
         if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
             raise ModelError(f"{path} is an adapter and no model: merge it into its base, or name the base")
@@ -79,10 +79,10 @@ class ModelFolder:
                 "a word: remove it if it is merged into them, or else move it elsewhere"
             )
         tensors = _tensors(path)
-        GenerationSettings.of(path)
+        GenerationSettings.read(path)
         adapter = attached_adapter(path)
         found = cls(path, config, tensors, adapter, {} if adapter is None else adapter_tensors(adapter))
-        found._refuse_unlike_config()
+        found._check_weight_types()
         return found
 
     @property
@@ -91,13 +91,13 @@ class ModelFolder:
 
     @cached_property
     def quantizer(self) -> type[Quantizer] | None:
-        """The method its weights are packed by."""
+        """The method that its weights are packed by."""
         return quantizer_of(self.config)
 
     @property
     def versions(self) -> dict[str, int]:
-        """Return the versions above 1 of its family, its quantizer and its decoding. The last is 2 for a model that
-        ``generate`` decodes: results of stc's own engines on it are not its."""
+        """The versions above 1 of its family, its quantizer and its decoding. Decoding is version 2 for a model that
+        ``generate`` decodes, whose results differ from those of stc's own engines."""
         found = {
             "family": self.family.VERSION,
             "quantizer": self.quantizer.VERSION if self.quantizer else 1,
@@ -107,29 +107,26 @@ class ModelFolder:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The safetensors files, the adapter's among them."""
+        """The safetensors files, with the adapter's."""
         return sorted({tensor.file for tensor in (*self.tensors.values(), *self.adapted.values())})
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the safetensors files together."""
         return sum(file.stat().st_size for file in self.weight_files)
 
     @property
     def files(self) -> list[Path]:
-        """Every file of the model. Pickled weights, other checkpoints and code may lie in its folder as well."""
+        """Every file of the model. The folder may also have pickled weights, other checkpoints and code."""
         adapter = [self.adapter / ADAPTER_CONFIG] if self.adapter else []
-        return sorted({*_beside(self.path), *self.weight_files, *adapter})
+        return sorted({*_other_files(self.path), *self.weight_files, *adapter})
 
-    def _refuse_unlike_config(self) -> None:
-        """Raise ModelError for weights of a type that config.json does not describe."""
+    def _check_weight_types(self) -> None:
         method = self.quantizer
         types = FLOATS if method is None else (*FLOATS, *method.STORED_DTYPES)
-        where = self.path / "config.json"
         if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
             raise ModelError(
                 f"{self.path} has {first_few(others)}: weights of type {', '.join(types)} are understood"
-                + (f", as {where.name} says nothing of quantization" if method is None else "")
+                + (", as config.json says nothing of quantization" if method is None else "")
             )
         if method is not None and (missing := method.missing_state(self.tensors)):
             raise ModelError(f"{self.path} lacks {first_few(missing)}")
@@ -138,19 +135,18 @@ class ModelFolder:
 def files_of_adapter(adapter: Path) -> list[Path]:
     """Return every file of an adapter's own folder; raises as :func:`stc.models.weights.adapter_tensors`."""
     adapter_tensors(adapter)
-    return sorted({*_beside(adapter), adapter / ADAPTER_WEIGHTS})
+    return sorted({*_other_files(adapter), adapter / ADAPTER_WEIGHTS})
 
 
-def _beside(folder: Path) -> set[Path]:
-    """The files of a folder that :data:`BESIDE` names, without stc's record, which tells of this machine."""
-    found = {file for pattern in BESIDE for file in folder.glob(pattern) if file.is_file()}
+def _other_files(folder: Path) -> set[Path]:
+    """Return the files of :data:`OTHER_FILES`, without stc's record, which describes this machine."""
+    found = {file for pattern in OTHER_FILES for file in folder.glob(pattern) if file.is_file()}
     return {file for file in found if not file.name.startswith(".")} - {folder / RECORD_FILE}
 
 
 def _tensors(folder: Path) -> dict[str, Stored]:
-    """Return every tensor of a model folder, by name; raises as :meth:`ModelFolder.of`."""
     if (folder / INDEX).exists():
-        return _sharded(folder)
+        return _sharded_tensors(folder)
     try:
         tensors = tensors_of(folder / SINGLE)
     except FileNotFoundError:
@@ -161,7 +157,7 @@ def _tensors(folder: Path) -> dict[str, Stored]:
     return tensors
 
 
-def _sharded(folder: Path) -> dict[str, Stored]:
+def _sharded_tensors(folder: Path) -> dict[str, Stored]:
     if (folder / SINGLE).exists():
         raise ModelError(
             f"{folder} has both {SINGLE}, which transformers loads, and {INDEX}, which lists other files: "
@@ -170,9 +166,8 @@ def _sharded(folder: Path) -> dict[str, Stored]:
     listed = read_json(folder / INDEX, _Index, error=ModelError).weight_map
     shards = sorted(set(listed.values()))
     if outside := [shard for shard in shards if Path(shard).name != shard or not shard.endswith(".safetensors")]:
-        raise ModelError(
-            f"{folder / INDEX} lists {first_few(outside)}: a .safetensors file of the same folder is needed"
-        )
+        names = first_few(outside)
+        raise ModelError(f"{folder / INDEX} lists {names}: a .safetensors file of the same folder is needed")
     if missing := [shard for shard in shards if not (folder / shard).is_file()]:
         raise ModelError(f"{folder} lacks {first_few(missing)}, which {INDEX} lists")
     refuse_other_weights(folder, shards)
@@ -180,9 +175,8 @@ def _sharded(folder: Path) -> dict[str, Stored]:
     for shard in shards:
         found = tensors_of(folder / shard)
         if twice := sorted(tensors.keys() & found.keys()):
-            raise ModelError(
-                f"{folder / shard} has {first_few(twice)}, which {tensors[twice[0]].file.name} has as well"
-            )
+            other = tensors[twice[0]].file.name
+            raise ModelError(f"{folder / shard} has {first_few(twice)}, which {other} has as well")
         tensors |= found
     if absent := sorted(listed.keys() - tensors.keys()):
         raise ModelError(f"{folder}: {first_few(absent)} is listed in {INDEX} and in none of its files")

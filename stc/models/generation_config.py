@@ -1,7 +1,7 @@
-"""What a folder's generation_config.json says: the tokens that begin, end and fill up a text, and nothing else.
+"""generation_config.json: stc reads the begin, end and padding tokens, and nothing else.
 
-stc decodes as it is told and reads nothing else of the file. Sampling and penalties that a base asks for would change
-what ``generate`` and vLLM make of a model afterwards, and some of them transformers loads and refuses to save.
+Sampling and penalties that a base asks for would change what ``generate`` and vLLM make of a model, and transformers
+loads some of them but refuses to save them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from stc.system.read_files import MEBIBYTE, read_json
 
 GENERATION_FILE = "generation_config.json"
 GREEDY = {"do_sample": False, "repetition_penalty": 1.0}
-_SAYS_NOTHING = ("transformers_version", "_from_model_config")  # of how to decode
+_NOT_ABOUT_DECODING = ("transformers_version", "_from_model_config")
 
 
 class GenerationSettings(BaseModel):
-    """A generation_config.json, as far as stc uses it; ``model_extra`` has the rest."""
+    """The fields of a generation_config.json that stc uses; ``model_extra`` has the others."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -30,8 +30,8 @@ class GenerationSettings(BaseModel):
     pad_token_id: int | None = None
 
     @classmethod
-    def of(cls, folder: Path) -> GenerationSettings | None:
-        """Return what a model folder states; None where it has no such file.
+    def read(cls, folder: Path) -> GenerationSettings | None:
+        """Return the settings in a model folder; None if it has no such file.
 
         Raises:
             ModelError: the file is damaged.
@@ -42,27 +42,23 @@ class GenerationSettings(BaseModel):
             return None
 
     @property
-    def tokens(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
-
-    @property
     def greedy(self) -> dict[str, Any]:
         """The fields of a configuration that decodes greedily, with these tokens."""
-        return {**GREEDY, **self.tokens}
+        return {**GREEDY, **self.model_dump(include=set(type(self).model_fields), exclude_none=True)}
 
     @property
     def left_out(self) -> list[str]:
-        """What :attr:`greedy` leaves out or changes, with the values stated."""
-        other = {name: value for name, value in (self.model_extra or {}).items() if name not in _SAYS_NOTHING}
+        """The settings, as NAME=VALUE, that :attr:`greedy` leaves out or changes."""
+        other = {name: value for name, value in (self.model_extra or {}).items() if name not in _NOT_ABOUT_DECODING}
         return [f"{name}={value}" for name, value in other.items() if value is not None and GREEDY.get(name) != value]
 
 
-def say_greedy(folder: Path) -> None:
-    """Have a folder's generation_config.json, where there is one, say greedy decoding.
+def make_greedy(folder: Path) -> None:
+    """Rewrite a folder's generation_config.json, if it has one, to greedy decoding.
 
     Raises:
         ModelError: the file is damaged.
     """
-    if stated := GenerationSettings.of(folder):
-        content = json.dumps(stated.greedy, indent=2, sort_keys=True)
+    if settings := GenerationSettings.read(folder):
+        content = json.dumps(settings.greedy, indent=2, sort_keys=True)
         (folder / GENERATION_FILE).write_text(content + "\n", encoding="utf-8")

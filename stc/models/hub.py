@@ -1,4 +1,4 @@
-"""A model of the Hugging Face hub: asking about it, and fetching it."""
+"""Models of the Hugging Face hub: reading their config, and downloading them."""
 
 from __future__ import annotations
 
@@ -19,32 +19,29 @@ from stc.system.paths import expand_home
 from stc.system.read_files import parse_json
 
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]{,94}\w)?/\w(?:[\w.-]{,94}\w)?(?<!\.git)", re.ASCII)
-
-
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
-
-
-_ANSWER_SECONDS = 5.0
+_TIMEOUT = 5.0  # seconds
 
 
 class HubUnreachable(InputError):
-    """The Hugging Face hub cannot be asked: there is no network, or it does not answer."""
+    """There is no network, or the Hugging Face hub does not answer."""
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model of the Hugging Face hub in the place of a folder. ``id`` is ``owner/name``."""
+    """A model of the Hugging Face hub, in the place of a folder. ``id`` is ``owner/name``."""
 
     id: str
 
     def fetch(self, check: Callable[[Path], object]) -> Path:
-        """Return the folder of its files in the local cache, downloaded where they are not there yet.
+        """Return the folder of its files in the local cache, after downloading those that are missing.
 
         Args:
-            check: is given the folder when config.json is in it, before the weights come; raises what refuses it.
+            check: called with the folder once config.json is in it, before the weights are downloaded. It raises an
+                error for a model that is not wanted.
 
         Raises:
-            InputError: the files are not there, and cannot be downloaded.
+            InputError: the files are not there and cannot be downloaded.
         """
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -60,7 +57,7 @@ class HubModel:
             ) from error
 
     def cached(self) -> Path | None:
-        """The folder of its files in the local cache, or None where they are not all there."""
+        """Return the folder of its files in the local cache; None if some are missing."""
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -70,28 +67,27 @@ class HubModel:
             return None
 
     def config(self) -> dict[str, Any]:
-        """Return the parsed config.json that the hub has. A process asks once for each id, and waits a few seconds.
+        """Return the parsed config.json on the hub. A process asks once for each id, and waits a few seconds.
 
         Raises:
-            HubUnreachable: the hub cannot be asked.
-            InputError: the hub does not give it.
+            HubUnreachable: the hub does not answer.
+            InputError: the hub refuses to give it.
         """
-        answer = _answer(self.id)
+        answer = _config_or_error(self.id)
         if isinstance(answer, InputError):
             raise answer
         return answer
 
 
 @cache
-def _answer(hub_id: str) -> dict[str, Any] | InputError:
-    """A model's config.json, or why the hub does not give it."""
+def _config_or_error(hub_id: str) -> dict[str, Any] | InputError:
     answers: Queue[dict[str, Any] | InputError] = Queue()
-    # Looking up a host has no timeout of ours, and each of its addresses is given one.
+    # The request's own timeout covers neither the name look-up nor all addresses of a host together.
     Thread(target=lambda: answers.put(_ask(hub_id)), daemon=True).start()
     try:
-        return answers.get(timeout=_ANSWER_SECONDS)
+        return answers.get(timeout=_TIMEOUT)
     except Empty:
-        return _unreachable(hub_id, f"no answer in {_ANSWER_SECONDS:g} s")
+        return _unreachable(hub_id, f"no answer in {_TIMEOUT:g} s")
 
 
 def _ask(hub_id: str) -> dict[str, Any] | InputError:
@@ -103,7 +99,7 @@ def _ask(hub_id: str) -> dict[str, Any] | InputError:
 
     try:
         url = hf_hub_url(hub_id, "config.json")
-        response = get_session().get(url, headers=build_hf_headers(), timeout=_ANSWER_SECONDS)
+        response = get_session().get(url, headers=build_hf_headers(), timeout=_TIMEOUT)
         hf_raise_for_status(response)
         return parse_json(response.content, url, dict[str, Any])
     except InputError as error:
@@ -132,19 +128,19 @@ def _unreachable(hub_id: str, why: str) -> HubUnreachable:
 
 
 def _nearest_folder(hub_id: str) -> str:
-    """Name the folder that is meant where ``owner`` is a mistyped one."""
+    """Return a hint at the folder that is meant, in case ``owner`` is a mistyped folder."""
     return suggestion(hub_id, [str(one) for one in Path().glob(f"*/{hub_id.partition('/')[2]}") if one.is_dir()])
 
 
 def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | HubModel:
-    """What a setting names that takes a folder, a result of a store or an id of the Hugging Face hub.
+    """Return what a setting names: a folder, a result of a store, or a model of the Hugging Face hub.
 
     Args:
-        key: of the setting, for the message.
-        kind: of a result that is named by the first digits of its identity.
+        key: the setting, for error messages.
+        kind: the kind of a result that is named by the first digits of its identity.
 
     Raises:
-        ConfigError: there is no such folder or result, and it cannot be meant as an id of the hub.
+        ConfigError: there is no such folder or result, and the value cannot be an id of the hub.
     """
     try:
         folder = resolve_artifact(Path(expand_home(given)), kind)
@@ -152,7 +148,7 @@ def model_source(given: str, key: str, kind: Kind = Kind.MODEL) -> Path | HubMod
         raise ConfigError([Fault(key, given, str(error))]) from None
     if given.strip() and os.path.isdir(folder):
         return folder.resolve()
-    # A folder with the name of the owner makes it a path, mistyped.
+    # If there is a folder with the owner's name, a mistyped path is meant.
     if _HUB_ID.fullmatch(given) and not os.path.isdir(folder.parent):
         return HubModel(given)
     if not given.strip():

@@ -1,8 +1,8 @@
-"""What a model's folder is, or will be once it is made: its layers, its parameters and the bytes of its weights.
+"""The layers, parameters and weight bytes of a model folder, or of a model that is still to be made.
 
-The shapes of the weights are those in the headers of a folder, or, for a model that is not on this machine, those that
-its config describes. A model that loses layers has proportionally fewer of each shape. Bytes are those of the weights
-alone, which are within 1 % of the files'. Imports neither torch nor transformers.
+The shapes of the weights come from the headers of a folder or, for a model that is not on this machine, from its
+config. A model that loses layers has proportionally fewer weights of each shape. Bytes are those of the weights alone,
+to within 1 % of the files'. Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from stc.models.weights import ADAPTER_WEIGHTS, adapter_tensors
 if TYPE_CHECKING:
     from stc.quantization import Quantizer
 
-Layers = Mapping[Stack, int]
+LayersByStack = Mapping[Stack, int]
 
 POSITIONS_PER_SECOND = 50  # of the layers of an encoder like Whisper's
-WIDTH = {"float32": 4, "bfloat16": 2}
-STORED = WIDTH["bfloat16"]  # bytes of an element that is not packed
+WIDTH = {"float32": 4, "bfloat16": 2}  # bytes of an element
+STORED_WIDTH = WIDTH["bfloat16"]
 
 
 @dataclass(frozen=True)
 class RemovalCounts:
-    """The number of layers a ranking removes.
+    """How many layers a ranking removes.
 
     Attributes:
-        of: how many the stacks had.
-        known: how many of each stack are removed.
-        either: how many more are, of one stack or another, which only the search will tell.
+        of: the number of layers before the first removal, by stack.
+        known: the layers removed from each stack.
+        either: further layers removed, from a stack that only the search decides.
     """
 
-    of: Layers
-    known: Layers
+    of: LayersByStack
+    known: LayersByStack
     either: int = 0
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> RemovalCounts:
-        """Return those of a ranking that is there, by the facts of its record."""
+        """Count a finished ranking, by the facts of its record."""
         removal = Removal.from_facts(facts)
         return cls(removal.of, {stack: len(layers) for stack, layers in by_stack(removal.order).items()})
 
@@ -57,8 +57,8 @@ class RemovalCounts:
             return replace(self, either=self.either + 1)
         return replace(self, known={stack: self.known.get(stack, 0) + 1 for stack in self.of})
 
-    def left(self) -> list[dict[Stack, int]]:
-        """Return the layers that may be left, by stack; one item where that is known."""
+    def remaining(self) -> list[dict[Stack, int]]:
+        """Return the layers that may remain, by stack; one item if that is known."""
         left = {stack: count - self.known.get(stack, 0) for stack, count in self.of.items()}
         if not self.either:
             return [left]
@@ -68,13 +68,13 @@ class RemovalCounts:
 
 
 @dataclass(frozen=True)
-class Weight:
-    """A kind of weight.
+class WeightKind:
+    """Weights of one shape, in one place of a model.
 
     Attributes:
-        part: None of what belongs to no part that the family names.
-        stack: whose layers have it; None outside of layers.
-        linear: whether it is the matrix of a linear layer: what quantizers pack and adapters are put on.
+        part: None for a weight in no part that the family names.
+        stack: the stack whose layers have it; None outside of layers.
+        linear: whether it is the matrix of a linear layer, which quantizers pack and adapters are put on.
     """
 
     shape: tuple[int, ...]
@@ -89,7 +89,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """Low-rank adapters in a folder: how many parameters, in how many bytes of safetensors."""
+    """The size of low-rank adapters in a folder."""
 
     parameters: int
     weight_bytes: int
@@ -102,64 +102,60 @@ class AdapterSize:
 
 @dataclass(frozen=True)
 class FeatureSize:
-    """What an encoder makes of recordings, in about so many bytes."""
+    """The approximate size of an encoder's output for recordings."""
 
     weight_bytes: int
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A model.
+    """The size and shape of a model.
 
     Attributes:
-        config: its config.json, or that of the model it is made of.
-        layers: how many each of its stacks has.
-        weights: how many of each kind of weight it has.
+        config: its config.json, or that of the model it is made from.
+        layers: the number of layers of each stack.
+        weights: the number of weights of each kind.
         counts: parameters, and elements as they are stored.
-        weight_bytes: of the safetensors files together; of a model to come, about.
-        other_bytes: of config, tokenizer and the like, about.
-        largest: whether it is the largest of several that may come out.
-        quantizer: the method its weights are packed by, or None.
-        there: whether it is a folder, whose sizes are counted and not foreseen.
+        weight_bytes: all safetensors files together; approximate for a model that is to be made.
+        other_bytes: config, tokenizer and the like; approximate as well.
+        largest: whether it is the largest of several models that may come out.
+        quantizer: the method that its weights are packed by, or None.
+        exists: whether it is a folder, so that sizes are counted and not estimated.
     """
 
     family: Architecture
     config: Mapping[str, Any]
-    layers: Layers
-    weights: Mapping[Weight, int]
+    layers: LayersByStack
+    weights: Mapping[WeightKind, int]
     counts: ParameterCounts
     weight_bytes: int
     other_bytes: int = 0
     largest: bool = False
     quantizer: type[Quantizer] | None = None
-    there: bool = False
+    exists: bool = False
 
     @classmethod
     def of_folder(cls, folder: Path) -> Layout:
-        """Return a model that is there.
-
-        Raises:
-            ModelError: the folder is no model, or a damaged one.
-        """
+        """Return the layout of a model folder; raises as :meth:`stc.models.folder.ModelFolder.of`."""
         model = ModelFolder.of(folder)
         return cls(
             model.family,
             model.config,
             model.family.layers(model.config),
-            Counter(_weights(model.family, logical_shapes(model))),
+            Counter(_weight_kinds(model.family, logical_shapes(model))),
             counted(model),
             model.weight_bytes,
             sum(file.stat().st_size for file in model.files) - model.weight_bytes,
             quantizer=model.quantizer,
-            there=True,
+            exists=True,
         )
 
     @classmethod
     def of_config(cls, config: Mapping[str, Any]) -> Layout:
-        """Return a plain model that is not there yet."""
+        """Return the layout of an unquantized model that is to be made."""
         family = architecture(config["model_type"])
-        weights = Counter(_weights(family, shapes_of(config)))
-        return cls(family, config, family.layers(config), weights, ParameterCounts(0, 0), 0).plain()
+        weights = Counter(_weight_kinds(family, shapes_of(config)))
+        return cls(family, config, family.layers(config), weights, ParameterCounts(0, 0), 0).in_bfloat16()
 
     @property
     def dimensions(self) -> ModelDimensions:
@@ -167,94 +163,91 @@ class Layout:
 
     @property
     def window_seconds(self) -> float:
-        """The longest utterance it hears."""
+        """The longest utterance that it can encode."""
         return self.dimensions.encoder_positions / POSITIONS_PER_SECOND or math.inf
 
     def elements(self, parts: Collection[str] | None = None, *, linear: bool = False) -> int:
-        """Return the parameters of parts, or of all there is; only those of linear layers where that is asked."""
+        """Return the number of parameters, of some parts only, or of linear layers only."""
         return sum(
-            count * one.elements
-            for one, count in self.weights.items()
-            if (parts is None or one.part in parts) and (one.linear or not linear)
+            count * kind.elements
+            for kind, count in self.weights.items()
+            if (parts is None or kind.part in parts) and (kind.linear or not linear)
         )
 
     def outputs(self, parts: Collection[Part]) -> int:
-        """Return those of the linear layers of parts together, at one position."""
-        return sum(count * one.shape[0] for one, count in self.weights.items() if one.linear and one.part in parts)
+        """Return the number of outputs of all linear layers of parts together, at one position."""
+        return sum(count * kind.shape[0] for kind, count in self._linear(parts).items())
 
-    def plain(self) -> Layout:
-        """Return the same as :func:`stc.models.checkpoint.save` writes it, in bfloat16."""
+    def in_bfloat16(self) -> Layout:
+        """Return the layout of the model as :func:`stc.models.checkpoint.save` writes it unquantized."""
         elements = self.elements()
         return replace(
             self,
             counts=ParameterCounts(elements, elements),
-            weight_bytes=STORED * elements,
+            weight_bytes=STORED_WIDTH * elements,
             quantizer=None,
-            there=False,
+            exists=False,
         )
 
     def pruned(self, removals: RemovalCounts) -> Layout:
-        """Return it with the layers left that a ranking leaves, however many of them are gone already."""
-        possible = [self._with_layers({**self.layers, **left}) for left in removals.left()]
+        """Return the layout with the layers that a ranking leaves, however many of them are gone already."""
+        possible = [self._with_layers({**self.layers, **left}) for left in removals.remaining()]
         largest = max(possible, key=lambda layout: layout.weight_bytes)
         return replace(largest, largest=self.largest or len(possible) > 1)
 
-    def _with_layers(self, left: Layers) -> Layout:
+    def _with_layers(self, left: LayersByStack) -> Layout:
         weights = {
-            one: round(count * left[one.stack] / self.layers[one.stack]) if one.stack else count
-            for one, count in self.weights.items()
+            kind: round(count * left[kind.stack] / self.layers[kind.stack]) if kind.stack else count
+            for kind, count in self.weights.items()
         }
-        return replace(self, layers=left, weights=weights).plain()
+        return replace(self, layers=left, weights=weights).in_bfloat16()
 
     def packed(self, quantizer: Quantizer) -> Layout:
-        """Return it with the weights packed that a quantizer packs."""
-        matrices = {
-            one: count for one, count in self.weights.items() if one.linear and one.part in quantizer.packed_parts
-        }
-        elements, packed = self.elements(), sum(count * one.elements for one, count in matrices.items())
-        taken = sum(count * quantizer.packed_bytes(one.shape) for one, count in matrices.items())
+        """Return the layout after quantization."""
+        matrices = self._linear(quantizer.packed_parts)
+        elements, packed = self.elements(), sum(count * kind.elements for kind, count in matrices.items())
+        packed_bytes = sum(count * quantizer.packed_bytes(kind.shape) for kind, count in matrices.items())
         return replace(
             self,
             counts=ParameterCounts(elements, elements - packed + packed * quantizer.BITS // 8),
-            weight_bytes=STORED * (elements - packed) + round(taken),
+            weight_bytes=STORED_WIDTH * (elements - packed) + round(packed_bytes),
             quantizer=type(quantizer),
-            there=False,
+            exists=False,
         )
 
     def adapters(self, rank: int, parts: Collection[Part]) -> AdapterSize:
-        """Return adapters of a rank on the linear layers of parts of it, in bfloat16."""
-        parameters = sum(
-            count * rank * sum(one.shape) for one, count in self.weights.items() if one.linear and one.part in parts
-        )
-        return AdapterSize(parameters, STORED * parameters)
+        """Return the size of adapters on the linear layers of parts, in bfloat16."""
+        parameters = sum(count * rank * sum(kind.shape) for kind, count in self._linear(parts).items())
+        return AdapterSize(parameters, STORED_WIDTH * parameters)
 
-    def states(self, seconds: float, dtype: str) -> FeatureSize:
-        """Return what its encoder makes of so much audio."""
+    def features(self, seconds: float, dtype: str) -> FeatureSize:
+        """Return the size of the encoder's output for so many seconds of audio."""
         positions = round(seconds * POSITIONS_PER_SECOND / self.family.encoder_pooling)
         return FeatureSize(positions * self.dimensions.encoder_width * WIDTH[dtype])
 
     def with_adapters(self, adapters: AdapterSize) -> Layout:
-        """Return it with the adapters kept beside it."""
-        counts = self.counts
+        """Return the layout with adapters in the folder beside the weights."""
+        added = adapters.parameters
         return replace(
             self,
-            counts=ParameterCounts(
-                counts.parameters + adapters.parameters, counts.packed_elements + adapters.parameters
-            ),
+            counts=ParameterCounts(self.counts.parameters + added, self.counts.packed_elements + added),
             weight_bytes=self.weight_bytes + adapters.weight_bytes,
-            there=False,
+            exists=False,
         )
 
+    def _linear(self, parts: Collection[str]) -> dict[WeightKind, int]:
+        return {kind: count for kind, count in self.weights.items() if kind.linear and kind.part in parts}
 
-def _weights(family: Architecture, shapes: Shapes) -> Iterator[Weight]:
-    """Yield the weights with these names, which are those of the model or those on disk."""
+
+def _weight_kinds(family: Architecture, shapes: Shapes) -> Iterator[WeightKind]:
+    """Yield the kind of each weight. Names are those in the model or those on disk."""
     parts = [(part, module) for part, modules in family.parts.items() for module in modules]
     for name, shape in shapes.items():
-        part = next((part for part, module in parts if _inside(family, name, module)), None)
-        stack = next((stack for stack, layers in family.stacks.items() if _inside(family, name, layers)), None)
-        matrix = len(shape) == 2 and (stack is not None or part in ("projector", "head"))
-        yield Weight(shape, part, stack, matrix)
+        part = next((part for part, module in parts if _is_inside(family, name, module)), None)
+        stack = next((stack for stack, layers in family.stacks.items() if _is_inside(family, name, layers)), None)
+        linear = len(shape) == 2 and (stack is not None or part in ("projector", "head"))
+        yield WeightKind(shape, part, stack, linear)
 
 
-def _inside(family: Architecture, name: str, module: str) -> bool:
+def _is_inside(family: Architecture, name: str, module: str) -> bool:
     return name.startswith((f"{module}.", family.stored_name(f"{module}.")))

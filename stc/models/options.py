@@ -1,4 +1,4 @@
-"""Config fields shared by every stage that loads a model."""
+"""Config fields of every stage that loads a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Attention = Literal["sdpa", "eager"]
 
 
 class Compute(BaseModel):
-    """The precision and the attention implementation of computing; both change results, so both are config.
+    """The precision and the attention implementation of computing. Both change results, so both are config.
 
-    Model folders are stored in bfloat16 whatever ``dtype`` says: float32 computing starts from the same weights.
+    Model folders are stored in bfloat16, whatever ``dtype`` says.
     """
 
     dtype: DType

@@ -1,4 +1,4 @@
-"""Which layers of a model are removed, and in what order: what every ranking says and pruning acts on.
+"""Which layers of a model are removed, and in what order: the content of every ranking.
 
 Imports neither torch nor transformers.
 """
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -22,7 +22,7 @@ RANKING_FILE = "ranking.json"
 
 @with_config(ConfigDict(extra="allow"))
 class Candidate(TypedDict):
-    """A layer, or the block of ``layers`` that begins at ``first``, and what was found for it."""
+    """A layer, or the block of ``layers`` that begins at ``first``, and what was measured of it."""
 
     stack: Stack
     layer: NotRequired[int]
@@ -35,7 +35,7 @@ class Candidate(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class Ranking(TypedDict):
-    """The shape of ranking.json; ``candidates`` are there where layers were compared."""
+    """The shape of ranking.json. It has ``candidates`` if layers were compared."""
 
     order: list[int]
     encoder_order: NotRequired[list[int]]
@@ -45,16 +45,17 @@ class Ranking(TypedDict):
 
 Scope = Literal["decoder", "encoder", "both"]
 Layer = tuple[Stack, int]
+_T = TypeVar("_T")
 
-_STACKS: tuple[Stack, ...] = ("decoder", "encoder")
-_PREFIX: dict[Stack, str] = {"decoder": "", "encoder": "encoder_"}  # of a stack's facts
+STACKS: tuple[Stack, ...] = ("decoder", "encoder")
+_FACT_PREFIX: dict[Stack, str] = {"decoder": "", "encoder": "encoder_"}
 
 
 class LayerCounts(BaseModel):
-    """Field of the stages that choose without looking at a model.
+    """The field of stages that choose layers without looking at a model.
 
     Attributes:
-        of: how many layers each stack has from which is removed.
+        of: the number of layers of each stack that layers are removed from.
     """
 
     of: dict[Stack, int] = Field(min_length=1)
@@ -62,10 +63,10 @@ class LayerCounts(BaseModel):
 
 @dataclass(frozen=True)
 class Removal:
-    """Layers in the order of their removal, numbered as in the model before the first of them was removed.
+    """Layers in the order of their removal, numbered as in the model before the first removal.
 
     Attributes:
-        of: how many layers that model had, by stack; the stacks are those removal is from.
+        of: the number of layers of that model, by stack, for the stacks that layers are removed from.
     """
 
     of: Mapping[Stack, int]
@@ -73,42 +74,42 @@ class Removal:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Removal:
-        """The removal of a ranking, by the facts of its record. Only within a stack is the order that of removal.
+        """Return the removal of a ranking, by the facts of its record. The order is right within each stack only.
 
         Raises:
-            InputError: the record is of something else.
+            InputError: the record is not of a ranking.
         """
         try:
-            order = [(stack, layer) for stack in _STACKS for layer in facts[f"{_PREFIX[stack]}order"]]
+            order = [(stack, layer) for stack in STACKS for layer in facts[f"{_FACT_PREFIX[stack]}order"]]
             return cls(facts["layers"], tuple(order))
         except KeyError as error:
             raise InputError(f"the record of a ranking does not say {error}") from None
 
     def facts(self) -> dict[str, Any]:
-        """Per stack the layers in order of removal and sorted; ``encoder_`` stands before those of the encoder."""
+        """Return the layers of each stack in order of removal, and sorted; the encoder's have a prefix."""
         orders = by_stack(self.order)
         return {
             "layers": dict(self.of),
-            **{f"{_PREFIX[stack]}order": order for stack, order in orders.items()},
-            **{f"{_PREFIX[stack]}layers_removed": sorted(order) for stack, order in orders.items()},
+            **{f"{_FACT_PREFIX[stack]}order": order for stack, order in orders.items()},
+            **{f"{_FACT_PREFIX[stack]}layers_removed": sorted(order) for stack, order in orders.items()},
         }
 
-    def save(self, folder: Path, how: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the ranking, with ``how`` it was found, and return its facts."""
+    def save(self, folder: Path, details: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the ranking, with ``details`` on how it was found, and return its facts."""
         facts = self.facts()
-        (folder / RANKING_FILE).write_text(json.dumps({**how, **facts}, indent=1) + "\n", encoding="utf-8")
+        (folder / RANKING_FILE).write_text(json.dumps({**details, **facts}, indent=1) + "\n", encoding="utf-8")
         return facts
 
     def candidates(self) -> list[Layer]:
-        """The layers that can be removed next."""
+        """Return the layers that can be removed next."""
         return [layer for layer in removable(self.of) if layer not in self.order]
 
     def places(self, found: Mapping[Stack, int], folder: Path) -> dict[Layer, int]:
-        """Where each layer is in a model that may have lost the first layers of ``order`` already.
+        """Return where each layer is in a model that may have lost the first layers of ``order`` already.
 
         Args:
-            found: how many layers the model has, by stack. What it has fewer than ``of``, it has lost.
-            folder: of that model, for the error.
+            found: the number of layers that the model has, by stack. It has lost the difference to ``of``.
+            folder: the model's, for error messages.
 
         Raises:
             InputError: it has more layers, or has lost more.
@@ -127,26 +128,37 @@ class Removal:
         return places
 
 
-def stacks(scope: Scope) -> tuple[Stack, ...]:
-    return _STACKS if scope == "both" else (scope,)
+def in_scope(stacks: Mapping[Stack, _T], scope: Scope, where: Path | str) -> dict[Stack, _T]:
+    """Return those of a model's stacks that a scope means: ``both`` is every stack that the model's family has.
+
+    Args:
+        where: the model, for error messages.
+
+    Raises:
+        InputError: the model has no such stack.
+    """
+    if scope == "both":
+        return dict(stacks)
+    if scope not in stacks:
+        raise InputError(f"scope={scope}: {where} has no {scope}, only {', '.join(stacks)}")
+    return {scope: stacks[scope]}
 
 
 def removable(of: Mapping[Stack, int]) -> list[Layer]:
-    """Every layer but the protected ones, those of the decoder first."""
+    """Return every layer that is not protected, those of the decoder first."""
     return [
         (stack, layer)
-        for stack in _STACKS
-        if stack in of
-        for layer in range(of[stack])
+        for stack in STACKS
+        for layer in range(of.get(stack, 0))
         if layer not in protected_layers(of[stack])
     ]
 
 
 def layers_per_stack(layers: int, of: Mapping[Stack, int]) -> dict[Stack, int]:
-    """``layers`` shared out over the stacks in proportion to their size, for methods that take a block of each.
+    """Share out ``layers`` over the stacks in proportion to their size, for methods that take a block of each.
 
     Raises:
-        InputError: there are not that many that can be removed.
+        InputError: not as many can be removed.
     """
     room = {stack: len(layers) for stack, layers in by_stack(removable(of)).items()}
     if layers > sum(room.values()):
@@ -159,15 +171,15 @@ def layers_per_stack(layers: int, of: Mapping[Stack, int]) -> dict[Stack, int]:
 
 
 def by_stack(layers: Iterable[Layer]) -> dict[Stack, list[int]]:
-    """Stack → those of ``layers`` that are its own, in their order; every stack is there."""
-    found: dict[Stack, list[int]] = {stack: [] for stack in _STACKS}
+    """Return the layers of each stack, in their order. Every stack is there."""
+    found: dict[Stack, list[int]] = {stack: [] for stack in STACKS}
     for stack, layer in layers:
         found[stack].append(layer)
     return found
 
 
 def removal_faults(layers: Iterable[Layer], of: Mapping[Stack, int]) -> dict[Stack, str]:
-    """What is wrong with layers that a user names, by stack: protected ones, ones that do not exist, and repeats."""
+    """Return, by stack, what is wrong with layers that a user names: protected, missing or repeated ones."""
     faults: dict[Stack, str] = {}
     allowed = by_stack(removable(of))
     for stack, named in by_stack(layers).items():

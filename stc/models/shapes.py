@@ -1,7 +1,7 @@
-"""The weights that a config.json describes: those of the family's own model class, made without memory for a number.
+"""The shapes of all weights of a model, from its config.json: its class is instantiated without memory for weights.
 
-A process without torch asks another one, ``python -m stc.models.shapes``, which reads a parsed config.json
-and writes the shape of each weight by its name. That takes seconds, so the answer is kept in the user's cache.
+A process without torch asks another one, ``python -m stc.models.shapes``, which reads a parsed config.json from
+standard input and writes the shapes. That takes seconds, so the answer is cached in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def shapes_of(config: Mapping[str, Any]) -> Shapes:
-    """Return the shape of every weight, by its name in the model. Each process works it out once for each config."""
+    """Return the shape of every weight, by its name in the model. A process computes it once for each config."""
     return _shapes(json.dumps(config, sort_keys=True))
 
 
 @cache
 def _shapes(config: str) -> Shapes:
-    answer = _built(json.loads(config)) if "torch" in sys.modules else _asked(config)
+    answer = _build(json.loads(config)) if "torch" in sys.modules else _ask_or_read_cache(config)
     return {name: tuple(shape) for name, shape in answer.items()}
 
 
-def _asked(config: str) -> dict[str, Any]:
+def _ask_or_read_cache(config: str) -> dict[str, Any]:
     digest = hashlib.sha256(f"transformers {version('transformers')} {config}".encode()).hexdigest()
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    kept = home / "stc" / "shapes" / f"{digest}.json"
-    with suppress(OSError, InputError):  # one that is damaged is as good as none
-        return read_json(kept, dict[str, list[int]])
+    file = home / "stc" / "shapes" / f"{digest}.json"
+    with suppress(OSError, InputError):  # a damaged file is as good as none
+        return read_json(file, dict[str, list[int]])
     answer: dict[str, Any] = run_json("counting weights", ["-m", "stc.models.shapes"], json.loads(config))
-    with suppress(OSError):  # where nothing can be kept, it is asked again
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, json.dumps(answer))
+    with suppress(OSError):  # without a cache, it is asked again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(answer))
     return answer
 
 
-def _built(config: Mapping[str, Any]) -> dict[str, Any]:
+def _build(config: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     model_class = architecture(config["model_type"]).model_class()
@@ -60,4 +60,4 @@ def _built(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(_built(json.load(sys.stdin)), sys.stdout)
+    json.dump(_build(json.load(sys.stdin)), sys.stdout)

@@ -1,9 +1,8 @@
-"""Taking layers out of a model, and proving afterwards that the model is whole.
+"""Removing layers from a model, and checking afterwards that the model is consistent.
 
-In the decoder three things must change together: the layers and the place each one believes to have in the
-key-value cache, the number of layers in the config, and the config's list of layer types. With one left behind, a
-model still computes but fails with a cache, or saves what loads back as something else; hence the checks. In the
-encoder it is the layers and their number.
+In the decoder three things must change together: the layers with their indices in the key-value cache, the number of
+layers in the config, and the config's list of layer types. If one is forgotten, a model still computes, but fails with
+a cache or loads back as something else. Hence the checks.
 """
 
 from __future__ import annotations
@@ -28,30 +27,30 @@ CACHE_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 
 def drop_layers(translator: Translator, stack: Stack, layers: Collection[int]) -> None:
-    """Remove layers of a stack in place; ``layers`` are numbered as they are in the model given.
+    """Remove layers of a stack in place. ``layers`` are numbered as in the model before.
 
     Raises:
         ModelError: a layer does not exist or is protected.
     """
-    _keep(translator, stack, _others(translator, stack, layers))
+    _keep(translator, stack, _remaining(translator, stack, layers))
 
 
 @contextmanager
 def without_layers(translator: Translator, removed: Mapping[Stack, Collection[int]]) -> Iterator[None]:
-    """Leave out some of the layers of some stacks, for as long as the context lasts. No weight is copied.
+    """Leave out layers of some stacks inside the block. No weight is copied.
 
     Raises:
         ModelError: a layer does not exist or is protected.
     """
-    kept = {stack: _others(translator, stack, layers) for stack, layers in removed.items() if layers}
+    kept = {stack: _remaining(translator, stack, layers) for stack, layers in removed.items() if layers}
     with _reduced(translator, kept):
         yield
 
 
 @contextmanager
 def only_layers(translator: Translator, layers: Sequence[int], *, norm: bool = True) -> Iterator[None]:
-    """Reduce the decoder to ``layers``, protected or not, for as long as the context lasts; without ``norm`` it
-    gives what its last layer gives, and not the final norm of it."""
+    """Reduce the decoder to ``layers``, protected or not, inside the block. Without ``norm``, it returns its last
+    layer's output without the final norm."""
     family = translator.architecture
     decoder = family.stack(translator.model, "decoder")
     final = getattr(decoder, family.final_norm)
@@ -68,21 +67,21 @@ def only_layers(translator: Translator, layers: Sequence[int], *, norm: bool = T
 def _reduced(translator: Translator, kept: Mapping[Stack, Sequence[int]]) -> Iterator[None]:
     config = translator.model.config
     sections = [vars(one) for one in (config, *(getattr(config, name) for name in config.sub_configs))]
-    described = [dict(section) for section in sections]
-    every = {stack: translator.architecture.layers_of(translator.model, stack) for stack in kept}
+    fields = [dict(section) for section in sections]
+    whole = {stack: translator.architecture.layers_of(translator.model, stack) for stack in kept}
     try:
         for stack, layers in kept.items():
             _keep(translator, stack, layers)
         yield
     finally:
-        for stack, whole in every.items():
-            _put(translator, stack, whole)
-        for section, before in zip(sections, described, strict=True):
+        for stack, modules in whole.items():
+            _set_layers(translator, stack, modules)
+        for section, before in zip(sections, fields, strict=True):
             section.update(before)
 
 
 def check_cache(translator: Translator) -> None:
-    """Compare decoding one token at a time, with the key-value cache, to one pass over all of them without it.
+    """Compare decoding token by token with the key-value cache to one pass over all tokens without it.
 
     Raises:
         ModelError: the cache fails, is filled in the wrong places, or gives other logits.
@@ -111,13 +110,13 @@ def check_cache(translator: Translator) -> None:
 
 
 def check_reload(translator: Translator, folder: Path) -> None:
-    """Load the folder a model was saved to, and compare it to the model, exactly: every weight, what the encoder
-    makes of a sound, and the logits.
+    """Load the folder that a model was saved to, and compare it exactly: every weight, the encoder's output for a fixed
+    sound, and the logits.
 
-    The weights in memory must be what bfloat16 can hold, as those of a model loaded from a folder are.
+    The weights in memory must be exact in bfloat16, as those of a model loaded from a folder are.
 
     Raises:
-        ModelError: as :func:`stc.models.checkpoint.load`, or naming the weights that differ.
+        ModelError: the folder does not load, or differs. The message names the weights.
     """
     model = translator.model
     text = model.config.get_text_config()
@@ -131,15 +130,15 @@ def check_reload(translator: Translator, folder: Path) -> None:
         raise ModelError(f"{folder} and the model saved there differ in having {first_few(names)}")
     if names := [name for name, tensor in memory.items() if not _same(tensor, saved[name])]:
         raise ModelError(f"{folder} has other weights than the model saved there: {first_few(names)}")
-    if not torch.equal(_heard(translator), _heard(reloaded)):
-        raise ModelError(f"{folder} hears something else than the model saved there, with equal weights")
+    if not torch.equal(_encoded_sound(translator), _encoded_sound(reloaded)):
+        raise ModelError(f"{folder} encodes a sound otherwise than the model saved there, with equal weights")
     tokens = _check_tokens(model)
     if not torch.equal(_logits(model, tokens), _logits(reloaded.model, tokens)):
         raise ModelError(f"{folder} gives other logits than the model saved there, from equal weights")
 
 
-def _others(translator: Translator, stack: Stack, layers: Collection[int]) -> list[int]:
-    """The layers of a stack that stay without ``layers``, all of which must be ones that can go."""
+def _remaining(translator: Translator, stack: Stack, layers: Collection[int]) -> list[int]:
+    """Return the layers of a stack that remain without ``layers``; raises ModelError if one cannot be removed."""
     if stack not in (known := translator.architecture.stacks):
         raise ModelError(f"{translator.folder} has no {stack}; it has {', '.join(known)}")
     count = len(translator.architecture.layers_of(translator.model, stack))
@@ -155,13 +154,12 @@ def _others(translator: Translator, stack: Stack, layers: Collection[int]) -> li
 
 def _keep(translator: Translator, stack: Stack, kept: Sequence[int]) -> None:
     layers = translator.architecture.layers_of(translator.model, stack)
-    _put(translator, stack, nn.ModuleList([layers[index] for index in kept]))
+    _set_layers(translator, stack, nn.ModuleList([layers[index] for index in kept]))
     translator.architecture.keep_layers(translator.model.config, stack, kept)
 
 
-def _put(translator: Translator, stack: Stack, layers: nn.ModuleList) -> None:
-    """Make ``layers`` those of a stack, and tell each its place, which is where it keeps its keys and values in the
-    cache."""
+def _set_layers(translator: Translator, stack: Stack, layers: nn.ModuleList) -> None:
+    """Make ``layers`` those of a stack, and set their indices in the key-value cache."""
     family = translator.architecture
     setattr(family.stack(translator.model, stack), family.stacks[stack].rpartition(".")[2], layers)
     for index, layer in enumerate(layers):
@@ -171,7 +169,7 @@ def _put(translator: Translator, stack: Stack, layers: nn.ModuleList) -> None:
 
 
 def _check_tokens(model: Any) -> Tensor:
-    """Fixed token ids, (1, tokens), spread over the vocabulary and without a special token at the end of it."""
+    """Return fixed token ids, (1, tokens), spread over the first half of the vocabulary, which has no special ones."""
     vocabulary = model.get_input_embeddings().num_embeddings
     return (torch.arange(CHECKED_TOKENS, device=model.device) * 7919 % (vocabulary // 2))[None]
 
@@ -183,8 +181,8 @@ def _logits(model: Any, tokens: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _heard(translator: Translator) -> Tensor:
-    """The encoder's states for a fixed sound as long as the window: (positions, encoder width)."""
+def _encoded_sound(translator: Translator) -> Tensor:
+    """Return the encoder's states for a fixed sound as long as the window: (positions, encoder width)."""
     extractor = translator.processor.feature_extractor
     shape = (1, extractor.feature_size, extractor.nb_max_frames)
     device = translator.model.device

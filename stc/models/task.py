@@ -1,4 +1,4 @@
-"""The task of a model: the language pair that it translates."""
+"""The language pair that a model translates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stc.system.language_tags import LanguageTag
 
 
 class Task(BaseModel):
-    """A language pair: language tags, and the target's English name as a prompt says it."""
+    """A language pair as language tags, and the target's English name for the prompt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

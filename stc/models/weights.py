@@ -1,4 +1,4 @@
-"""The weights of a model's folder, and of an adapter's: which files they are in, by their headers."""
+"""The weight files of a model folder and of an adapter, by their headers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stc.errors import ModelError
 from stc.system.read_files import read_json
 from stc.system.safetensors_headers import Stored, tensors_of
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
-MOST_RANK = 2**16  # of an adapter: far above any that is of use
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's names
+MAX_RANK = 2**16  # far above any useful rank of an adapter
 
 
 def attached_adapter(folder: Path) -> Path | None:
-    """Return the folder, inside a model's, of the low-rank adapter that belongs to the model; None where there is none.
+    """Return the folder of the adapter that belongs to a model, inside the model's folder; None if there is none.
 
     Raises:
-        ModelError: it is a link, behind which files could change without the model's identity.
+        ModelError: it is a link. Files behind it could change without the model's identity.
     """
     adapter = folder / "adapter"
     if adapter.is_symlink():
@@ -30,14 +30,14 @@ def attached_adapter(folder: Path) -> Path | None:
 
 class _AdapterConfig(BaseModel):
     peft_type: Literal["LORA"]
-    r: int = Field(strict=True, ge=1, le=MOST_RANK)
+    r: int = Field(strict=True, ge=1, le=MAX_RANK)
 
 
 def adapter_tensors(adapter: Path) -> dict[str, Stored]:
     """Return every tensor of an adapter's folder, by name.
 
     Raises:
-        ModelError: a file is missing or damaged, is of another method, or there are further weights.
+        ModelError: a file is missing or damaged, the adapter is not LoRA, or the folder has further weights.
     """
     if missing := [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if not (adapter / name).is_file()]:
         raise ModelError(f"{adapter} lacks {first_few(missing)}")
@@ -47,7 +47,7 @@ def adapter_tensors(adapter: Path) -> dict[str, Stored]:
 
 
 def refuse_other_weights(folder: Path, known: Collection[str]) -> None:
-    """Raise ModelError for weights in a folder beside those that are loaded: which are the model is then not clear."""
+    """Raise ModelError if a folder has safetensors files beside ``known``: it is then unclear which are the model."""
     if others := sorted({file.name for file in folder.glob("*.safetensors")} - set(known)):
         raise ModelError(
             f"{folder} has {first_few(others)} beside {first_few(sorted(known))}, which alone would be loaded: "
@@ -56,7 +56,7 @@ def refuse_other_weights(folder: Path, known: Collection[str]) -> None:
 
 
 def first_few(names: Iterable[str], shown: int = 5) -> str:
-    """A few of many names, for a message."""
+    """Return the first of many names, and how many more there are, for a message."""
     every = list(names)
     more = f" and {len(every) - shown} more" if len(every) > shown else ""
     return ", ".join(every[:shown]) + more

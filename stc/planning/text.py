@@ -79,7 +79,7 @@ def _line(row: PlannedStep) -> _Line:
     elif isinstance(what, Layout):
         most = "at most " * what.largest
         parameters = f"{most}{what.counts.parameters:,} parameters"
-        weight = f"{most or 'about ' * (not what.there)}{what.weight_bytes:,} bytes"
+        weight = f"{most or 'about ' * (not what.exists)}{what.weight_bytes:,} bytes"
     return _Line(step.name, _state(row), step.node.stage_name, identity, parameters, weight, step.why)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import Fault
 from stc.models.architecture import Stack
-from stc.models.removal import Scope, removable, stacks
+from stc.models.removal import STACKS, Scope, removable
 from stc.system.extensions import class_by_name, module_names
 
 HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # the stages that encode the audio for all healing
@@ -72,7 +72,7 @@ class ByRatio(PruningMethod):
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
-        return stacks(self.scope)
+        return STACKS if self.scope == "both" else (self.scope,)
 
     def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
         total, most = sum(of.values()), len(removable(of))

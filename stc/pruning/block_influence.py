@@ -15,7 +15,7 @@ from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import RemovalCounts
 from stc.models.options import Compute
-from stc.models.removal import Layer, Removal, Scope, layers_per_stack, removable, stacks
+from stc.models.removal import Layer, Removal, Scope, in_scope, layers_per_stack, removable
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
@@ -85,7 +85,7 @@ class OneShot(Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts | None:
         if inputs["similarity"] is None:
             return None
-        of = {stack: inputs["similarity"][stack] for stack in stacks(self.scope)}
+        of = in_scope(inputs["similarity"], self.scope, "the model")
         if self.method == "angular" or len(of) == 1:
             return RemovalCounts(of, layers_per_stack(self.layers, of))
         return RemovalCounts(of, {}, either=self.layers)
@@ -96,9 +96,8 @@ class OneShot(Stage):
             found = read_json(folder / SIMILARITY_FILE, dict[Stack, StackSimilarity])
         except FileNotFoundError:
             raise InputError(f"{folder / SIMILARITY_FILE} is missing") from None
-        if missing := [stack for stack in stacks(self.scope) if stack not in found]:
-            raise InputError(f"{folder / SIMILARITY_FILE} says nothing of the {missing[0]}")
-        of = {stack: len(found[stack]["influence"]) for stack in stacks(self.scope)}
+        compared = in_scope(found, self.scope, folder / SIMILARITY_FILE)
+        of = {stack: len(similarity["influence"]) for stack, similarity in compared.items()}
         if self.layers > len(removable(of)):
             raise InputError(f"layers={self.layers}: of {of}, {len(removable(of))} layers can be removed")
         order, how = self._lowest(found, of) if self.method == "block_influence" else self._blocks(found, of)

@@ -19,7 +19,7 @@ from stc.metrics.selection import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
 from stc.models.layout import RemovalCounts
 from stc.models.options import Compute
-from stc.models.removal import Layer, Removal, Scope, by_stack, stacks
+from stc.models.removal import Layer, Removal, Scope, by_stack, in_scope
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.pruning import ByRatio, FilledSettings
 from stc.store.artifact import Kind
@@ -114,7 +114,7 @@ class Importance(Compute, ParallelStage):
         if "previous" in inputs:
             return inputs["previous"] and inputs["previous"].with_one_more()
         model = inputs["model"]
-        return model and RemovalCounts({stack: model.layers[stack] for stack in stacks(self.scope)}, {}).with_one_more()
+        return model and RemovalCounts(in_scope(model.layers, self.scope, "the model"), {}).with_one_more()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config
@@ -123,11 +123,7 @@ class Importance(Compute, ParallelStage):
         config = read_config(folder)
         counts = architecture(config["model_type"]).layers(config)
         previous = inputs.get("previous")
-        before = (
-            Removal.from_facts(previous.facts)
-            if previous
-            else Removal({stack: counts[stack] for stack in stacks(self.scope)})
-        )
+        before = Removal.from_facts(previous.facts) if previous else Removal(in_scope(counts, self.scope, folder))
         candidates = before.candidates()
         if not candidates:
             raise InputError(

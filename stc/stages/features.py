@@ -26,7 +26,7 @@ class Features(Compute, Stage):
 
     def forecast(self, inputs: Mapping[str, Any]) -> FeatureSize | None:
         model, speech = inputs["model"], inputs["data"]
-        return model and speech and model.states(speech.seconds, self.dtype)
+        return model and speech and model.features(speech.seconds, self.dtype)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.features import write_features

@@ -23,7 +23,7 @@ class Finetune(FineTuning):
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
-        return inputs["model"] and inputs["model"].plain()
+        return inputs["model"] and inputs["model"].in_bfloat16()
 
     def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
         yield from super().unused_inputs(given)

@@ -20,7 +20,7 @@ class Merge(Stage):
     GIVES: ClassVar[Kind] = Kind.MODEL
 
     def forecast(self, inputs: Mapping[str, Any]) -> Layout | None:
-        return inputs["model"] and inputs["model"].plain()
+        return inputs["model"] and inputs["model"].in_bfloat16()
 
     @classmethod
     def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:

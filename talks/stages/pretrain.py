@@ -114,7 +114,7 @@ class Pretrain(Optimisation, Stage):
 
     def _create(self, manifests: Sequence[Manifest], ctx: Context) -> Translator:
         """The model with random weights, on the device, and its processor."""
-        from stc.models.create import create
+        from stc.models.new_qwen2_audio import create
         from talks.training.from_scratch import learn_processor
 
         processor = learn_processor(manifests, self.vocab_size, self.window_seconds, self.mel_bins)

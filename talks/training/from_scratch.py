@@ -13,7 +13,7 @@ import torch
 from stc.data.collate import Batch, pad
 from stc.data.manifest import Manifest
 from stc.decoding.predictions import translation_loss
-from stc.models.create import SPECIAL, build_processor
+from stc.models.new_qwen2_audio import SPECIAL, build_processor
 from stc.pipeline.stage import Context
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.corpus import Corpus

@@ -12,7 +12,7 @@ from stc.decoding.cpu_engine import TOGETHER, SharedPrefixPrompts, _groups, gene
 from stc.decoding.greedy import embed_prompts, translate
 from stc.decoding.tokens import decode_texts
 from stc.models.checkpoint import Translator, load
-from stc.models.create import create
+from stc.models.new_qwen2_audio import create
 
 
 @pytest.fixture(scope="module")

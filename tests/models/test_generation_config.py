@@ -12,7 +12,7 @@ import pytest
 
 from stc.errors import ModelError
 from stc.models.checkpoint import load, save
-from stc.models.generation_config import say_greedy
+from stc.models.generation_config import make_greedy
 
 UNSAVABLE = {"do_sample": False, "temperature": 0.7, "top_p": 0.5, "top_k": 20}
 PUBLISHED = {
@@ -82,10 +82,10 @@ def test_damaged_file_is_refused_by_name(folder: Path, content: str) -> None:
 
 
 def test_saying_greedy_changes_the_file_and_makes_none(tmp_path: Path) -> None:
-    say_greedy(tmp_path)
+    make_greedy(tmp_path)
     assert list(tmp_path.iterdir()) == []
     state(tmp_path, PUBLISHED)
-    say_greedy(tmp_path)
+    make_greedy(tmp_path)
     assert stated(tmp_path) == {
         **{"do_sample": False, "repetition_penalty": 1.0},
         **{"eos_token_id": [3, 4], "pad_token_id": 5, "bos_token_id": 6},

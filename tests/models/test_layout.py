@@ -125,7 +125,7 @@ def test_adapters_are_foreseen_apart_beside_a_model_and_merged(adapted: Path, tm
     assert adapters.weight_bytes == pytest.approx(found.weight_bytes, rel=0.01)
     for name, stage, expected in (
         ("beside", Attach(dtype="float32"), whole.with_adapters(adapters)),
-        ("merged", Merge(), whole.plain()),
+        ("merged", Merge(), whole.in_bfloat16()),
     ):
         folder = tmp_path / name
         folder.mkdir()
@@ -136,7 +136,7 @@ def test_adapters_are_foreseen_apart_beside_a_model_and_merged(adapted: Path, tm
 def test_tuned_model_is_foreseen(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
     stage = Finetune.model_validate({**RECIPE, "method": "full"})
     stage.run({"model": model(SHIPPED), "train": Artifact(Kind.MANIFEST, tiny_manifest, "")}, tmp_path, ctx)
-    same(Layout.of_folder(SHIPPED).plain(), tmp_path)
+    same(Layout.of_folder(SHIPPED).in_bfloat16(), tmp_path)
 
 
 def test_sizes_of_the_publication_follow_from_the_hub_id() -> None:
@@ -160,4 +160,4 @@ def test_of_removals_from_either_stack_the_largest_model_is_foreseen(tiny_model:
     found = whole.pruned(RemovalCounts({"decoder": 6, "encoder": 2}, {}, either=1))
     smaller = whole.pruned(RemovalCounts({"decoder": 6, "encoder": 2}, {"encoder": 1}))
     assert (found.weight_bytes, found.largest) == (smaller.weight_bytes, True)
-    assert found.plain().largest
+    assert found.in_bfloat16().largest

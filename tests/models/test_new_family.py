@@ -19,10 +19,11 @@ from stc.errors import ConfigError
 from stc.metrics.size import size_of
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load, save
-from stc.models.create import END, END_OF_TEXT, build_processor
 from stc.models.layout import Layout, RemovalCounts
+from stc.models.new_qwen2_audio import END, END_OF_TEXT, build_processor
 from stc.models.surgery import without_layers
 from stc.pipeline.stage import Context
+from stc.pruning.greedy import Importance
 from stc.pruning.search.translations import translations_without_each
 from stc.stages.finetune import Finetune
 from stc.stages.prune import Prune
@@ -187,6 +188,16 @@ def test_its_layers_are_searched(folder: Path, tiny_manifest: Path) -> None:
     assert list(found) == [("decoder", 3, expected)]
 
 
+def test_search_of_both_stacks_searches_those_that_it_has(
+    folder: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    stage = Importance(scope="both", metric="loss", max_new_tokens=4, dtype="float32")
+    data = Artifact(Kind.MANIFEST, tiny_manifest, "data")
+    facts = stage.run({"model": Artifact(Kind.MODEL, folder, "ear"), "data": data}, tmp_path, ctx)
+    assert facts["layers"] == {"decoder": 5}
+    assert facts["stack"] == "decoder"
+
+
 def test_layers_of_a_stack_it_lacks_cannot_be_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     with pytest.raises(ConfigError, match=r"model\.path.*encoder"):
@@ -194,10 +205,10 @@ def test_layers_of_a_stack_it_lacks_cannot_be_asked_for(folder: Path, monkeypatc
     compose_jobs(check_arguments([f"model.path={folder}", "prune.ratio=0.4"]))
 
 
-def test_its_sizes_are_foreseen(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+def test_its_sizes_are_forecast(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
     Prune(dtype="float32").run(inputs, tmp_path, ctx)
-    foreseen = Layout.of_folder(folder).pruned(RemovalCounts({"decoder": 5}, {"decoder": 2}))
-    assert foreseen.counts.parameters == size_of(tmp_path).parameters
+    layout = Layout.of_folder(folder).pruned(RemovalCounts({"decoder": 5}, {"decoder": 2}))
+    assert layout.counts.parameters == size_of(tmp_path).parameters
 
 
 def test_it_is_fine_tuned(inputs: dict[str, Artifact], tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:

@@ -121,7 +121,7 @@ def test_template_that_makes_no_prompt_is_refused_with_its_file(folder: Path, te
 
 @pytest.mark.parametrize("template", [ENDLESS, "{{ lipsum(n=10**9) }}"])
 def test_template_that_does_not_end_is_stopped(folder: Path, template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prompts, "SECONDS", 0.2)
+    monkeypatch.setattr(prompts, "TIME_LIMIT", 0.2)
     (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(ModelError, match=r"chat_template\.jinja does not end"):
         prompt_of(folder)

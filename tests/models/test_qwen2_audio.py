@@ -10,7 +10,7 @@ from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
 from stc.models import architecture, read_config
 from stc.models.checkpoint import load
-from stc.models.qwen2_audio import published_config
+from stc.models.qwen2_audio_config import published_config
 from stc.models.task import Task
 
 GERMAN = Task(target_lang="de", target_name="German")

@@ -11,7 +11,7 @@ from stc.errors import ModelError
 from stc.models import read_config
 from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import ModelFolder
-from stc.models.qwen2_audio import published_config
+from stc.models.qwen2_audio_config import published_config
 from stc.models.surgery import check_cache, check_reload, drop_layers
 from stc.quantization.nf4 import NF4
 

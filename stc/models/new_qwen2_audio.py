@@ -1,4 +1,4 @@
-"""New models with random weights, of any shape, and a processor for them: the start of a small model from scratch."""
+"""New Qwen2-Audio models with random weights, of any shape, and a processor for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 AUDIO, AUDIO_START, AUDIO_END = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"
 SPECIAL = (END_OF_TEXT, START, END, AUDIO, AUDIO_START, AUDIO_END)
 
-# One turn a message, between the chat markers; audio stands where it was said, on a line of its own.
+# One turn a message, between the chat markers. The audio's placeholder stands on a line of its own.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{{ '<|im_start|>' + message.role + '\n' }}"
@@ -38,13 +38,12 @@ MAX_TOKENS = 2048
 
 
 def build_processor(texts: Iterable[str], vocab_size: int, window_seconds: int, mel_bins: int) -> Any:
-    """A ``Qwen2AudioProcessor`` with a byte-level BPE vocabulary learnt from ``texts``.
+    """Return a ``Qwen2AudioProcessor`` whose byte-level BPE vocabulary is learnt from ``texts``.
 
     Args:
         texts: what the tokenizer learns its merges from.
-        vocab_size: of the whole vocabulary: 256 bytes, six special tokens, merges for the rest. Fewer if the
-            texts do not give that many.
-        window_seconds: every utterance is padded to this length, and cut at it. The encoder of the model needs
+        vocab_size: 256 bytes, six special tokens, and merges for the rest; fewer if the texts do not give as many.
+        window_seconds: utterances are padded to this length and cut at it. The model's encoder needs
             ``max_source_positions`` = 50 a second.
         mel_bins: of the log-mel spectrogram.
     """
@@ -56,14 +55,9 @@ def build_processor(texts: Iterable[str], vocab_size: int, window_seconds: int, 
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = empty.backend_tokenizer.normalizer
     bpe.pre_tokenizer = empty.backend_tokenizer.pre_tokenizer
-    bpe.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size - len(SPECIAL),
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        ),
-    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size - len(SPECIAL), initial_alphabet=alphabet, show_progress=False)
+    bpe.train_from_iterator(texts, trainer)
     learnt = json.loads(bpe.to_str())["model"]
     merges: Any = [(left, right) for left, right in learnt["merges"]]
     tokenizer = Qwen2Tokenizer(
@@ -82,12 +76,19 @@ def build_processor(texts: Iterable[str], vocab_size: int, window_seconds: int, 
 
 
 def random_model(config: Any, *, seed: int, device: str, dtype: str) -> Any:
-    """A model of the shape ``config`` (a transformers config) says, made on ``device`` with seeded random weights."""
-    family = architecture(config.model_type)
+    """Return a model with seeded random weights, of the shape in a ``Qwen2AudioConfig``, made on ``device``.
+
+    The encoder's positions are sinusoids (Radford et al. 2022, arXiv 2212.04356, section 2.2). They are not trained,
+    and transformers leaves them random.
+    """
+    from transformers.models.whisper.modeling_whisper import sinusoids
+
     with torch.random.fork_rng(devices=[] if device == "cpu" else [device]), torch.device(device):
         torch.manual_seed(seed)
-        model = family.model_class()._from_config(config, dtype=getattr(torch, dtype))
-    family.initialise(model)
+        model = architecture(config.model_type).model_class()._from_config(config, dtype=getattr(torch, dtype))
+    positions = model.model.audio_tower.embed_positions.weight
+    with torch.no_grad():
+        positions.copy_(sinusoids(*positions.shape))
     return model.eval()
 
 
@@ -95,10 +96,10 @@ def create(folder: Path, *, config: Any, processor: Any, seed: int, dtype: str =
     """Write the folder of a Qwen2-Audio with random weights, and load it.
 
     Args:
-        config: a ``Qwen2AudioConfig``, or its fields. Vocabulary size and token ids are taken from the processor
-            where the fields don't say them.
-        processor: as :func:`build_processor` makes it.
-        dtype: the precision of the returned model; the folder is bfloat16 as every model folder is.
+        config: a ``Qwen2AudioConfig``, or its fields. Of fields, those that are missing for the vocabulary and the
+            token ids are taken from the processor.
+        processor: what :func:`build_processor` returns.
+        dtype: the precision of the returned model. The folder is in bfloat16, as every model folder.
 
     Raises:
         ModelError: the config and the processor do not fit each other.
