@@ -90,7 +90,7 @@ def test_independent_check_of_a_folder_without_template_gets_that_of_the_family(
         asked.update(request)
         return [["text"]]
 
-    monkeypatch.setattr("stc.verification.independent.ask", answer)
+    monkeypatch.setattr("stc.verification.independent.run_json", answer)
     if not own:
         (folder / "chat_template.jinja").unlink()
     settings = TranslationSettings(dtype="float32", max_new_tokens=8)
@@ -145,7 +145,7 @@ def test_damaged_template_in_json_is_refused(folder: Path, content: str) -> None
 def test_doctor_renders_a_prompt_of_a_model_that_is_given(
     folder: Path, setting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for check in ("libraries", "audio_formats", "devices"):
+    for check in ("check_libraries", "check_audio_formats", "check_devices"):
         monkeypatch.setattr(f"stc.planning.machine_checks.{check}", lambda *given: iter([]))
     (folder / "chat_template.jinja").write_text("{% if %}")
     assert doctor([f"{setting}={folder}", "tracking=none"]) == 1
