@@ -45,7 +45,7 @@ from stc.models.architecture import Part
 from stc.models.checkpoint import Translator
 from stc.models.new_qwen2_audio import random_model
 from stc.models.qwen2_audio_config import published_config
-from stc.report.run_plots import COLOURS, canvas, plain_axes
+from stc.report.plot_style import COLOURS, canvas, plain_axes
 from stc.system.console import prepare_libraries
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.loop import train

@@ -239,7 +239,7 @@ def _kept_in(output: Path, system: System) -> Path:
 def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], as_json: bool) -> None:
     from stc.metrics.comparison import compare_systems
     from stc.report.comparison import comparison_rows
-    from stc.report.run_table import table
+    from stc.report.run_table import format_run_table
 
     first = next(iter(scores.values()))
     preferred = retention_metric(first.target_lang)
@@ -253,9 +253,10 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
         seed=_SEED,
     )
     content = {**compared, "systems": [{"name": name, **sizes[name], **quality[name]} for name in scores]}
-    print(json.dumps(content, indent=1, ensure_ascii=False) if as_json else table(comparison_rows(content)), end="")
     if as_json:
-        print()
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        print(format_run_table(comparison_rows(content)), end="")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLab
     """
     from stc.config.plan import make_plan
     from stc.report.run_plots import plot_seeds
-    from stc.report.seeds import aggregate_seeds, markdown, table
+    from stc.report.seeds import aggregate_seeds, format_seeds_table
+    from stc.system.tables import markdown_table
     from stc.tracking import track
 
     config = planned.config
@@ -108,8 +109,8 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLab
         file = _keep(result, output_dir, plots, tracked)
         if systems:
             tracked.log_metrics(_main(systems[-1], result["prune_ratio"]))
-            tracked.set_tags({"mlflow.note.content": markdown(systems, seeds)})
-            _print(f"\n{table(systems, seeds)}")
+            tracked.set_tags({"mlflow.note.content": format_seeds_table(systems, seeds, markdown_table)})
+            _print(f"\n{format_seeds_table(systems, seeds)}")
         _print(f"result: {file}\n{_where(tracked)}")
     return result
 
@@ -226,7 +227,7 @@ def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tr
 
 def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
     """The systems of the comparison the run made, if it made one."""
-    from stc.report.run_table import systems
+    from stc.report.run_table import compared_systems
     from stc.store.artifact import Kind
 
     for name in planned.pipeline.outputs:
@@ -236,7 +237,7 @@ def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
                 key: {label: evaluation.artifact(target) for label, target in wiring.items()}
                 for key, wiring in node.inputs.items()
             }
-            return systems(evaluation.artifact(name), inputs)
+            return compared_systems(evaluation.artifact(name), inputs)
     return []
 
 
@@ -247,14 +248,17 @@ def _removed(done: Sequence[Any], order: str) -> list[int]:
 
 
 def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, seconds: float, file: Path) -> None:
-    from stc.report.run_table import markdown, table
+    from stc.report.run_table import format_run_table
+    from stc.system.tables import markdown_table
 
     cached = sum(one.cached for one in done)
     _print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
     if systems:
         tracked.log_table(_translations(systems), "translations.json")
-        tracked.set_tags({"mlflow.note.content": markdown(systems)})  # the run's description in the UI
-        _print(f"\n{table(systems)}\n\ntranslations:")
+        tracked.set_tags(
+            {"mlflow.note.content": format_run_table(systems, markdown_table)}
+        )  # the run's description in the UI
+        _print(f"\n{format_run_table(systems)}\n\ntranslations:")
         for row in systems:
             _print(f"  {row['name']:18} {row['hypotheses']}")
     _print(f"result: {file}\n{_where(tracked)}")

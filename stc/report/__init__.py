@@ -1,1 +1,1 @@
-"""Reports: a run's table, the report of a sweep, and the plots of both."""
+"""Reports: the table of a run, the report of a sweep, and the plots of both."""

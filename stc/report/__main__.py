@@ -1,4 +1,4 @@
-"""``python -m stc.report [FOLDER…]``: what a sweep has found, as tables and plots."""
+"""``python -m stc.report [FOLDER…]``: report the results of a sweep as tables and plots."""
 
 from __future__ import annotations
 
@@ -10,33 +10,25 @@ from pathlib import Path
 from stc.system.console import run_command
 
 _DESCRIPTION = """\
-What a sweep has found: a table a language, in which every job's compressed model stands beside the controls, all with
-one reference. Everything is read from the store; a job without a result is listed as such."""
+Report the results of a sweep: a table for each language, with the compressed model of every job and the controls, all
+relative to the same reference. Everything is read from the store. Jobs without a result are listed, too."""
 
-_FORMS = ("terminal", "markdown", "csv", "latex")
+_FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Report on what the command line asks for; 0, 1 (a folder or the store is at fault) or 2 (the arguments)."""
-    return run_command(lambda: _report(_options(arguments)))
+    """Print the report; return 0, 1 (a folder or the store is at fault) or 2 (the arguments are)."""
+    return run_command(lambda: _report(parse_options(arguments)))
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.pivot and len(options.pivot) not in (2, 3):
-        parser.error(f"--pivot takes ROWS COLUMNS [VALUE], not {' '.join(options.pivot)}")
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stc.report", description=_DESCRIPTION)
     parser.add_argument(
         "folders",
         nargs="*",
         type=Path,
         metavar="FOLDER",
-        help="of a sweep or a run, or several (default: the latest in multirun/)",
+        help="folders of sweeps or runs (default: the latest in multirun/)",
     )
     parser.add_argument(
         "--systems",
@@ -48,16 +40,19 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="KEY",
         help="ROWS COLUMNS [VALUE]: one figure by two settings, each a key or several with + between, as in "
-        "prune finetune+distill retention; the other settings that differ have a table each",
+        "prune finetune+distill retention; each combination of the other settings has its own table",
     )
-    parser.add_argument("--format", choices=_FORMS, default="terminal", help="of what is printed (default: terminal)")
+    parser.add_argument("--format", choices=_FORMATS, default="terminal", help="what is printed (default: terminal)")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write report.md, report.csv, report.tex and the plots there, too"
+        "--out", type=Path, metavar="FOLDER", help="also write report.md, report.csv, report.tex and the plots"
     )
     parser.add_argument(
-        "--store", type=Path, metavar="FOLDER", help="where the results are (default: where each job left them)"
+        "--store", type=Path, metavar="FOLDER", help="where the results are (default: the store of each job)"
     )
-    return parser
+    options = parser.parse_args(arguments)
+    if options.pivot and len(options.pivot) not in (2, 3):
+        parser.error(f"--pivot takes ROWS COLUMNS [VALUE], not {' '.join(options.pivot)}")
+    return options
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""comparison.json: what is compared and how, and the systems. The stage ``compare`` writes it."""
+"""comparison.json, which the stage ``compare`` writes: the systems, and how they were compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPARISON_FILE = "comparison.json"
 
 @with_config(ConfigDict(extra="allow"))
 class ComparedSystem(TypedDict):
-    """A system, as far as every table needs it."""
+    """A system: the keys that every table reads."""
 
     name: str
     layers: int
@@ -46,10 +46,10 @@ class Comparison(TypedDict):
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """Return the comparison of a folder.
+    """Read the comparison of a folder.
 
     Raises:
-        InputError: the folder has none, or it is damaged.
+        InputError: there is none, or it is damaged.
     """
     try:
         return read_json(folder / COMPARISON_FILE, Comparison)
@@ -58,7 +58,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 
 def comparison_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the systems of a comparison.json, each with the rest of that file under ``compared``, and the names of the
+    """Return the systems of a comparison.json, each with the rest of the file under ``compared`` and the names of the
     metrics under ``metrics``."""
     compared = {key: value for key, value in content.items() if key != "systems"}
     metrics = list(compared["signatures"])
@@ -66,5 +66,5 @@ def comparison_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def metric_names_in(systems: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the metrics by which some of these systems are scored."""
+    """Return the names of the metrics by which any of the systems is scored."""
     return list(dict.fromkeys(name for system in systems for name in system["metrics"]))

@@ -1,4 +1,4 @@
-"""The figures of a report with all their digits, as CSV: for whoever goes on computing with them."""
+"""The figures of a report with all their digits, as CSV, for further computation."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any
 from stc.report.comparison import metric_names_in
 from stc.report.jobs import ReportedJob
 from stc.report.pivot import Pivot
-from stc.report.sweep import Group, TableLine, format_setting
+from stc.report.sweep import Group, TableLine
+from stc.system.quantities import format_setting
 from stc.system.tables import Row
 
-_PLAIN = {
+_SIZES = {
     "layers": "decoder_layers",
     "params": "parameters",
     "packed_elements": "packed_elements",
     "bytes_on_disk": "size_on_disk_bytes",
 }
-_VARYING = {
+_MEASURED = {
     "retention": "retention_ratio",
     "rtf": "real_time_factor_s_per_s",
     "peak_memory_bytes": "peak_memory_bytes",
 }
+_UNITS = ("_points", "_ratio", "_s_per_s", "_bytes")
 
 _FIRST = (
     "table",
@@ -53,22 +55,20 @@ _LAST = (
 
 
 def lines_csv(jobs: Sequence[ReportedJob], groups: Sequence[Group]) -> str:
-    """A line a system, and one a job without a result, with the reason under ``missing``."""
+    """Return a line for each system, and one for each job without a result, with the reason under ``missing``."""
     rows = [_line(group, line) for group in groups for line in group.lines]
     for job in jobs:
         if job.fault:
             language = {"language": format_setting(job.settings.get("lang", ""))}
-            rows.append({**language, **_set(job.settings), "jobs": str(job.folder), "missing": job.fault})
-    settings = [key for key in jobs[0].settings if key != "lang"] if jobs else []
-    return _written(rows, settings, [line for group in groups for line in group.lines])
+            rows.append({**language, **_settings(job.settings), "jobs": str(job.folder), "missing": job.fault})
+    return _write(rows, jobs[:1], [line for group in groups for line in group.lines])
 
 
 def cells_csv(pivots: Sequence[Pivot]) -> str:
-    """A line a cell of each pivot, with its difference to the first row."""
+    """Return a line for each cell of each pivot, with its difference to the first row."""
     rows = []
     for pivot in pivots:
         for (row, column), line in pivot.cells.items():
-            found = pivot.differences.get((row, column))
             cell = {
                 "table": pivot.title,
                 "row": row,
@@ -76,18 +76,19 @@ def cells_csv(pivots: Sequence[Pivot]) -> str:
                 "marked_best": int((row, column) in pivot.best),
                 **_line(pivot.group, line),
             }
-            if found:
+            if found := pivot.differences.get((row, column)):
+                low, high = found.interval or (None, None)
                 cell |= {
                     "against": pivot.rows[0],
                     "difference_points": found.value,
-                    "difference_low_points": found.interval and found.interval[0],
-                    "difference_high_points": found.interval and found.interval[1],
+                    "difference_low_points": low,
+                    "difference_high_points": high,
                     "p_randomization": found.p_randomization,
                     "p_bootstrap": found.p_bootstrap,
                 }
             rows.append(cell)
-    settings = [key for pivot in pivots for job in pivot.group.jobs for key in job.settings if key != "lang"]
-    return _written(rows, list(dict.fromkeys(settings)), [line for pivot in pivots for line in pivot.cells.values()])
+    jobs = [job for pivot in pivots for job in pivot.group.jobs]
+    return _write(rows, jobs, [line for pivot in pivots for line in pivot.cells.values()])
 
 
 def _line(group: Group, line: TableLine) -> dict[str, Any]:
@@ -99,43 +100,43 @@ def _line(group: Group, line: TableLine) -> dict[str, Any]:
         "seeds": " ".join(map(str, group.seeds)),
         "system": line.name,
         "control": int(line.control),
-        **_set({**group.fixed, **line.settings}),
-        **{name: row[key] for key, name in _PLAIN.items()},
+        **_settings({**group.fixed, **line.settings}),
+        **{name: row[key] for key, name in _SIZES.items()},
         "retention_metric": group.metric,
         "retention_reference": group.reference_name,
         "device": " ".join(dict.fromkeys(str(system.row["device"]) for system in line.systems)),
         "jobs": " ".join(str(job.folder) for job in line.jobs),
     }
     intervals = {"retention": row.get("retention_ci"), group.metric: row.get("score_ci")}
-    for key, name in _varying([row]).items():
+    for key, name in _measured([row]).items():
         low, high = intervals.get(key) or (None, None)
-        found |= dict(zip(_ends(name), (row.get(key), low, high, row.get(f"{key}_deviation")), strict=True))
+        figures = (row.get(key), low, high, row.get(f"{key}_deviation"))
+        found |= dict(zip(_columns(name), figures, strict=True))
     return found
 
 
-def _varying(systems: Iterable[Row]) -> dict[str, str]:
-    return {**{name: f"{name}_points" for name in metric_names_in(systems)}, **_VARYING}
+def _measured(systems: Iterable[Row]) -> dict[str, str]:
+    return {**{name: f"{name}_points" for name in metric_names_in(systems)}, **_MEASURED}
 
 
-def _ends(name: str) -> tuple[str, str, str, str]:
-    """The columns of a figure: itself, the ends of its interval, and its deviation, the unit last."""
-    first, unit = next(
-        (name.removesuffix(end), end) for end in ("_points", "_ratio", "_s_per_s", "_bytes") if name.endswith(end)
-    )
-    return name, f"{first}_low{unit}", f"{first}_high{unit}", f"{first}_deviation{unit}"
+def _columns(name: str) -> tuple[str, str, str, str]:
+    """Return the columns of a figure: itself, the ends of its interval, and its deviation, with the unit last."""
+    unit = next(unit for unit in _UNITS if name.endswith(unit))
+    stem = name.removesuffix(unit)
+    return name, f"{stem}_low{unit}", f"{stem}_high{unit}", f"{stem}_deviation{unit}"
 
 
-def _set(settings: Mapping[str, Any]) -> dict[str, str]:
+def _settings(settings: Mapping[str, Any]) -> dict[str, str]:
     return {key: format_setting(value) for key, value in settings.items() if key != "lang"}
 
 
-def _written(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], lines: Sequence[TableLine]) -> str:
-    """Columns that are empty in every row are left out."""
+def _write(rows: Sequence[Mapping[str, Any]], jobs: Sequence[ReportedJob], lines: Sequence[TableLine]) -> str:
+    """Return the rows as CSV, with columns for the settings of the jobs, and without columns that are always empty."""
     columns = [
         *_FIRST,
-        *settings,
-        *_PLAIN.values(),
-        *(end for name in _varying(line.row for line in lines).values() for end in _ends(name)),
+        *dict.fromkeys(key for job in jobs for key in job.settings if key != "lang"),
+        *_SIZES.values(),
+        *(column for name in _measured(line.row for line in lines).values() for column in _columns(name)),
         *_LAST,
     ]
     used = [column for column in columns if any(row.get(column) not in (None, "") for row in rows)]

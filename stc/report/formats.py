@@ -1,4 +1,4 @@
-"""How a report is written: for a terminal, in Markdown, in LaTeX."""
+"""The formats of a report: for a terminal, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from stc.system.tables import Column, Row, markdown_table, terminal_table
 
 _WIDTH = 100
-_ESCAPED = {
-    "\\": r"\textbackslash{}",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "–": "--",
-    "−": "$-$",  # a minus sign, which pdfTeX does not know by itself
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≥": r"$\geq$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "[": "{[}",  # at the start of a row it would be taken for an option of the row break before
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+        "−": "$-$",  # a minus sign, which pdfTeX does not know by itself
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "≥": r"$\geq$",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "[": "{[}",  # at the start of a row, LaTeX would read it as an option of the row break before
+    }
+)
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[a3paper, margin=10mm]{geometry}
 \usepackage{booktabs}
@@ -34,7 +36,7 @@ _PREAMBLE = r"""\documentclass{article}
 
 @dataclass(frozen=True)
 class TitledTable:
-    """A table under a title, with sentences that say what its figures mean, and one that says what is bold."""
+    """A table with its title, notes on its figures, and a sentence that says what is bold."""
 
     title: str
     columns: Sequence[Column]
@@ -47,40 +49,37 @@ class TitledTable:
         return " ".join(filter(None, [*self.notes, self.bold]))
 
 
-def terminal(blocks: Sequence[TitledTable]) -> str:
-    """Blocks one after the other. Ends in a newline."""
+def terminal(tables: Sequence[TitledTable]) -> str:
+    """Return the tables for a terminal. The text ends in a newline."""
     parts = []
-    for block in blocks:
-        lines = [block.title, ""]
-        lines += [*terminal_table(block.columns, block.rows), ""] if block.rows else []
-        parts.append("\n".join([*lines, *textwrap.wrap(" ".join(block.notes), _WIDTH)]).rstrip())
+    for table in tables:
+        lines = [table.title, ""]
+        lines += [*terminal_table(table.columns, table.rows), ""] if table.rows else []
+        parts.append("\n".join([*lines, *textwrap.wrap(" ".join(table.notes), _WIDTH)]).rstrip())
     return "\n\n\n".join(parts) + "\n"
 
 
-def markdown(heading: str, blocks: Sequence[TitledTable]) -> str:
-    """The same under a heading. Ends in a newline."""
+def markdown(heading: str, tables: Sequence[TitledTable]) -> str:
+    """Return the tables in Markdown, under a heading. The text ends in a newline."""
     parts = [f"# {heading}"]
-    for block in blocks:
-        parts.append(f"## {block.title}")
-        if block.rows:
-            parts.append("\n".join(markdown_table(block.columns, block.rows)))
-        if block.caption:
-            parts.append(block.caption)
+    for table in tables:
+        body = "\n".join(markdown_table(table.columns, table.rows)) if table.rows else ""
+        parts += filter(None, [f"## {table.title}", body, table.caption])
     return "\n\n".join(parts) + "\n"
 
 
-def latex(blocks: Sequence[TitledTable]) -> str:
-    r"""A document that compiles as it is; each ``table`` in it can be copied, and needs booktabs. Ends in a newline."""
-    tables = []
-    for block in blocks:
-        caption = f"{block.title}. {block.caption}".strip()
-        body = ["\\centering", *_tabular(block.columns, block.rows)] if block.rows else []
-        tables.append("\n".join(["\\begin{table}[p]", *body, f"\\caption{{{escaped(caption)}}}", "\\end{table}"]))
-    return "\n".join([_PREAMBLE, *tables, "\\end{document}"]) + "\n"
+def latex(tables: Sequence[TitledTable]) -> str:
+    r"""Return a LaTeX document that compiles as it is. Each ``table`` in it can be copied, and needs booktabs."""
+    parts = []
+    for table in tables:
+        caption = f"{table.title}. {table.caption}".strip()
+        body = ["\\centering", *_tabular(table.columns, table.rows)] if table.rows else []
+        parts.append("\n".join(["\\begin{table}[p]", *body, f"\\caption{{{escape_latex(caption)}}}", "\\end{table}"]))
+    return "\n".join([_PREAMBLE, *parts, "\\end{document}"]) + "\n"
 
 
 def _tabular(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    titles = [[escaped(column.title[line]) for column in columns] for line in range(2)]
+    titles = [[escape_latex(column.title[line]) for column in columns] for line in range(2)]
     cells = [[_cell(column, row) for column in columns] for row in rows]
     return [
         f"\\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in columns)}}}",
@@ -94,14 +93,14 @@ def _tabular(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 
 
 def _cell(column: Column, row: Row) -> str:
-    shown = escaped(column.show(row))
-    return f"\\textbf{{{shown}}}" if column.strong(row) else shown
+    text = escape_latex(column.show(row))
+    return f"\\textbf{{{text}}}" if column.is_bold(row) else text
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
 
 
-def escaped(text: str) -> str:
-    """Text as LaTeX sets it, whatever signs are in it."""
-    return "".join(_ESCAPED.get(sign, sign) for sign in text)
+def escape_latex(text: str) -> str:
+    """Return the text with every character escaped that LaTeX reads as a command."""
+    return text.translate(_LATEX)

@@ -1,4 +1,7 @@
-"""The jobs of a sweep: which there are, what each was asked for, and what has become of it."""
+"""The jobs of a sweep: which there are, with which settings, and their results.
+
+All of it is read from the folders that Hydra made and from the store.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ from stc.system.read_files import read_json, read_yaml, validate_shape
 
 SWEEPS = Path("multirun")
 DEFAULT = "default"
-"""Stands for a setting that a job leaves to its config, where the config does not have it under that key."""
-_NOT_SETTINGS = {"hydra", "store", "tracking", "force"}  # first words of keys that say nothing about a result
+"""The value of a setting that a job leaves to its config, if the config does not have it under that key."""
+_NOT_SETTINGS = {"hydra", "store", "tracking", "force"}  # first words of keys that cannot change a result
 
 
 @dataclass(frozen=True)
 class ReportedJob:
-    """A job of a sweep, or a run alone.
+    """A job of a sweep, or a single run.
 
     Attributes:
         folder: where its result.json is, or should be.
         settings: key → value of everything that any of the jobs read together sets.
-        seeds: those of a job that was run with several, else empty.
-        runs: one, or one a seed; none where there is a ``fault``.
-        fault: why there is nothing to show of it, or empty.
+        seeds: of a job that was run with several; else empty.
+        runs: one for each seed; none if there is a ``fault``.
+        fault: why there is no result, or empty.
     """
 
     folder: Path
@@ -44,31 +47,31 @@ class ReportedJob:
 
 
 def read_jobs(folders: Sequence[Path], store: Path | None = None) -> list[ReportedJob]:
-    """The jobs of sweeps and runs, those without a result among them.
+    """Read the jobs of sweeps and runs, including those without a result.
 
     Args:
-        folders: of a sweep or a run each.
-        store: where the results are; None for the store that each job was run with.
+        folders: each of a sweep or a run.
+        store: the folder of the results; None for the store that each job was run with.
 
     Raises:
-        InputError: a folder is not there or has no job in it, or there is no store.
+        InputError: a folder does not exist or has no job in it, or there is no store.
     """
-    asked = [_Asked(job) for folder in folders for job in _jobs(folder)]
-    keys = dict.fromkeys(key for one in asked for key in one.keys)
+    started = [_StartedJob(job) for folder in folders for job in _job_folders(folder)]
+    keys = dict.fromkeys(key for one in started for key in one.keys)
     reader = ResultReader(store)
-    found = [_job(one, {key: one.value(key) for key in keys}, reader) for one in asked]
-    begun = {one.overrides for one in asked}
+    jobs = [_read_job(one, {key: one.value(key) for key in keys}, reader) for one in started]
+    all_overrides = {one.overrides for one in started}
     for folder in folders:
-        for number, overrides in enumerate(_planned(folder)):
-            if overrides not in begun:
+        for number, overrides in enumerate(_planned_jobs(folder)):
+            if overrides not in all_overrides:
                 given = dict(parse_assignment(one) for one in overrides)
                 settings = {key: given.get(key, DEFAULT) for key in keys}
-                found.append(ReportedJob(folder / str(number), settings, fault="was not begun"))
-    return found
+                jobs.append(ReportedJob(folder / str(number), settings, fault="was not begun"))
+    return jobs
 
 
 def latest_sweep() -> Path:
-    """The folder of the latest sweep.
+    """Return the folder of the latest sweep.
 
     Raises:
         InputError: there is none.
@@ -79,15 +82,11 @@ def latest_sweep() -> Path:
     return folders[-1]
 
 
-def _jobs(folder: Path) -> list[Path]:
-    """The folders of the jobs in a sweep's folder; of a run's folder, itself.
-
-    Raises:
-        InputError: it is not there, or has none.
-    """
+def _job_folders(folder: Path) -> list[Path]:
+    """Return the folders of the jobs in a sweep's folder; for a run's folder, itself."""
     if not folder.is_dir():
-        beside = sorted(one.name for one in folder.parent.glob("*") if one.is_dir()) if folder.parent.is_dir() else []
-        there = f"; in {folder.parent} are {', '.join(beside[-5:])}" if beside else ""
+        siblings = sorted(one.name for one in folder.parent.glob("*") if one.is_dir())
+        there = f"; in {folder.parent} are {', '.join(siblings[-5:])}" if siblings else ""
         raise InputError(f"{folder} is not a folder of a sweep or a run{there}")
     if (folder / ".hydra").is_dir() or (folder / RESULT_FILE).exists():
         return [folder]
@@ -100,8 +99,37 @@ def _jobs(folder: Path) -> list[Path]:
     return sorted(jobs, key=natural_key)
 
 
-def _planned(folder: Path) -> list[tuple[str, ...]]:
-    """The overrides of every job that a sweep was to have, as far as they can be told without Hydra's launcher."""
+class _Overrides(BaseModel):
+    task: list[str]
+
+
+class _Runtime(BaseModel):
+    choices: dict[str, Any]
+    cwd: str
+
+
+class _SweepHydra(BaseModel):
+    overrides: _Overrides
+
+
+class _JobHydra(_SweepHydra):
+    runtime: _Runtime
+
+
+class _SweepFile(BaseModel):
+    """The parts of a sweep's multirun.yaml that are read."""
+
+    hydra: _SweepHydra
+
+
+class _JobFile(BaseModel):
+    """The parts of a job's .hydra/hydra.yaml that are read."""
+
+    hydra: _JobHydra
+
+
+def _planned_jobs(folder: Path) -> list[tuple[str, ...]]:
+    """Return the overrides of every job that a sweep was to have, as far as stc can tell."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
@@ -110,45 +138,15 @@ def _planned(folder: Path) -> list[tuple[str, ...]]:
     file = folder / "multirun.yaml"
     if not file.exists():
         return []
-    asked = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _Sweep)
+    overrides = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _SweepFile).hydra.overrides.task
     try:
-        return [tuple(job) for job in expand_jobs(["-m", *asked.hydra.overrides.task])]
-    except HydraException:  # a sweep that only Hydra itself can expand: glob(…)
+        return [tuple(job) for job in expand_jobs(["-m", *overrides])]
+    except HydraException:  # only Hydra itself can expand some sweeps: glob(…)
         return []
 
 
-class _Overrides(BaseModel):
-    task: list[str]
-
-
-class _SweepHydra(BaseModel):
-    overrides: _Overrides
-
-
-class _Sweep(BaseModel):
-    """What Hydra writes down of a sweep, as far as it is read here."""
-
-    hydra: _SweepHydra
-
-
-class _Runtime(BaseModel):
-    choices: dict[str, Any]
-    cwd: str
-
-
-class _JobHydra(BaseModel):
-    overrides: _Overrides
-    runtime: _Runtime
-
-
-class _JobSaid(BaseModel):
-    """The same of a job."""
-
-    hydra: _JobHydra
-
-
-class _Asked:
-    """What a job was asked for: its overrides, its composed config, and which members of groups that has."""
+class _StartedJob:
+    """The settings of a job that was started: its overrides, its composed config, and the config group choices."""
 
     def __init__(self, folder: Path) -> None:
         from omegaconf import OmegaConf
@@ -157,12 +155,11 @@ class _Asked:
         try:
             self._config: Any = read_yaml(folder / ".hydra" / "config.yaml")
             file = folder / ".hydra" / "hydra.yaml"
-            hydra = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _JobSaid).hydra
+            hydra = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _JobFile).hydra
         except FileNotFoundError as error:
             raise InputError(f"{error} is missing: {folder} does not say what it was asked for") from None
         self.overrides = tuple(hydra.overrides.task)
-        self._members = hydra.runtime.choices
-        self._cwd = Path(hydra.runtime.cwd)
+        self._runtime = hydra.runtime
         keys = [parse_assignment(one)[0] for one in self.overrides]
         self.keys = [key for key in keys if re.split(r"[./@]", key)[0] not in _NOT_SETTINGS]
 
@@ -170,42 +167,41 @@ class _Asked:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        if key in self._members:
-            return self._members[key]
+        if key in self._runtime.choices:
+            return self._runtime.choices[key]
         try:
             value = OmegaConf.select(self._config, key, default=DEFAULT)
-        except OmegaConfBaseException:  # what it refers to is only known where it was run
+        except OmegaConfBaseException:  # an interpolation that can only be resolved where the job ran
             return DEFAULT
         return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
     @property
     def store(self) -> Path:
-        return self._cwd / expand_home(str(self._config.store.dir))
+        return Path(self._runtime.cwd) / expand_home(str(self._config.store.dir))
 
 
-def _job(asked: _Asked, settings: Mapping[str, Any], reader: ResultReader) -> ReportedJob:
-    file = asked.folder / RESULT_FILE
+def _read_job(started: _StartedJob, settings: Mapping[str, Any], reader: ResultReader) -> ReportedJob:
+    def without_result(fault: object) -> ReportedJob:
+        return ReportedJob(started.folder, settings, fault=str(fault))
+
+    file = started.folder / RESULT_FILE
     if not file.exists():
-        return ReportedJob(
-            asked.folder, settings, fault=f"has no {RESULT_FILE}: it failed, was ended, or is still running"
-        )
+        return without_result(f"has no {RESULT_FILE}: it failed, was ended, or is still running")
     try:
         result = read_json(file, Result)
         results = {0: result}
         if "runs" in result:
-            files = {one["seed"]: asked.folder / one["result"] for one in result["runs"]}
-            if gone := [path for path in files.values() if not path.exists()]:
-                return ReportedJob(asked.folder, settings, fault=f"lacks {', '.join(map(str, gone))}")
+            files = {one["seed"]: started.folder / one["result"] for one in result["runs"]}
+            if missing := [path for path in files.values() if not path.exists()]:
+                return without_result(f"lacks {', '.join(map(str, missing))}")
             results = {seed: read_json(path, Result) for seed, path in files.items()}
-    except InputError as damaged:
-        return ReportedJob(asked.folder, settings, fault=str(damaged))
+    except InputError as error:
+        return without_result(error)
     if not all(one["systems"] for one in results.values()):
-        return ReportedJob(
-            asked.folder, settings, fault="compares no systems: there is no comparison among its outputs"
-        )
-    reader.open(asked.store)
+        return without_result("compares no systems: there is no comparison among its outputs")
+    reader.open(started.store)  # without any store, the report ends here
     try:
-        runs = [reader.run(one, seed, asked.store) for seed, one in results.items()]
-    except InputError as unreadable:  # gone from the store, or written by a version whose records were others
-        return ReportedJob(asked.folder, settings, fault=str(unreadable))
-    return ReportedJob(asked.folder, settings, tuple(result.get("seeds", ())), runs)
+        runs = [reader.run(one, seed, started.store) for seed, one in results.items()]
+    except InputError as error:  # missing from the store, or written by a version with other records
+        return without_result(error)
+    return ReportedJob(started.folder, settings, tuple(result.get("seeds", ())), runs)

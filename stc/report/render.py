@@ -1,4 +1,4 @@
-"""The report of a sweep: its tables in four forms, and its plots."""
+"""The report of a sweep: its tables in four formats, and its plots."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ from pathlib import Path
 
 from stc.config.override_names import short_names
 from stc.errors import InputError
-from stc.report import formats as forms
+from stc.report import formats
 from stc.report.csv_figures import cells_csv, lines_csv
 from stc.report.formats import TitledTable
 from stc.report.jobs import ReportedJob, latest_sweep, read_jobs
-from stc.report.pivot import Pivot, group_title, pivots, retention_notes
-from stc.report.run_table import RETENTION, SIZES, SPEED, SYSTEM, format_interval, score_columns
-from stc.report.seeds import seed_columns
-from stc.report.sweep import Group, format_setting, groups
-from stc.system.tables import NONE, Column, filled_columns
-
-_INTERVAL = Column(
-    ("", "interval"), lambda row: "reference" if row["is_reference"] else format_interval(row["retention_ci"])
+from stc.report.pivot import Pivot, make_pivots, retention_notes
+from stc.report.run_table import (
+    RETENTION,
+    SIZES,
+    SPEED,
+    SYSTEM,
+    format_interval,
+    score_columns,
+    speed_note,
+    zero_note,
 )
+from stc.report.seeds import seed_columns
+from stc.report.sweep import Group, group_jobs, group_title, varying_keys
+from stc.system.quantities import format_setting
+from stc.system.tables import NONE, Column, Row, filled_columns
 
 
 @dataclass(frozen=True)
 class Report:
-    """What there is to say of a sweep.
+    """The report of a sweep.
 
     Attributes:
-        name: of the sweep, in a heading.
+        name: of the sweep, for a heading.
         jobs: all of them, also those without a result.
-        groups: what could be compared, a table each.
-        pivots: those asked for.
+        groups: the systems that can be compared, one table each.
+        pivots: those that were asked for.
     """
 
     name: str
@@ -42,17 +48,17 @@ class Report:
     @property
     def terminal(self) -> str:
         """The pivots if any were asked for, else the tables; and the jobs without a result."""
-        return forms.terminal([*(self._pivots() or self._tables()), *self._missing()])
+        return formats.terminal([*(self._pivot_tables() or self._tables()), *self._missing()])
 
     @property
     def markdown(self) -> str:
         """Tables, pivots, and the jobs without a result."""
-        return forms.markdown(self.name, [*self._tables(), *self._pivots(), *self._missing()])
+        return formats.markdown(self.name, [*self._tables(), *self._pivot_tables(), *self._missing()])
 
     @property
     def latex(self) -> str:
         """The same as a document of its own."""
-        return forms.latex([*self._tables(), *self._pivots(), *self._missing()])
+        return formats.latex([*self._tables(), *self._pivot_tables(), *self._missing()])
 
     @property
     def csv(self) -> str:
@@ -60,20 +66,19 @@ class Report:
         return lines_csv(self.jobs, self.groups)
 
     def plots(self, folder: Path) -> list[Path]:
-        """Draw what the sweep has into ``folder``, each plot as PNG and as SVG; returns the files."""
-        from stc.report.plots import plot_sweep
+        """Draw every plot into ``folder``, as PNG and as SVG, and return the files."""
+        from stc.report.sweep_plots import plot_sweep
 
         return plot_sweep(folder, self.name, self.groups, self.pivots)
 
     def save(self, folder: Path) -> list[Path]:
-        """Everything into ``folder``: report.md with the plots in it, report.csv, report.tex, and pivot.csv if any were
-        asked for.
+        """Write report.md with the plots in it, report.csv, report.tex, and pivot.csv if there are pivots.
 
         Returns:
             the files, those of the plots last.
 
         Raises:
-            InputError: it cannot be written to.
+            InputError: the folder cannot be written to.
         """
         texts = {"report.csv": self.csv, "report.tex": self.latex}
         if self.pivots:
@@ -81,8 +86,8 @@ class Report:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             plots = self.plots(folder)
-            shown_plots = "".join(f"\n![{one.stem}]({one.name})\n" for one in plots if one.suffix == ".png")
-            texts = {"report.md": self.markdown + shown_plots, **texts}
+            images = "".join(f"\n![{plot.stem}]({plot.name})\n" for plot in plots if plot.suffix == ".png")
+            texts = {"report.md": self.markdown + images, **texts}
             for name, content in texts.items():
                 (folder / name).write_text(content, encoding="utf-8")
             return [*(folder / name for name in texts), *plots]
@@ -96,23 +101,20 @@ class Report:
             for group, title in zip(self.groups, titles, strict=True)
         ]
 
-    def _pivots(self) -> list[TitledTable]:
-        return [block for pivot in self.pivots for block in pivot.blocks()]
+    def _pivot_tables(self) -> list[TitledTable]:
+        return [table for pivot in self.pivots for table in pivot.tables()]
 
     def _missing(self) -> list[TitledTable]:
-        faulty = [job for job in self.jobs if job.fault]
-        if not faulty:
+        failed = [job for job in self.jobs if job.fault]
+        if not failed:
             return []
-        keys = [
-            key for key in self.jobs[0].settings if len({format_setting(job.settings[key]) for job in self.jobs}) > 1
-        ]
         columns = [
             Column(("", "job"), lambda row: row["folder"], left=True),
-            *_settings(keys),
+            *_setting_columns(varying_keys(self.jobs)),
             Column(("", "why it has none"), lambda row: row["fault"], left=True),
         ]
-        rows = [{"name": "", "folder": str(job.folder), "settings": job.settings, "fault": job.fault} for job in faulty]
-        return [TitledTable(f"{len(faulty)} of {len(self.jobs)} jobs without a result", columns, rows)]
+        rows = [{"folder": str(job.folder), "settings": job.settings, "fault": job.fault} for job in failed]
+        return [TitledTable(f"{len(failed)} of {len(self.jobs)} jobs without a result", columns, rows)]
 
 
 def render(
@@ -122,26 +124,25 @@ def render(
     systems: str | None = None,
     pivot: Sequence[str] | None = None,
 ) -> Report:
-    """The report of a sweep, from what its jobs have left in the store.
+    """Return the report of a sweep, from what its jobs left in the store.
 
     Args:
-        sweep: the folder of a sweep or of a run, or several; none for the latest sweep.
-        store: where the results are; None for the store that each job was run with.
-        systems: which systems of each job have a line: the controls and its last one (None), ``all``, ``controls``, or
-            names with commas between.
-        pivot: rows, columns and perhaps a value, as :func:`stc.report.pivot.pivots` takes them.
+        sweep: the folder of a sweep or of a run, or several; empty for the latest sweep.
+        store: the folder of the results; None for the store that each job was run with.
+        systems: the systems that have a line, as :func:`stc.report.sweep.group_jobs` takes them.
+        pivot: rows, columns and perhaps a value, as :func:`stc.report.pivot.make_pivots` takes them.
 
     Raises:
-        InputError: a folder, the store or a name is not there, or the pivot cannot be made.
+        InputError: a folder, the store or a name does not exist, or the pivot cannot be made.
     """
     folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest_sweep()]
     jobs = read_jobs(folders, store)
-    found = groups(jobs, systems)
+    groups = group_jobs(jobs, systems)
     return Report(
         name=" and ".join(str(folder) for folder in folders),
         jobs=jobs,
-        groups=found,
-        pivots=pivots(found, *pivot) if pivot else (),
+        groups=groups,
+        pivots=make_pivots(groups, *pivot) if pivot else (),
     )
 
 
@@ -150,42 +151,44 @@ def _table(group: Group, title: str) -> TitledTable:
     if len(group.seeds) > 1:
         figures: Sequence[Column] = (*SIZES, *seed_columns(rows))
     else:
-        figures = (*SIZES, *score_columns(rows), RETENTION, _INTERVAL, *SPEED)
-    columns = filled_columns([SYSTEM, *_settings(group.keys), *figures], rows)
+        interval = Column(("", "interval"), _show_interval)
+        figures = (*SIZES, *score_columns(rows), RETENTION, interval, *SPEED)
+    columns = filled_columns([SYSTEM, *_setting_columns(group.keys), *figures], rows)
     return TitledTable(f"{title}, {group.sentences:,} test sentences", columns, rows, _notes(group))
 
 
-def _settings(keys: Sequence[str]) -> list[Column]:
+def _show_interval(row: Row) -> str:
+    return "reference" if row["is_reference"] else format_interval(row["retention_ci"])
+
+
+def _setting_columns(keys: Sequence[str]) -> list[Column]:
     names = short_names(keys)
-    return [_setting(key, names[key]) for key in keys]
+    return [_setting_column(key, names[key]) for key in keys]
 
 
-def _setting(key: str, name: str) -> Column:
-    return Column(
-        ("", name), lambda row: format_setting(row["settings"][key]) if key in row["settings"] else NONE, left=True
-    )
+def _setting_column(key: str, name: str) -> Column:
+    def show(row: Row) -> str:
+        return format_setting(row["settings"][key]) if key in row["settings"] else NONE
+
+    return Column(("", name), show, left=True)
 
 
 def _notes(group: Group) -> list[str]:
-    notes = retention_notes(group)
-    devices = dict.fromkeys(str(system.row["device"]) for line in group.lines for system in line.systems)
-    measured = "It" if len(group.seeds) > 1 else "It and peak memory"
-    notes.append(
-        f"Real-time factor: seconds of computing per second of audio. {measured}: on {' and '.join(devices)}, one "
-        "utterance at a time."
-    )
-    machines = {str(system.machine) for line in group.lines for system in line.systems}
+    systems = [system for line in group.lines for system in line.systems]
+    devices = [str(system.row["device"]) for system in systems]
+    notes = [*retention_notes(group), speed_note(devices, "It" if len(group.seeds) > 1 else "It and peak memory")]
+    machines = {str(system.machine) for system in systems}
     if len(machines) > 1:
         notes.append(
             f"They were taken on {len(machines)} machines, or with other versions or threads (measurement.json says "
             "which), and compare only within one."
         )
     if any(line.row["is_reference"] and line.row["retention"] is None for line in group.lines):
-        notes.append(f"There is no retention here: {group.reference_name} scores 0.")
-    gone = [line for line in group.lines if any(system.quality is None for system in line.systems)]
-    if gone:
+        notes.append(zero_note(group.reference_name))
+    without = [line.name for line in group.lines if any(system.quality is None for system in line.systems)]
+    if without:
         notes.append(
-            f"No interval for {', '.join(dict.fromkeys(line.name for line in gone))}: the sentence-level scores are "
-            "not in the store, or are damaged."
+            f"No interval for {', '.join(dict.fromkeys(without))}: the sentence-level scores are not in the store, or "
+            "are damaged."
         )
     return notes

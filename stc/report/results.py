@@ -1,14 +1,14 @@
-"""What a run has left in the store: its systems as they were scored, and its searches for layers.
+"""The results of a run, read from the store: its systems as they were scored, and its searches for layers.
 
-A result.json is read for the identities of the stages and for nothing else; every figure comes from the store.
+A result.json is read only for the identities of the stages; every figure comes from the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stc.errors import InputError
 from stc.metrics.records import Measurement, Scores
@@ -23,15 +23,15 @@ from stc.system.tables import Row
 
 @dataclass(frozen=True)
 class ScoredSystem:
-    """One system as one run has scored it.
+    """A system as one run has scored it.
 
     Attributes:
-        row: as comparison.json has it, the rest of that file under ``compared``.
-        scores: the identity of its scores, which is that of the system on that test set.
+        row: as in comparison.json, with the rest of that file under ``compared``.
+        scores: the identity of its scores, which depends on the system and the test set.
         test: the identity of the test set; empty where the store has no record of the scores.
-        quality: its sentence-level statistics; None where they cannot be read from the store.
-        machine: what it was measured on, as :func:`stc.system.machine.fingerprint` has it.
-        unpruned: whether it has as many layers as the most any in its comparison has.
+        quality: its sentence-level statistics; None where the store does not have them.
+        machine: the fingerprint of the machine it was measured on (:func:`stc.system.machine.fingerprint`).
+        unpruned: whether no system of the comparison has more layers.
     """
 
     row: Row
@@ -44,51 +44,55 @@ class ScoredSystem:
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """What a job has computed with one seed: its comparison's systems in their order, and its searches for layers, by
-    name, each the contents of its rankings."""
+    """What a job has computed with one seed.
+
+    Attributes:
+        systems: of the comparison, in its order.
+        searches: searches for layers by name, each as the contents of its rankings.
+    """
 
     seed: int
     systems: Sequence[ScoredSystem]
-    searches: Mapping[str, Sequence[Mapping[str, Any]]]
+    searches: Mapping[str, Sequence[Ranking]]
 
 
 @dataclass
 class ResultReader:
-    """Reads results from stores, each once.
+    """A reader of results, which reads each file of a store once.
 
     Attributes:
-        forced: the store to read from, whatever a job says.
+        store: the folder of the store to read from; None for the store of each job.
     """
 
-    forced: Path | None
+    store: Path | None
     _stores: dict[Path, Store] = field(default_factory=dict)
-    _measured: dict[tuple[Path, str], Measurement] = field(default_factory=dict)
-    _scored: dict[tuple[Path, str], tuple[str, Scores | None]] = field(default_factory=dict)
+    _measurements: dict[tuple[Path, str], Measurement] = field(default_factory=dict)
+    _scores: dict[tuple[Path, str], tuple[str, Scores | None]] = field(default_factory=dict)
 
     def run(self, result: Result, seed: int, root: Path) -> ReportedRun:
-        """What a result.json points to.
+        """Read what a result.json refers to.
 
         Raises:
-            InputError: its comparison, or what that was made from, is not in the store or is no such record.
+            InputError: its comparison, or something that was made from, is missing from the store or damaged.
         """
         store = self.open(root)
         stages = [(one["name"], one["identity"]) for one in result.get("stages", [])]
         for _, identity in stages:
             record = store.record(Kind.COMPARISON, identity)
             if record is not None:
-                comparison = _artifact(store, Kind.COMPARISON, identity)
-                rows = comparison_rows(read_comparison(comparison.path))
-                return ReportedRun(seed, self._systems(store, rows, record["spec"]["inputs"]), _searches(store, stages))
+                rows = comparison_rows(read_comparison(_artifact(store, Kind.COMPARISON, identity).path))
+                searches = read_searches((name, store.path(Kind.RANKING, one)) for name, one in stages)
+                return ReportedRun(seed, self._systems(store, rows, record["spec"]["inputs"]), searches)
         last, identity = stages[-1] if stages else ("none", "was made")
         raise InputError(f"the comparison ({last} {identity}) is not in {store.root}; the same command makes it again")
 
     def open(self, root: Path) -> Store:
-        """The store in ``root``, or the one to read from instead.
+        """Open the store in ``root``, or the one to read from instead.
 
         Raises:
-            InputError: it is not there.
+            InputError: there is none.
         """
-        root = self.forced or root
+        root = self.store or root
         if root not in self._stores:
             if not root.is_dir():
                 raise InputError(f"there is no store in {root}: name the folder it is in now (--store FOLDER)")
@@ -99,27 +103,28 @@ class ResultReader:
         measured = [self._measurement(store, inputs[f"measurements.{row['name']}"]) for row in rows]
         layers = [one.decoder_layers + one.encoder_layers for one in measured]
         systems = []
-        for row, one, has in zip(rows, measured, layers, strict=True):
+        for row, measurement, count in zip(rows, measured, layers, strict=True):
             identity = inputs[f"scores.{row['name']}"]
-            test, quality = self._scores(store, identity)
-            systems.append(ScoredSystem(row, identity, test, quality, one.machine, unpruned=has == max(layers)))
+            test, quality = self._test_and_scores(store, identity)
+            systems.append(
+                ScoredSystem(row, identity, test, quality, measurement.machine, unpruned=count == max(layers))
+            )
         return systems
 
     def _measurement(self, store: Store, identity: str) -> Measurement:
         key = (store.root, identity)
-        if key not in self._measured:
-            self._measured[key] = Measurement.load(_artifact(store, Kind.MEASUREMENT, identity).path)
-        return self._measured[key]
+        if key not in self._measurements:
+            self._measurements[key] = Measurement.load(_artifact(store, Kind.MEASUREMENT, identity).path)
+        return self._measurements[key]
 
-    def _scores(self, store: Store, identity: str) -> tuple[str, Scores | None]:
-        """The test set, and the statistics."""
+    def _test_and_scores(self, store: Store, identity: str) -> tuple[str, Scores | None]:
         key = (store.root, identity)
-        if key not in self._scored:
+        if key not in self._scores:
             record = store.record(Kind.SCORES, identity)
             found, _ = store.inspect(Kind.SCORES, identity)
             test = str(record["spec"]["inputs"]["data"]) if record else ""
-            self._scored[key] = (test, Scores.load(found.path) if found else None)
-        return self._scored[key]
+            self._scores[key] = (test, Scores.load(found.path) if found else None)
+        return self._scores[key]
 
 
 def _artifact(store: Store, kind: Kind, identity: str) -> Artifact:
@@ -129,13 +134,17 @@ def _artifact(store: Store, kind: Kind, identity: str) -> Artifact:
     return found
 
 
-def _searches(store: Store, stages: Sequence[tuple[str, str]]) -> dict[str, list[Mapping[str, Any]]]:
-    """By the name of the stage, the rankings in which layers were compared, as far as the store still has them."""
-    searches: dict[str, list[Mapping[str, Any]]] = {}
-    for name, identity in stages:
-        file = store.path(Kind.RANKING, identity) / RANKING_FILE
-        if file.exists():
-            content = read_json(file, Ranking)
-            if "candidates" in content:  # layers that were drawn or named were not compared
+def read_searches(rankings: Iterable[tuple[str, Path]]) -> dict[str, list[Ranking]]:
+    """Return the rankings in which layers were compared, by the name of the search.
+
+    Args:
+        rankings: name of the stage (``importance.2``) and folder of the artifact. Folders without a ranking, or with a
+            damaged one, are left out.
+    """
+    searches: dict[str, list[Ranking]] = {}
+    for name, folder in rankings:
+        with suppress(FileNotFoundError, InputError):
+            content = read_json(folder / RANKING_FILE, Ranking)
+            if "candidates" in content:  # drawn or named layers were not compared
                 searches.setdefault(name.split(".")[0], []).append(content)
     return searches

@@ -1,45 +1,32 @@
-"""The plots of a run, as PNG, from what its stages have left in the store; those of a sweep are in stc/report/plots.py.
-
-matplotlib is imported when something is drawn, and no window system is asked for. Colours are those of Okabe and Ito,
-and viridis: both can be told apart by people who do not see all colours.
-"""
+"""The plots of a run, as PNG; those of a sweep are in ``sweep_plots``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.errors import InputError
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.selection import LOSS, title_of
-from stc.models.removal import RANKING_FILE, Ranking
 from stc.pipeline.curves import Curves
+from stc.report.plot_style import COLOURS, SIZE_AXIS, canvas, colour, marker, plain_axes, shifted
+from stc.report.results import read_searches
 from stc.store.artifact import Kind
 from stc.system.quantities import format_bytes
-from stc.system.read_files import read_json
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from stc.pipeline.runner import NodeResult
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX"
-_REMOVED = "#D55E00"
-_DOTS_AN_INCH = 150
-_SIDE_BY_SIDE = 9.0  # points of paper between the marks of systems of one size
-_LOG_FROM = 20.0  # largest size ÷ smallest, from which on a linear axis would crowd the small ones
+_SHIFT = 9.0  # points between the marks of systems of the same size
+_LOG_FROM = 20.0  # use a logarithmic axis if the largest system is this many times the smallest
 
 
 @dataclass(frozen=True)
 class PlottedSystem:
-    """A system in the plot of quality: its size in bytes, its score, and the ends of its bar."""
+    """A system in the plot of quality: its size in bytes, its score, and the ends of its error bar."""
 
     name: str
     bytes: float
@@ -49,29 +36,24 @@ class PlottedSystem:
 
 
 def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], done: Iterable[NodeResult]) -> list[Path]:
-    """Draw what the run has: the importance of layers, the course of trainings, quality against size.
+    """Draw what the run has: importance of layers, training curves, and quality against size.
 
     Args:
-        folder: made if it is not there.
-        title: said in every plot.
-        systems: the rows of the comparison, none if the run has made none.
-        done: every node of the run. Rankings that are no longer in the store, or damaged there, are left out.
+        folder: created if it is missing.
+        title: part of the title of every plot.
+        systems: the rows of the comparison; empty if the run made none.
+        done: every node of the run. Rankings that are missing from the store or damaged are left out.
 
     Returns:
         the files.
     """
     done = list(done)
-    files: list[Path] = []
-    rounds: dict[str, list[Ranking]] = {}
-    for one in done:
-        if one.artifact.kind is not Kind.RANKING:
-            continue
-        with suppress(FileNotFoundError, InputError):
-            content = read_json(one.artifact.path / RANKING_FILE, Ranking)
-            if "candidates" in content:  # layers that were drawn or named were not compared
-                rounds.setdefault(one.name.split(".")[0], []).append(content)
-    for name, rankings in rounds.items():
-        files.append(plot_importance(folder / f"{name}.png", title, rankings))
+    files = [
+        plot_importance(folder / f"{name}.png", title, rankings)
+        for name, rankings in read_searches(
+            (one.name, one.artifact.path) for one in done if one.artifact.kind is Kind.RANKING
+        ).items()
+    ]
     trained = {one.name: one.curves for one in done if "loss" in one.curves}
     if trained:
         dev = {one.name: one.artifact.facts["dev_loss"] for one in done if "dev_loss" in one.artifact.facts}
@@ -80,9 +62,7 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         compared = systems[0]["compared"]
         metric = compared["metric"]
         marks = [
-            PlottedSystem(
-                row["name"], row["bytes_on_disk"], row[metric], *(row["score_ci"] or (row[metric], row[metric]))
-            )
+            PlottedSystem(row["name"], row["bytes_on_disk"], score := row[metric], *(row["score_ci"] or (score, score)))
             for row in systems
         ]
         bars = describe_intervals(compared["confidence"], compared["sentences"])
@@ -91,7 +71,7 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
 
 
 def describe_intervals(confidence: float, sentences: int) -> str:
-    """Return what bars that show intervals are, or why there are none, in words."""
+    """Return a sentence that says what error bars are intervals of, or why there are none."""
     bars = f"Bars: {100 * confidence:g} % bootstrap interval." if enough_sentences(sentences) else ""
     return " ".join(filter(None, [bars, sample_size_note(sentences)]))
 
@@ -100,7 +80,7 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     """Draw quality against size over several seeds.
 
     Args:
-        systems: as :func:`stc.report.seeds.aggregate_seeds` gives them.
+        systems: as :func:`stc.report.seeds.aggregate_seeds` returns them.
         seeds: how many there were.
     """
     if not systems:
@@ -108,23 +88,23 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     metric = systems[0]["metric"]
     marks = []
     for row in systems:
-        spread = row[f"{metric}_deviation"] or 0.0
-        marks.append(
-            PlottedSystem(row["name"], row["bytes_on_disk"], row[metric], row[metric] - spread, row[metric] + spread)
-        )
+        score, deviation = row[metric], row[f"{metric}_deviation"] or 0.0
+        marks.append(PlottedSystem(row["name"], row["bytes_on_disk"], score, score - deviation, score + deviation))
     bars = f"Bars: standard deviation over {seeds} seeds."
     return [plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars)]
 
 
 def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]], vector: bool = False) -> Path:
-    """A heat map, round by layer: what was found for the layer. The one removed in a round is framed; it is hatched in
-    the rounds after. The place of one that was screened out is blank. Layers of the encoder stand to the right of the
-    decoder's, with an e before their number."""
+    """Draw a heat map of the rounds of a search by layer.
+
+    The layer removed in a round has a frame, and is hatched in the rounds after it. A layer that was screened out is
+    blank. Layers of the encoder are to the right of the decoder's, with an e before their number.
+    """
     from matplotlib.patches import Rectangle
 
     figures = [_candidates(ranking) for ranking in rankings]
     layers = sorted({layer for found in figures for layer in found}, key=lambda layer: (layer[0] != "decoder", layer))
-    key, label = _measured(rankings[-1])
+    key, label = _criterion(rankings[-1])
     digits = 1 if key == "score" and rankings[-1]["metric"] != LOSS else 3
     grid = [[found.get(layer, math.nan) for layer in layers] for found in figures]
     with canvas(path, (max(8.5, 1.9 + 0.5 * len(layers)), max(2.8, 1.9 + 0.4 * len(grid))), vector) as figure:
@@ -135,26 +115,15 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
             removed = _removed(ranking, found)
             for column, layer in enumerate(layers):
                 if layer not in found:
-                    axes.add_patch(
-                        Rectangle(
-                            (column - 0.5, row - 0.5),
-                            1,
-                            1,
-                            facecolor="#EEEEEE",
-                            edgecolor="#BBBBBB",
-                            hatch="////",
-                            lw=0,
-                        )
-                    )
-                    continue
-                if math.isnan(found[layer]):  # imshow leaves it blank
-                    continue
-                ink = "black" if found[layer] > middle else "white"
-                shown = f"{found[layer]:.{digits}f}"
-                axes.text(column, row, shown, ha="center", va="center", fontsize=7, color=ink)
-                if layer in removed:
-                    inner = (column - 0.45, row - 0.45)
-                    axes.add_patch(Rectangle(inner, 0.9, 0.9, fill=False, edgecolor=_REMOVED, lw=2.5))
+                    hatched: Any = {"facecolor": "#EEEEEE", "edgecolor": "#BBBBBB", "hatch": "////", "lw": 0}
+                    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **hatched))
+                elif not math.isnan(found[layer]):
+                    ink = "black" if found[layer] > middle else "white"
+                    figure_text = f"{found[layer]:.{digits}f}"
+                    axes.text(column, row, figure_text, ha="center", va="center", fontsize=7, color=ink)
+                    if layer in removed:
+                        frame: Any = {"fill": False, "edgecolor": COLOURS[1], "lw": 2.5}
+                        axes.add_patch(Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, **frame))
         names = [str(number) if stack == "decoder" else f"e{number}" for stack, number in layers]
         axes.set_xticks(range(len(layers)), names)
         last = len(rankings[-1]["order"]) + len(rankings[-1].get("encoder_order", []))
@@ -163,25 +132,25 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
         axes.set_yticks(range(len(grid)), rounds)
         axes.set_xlabel("layer (numbered as in the unpruned model; the protected ones are not shown)")
         axes.set_ylabel("round" if key == "score" else "")
-        hatched = "; hatched: removed before" if len(grid) > 1 else ""
-        blank = "; blank: screened out" if any("screen" in ranking for ranking in rankings) else ""
-        framed = "where the block that was removed starts" if key == "distance" else "removed"
-        axes.set_title(f"Importance of layers: {title}\nframed: {framed}{hatched}{blank}")
+        hatched_are = "; hatched: removed before" if len(grid) > 1 else ""
+        blank_are = "; blank: screened out" if any("screen" in ranking for ranking in rankings) else ""
+        framed_are = "where the block that was removed starts" if key == "distance" else "removed"
+        axes.set_title(f"Importance of layers: {title}\nframed: {framed_are}{hatched_are}{blank_are}")
         figure.colorbar(image, label=label)
     return path
 
 
 def _candidates(ranking: Mapping[str, Any]) -> dict[tuple[str, int], float]:
-    """(stack, layer) → what was found for it; of a block, for the layer it starts at; NaN if it was screened out."""
-    key, _ = _measured(ranking)
+    """Return (stack, layer) → its figure, NaN if it was screened out. A block has the number of its first layer."""
+    key, _ = _criterion(ranking)
     return {
         (one["stack"], one["first"] if key == "distance" else one["layer"]): math.nan if one[key] is None else one[key]
         for one in ranking["candidates"]
     }
 
 
-def _measured(ranking: Mapping[str, Any]) -> tuple[str, str]:
-    """What a ranking goes by: the key of its candidates, and a name for it."""
+def _criterion(ranking: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the key of the candidates' figure, and a name for it."""
     candidate = ranking["candidates"][0]
     if "influence" in candidate:
         return "influence", "block influence"
@@ -191,17 +160,16 @@ def _measured(ranking: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float]) -> set[tuple[str, int]]:
-    """The layers that a ranking removes, among those it has looked at: in a round of a search that is one."""
-    if _measured(ranking)[0] == "distance":
+    """Return which of the candidates the ranking removes; in a round of a search that is one."""
+    if _criterion(ranking)[0] == "distance":
         return {min((layer for layer in found if layer[0] == stack), key=found.__getitem__) for stack, _ in found}
     orders = {"decoder": ranking["order"], "encoder": ranking.get("encoder_order", [])}
     return {(stack, layer) for stack, layer in found if layer in orders[stack]}
 
 
 def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSystem], bars: str) -> Path:
-    """Quality against bytes on disk; ``bars`` says what the bars are, or why there are none."""
+    """Draw quality against bytes on disk. ``bars`` says what the error bars are, or why there are none."""
     from matplotlib.ticker import FuncFormatter
-    from matplotlib.transforms import ScaledTranslation
 
     largest, smallest = max(mark.bytes for mark in marks), min(mark.bytes for mark in marks)
     with canvas(path, (7.5, 4.8)) as figure:
@@ -213,24 +181,23 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSys
             axes.set_xlim(0, 1.08 * largest)
         bottom, top = min(mark.low for mark in marks), max(mark.high for mark in marks)
         margin = 0.06 * (top - bottom) or 1.0
-        axes.set_ylim(bottom - margin, top + margin)  # what is drawn beside its place is not seen by autoscaling
+        axes.set_ylim(bottom - margin, top + margin)  # matplotlib does not see marks that are drawn shifted
         for number, mark in enumerate(marks):
             neighbours = [other for other in marks if 0.98 < other.bytes / mark.bytes < 1.02]
-            shift = _SIDE_BY_SIDE * (neighbours.index(mark) - (len(neighbours) - 1) / 2)
             axes.errorbar(
                 mark.bytes,
                 mark.score,
                 yerr=[[max(0.0, mark.score - mark.low)], [max(0.0, mark.high - mark.score)]],
-                fmt=MARKERS[number % len(MARKERS)],
-                color=COLOURS[number % len(COLOURS)],
+                fmt=marker(number),
+                color=colour(number),
                 capsize=3,
                 markersize=7,
                 label=f"{mark.name}: {format_bytes(mark.bytes)}, {mark.score:.1f}",
-                transform=axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans),
+                transform=shifted(axes, _SHIFT * (neighbours.index(mark) - (len(neighbours) - 1) / 2)),
             )
         plain_axes(axes)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(value) if value else "0"))
-        axes.set_xlabel("bytes on disk (systems of one size stand side by side)")
+        axes.set_xlabel(SIZE_AXIS)
         axes.set_ylabel(f"{metric} on the test split")
         axes.set_title(f"Quality against size: {title}\n{bars}")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -238,7 +205,7 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSys
 
 
 def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Mapping[str, float]) -> Path:
-    """The loss over the steps of every training.
+    """Draw the loss over the steps of every training.
 
     Args:
         trained: name of a stage → its curves, ``loss`` among them.
@@ -264,31 +231,3 @@ def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Ma
             axes.set_axis_off()
         figure.suptitle(f"Training: {title}")
     return path
-
-
-def plain_axes(axes: Axes) -> None:
-    """A light grid, and no frame above and to the right."""
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-@contextmanager
-def canvas(path: Path, inches: tuple[float, float], vector: bool = False) -> Iterator[Figure]:
-    """A figure to draw on, which is then saved, as ``vector`` in SVG as well, beside ``path``; whatever the user's
-    settings, names are shown as they are."""
-    import warnings
-
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        matplotlib.rc_context({"text.usetex": False, "text.parse_math": False, "svg.hashsalt": "stc"}),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name the font lacks is drawn as boxes
-        figure = Figure(figsize=inches, layout="constrained")
-        yield figure
-        figure.savefig(path, dpi=_DOTS_AN_INCH)
-        if vector:
-            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

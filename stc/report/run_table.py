@@ -1,13 +1,12 @@
-"""The table of a run, for a terminal and in Markdown, from what `compare` has written.
+"""The table of a run, for a terminal and in Markdown, from what the stage ``compare`` wrote.
 
-Imports nothing heavy: a run in which everything was cached prints its table at once. What reports on a whole sweep is
-in the modules beside this one, and ``python -m stc.report`` is its command.
+Nothing heavy is imported, so that a run in which everything is cached prints its table at once.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stc.errors import InputError
@@ -17,20 +16,20 @@ from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.report.comparison import comparison_rows, metric_names_in, read_comparison
 from stc.store.artifact import Artifact
 from stc.system.quantities import format_bytes, format_count, format_percent
-from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, markdown_table, terminal_table
+from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, terminal_table
 
 _NOTE_WIDTH = 112
 
 
-def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
-    """The systems of a comparison, each with where its files are now and what its retention refers to.
+def compared_systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
+    """Return the rows of a comparison, each with the places of its model and its translations.
 
     Args:
         comparison: a COMPARISON artifact.
         inputs: the artifacts it was made from, by input name (``scores``, ``models``) and label.
 
     Raises:
-        InputError: when comparison.json is missing or damaged, or ``inputs`` lacks one of its systems.
+        InputError: comparison.json is missing or damaged, or ``inputs`` lacks one of its systems.
     """
     rows = comparison_rows(read_comparison(comparison.path))
     for row in rows:
@@ -42,17 +41,50 @@ def systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) 
     return rows
 
 
+def format_run_table(systems: Sequence[Row], table_format: TableFormat = terminal_table) -> str:
+    """Return the table of the systems, the notes on its figures, and the table of tests. It ends in a newline."""
+    columns = [SYSTEM, *SIZES, *score_columns(systems), RETENTION, _INTERVAL, *SPEED]
+    lines = [*table_format(filled_columns(columns, systems), systems), "", *_notes(systems)]
+    tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
+    if tests:
+        lines += ["", *table_format(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
+    return "\n".join(lines) + "\n"
+
+
 def score_columns(systems: Sequence[Row]) -> list[Column]:
-    """Return a column for each metric by which some system is scored."""
-    return [_score(name) for name in metric_names_in(systems)]
+    """Return a column for each metric by which any of the systems is scored."""
+    return [_score_column(name) for name in metric_names_in(systems)]
 
 
-def _score(name: str) -> Column:
+def _score_column(name: str) -> Column:
     def show(system: Row) -> str:
         score = system.get(name)
         return NONE if score is None else f"{score:.1f}"
 
     return Column(("", metric_named(name).heading), show)
+
+
+def _show_retention_interval(system: Row) -> str:
+    is_reference = system["name"] == system["compared"]["reference"]
+    return "reference" if is_reference else format_interval(system["retention_ci"])
+
+
+def format_interval(ends: Sequence[float] | None) -> str:
+    """Return the ends of an interval of ratios, in percent: ``96.7–100.4``, and a dash for None."""
+    return NONE if ends is None else "–".join(map(format_percent, ends))
+
+
+def format_difference(points: float) -> str:
+    """Return a difference of scores with its sign: ``+0.4``, ``−1.2``, and ``0.0`` if it rounds to zero."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def format_p_value(p: float | None) -> str:
+    """Return a probability in three decimals: ``0.042``, ``<0.001``, and a dash for None."""
+    if p is None:
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 SYSTEM = Column(("", "system"), lambda row: str(row["name"]), left=True)
@@ -64,98 +96,70 @@ SIZES = (
 )
 RETENTION = Column(("", "retention"), lambda row: format_percent(row["retention"], " %"))
 SPEED = (
-    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", needs="rtf"),
-    Column(("peak", "memory"), lambda row: format_bytes(row["peak_memory_bytes"]), needs="peak_memory_bytes"),
+    Column(("real-time", "factor"), lambda row: f"{row['rtf']:.3g}", required_key="rtf"),
+    Column(("peak", "memory"), lambda row: format_bytes(row["peak_memory_bytes"]), required_key="peak_memory_bytes"),
 )
-_INTERVAL = Column(("", "interval"), lambda row: _retention_interval(row))
+_INTERVAL = Column(("", "interval"), _show_retention_interval)
 _TESTS = (
     SYSTEM,
     Column(("", "against"), lambda row: row["against"], left=True),
     Column(("", "difference"), lambda row: format_difference(row["value"])),
-    Column(
-        ("", "interval"), lambda row: " to ".join(map(format_difference, row["interval"])) if row["interval"] else NONE
-    ),
+    Column(("", "interval"), lambda row: " to ".join(map(format_difference, row["interval"] or ())) or NONE),
     Column(("p, approximate", "randomization"), lambda row: format_p_value(row["p_randomization"])),
     Column(("p, paired", "bootstrap"), lambda row: format_p_value(row["p_bootstrap"])),
 )
 
 
-def table(systems: Sequence[Row]) -> str:
-    """The systems as a table for a terminal, below it what the figures mean, and the tests. Ends in a newline."""
-    return _laid_out(systems, terminal_table)
+def retention_note(metric: str, reference: str, best: str, sentences: int, resampling: Mapping[str, Any]) -> str:
+    """Return a sentence that says what retention is relative to, and what its interval is if it has one.
+
+    Args:
+        best: describes the reference: ``the best unpruned system``.
+        resampling: has ``confidence`` and ``resamples``.
+    """
+    note = f"Retention: {metric_named(metric).better} relative to {reference}, {best}"
+    if not enough_sentences(sentences):
+        return f"{note}."
+    return (
+        f"{note}; {100 * resampling['confidence']:g} % interval of {resampling['resamples']:,} paired bootstrap "
+        f"resamples of the {sentences:,} sentences."
+    )
 
 
-def markdown(systems: Sequence[Row]) -> str:
-    """The same in Markdown. Ends in a newline."""
-    return _laid_out(systems, markdown_table)
+def speed_note(devices: Iterable[str], figures: str = "It and peak memory") -> str:
+    """Return a sentence that says how the real-time factor was measured."""
+    where = " and ".join(dict.fromkeys(devices))
+    return (
+        f"Real-time factor: seconds of computing per second of audio. {figures}: on {where}, one utterance at a time."
+    )
 
 
-def _laid_out(systems: Sequence[Row], form: TableFormat) -> str:
-    columns = [SYSTEM, *SIZES, *score_columns(systems), RETENTION, _INTERVAL, *SPEED]
-    lines = [*form(filled_columns(columns, systems), systems), "", *_notes(systems)]
-    tests = [{"name": system["name"], **test} for system in systems for test in system["tests"]]
-    if tests:
-        lines += ["", *form(_TESTS, tests), "", *_test_notes(systems[0]["compared"])]
-    return "\n".join(lines) + "\n"
-
-
-def _retention_interval(system: Row) -> str:
-    if system["name"] == system["compared"]["reference"]:
-        return "reference"
-    return format_interval(system["retention_ci"])
-
-
-def format_interval(ends: Sequence[float] | None) -> str:
-    """The ends of an interval of ratios, in percent: ``96.7–100.4``, and a dash for none."""
-    return NONE if ends is None else "–".join(map(format_percent, ends))
-
-
-def format_difference(points: float) -> str:
-    """A difference of scores: ``+0.4``, ``−1.2``, and ``0.0`` where it rounds to nothing."""
-    shown = f"{points:+.1f}"
-    return "0.0" if shown in ("+0.0", "-0.0") else shown.replace("-", "−")
-
-
-def format_p_value(p: float | None) -> str:
-    """A probability in three decimals: ``0.042``, ``<0.001``, and a dash for none."""
-    if p is None:
-        return NONE
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+def zero_note(reference: str) -> str:
+    return f"There is no retention here: {reference} scores 0."
 
 
 def _notes(systems: Sequence[Row]) -> list[str]:
     if not systems:
         return []
     compared = systems[0]["compared"]
-    devices = dict.fromkeys(system["device"] for system in systems if "device" in system)
-    quality = metric_named(compared["metric"]).better
-    said = f"Retention: {quality} relative to {compared['reference']}, the best unpruned system"
-    if enough_sentences(compared["sentences"]):
-        said += (
-            f"; {100 * compared['confidence']:g} % interval of {compared['resamples']:,} paired bootstrap resamples of "
-            f"the {compared['sentences']:,} sentences"
-        )
-    said += "."
-    if devices:
-        said += (
-            f" Real-time factor: seconds of computing per second of audio. It and peak memory: on "
-            f"{' and '.join(devices)}, one utterance at a time."
-        )
-    lines = textwrap.wrap(said, _NOTE_WIDTH)
-    if sample_size_note(compared["sentences"]):
-        lines.append(sample_size_note(compared["sentences"]))
-    if any(system["name"] == compared["reference"] and system["retention"] is None for system in systems):
-        lines.append(f"There is no retention here: {compared['reference']} scores 0.")
+    reference, sentences = compared["reference"], compared["sentences"]
+    note = retention_note(compared["metric"], reference, "the best unpruned system", sentences, compared)
+    if devices := [system["device"] for system in systems if "device" in system]:
+        note += f" {speed_note(devices)}"
+    lines = textwrap.wrap(note, _NOTE_WIDTH)
+    if sample_size_note(sentences):
+        lines.append(sample_size_note(sentences))
+    if any(system["name"] == reference and system["retention"] is None for system in systems):
+        lines.append(zero_note(reference))
     return lines
 
 
 def _test_notes(compared: Row) -> list[str]:
-    title = metric_named(compared["metric"]).title
+    note = f"Difference: {metric_named(compared['metric']).title} of the system minus that of the other"
     if not enough_sentences(compared["sentences"]):
-        return [f"Difference: {title} of the system minus that of the other."]
+        return [f"{note}."]
     return [
-        f"Difference: {title} of the system minus that of the other, with its "
-        f"{100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
+        f"{note}, with its {100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
         f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
         "number of comparisons.",
     ]

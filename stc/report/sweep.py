@@ -1,9 +1,9 @@
-"""A sweep's systems side by side: a table a language, in which all are compared with one and the same system.
+"""The systems of a sweep side by side: a table for each language, in which all are compared with the same system.
 
-In a run's own table retention refers to the best unpruned system of that run. In a sweep those differ (a control that
-is healed differs with the healing), and ratios to different systems say nothing about each other. Here there is one
-reference for a language and a test set: the best unpruned system of all the jobs. Retention and its interval are
-computed anew from the sentence-level statistics in the store.
+In the table of a single run, retention is relative to the best unpruned system of that run. In a sweep these differ (a
+control that is healed differs with the healing), and ratios to different systems cannot be compared. Here the reference
+is the best unpruned system of all jobs with the same language and test set. Retention and its interval are computed
+again from the sentence-level statistics in the store.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from stc.metrics.significance import Resampling, retention
 from stc.report.jobs import ReportedJob
 from stc.report.results import ScoredSystem
 from stc.report.seeds import aggregate_seeds
+from stc.system.quantities import format_setting
 from stc.system.tables import Row
 
 
 @dataclass(frozen=True)
 class TableLine:
-    """A line of a table: a system of one job, or a control, which all jobs that have the same share.
+    """A line of a table: a system of one job, or a control, which several jobs may share.
 
     Attributes:
-        settings: key → value, of a control those only that decide which it is.
-        jobs: all that have it.
-        systems: as they were scored, one a seed.
-        row: its figures, as in comparison.json, or as :func:`stc.report.seeds.aggregate_seeds` gives them;
-            ``retention`` is relative to the reference of the group, and ``is_reference`` says whether that is this one.
+        settings: key → value; of a control only the settings that decide which control it is.
+        jobs: all jobs that have it.
+        systems: one for each seed, as they were scored.
+        row: the figures, as in comparison.json or as :func:`stc.report.seeds.aggregate_seeds` returns them;
+            ``retention`` is relative to the reference of the group, and ``is_reference`` says whether this is it.
     """
 
     name: str
@@ -51,12 +52,14 @@ class TableLine:
 
 @dataclass(frozen=True)
 class Group:
-    """What can be compared: systems scored in one language, on one test set, by one metric, with the same seeds.
+    """Systems that can be compared: scored in one language, on one test set, by one metric, with the same seeds.
 
     Attributes:
+        test: the identity of the test set.
         keys: the settings in which its jobs differ.
-        fixed: key → value of those in which they do not, but jobs of other groups do.
-        reference: what retention refers to, by name and settings, and ``reference_name``, the same in words.
+        fixed: key → value of the settings in which jobs of other groups differ, and its own do not.
+        reference: the system that retention is relative to, one for each seed.
+        reference_name: its name and settings, in words.
         resampling: how intervals are computed.
     """
 
@@ -78,39 +81,43 @@ class Group:
         return load_language(self.lang).name if self.lang in language_codes() else self.lang
 
 
-def groups(jobs: Sequence[ReportedJob], systems: str | None = None) -> list[Group]:
-    """The tables of a sweep, in the order of its jobs, which those without a result are not in.
+def group_jobs(jobs: Sequence[ReportedJob], systems: str | None = None) -> list[Group]:
+    """Return the groups of a sweep, in the order of its jobs. Jobs without a result are in none.
 
     Args:
-        systems: which systems of each job have a line: the controls and its last one (None), ``all``, ``controls``, or
-            names with commas between.
+        systems: the systems of each job that have a line: ``all``, ``controls``, or names with commas between; None for
+            the controls and the last system.
 
     Raises:
-        InputError: no job has a system of a name asked for.
+        InputError: no job has a system of a given name.
     """
     done = [job for job in jobs if job.runs]
-    _known(systems, done)
+    _check_names(systems, done)
     members: dict[tuple[Any, ...], list[ReportedJob]] = {}
     for job in done:
-        members.setdefault(_comparable(job), []).append(job)
-    varying = _varying(jobs)
+        members.setdefault(_group_key(job), []).append(job)
+    varying = varying_keys(jobs)
     return [_group(several, varying, systems) for several in members.values()]
 
 
-def _comparable(job: ReportedJob) -> tuple[Any, ...]:
-    first = job.runs[0].systems
-    compared = first[0].row["compared"]
-    test = next((system.test for system in first if system.test), "")
+def varying_keys(jobs: Sequence[ReportedJob]) -> list[str]:
+    """Return the settings in which the jobs differ."""
+    keys = jobs[0].settings if jobs else {}
+    return [key for key in keys if not _agree(jobs, key)]
+
+
+def _agree(jobs: Iterable[ReportedJob], key: str) -> bool:
+    return len({format_setting(job.settings[key]) for job in jobs}) == 1
+
+
+def _group_key(job: ReportedJob) -> tuple[Any, ...]:
+    systems = job.runs[0].systems
+    compared = systems[0].row["compared"]
+    test = next((system.test for system in systems if system.test), "")
     return compared["target_lang"], compared["metric"], test, compared["sentences"], job.seeds
 
 
-def _varying(jobs: Sequence[ReportedJob]) -> list[str]:
-    """The keys of which the jobs have several values."""
-    keys = jobs[0].settings if jobs else {}
-    return [key for key in keys if len({format_setting(job.settings[key]) for job in jobs}) > 1]
-
-
-def _known(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
+def _check_names(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
     names = dict.fromkeys(system.row["name"] for job in jobs for system in job.runs[0].systems)
     for name in (systems or "all").split(","):
         if name not in (*names, "all", "controls"):
@@ -121,31 +128,21 @@ def _known(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
 
 
 def _group(jobs: Sequence[ReportedJob], varying: Sequence[str], systems: str | None) -> Group:
-    lang, metric, test, sentences, seeds = _comparable(jobs[0])
-    keys = [key for key in varying if key in _varying(jobs)]
-    everything = [_Place(job, position) for job in jobs for position in range(len(job.runs[0].systems))]
-    unpruned = [place for place in everything if place.systems[0].unpruned]
-    best = max(unpruned, key=lambda place: metric_named(metric).goodness(place.score(metric)))
+    lang, metric, test, sentences, seeds = _group_key(jobs[0])
+    keys = [key for key in varying if not _agree(jobs, key)]
+    everything = [_JobSystem(job, position) for job in jobs for position in range(len(job.runs[0].systems))]
+    unpruned = [one for one in everything if one.systems[0].unpruned]
+    best = max(unpruned, key=lambda one: metric_named(metric).goodness(one.score(metric)))
     compared = best.systems[0].row["compared"]
     resampling = Resampling(resamples=compared["resamples"], confidence=compared["confidence"], seed=compared["seed"])
-    figures = _Figures(metric, best.systems, resampling)
     lines = []
-    for places, settings in _merged([place for place in everything if place.wanted(systems)], keys):
-        first = places[0]
-        lines.append(
-            TableLine(
-                name=first.name,
-                settings=settings,
-                jobs=[place.job for place in places],
-                systems=first.systems,
-                control=first.control,
-                row={"name": first.name, "settings": settings, **figures.of(first.systems)},
-            )
-        )
+    for shared, settings in _merge_controls([one for one in everything if one.is_selected(systems)], keys):
+        first = shared[0]
+        figures = _figures(first.systems, best.systems, metric, resampling)
+        row = {"name": first.name, "settings": settings, **figures}
+        lines.append(TableLine(first.name, settings, [one.job for one in shared], first.systems, first.control, row))
     lines.sort(key=lambda line: not line.control)
-    ((_, settings),) = [
-        (places, settings) for places, settings in _merged(unpruned, keys) if any(place is best for place in places)
-    ]
+    best_settings = next(settings for shared, settings in _merge_controls(unpruned, keys) if best in shared)
     return Group(
         lang=lang,
         metric=metric,
@@ -157,14 +154,14 @@ def _group(jobs: Sequence[ReportedJob], varying: Sequence[str], systems: str | N
         fixed={key: jobs[0].settings[key] for key in varying if key not in keys and key != "lang"},
         lines=lines,
         reference=best.systems,
-        reference_name=describe_system(best.name, settings, keys),
+        reference_name=describe_system(best.name, best_settings, keys),
         resampling=resampling,
     )
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A system of a job, by its place in the comparison."""
+@dataclass(frozen=True, eq=False)
+class _JobSystem:
+    """A system of a job, by its position in the comparison."""
 
     job: ReportedJob
     position: int
@@ -188,86 +185,80 @@ class _Place:
     def score(self, metric: str) -> float:
         return statistics.fmean(system.row[metric] for system in self.systems)
 
-    def wanted(self, systems: str | None) -> bool:
+    def is_selected(self, systems: str | None) -> bool:
         if systems is None:
             return self.control or self.last
         names = systems.split(",")
         return "all" in names or self.name in names or ("controls" in names and self.control)
 
 
-def _merged(places: Sequence[_Place], keys: Sequence[str]) -> Iterator[tuple[list[_Place], dict[str, Any]]]:
-    """Places of the same control as one, each with its settings. What is no control stands alone with all of its."""
-    same: dict[tuple[Any, ...], list[_Place]] = {}
-    for number, place in enumerate(places):
-        scores = tuple(system.scores for system in place.systems)
-        same.setdefault((place.name, scores) if place.control else (number,), []).append(place)
+def _merge_controls(
+    systems: Sequence[_JobSystem], keys: Sequence[str]
+) -> Iterator[tuple[list[_JobSystem], dict[str, Any]]]:
+    """Yield the systems with their settings: a control that jobs share once, and every other system by itself."""
+    same: dict[tuple[Any, ...], list[_JobSystem]] = {}
+    for number, one in enumerate(systems):
+        scores = tuple(system.scores for system in one.systems)
+        same.setdefault((one.name, scores) if one.control else (number,), []).append(one)
     for shared in same.values():
         first = shared[0]
-        if not first.control:
-            yield shared, {key: first.job.settings[key] for key in keys}
-            continue
-        others = [several for several in same.values() if several[0].control and several[0].name == first.name]
-        deciding = [key for key in keys if len(others) > 1 and all(_agree(several, key) for several in others)]
+        deciding = keys
+        if first.control:
+            namesakes = [several for several in same.values() if several[0].control and several[0].name == first.name]
+            deciding = [
+                key
+                for key in keys
+                if len(namesakes) > 1 and all(_agree([one.job for one in several], key) for several in namesakes)
+            ]
         yield shared, {key: first.job.settings[key] for key in deciding}
 
 
-def _agree(places: Iterable[_Place], key: str) -> bool:
-    return len({format_setting(place.job.settings[key]) for place in places}) == 1
+def _figures(
+    systems: Sequence[ScoredSystem], reference: Sequence[ScoredSystem], metric: str, resampling: Resampling
+) -> dict[str, Any]:
+    """Return the figures of a system, means if there are several seeds, with retention relative to ``reference``."""
+    pairs = zip(systems, reference, strict=True)
+    rows: list[Row] = [{**one.row, **_retention(one, other, metric, resampling)} for one, other in pairs]
+    if not enough_sentences(rows[0]["compared"]["sentences"]):  # older comparisons in a store have intervals
+        rows = [{**row, "score_ci": None} for row in rows]
+    figures = aggregate_seeds([[row] for row in rows])[0] if len(rows) > 1 else rows[0]
+    is_reference = [one.scores for one in systems] == [one.scores for one in reference]
+    return {**figures, "is_reference": is_reference}
 
 
-@dataclass(frozen=True)
-class _Figures:
-    """Computes the figures of systems, retention relative to ``reference``."""
-
-    metric: str
-    reference: Sequence[ScoredSystem]
-    resampling: Resampling
-
-    def of(self, systems: Sequence[ScoredSystem]) -> dict[str, Any]:
-        kept = [self._retention(*pair) for pair in zip(systems, self.reference, strict=True)]
-        rows = [{**one.row, **figures} for one, figures in zip(systems, kept, strict=True)]
-        if not enough_sentences(rows[0]["compared"]["sentences"]):  # older comparisons in a store have intervals
-            rows = [{**row, "score_ci": None} for row in rows]
-        figures: dict[str, Any] = aggregate_seeds([[row] for row in rows])[0] if len(rows) > 1 else rows[0]
-        is_reference = [one.scores for one in systems] == [one.scores for one in self.reference]
-        return {**figures, "is_reference": is_reference}
-
-    def _retention(self, system: ScoredSystem, reference: ScoredSystem) -> dict[str, Any]:
-        if system.quality is None or reference.quality is None:  # the scores themselves are in the comparison
-            kept = metric_named(self.metric).retention(system.row[self.metric], reference.row[self.metric])
-            return {"retention": kept, "retention_ci": None}
-        ours, theirs = (one.metrics[self.metric].statistics for one in (system.quality, reference.quality))
-        found = retention(self.metric, ours, theirs, **self.resampling)
-        return {"retention": found.value, "retention_ci": found.interval}
-
-
-def format_setting(value: Any) -> str:
-    """A setting in a table."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _retention(system: ScoredSystem, reference: ScoredSystem, metric: str, resampling: Resampling) -> dict[str, Any]:
+    if system.quality is None or reference.quality is None:  # the comparison still has the scores themselves
+        ratio = metric_named(metric).retention(system.row[metric], reference.row[metric])
+        return {"retention": ratio, "retention_ci": None}
+    ours, theirs = (one.metrics[metric].statistics for one in (system.quality, reference.quality))
+    found = retention(metric, ours, theirs, **resampling)
+    return {"retention": found.value, "retention_ci": found.interval}
 
 
 def describe_system(name: str, settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """A system in words: its name, and in brackets the settings that tell it from others of that name."""
+    """Return the name of a system, and in brackets the settings that tell it from others of the same name."""
     names = short_names(keys)
-    told = ", ".join(f"{names[key]}={format_setting(value)}" for key, value in settings.items())
-    return f"{name} ({told})" if told else name
+    words = ", ".join(f"{names[key]}={format_setting(value)}" for key, value in settings.items())
+    return f"{name} ({words})" if words else name
 
 
-def resolve_key(asked: str, keys: Sequence[str]) -> str:
-    """The key that is meant by it or by an end of it.
+def group_title(group: Group) -> str:
+    """Return the language of a group and the settings that tell it from other groups."""
+    names = short_names(list(group.fixed))
+    return ", ".join([group.language, *(f"{names[key]}={format_setting(one)}" for key, one in group.fixed.items())])
+
+
+def resolve_key(given: str, keys: Sequence[str]) -> str:
+    """Return the key that is ``given``, or the only one that ends in it.
 
     Raises:
-        InputError: none is, or several are.
+        InputError: there is none, or there are several.
     """
-    found = [key for key in keys if asked == key] or [key for key in keys if asked in key_suffixes(key)]
+    found = [key for key in keys if given == key] or [key for key in keys if given in key_suffixes(key)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{asked!r} may be {' or '.join(found)}: name it in full")
+        raise InputError(f"{given!r} may be {' or '.join(found)}: name it in full")
     known = dict.fromkeys([*short_names(keys).values(), *keys])
     there = f"they were given {', '.join(keys)}" if keys else "they were given none"
-    raise InputError(f"{asked!r} is no setting of these jobs: {there}{suggestion(asked, known)}")
+    raise InputError(f"{given!r} is no setting of these jobs: {there}{suggestion(given, known)}")

@@ -15,9 +15,10 @@ from stc.metrics.metric import MetricName
 from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.report.comparison import COMPARISON_FILE, comparison_rows
-from stc.report.run_table import markdown, table
+from stc.report.run_table import format_run_table
 from stc.store.artifact import Artifact, Kind
 from stc.system.fields import Seed
+from stc.system.tables import markdown_table
 
 
 class Compare(Stage):
@@ -59,8 +60,8 @@ class Compare(Stage):
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         rows = comparison_rows(content)
-        (out_dir / "table.txt").write_text(table(rows), encoding="utf-8")
-        (out_dir / "table.md").write_text(markdown(rows), encoding="utf-8")
+        (out_dir / "table.txt").write_text(format_run_table(rows), encoding="utf-8")
+        (out_dir / "table.md").write_text(format_run_table(rows, markdown_table), encoding="utf-8")
         return {"reference": compared["reference"], "retention": {row["name"]: row["retention"] for row in rows}}
 
     def _comparable(self, artifacts: Mapping[str, Artifact], scores: Mapping[str, Scores]) -> None:

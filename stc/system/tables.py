@@ -9,28 +9,34 @@ from typing import Any
 
 NONE = "–"
 
-
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title in two lines, and what of a row it shows; left out where no row has the key it ``needs``.
-    Where it is ``strong`` it is bold, in forms that have bold type."""
+    """A column of a table.
+
+    Attributes:
+        title: its two lines.
+        show: returns the cell of a row.
+        left: whether it is aligned left.
+        required_key: :func:`filled_columns` leaves the column out if no row has this key.
+        is_bold: whether the cell of a row is bold, in formats that have bold type.
+    """
 
     title: tuple[str, str]
     show: Callable[[Row], str]
-    left: bool = False  # aligned
-    needs: str = "name"
-    strong: Callable[[Row], bool] = lambda row: False
+    left: bool = False
+    required_key: str = "name"
+    is_bold: Callable[[Row], bool] = lambda row: False
 
 
 TableFormat = Callable[[Sequence[Column], Sequence[Row]], list[str]]
-"""How a table is written: its columns and rows → its lines, titles included."""
+"""A function that writes a table: columns and rows → its lines, titles included."""
 
 
 def terminal_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """A table for a terminal, its titles included, by line."""
+    """Return the lines of a table for a terminal, titles included."""
     cells = [[column.show(row) for column in columns] for row in rows]
     titles = [[column.title[line] for column in columns] for line in range(2)]
     widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
@@ -40,21 +46,21 @@ def terminal_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 
 
 def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """The same table in Markdown, by line."""
+    """Return the lines of a table in Markdown."""
     titles = [" ".join(filter(None, column.title)) for column in columns]
     rules = ["---" if column.left else "---:" for column in columns]
-    cells = [[_marked_cell(column, row) for column in columns] for row in rows]
+    cells = [[_markdown_cell(column, row) for column in columns] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
 
 
-def _marked_cell(column: Column, row: Row) -> str:
-    shown = column.show(row).replace("|", "\\|")
-    return f"**{shown}**" if column.strong(row) else shown
+def _markdown_cell(column: Column, row: Row) -> str:
+    cell = column.show(row).replace("|", "\\|")
+    return f"**{cell}**" if column.is_bold(row) else cell
 
 
 def filled_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """The columns for which some row has something."""
-    return [column for column in columns if any(column.needs in row for row in rows)]
+    """Return the columns that some row has something for."""
+    return [column for column in columns if any(column.required_key in row for row in rows)]
 
 
 def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -66,5 +72,5 @@ def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
 
 
 def _width(text: str) -> int:
-    """Columns a terminal uses: East Asian wide characters take two."""
+    """Return how many terminal columns a text takes: East Asian wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -7,7 +7,7 @@ import io
 import re
 from typing import Any
 
-from stc.report.formats import TitledTable, escaped, latex
+from stc.report.formats import TitledTable, escape_latex, latex
 from stc.report.render import render
 from stc.system.tables import Column
 
@@ -60,11 +60,11 @@ def test_csv_of_seeds_has_deviations(sweep: Any) -> None:
     assert "retention_low_ratio" not in row
 
 
-def test_signs_that_mean_something_to_latex_are_escaped() -> None:
-    assert escaped("a_b & 5 % #1 {x} ~ ^ \\ $") == (
+def test_signs_that_mean_something_to_latex_are_escape_latex() -> None:
+    assert escape_latex("a_b & 5 % #1 {x} ~ ^ \\ $") == (
         r"a\_b \& 5 \% \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
     )
-    assert escaped("−1.2 – ±0.3 ≥ [") == r"$-$1.2 -- $\pm$0.3 $\geq$ {[}"
+    assert escape_latex("−1.2 – ±0.3 ≥ [") == r"$-$1.2 -- $\pm$0.3 $\geq$ {[}"
 
 
 def test_latex_table_has_as_many_cells_in_every_row_and_is_closed(sweep: Any) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from stc.config.override_names import short_names
 from stc.errors import InputError
 from stc.metrics.significance import retention
 from stc.report.jobs import read_jobs
 from stc.report.render import render
 from stc.report.results import ScoredSystem
-from stc.report.sweep import Group, TableLine, groups, resolve_key, short_names
+from stc.report.sweep import Group, TableLine, group_jobs, resolve_key
 
 CONTROLS = {"teacher": 2, "teacher-nf4": 3}
 
@@ -25,7 +26,7 @@ def add_two(sweep: Any) -> None:
 
 
 def the_group(sweep: Any, systems: str | None = None) -> Group:
-    (group,) = groups(read_jobs([sweep.folder]), systems)
+    (group,) = group_jobs(read_jobs([sweep.folder]), systems)
     return group
 
 
@@ -94,7 +95,7 @@ def test_unknown_system_is_refused_with_the_nearest(sweep: Any) -> None:
 def test_each_language_is_a_table_of_its_own(sweep: Any) -> None:
     sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="de")
     sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="zh")
-    found = groups(read_jobs([sweep.folder]))
+    found = group_jobs(read_jobs([sweep.folder]))
     assert [(group.language, group.metric, list(group.keys)) for group in found] == [
         ("German", "chrf_pp", []),
         ("Chinese", "chrf", []),
@@ -132,7 +133,7 @@ def test_seeds_are_compared_seed_by_seed_and_give_mean_and_deviation(sweep: Any)
 def test_runs_of_several_seeds_are_not_mixed_with_runs_of_one(sweep: Any) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8}, seeds=[1, 2], finetune="full")
     sweep.add({"teacher": 1, "pruned-nf4": 8}, finetune="lora")
-    assert [group.seeds for group in groups(read_jobs([sweep.folder]))] == [(1, 2), ()]
+    assert [group.seeds for group in group_jobs(read_jobs([sweep.folder]))] == [(1, 2), ()]
 
 
 def test_models_that_were_removed_are_not_missed(sweep: Any) -> None:

@@ -12,7 +12,7 @@ from own_metrics import add_own_metrics
 
 from stc.report.render import render
 from stc.report.run_plots import plot_run
-from stc.report.run_table import table
+from stc.report.run_table import format_run_table
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_table_csv_and_plots_have_a_metric_of_ones_own(
 
     (pivot,) = report.pivots
     assert pivot.best == {("greedy", "full")}
-    for text in (report.terminal, report.markdown, report.latex, table([pruned.row])):
+    for text in (report.terminal, report.markdown, report.latex, format_run_table([pruned.row])):
         assert titled in text
         assert "BLEU" not in text
     rows = {row["prune"]: row for row in csv.DictReader(io.StringIO(report.csv)) if row["control"] == "0"}

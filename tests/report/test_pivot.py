@@ -11,7 +11,7 @@ import pytest
 from stc.errors import InputError
 from stc.metrics.significance import difference
 from stc.report.csv_figures import cells_csv
-from stc.report.pivot import Pivot, pivots
+from stc.report.pivot import Pivot, make_pivots
 from stc.report.render import render
 
 PRUNED = {("greedy", "full"): 4, ("greedy", "lora"): 6, ("random", "full"): 20, ("random", "lora"): 7}
@@ -165,4 +165,4 @@ def test_the_same_result_twice_is_one(sweep: Any) -> None:
 )
 def test_what_cannot_be_shown_is_refused(asked: tuple[str, ...], message: str, four: Any) -> None:
     with pytest.raises(InputError, match=message):
-        pivots(render(four.folder).groups, *asked)
+        make_pivots(render(four.folder).groups, *asked)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stc.report.__main__ import _parser, main
+from stc.report.__main__ import main, parse_options
 from stc.system.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "bitsandbytes", "matplotlib", "pandas"}
@@ -97,4 +97,4 @@ def test_documented_commands_are_taken() -> None:
     commands = [line for line in lines if line.startswith("python -m stc.report")]
     assert len(commands) >= 3
     for command in commands:
-        _parser().parse_args(shlex.split(command)[3:])
+        parse_options(shlex.split(command)[3:])

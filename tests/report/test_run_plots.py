@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-import stc.report.run_plots
 from stc.pipeline.runner import NodeResult
+from stc.report import plot_style, run_plots
 from stc.report.run_plots import PlottedSystem, plot_importance, plot_quality, plot_run, plot_seeds, plot_training
 from stc.store.artifact import Artifact, Kind
 
@@ -44,7 +44,7 @@ RANKINGS = [
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved."""
     figures: list[Figure] = []
-    original = stc.report.run_plots.canvas
+    original = plot_style.canvas
 
     @contextmanager
     def seen(*arguments: Any) -> Iterator[Figure]:
@@ -52,7 +52,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
             yield figure
             figures.append(figure)
 
-    monkeypatch.setattr(stc.report.run_plots, "canvas", seen)
+    monkeypatch.setattr(run_plots, "canvas", seen)
     return figures
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stc.report.seeds import aggregate_seeds, markdown, table
+from stc.report.seeds import aggregate_seeds, format_seeds_table
+from stc.system.tables import markdown_table
 
 SCORES = {"teacher": [70.0, 71.0, 75.0], "pruned": [60.0, 62.0, 64.0]}
 
@@ -45,7 +46,7 @@ def test_each_system_has_mean_and_standard_deviation_of_the_sample() -> None:
 def test_one_seed_has_no_deviation() -> None:
     teacher, _ = aggregate_seeds(runs(seeds=1))
     assert (teacher["chrf"], teacher["chrf_deviation"]) == (70, None)
-    assert "70.0 ± –" in table([teacher], [7])
+    assert "70.0 ± –" in format_seeds_table([teacher], [7])
 
 
 def test_figure_that_a_seed_lacks_is_left_open() -> None:
@@ -58,7 +59,7 @@ def test_runs_without_a_comparison_give_no_systems() -> None:
 
 
 def test_table_shows_means_and_deviations_and_says_of_what() -> None:
-    text = table(aggregate_seeds(runs()), [1, 2, 3])
+    text = format_seeds_table(aggregate_seeds(runs()), [1, 2, 3])
     [line] = [line for line in text.splitlines() if line.startswith("pruned")]
     assert "62.0 ± 2.0" in line
     assert "82.7 ± 2.7" in line  # retention
@@ -68,6 +69,7 @@ def test_table_shows_means_and_deviations_and_says_of_what() -> None:
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:
-    rows = [line for line in markdown(aggregate_seeds(runs()), [1, 2, 3]).splitlines() if line.startswith("|")]
+    text = format_seeds_table(aggregate_seeds(runs()), [1, 2, 3], markdown_table)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert len({line.count("|") for line in rows}) == 1

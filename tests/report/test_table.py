@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from stc.report.run_table import format_difference, markdown, table
+from stc.report.run_table import format_difference, format_run_table
 from stc.system.quantities import format_bytes, format_count
+from stc.system.tables import TableFormat, markdown_table, terminal_table
 
 COMPARED = {"metric": "chrf_pp", "reference": "teacher", "confidence": 0.95, "resamples": 1000, "sentences": 300}
 
@@ -69,33 +70,35 @@ def test_size_is_in_powers_of_a_thousand(number: int, text: str) -> None:
 
 
 def test_table_fits_a_terminal_of_120_columns() -> None:
-    assert max(map(len, table(SYSTEMS).splitlines())) <= 120
+    assert max(map(len, format_run_table(SYSTEMS).splitlines())) <= 120
 
 
 def test_columns_are_aligned() -> None:
-    lines = table(SYSTEMS).splitlines()[2:6]  # the rule and the systems
+    lines = format_run_table(SYSTEMS).splitlines()[2:6]  # the rule and the systems
     assert {len(line) for line in lines} == {len(lines[0])}
 
 
 def test_columns_stay_aligned_under_a_wide_name() -> None:
-    lines = table([system("教师"), system("abcd")]).splitlines()[3:5]
+    lines = format_run_table([system("教师"), system("abcd")]).splitlines()[3:5]
     assert lines[0].index("8.40 B") + 2 == lines[1].index("8.40 B")  # two signs that take two columns each
 
 
 def test_row_shows_the_figures_of_its_system() -> None:
-    row = next(line for line in table(SYSTEMS).splitlines() if line.startswith("pruned_healed_nf4"))
+    row = next(line for line in format_run_table(SYSTEMS).splitlines() if line.startswith("pruned_healed_nf4"))
     for figure in ("24", "8.40 B", "5.41 GB", "41.1", "68.2", "65.3", "98.7 %", "96.7–100.4", "0.112", "17.4 GB"):
         assert figure in row
 
 
 def test_difference_is_shown_with_what_it_is_from_its_interval_and_both_p_values() -> None:
-    lines = table(SYSTEMS).splitlines()
+    lines = format_run_table(SYSTEMS).splitlines()
     rows = [line.split() for line in lines if line.startswith("pruned_healed_nf4")]
     assert rows[1:] == [
         ["pruned_healed_nf4", "teacher", "−0.8", "−2.1", "to", "+0.3", "0.125", "0.118"],
         ["pruned_healed_nf4", "broken", "+12.0", "+8.0", "to", "+16.0", "<0.001", "<0.001"],
     ]
-    assert "Difference: chrF++ of the system minus that of the other, with its 95 % interval" in table(SYSTEMS)
+    assert "Difference: chrF++ of the system minus that of the other, with its 95 % interval" in format_run_table(
+        SYSTEMS
+    )
 
 
 @pytest.mark.parametrize(("points", "text"), [(0.44, "+0.4"), (-1.25, "−1.2"), (-0.04, "0.0"), (0.0, "0.0")])
@@ -104,11 +107,11 @@ def test_difference_has_its_sign(points: float, text: str) -> None:
 
 
 def test_system_alone_has_no_table_of_tests() -> None:
-    assert "against" not in table([system("teacher")])
+    assert "against" not in format_run_table([system("teacher")])
 
 
 def test_note_says_what_retention_is() -> None:
-    note = " ".join(table(SYSTEMS).split("\n\n")[1].split())
+    note = " ".join(format_run_table(SYSTEMS).split("\n\n")[1].split())
     assert "Retention: chrF++ relative to teacher" in note
     assert "95 % interval of 1,000 paired bootstrap resamples of the 300 sentences" in note
 
@@ -118,10 +121,10 @@ def few(sentences: int, **changes: Any) -> list[dict[str, Any]]:
     return [system("teacher", compared=compared), system("pruned", compared=compared, **changes)]
 
 
-@pytest.mark.parametrize("form", [table, markdown])
-def test_too_few_sentences_have_no_interval_and_no_p_value_and_the_table_says_why(form: Any) -> None:
+@pytest.mark.parametrize("form", [terminal_table, markdown_table])
+def test_too_few_sentences_have_no_interval_and_no_p_value_and_the_table_says_why(form: TableFormat) -> None:
     test = {"against": "teacher", "value": -0.8, "interval": None, "p_bootstrap": None, "p_randomization": None}
-    text = form(few(12, retention_ci=None, tests=[test]))
+    text = format_run_table(few(12, retention_ci=None, tests=[test]), form)
     assert "12 test sentences are too few" in text
     assert "−0.8" in text
     assert not re.search(r"\d–\d|bootstrap resamples|% interval", text)
@@ -131,18 +134,18 @@ def test_too_few_sentences_have_no_interval_and_no_p_value_and_the_table_says_wh
 
 @pytest.mark.parametrize(("sentences", "warned"), [(30, True), (99, True), (100, False)])
 def test_fewer_than_a_hundred_sentences_carry_a_warning(sentences: int, warned: bool) -> None:
-    assert ("Warning" in table(few(sentences))) == warned
-    assert "% interval" in table(few(sentences))
+    assert ("Warning" in format_run_table(few(sentences))) == warned
+    assert "% interval" in format_run_table(few(sentences))
 
 
 def test_reference_that_scores_zero_is_said() -> None:
-    text = table([system("teacher", chrf_pp=0.0, retention=None, retention_ci=None)])
+    text = format_run_table([system("teacher", chrf_pp=0.0, retention=None, retention_ci=None)])
     assert "There is no retention here: teacher scores 0." in text
-    assert "There is no retention" not in table(SYSTEMS)
+    assert "There is no retention" not in format_run_table(SYSTEMS)
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:
-    rows = [line.count("|") for line in markdown(SYSTEMS).splitlines() if line.startswith("|")]
+    rows = [line.count("|") for line in format_run_table(SYSTEMS, markdown_table).splitlines() if line.startswith("|")]
     assert rows == [13] * 5 + [7] * 4
 
 

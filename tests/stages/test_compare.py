@@ -12,7 +12,7 @@ import pytest
 from stc.errors import InputError
 from stc.metrics.records import Measurement, Scores
 from stc.pipeline.stage import Context
-from stc.report.run_table import systems
+from stc.report.run_table import compared_systems
 from stc.stages.compare import Compare
 from stc.store.artifact import Artifact, Kind
 
@@ -132,7 +132,7 @@ def test_comparison_names_no_path(tmp_path: Path, ctx: Context) -> None:
 def test_systems_adds_where_the_files_are(tmp_path: Path, ctx: Context) -> None:
     inputs = make_inputs(tmp_path, {"teacher": (12, FAIR), "pruned": (6, BAD)})
     run(inputs, tmp_path, ctx)
-    rows = systems(Artifact(Kind.COMPARISON, tmp_path / "out", "comparison"), inputs)
+    rows = compared_systems(Artifact(Kind.COMPARISON, tmp_path / "out", "comparison"), inputs)
     assert [row["model_dir"] for row in rows] == [str(tmp_path / "models" / name) for name in ("teacher", "pruned")]
     assert rows[1]["hypotheses"] == str(tmp_path / "scores" / "pruned" / "hypotheses.txt")
 
