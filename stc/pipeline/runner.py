@@ -27,6 +27,8 @@ from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, MadeElsewhere, Store, identity_of
 from stc.store.artifact import Artifact, Kind
+from stc.store.difference import explain_missing
+from stc.store.external import artifact_of_folder
 from stc.system.machine import git_commit, versions
 
 _POLL_SECONDS = 2.0  # between two looks at what another process is making, at most; the first looks come sooner
@@ -209,7 +211,7 @@ class Evaluation:
         if holder is not None:
             why = f"taken over from {holder.who}, which no longer answers"
         elif why == ABSENT:
-            why = "forced" if node.name in self._force else self._store.why_missing(node.kind, spec)
+            why = "forced" if node.name in self._force else explain_missing(self._store, node.kind, spec)
         done = self._make(node, f"{title}: {why}", inputs)
         if generation:
             self._store.set_generation(first, generation)
@@ -271,11 +273,11 @@ def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
     up to its family and its quantizer, whose versions above 1 are part of the identity of all that is made with it.
 
     Raises:
-        InputError: as :meth:`stc.store.Store.external_artifact`.
+        InputError: as :func:`stc.store.external.artifact_of_folder`.
         ModelError: a model's folder is damaged, or holds something else than a model.
     """
     versions = ModelFolder.of(folder).versions if kind is Kind.MODEL and folder.is_dir() else {}
-    found = store.external_artifact(kind, folder)
+    found = artifact_of_folder(store, kind, folder)
     if not versions:
         return found
     return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))

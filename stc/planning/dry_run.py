@@ -19,6 +19,7 @@ from stc.pipeline.runner import Evaluation, NodeResult, external_artifact
 from stc.pipeline.stage import Context
 from stc.store import ABSENT, Store, identity_of
 from stc.store.artifact import RECORD_FILE, Artifact
+from stc.store.difference import explain_missing
 from stc.store.records import read_record
 
 Environments = dict[str, Mapping[str, Any]]
@@ -126,7 +127,7 @@ class DryRun(Evaluation):
             return why
         if any(step.state in (StepState.RUN, StepState.FETCH) for step in inputs):
             return ""
-        return self._store.why_missing(node.kind, spec) if self._store.root.exists() else ""
+        return explain_missing(self._store, node.kind, spec) if self._store.root.exists() else ""
 
     def _unneeded(self, name: str) -> DryRunStep:
         node = self._pipeline.nodes[name]

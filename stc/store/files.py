@@ -1,4 +1,4 @@
-"""Files on their way to disk, and their checksums."""
+"""The files of an artifact: their checksums, and how they are brought to disk."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from stc.errors import InputError
 from stc.store.artifact import RECORD_FILE
-from stc.system.durable_files import file_sha256, write_atomically
+from stc.store.records import serialize_record
+from stc.system.durable_files import file_sha256, fsync, make_durable, write_atomically
 from stc.system.read_files import read_json
 
 HashTable = dict[str, tuple[int, int, str]]
-"""Path → size, time of change in nanoseconds, and sha256 of a file: the shape of hashes.json."""
+"""The shape of hashes.json: path → size, time of change in nanoseconds, and SHA-256 of a file."""
 
 
 class FileHashes:
-    """sha256 of files, read again only when size or time of change differ.
+    """The SHA-256 of files. A file is read again only when its size or time of change differs.
 
-    Processes that share the file add to it: what another has found out is looked up there before a file is read. Of
-    two that write at once one loses what it added, and somebody reads those files once more.
+    Processes share ``file`` and add to it. If two write at once, one loses what it added, and those files are read once
+    more.
     """
 
     def __init__(self, file: Path) -> None:
@@ -37,7 +40,7 @@ class FileHashes:
         if self._known.get(str(path), ())[:2] != stamp:
             self._refresh()
         if self._known.get(str(path), ())[:2] != stamp:
-            self._add(path, stamp, file_sha256(path))  # as it was before: one that changes meanwhile is read again
+            self._add(path, stamp, file_sha256(path))  # with the stamp from before: a change meanwhile is noticed
         return self._known[str(path)][2]
 
     def remember(self, path: Path, digest: str) -> None:
@@ -45,7 +48,7 @@ class FileHashes:
 
     @property
     def unsaved(self) -> bool:
-        """Whether anything was found out that the file does not have."""
+        """Whether there are digests that the file does not have."""
         return bool(self._added)
 
     def save(self) -> None:
@@ -57,7 +60,7 @@ class FileHashes:
         self._known[str(path)] = self._added[str(path)] = (*stamp, digest)
 
     def _refresh(self) -> None:
-        """Read the file, if it has changed since it was read. One that is damaged is as good as none."""
+        """Read the file if it has changed. A damaged file counts as none."""
         with suppress(OSError, InputError):
             stamp = _stamp(self._file)
             if stamp != self._read:
@@ -71,14 +74,26 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def list_files(folder: Path) -> list[str]:
-    """The files of an artifact's folder, its record left out."""
+    """Return the files of an artifact's folder, without its record."""
     return sorted(name for name in _names(folder) if (folder / name).is_file() and name != RECORD_FILE)
 
 
-def unlisted_file(folder: Path, listed: Collection[str]) -> str:
-    """What is in an artifact's folder and not among the files its record lists; empty where there is nothing.
+def seal_artifact(folder: Path, record: dict[str, Any]) -> None:
+    """Add the files to the record of an artifact, and bring record and files to disk."""
+    names = list_files(folder)
+    with ThreadPoolExecutor() as pool:  # a corpus has 100,000 files, and each waits for the disk
+        entries = pool.map(make_durable, (folder / name for name in names))
+        record["files"] = dict(zip(names, entries, strict=True))
+    (folder / RECORD_FILE).write_text(serialize_record(record), encoding="utf-8")
+    fsync(folder / RECORD_FILE)
+    for one in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        fsync(one)
 
-    Names that begin with a dot are left to file systems and desktops; no file of an artifact has such a name.
+
+def unlisted_file(folder: Path, listed: Collection[str]) -> str:
+    """Return a name in an artifact's folder that its record does not list; empty if there is none.
+
+    Names that begin with a dot belong to file systems and desktops; no file of an artifact has such a name.
     """
     others = [name for name in _names(folder) if name not in listed and name != RECORD_FILE]
     found = (one for one in others if not re.search(r"(^|/)\.", one))
@@ -86,7 +101,7 @@ def unlisted_file(folder: Path, listed: Collection[str]) -> str:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """What is in a folder and is no folder itself; a link to a folder is not gone into."""
+    """Yield the names in a folder, at any depth, that are no folders. A link to a folder is not followed."""
     for parent, folders, names in os.walk(folder):
         inside = os.path.relpath(parent, folder)
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]

@@ -1,4 +1,4 @@
-"""Records: what identifies a result, and what is kept beside it."""
+"""Records: what identifies a result, and what is stored beside it."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from stc.errors import InputError
 from stc.system.read_files import read_json, validate_shape
 
 RECORD_SUM = "record_sha256"
-"""Key of a record's own checksum: of all its other keys."""
+"""The key of a record's own checksum, which covers all other keys."""
 
 
-def _inside(name: str) -> str:
+def _check_inside(name: str) -> str:
     if re.search(r"(^|/)\.{0,2}(/|$)", name):
         raise ValueError("must be the name of a file in the folder")
     return name
 
 
-FileName = Annotated[str, AfterValidator(_inside)]
+FileName = Annotated[str, AfterValidator(_check_inside)]
 """The name of a file within a folder."""
 
 
 class FileEntry(TypedDict):
-    """What a record says of a file."""
+    """The entry of a file in a record."""
 
     bytes: NonNegativeInt
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 FileEntries = dict[FileName, FileEntry]
-"""Files of a folder by their names in it."""
+"""The files of a folder, by their names in it."""
 
 
 class Spec(TypedDict):
-    """What an identity is a hash of."""
+    """The content whose hash is an identity."""
 
     stage: str
     version: NotRequired[int]
@@ -54,8 +54,7 @@ class Spec(TypedDict):
 
 
 class Record(TypedDict):
-    """The shape of a record. ``files`` and ``facts`` are in every one; those of a store have the identity, the kind and
-    the spec as well."""
+    """The shape of a record. All have ``files`` and ``facts``; those of a store also identity, kind and spec."""
 
     files: FileEntries
     facts: dict[str, Any]
@@ -72,41 +71,41 @@ class Record(TypedDict):
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with one spelling for equal values.
+    """Return JSON that is the same for equal values.
 
     Raises:
-        TypeError: for a value that has none: a path, a set, NaN, an object.
+        TypeError: a value has no such form: a path, a set, NaN, an object.
     """
-    return json.dumps(_checked(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(_stable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _checked(value: Any) -> Any:
+def _stable(value: Any) -> Any:
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError(f"a key without stable form in {value!r}")
-        return {key: _checked(item) for key, item in value.items()}
+        return {key: _stable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_checked(item) for item in value]
+        return [_stable(item) for item in value]
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise TypeError(f"{value!r} ({type(value).__name__}) has no stable form, so it cannot identify a result")
 
 
 def identity_of(spec: Mapping[str, Any]) -> str:
-    """The identity of what ``spec`` describes: 20 hexadecimal digits."""
+    """Return the identity of what ``spec`` describes: 20 hexadecimal digits."""
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:20]
 
 
 def is_identity(name: str) -> bool:
-    """Whether a name in a store is that of a result; every other was given by somebody else, and is left alone."""
+    """Return whether a name in a store belongs to a result. Others gave every other name, and stc leaves it alone."""
     return re.fullmatch("[0-9a-f]{20}", name) is not None
 
 
 def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:
-    """The record in a file, or None and what is wrong with it.
+    """Return the record in a file, or None and what is wrong with it.
 
     Raises:
-        InputError: it is there and may not be read, so that nobody knows what is wrong with it.
+        InputError: the file is there and may not be read.
     """
     try:
         record: dict[str, Any] = read_json(file, dict[str, Any])
@@ -125,9 +124,9 @@ def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def read_store_record(file: Path, kind: str, identity: str) -> tuple[dict[str, Any] | None, str]:
-    """The record of a result of a store, or None and what is wrong with it; raises as :func:`read_record`.
+    """Return the record of a result of a store, or None and what is wrong with it; raises as :func:`read_record`.
 
-    That of another result is wrong, and so is one whose identity is not that of its own spec.
+    A record is wrong if it belongs to another result, or if its identity is not that of its own spec.
     """
     record, fault = read_record(file)
     if record is None:
@@ -145,7 +144,7 @@ def read_store_record(file: Path, kind: str, identity: str) -> tuple[dict[str, A
 
 
 def serialize_record(record: Mapping[str, Any]) -> str:
-    """A record as it is written down, with its own checksum."""
+    """Return the text of a record, with its own checksum."""
     content = json.loads(record_text(record))  # as it will be read: tuples as lists, keys as text
     return record_text({**content, RECORD_SUM: record_checksum(content)}) + "\n"
 
@@ -159,11 +158,7 @@ def record_text(record: Mapping[str, Any]) -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys."""
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}".strip(".")).items()}
     return {prefix: list(value) if isinstance(value, tuple) else value}
-
-
-def shorten(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 24 and not re.fullmatch(r"[0-9a-f]{20,}", text) else f"{text[:8]}…"

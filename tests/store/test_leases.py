@@ -16,6 +16,8 @@ from stored import spec_of
 
 from stc.store import MadeElsewhere, Store, files, identity_of, leases
 from stc.store.artifact import RECORD_FILE, Kind
+from stc.store.external import artifact_of_folder
+from stc.store.process_identity import this_process
 
 SPEC = spec_of("toy")
 IDENTITY = identity_of(SPEC)
@@ -274,7 +276,7 @@ def test_heart_beats_while_the_artifact_is_made(store: Store) -> None:
 
 def test_process_id_that_was_given_out_again_is_not_the_holder(store: Store) -> None:
     file = elsewhere(store)
-    who = json.loads(file.read_text()) | leases._this_process()
+    who = json.loads(file.read_text()) | this_process()
     file.write_text(json.dumps(who))
     assert looks(store, 1)
     file.write_text(json.dumps(who | {"started": "1"}))
@@ -370,7 +372,7 @@ def test_checksums_of_processes_that_write_at_once_are_whole_and_right(store: St
             folder = tmp_path / f"{os.getpid()}-{number}"
             folder.mkdir()
             (folder / "text").write_text(folder.name)
-            store.external_artifact(Kind.MODEL, folder)
+            artifact_of_folder(store, Kind.MODEL, folder)
 
     at_once(4, add)
     known = json.loads((store.root / "hashes.json").read_text())

@@ -20,6 +20,7 @@ from stc.errors import InputError, StcError
 from stc.store import Store, identity_of
 from stc.store.__main__ import main
 from stc.store.artifact import RECORD_FILE, Kind
+from stc.store.external import artifact_of_folder
 from stc.store.location import MARKER, is_store
 from stc.store.records import read_record, serialize_record
 from stc.system.paths import ROOT
@@ -187,7 +188,7 @@ def test_results_of_a_store_that_can_only_be_read_are_used(read_only: Store, tmp
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "weights").write_text("new to the table of checksums")
-    assert known.external_artifact(Kind.MODEL, outside).identity
+    assert artifact_of_folder(known, Kind.MODEL, outside).identity
     assert known.get(Kind.MODEL, ids(read_only)["cut"])[0] is not None
 
 

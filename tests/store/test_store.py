@@ -17,6 +17,8 @@ from stored import spec_of
 from stc.errors import InputError, StcError
 from stc.store import Store, identity_of
 from stc.store.artifact import RECORD_FILE, Kind
+from stc.store.difference import explain_missing
+from stc.store.external import artifact_of_folder
 from stc.store.location import MARKER
 from stc.store.records import RECORD_SUM, canonical_json, serialize_record
 
@@ -187,7 +189,7 @@ def test_record_without_a_checksum_of_its_own_is_none(store: Store) -> None:
 
 def test_record_of_the_shipped_model_is_read(store: Store) -> None:
     assert (
-        store.external_artifact(Kind.MODEL, SHIPPED).facts == json.loads((SHIPPED / RECORD_FILE).read_text())["facts"]
+        artifact_of_folder(store, Kind.MODEL, SHIPPED).facts == json.loads((SHIPPED / RECORD_FILE).read_text())["facts"]
     )
 
 
@@ -207,26 +209,26 @@ def outside(folder: Path, text: str = "weights") -> Path:
 def test_external_folder_is_known_by_content_and_not_by_path(store: Store, tmp_path: Path) -> None:
     one, same = outside(tmp_path / "one"), outside(tmp_path / "elsewhere" / "two")
     other = outside(tmp_path / "three", "others")
-    identities = [store.external_artifact(Kind.MODEL, folder).identity for folder in (one, same, other)]
+    identities = [artifact_of_folder(store, Kind.MODEL, folder).identity for folder in (one, same, other)]
     assert identities[0] == identities[1] != identities[2]
 
 
 def test_external_folder_that_changes_changes_its_identity(store: Store, tmp_path: Path) -> None:
     folder = outside(tmp_path / "one")
-    before = store.external_artifact(Kind.MODEL, folder).identity
+    before = artifact_of_folder(store, Kind.MODEL, folder).identity
     flip(folder / "inner" / "weights.bin")
-    assert store.external_artifact(Kind.MODEL, folder).identity != before
+    assert artifact_of_folder(store, Kind.MODEL, folder).identity != before
 
 
 def test_external_folder_that_is_missing_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere is not a folder"):
-        store.external_artifact(Kind.MODEL, tmp_path / "nowhere")
+        artifact_of_folder(store, Kind.MODEL, tmp_path / "nowhere")
 
 
 def test_external_folder_with_a_record_keeps_its_facts(store: Store, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(publish(store), copy)
-    assert store.external_artifact(Kind.MODEL, copy).facts == {"layers": 4}
+    assert artifact_of_folder(store, Kind.MODEL, copy).facts == {"layers": 4}
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, truncate], ids=["flipped byte", "missing file", "truncated"])
@@ -237,7 +239,7 @@ def test_external_folder_that_differs_from_its_record_is_refused_by_name(
     shutil.copytree(publish(store), copy)
     damage(copy / "inner" / "weights.bin")
     with pytest.raises(InputError, match=r"inner/weights\.bin"):
-        store.external_artifact(Kind.MODEL, copy)
+        artifact_of_folder(store, Kind.MODEL, copy)
 
 
 def test_external_folder_with_an_unreadable_record_is_refused_by_name(store: Store, tmp_path: Path) -> None:
@@ -245,7 +247,7 @@ def test_external_folder_with_an_unreadable_record_is_refused_by_name(store: Sto
     shutil.copytree(publish(store), copy)
     flip(copy / RECORD_FILE)
     with pytest.raises(InputError, match=RECORD_FILE):
-        store.external_artifact(Kind.MODEL, copy)
+        artifact_of_folder(store, Kind.MODEL, copy)
 
 
 def test_external_folder_whose_record_was_edited_is_refused_by_name(store: Store, tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_external_folder_whose_record_was_edited_is_refused_by_name(store: Store
     shutil.copytree(publish(store), copy)
     edit(copy / RECORD_FILE)
     with pytest.raises(InputError, match=rf"{RECORD_FILE} is not what was written \(checksum\)"):
-        store.external_artifact(Kind.MODEL, copy)
+        artifact_of_folder(store, Kind.MODEL, copy)
 
 
 def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, tmp_path: Path) -> None:
@@ -265,14 +267,14 @@ def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, t
 
 def test_missing_result_is_explained_by_the_field_that_differs(store: Store) -> None:
     publish(store)
-    why = store.why_missing(Kind.MODEL, spec_of("toy", width=2))
+    why = explain_missing(store, Kind.MODEL, spec_of("toy", width=2))
     assert why == "differs from the nearest in config.width 7 → 2"
 
 
 def test_damaged_record_explains_nothing(store: Store) -> None:
     (publish(store) / RECORD_FILE).write_text("{")
     edit(publish(store, spec_of("another")) / RECORD_FILE)
-    assert store.why_missing(Kind.MODEL, spec_of("toy", width=2)) == "first of its kind"
+    assert explain_missing(store, Kind.MODEL, spec_of("toy", width=2)) == "first of its kind"
 
 
 def test_generation_is_zero_until_set_and_survives_reopening(store: Store) -> None:
@@ -381,7 +383,7 @@ def test_record_of_a_wrong_shape_is_damage_inside_and_refused_by_name_outside(
     (folder / RECORD_FILE).write_text(serialize_record({"kind": "model", "identity": IDENTITY, "spec": SPEC, **record}))
     shutil.copytree(folder, tmp_path / "copy")
     with pytest.raises(InputError, match=f"copy is damaged: {RECORD_FILE}"):
-        store.external_artifact(Kind.MODEL, tmp_path / "copy")
+        artifact_of_folder(store, Kind.MODEL, tmp_path / "copy")
     assert store.get(Kind.MODEL, IDENTITY)[0] is None
 
 
@@ -394,18 +396,18 @@ def test_record_that_is_no_record_is_damage(store: Store, text: str) -> None:
 def test_folder_in_the_place_of_a_record_is_refused_by_name(store: Store, tmp_path: Path) -> None:
     (tmp_path / "one" / RECORD_FILE).mkdir(parents=True)
     with pytest.raises(InputError, match=RECORD_FILE):
-        store.external_artifact(Kind.MODEL, tmp_path / "one")
+        artifact_of_folder(store, Kind.MODEL, tmp_path / "one")
 
 
 def test_external_folder_with_the_record_of_another_kind_or_name_is_refused(store: Store, tmp_path: Path) -> None:
     folder, other = publish(store), publish(store, spec_of("another"))
     with pytest.raises(InputError, match="that of a model"):
-        store.external_artifact(Kind.ADAPTER, folder)
+        artifact_of_folder(store, Kind.ADAPTER, folder)
     shutil.rmtree(folder)
     shutil.copytree(other, folder)
     with pytest.raises(InputError, match="of another result"):
-        store.external_artifact(Kind.MODEL, folder)
-    assert store.external_artifact(Kind.MODEL, other).facts == {"layers": 4}
+        artifact_of_folder(store, Kind.MODEL, folder)
+    assert artifact_of_folder(store, Kind.MODEL, other).facts == {"layers": 4}
 
 
 @pytest.mark.parametrize(
