@@ -1,4 +1,4 @@
-"""``python -m stc.store ls | show | why | verify | gc``: what a store holds, where it comes from, and making room."""
+"""``python -m stc.store ls | show | why | verify | gc``: look into a store, check it, and free space in it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0, or 1 where something is damaged, does not fit or is not there."""
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    """Run a command. Return 0, or 1 if something is damaged, missing or does not fit."""
+    return run_command(lambda: _run(build_parser().parse_args(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.store", description=_DESCRIPTION)
     parser.add_argument("--store", type=Path, default=Path("store"), metavar="FOLDER", help="default: store")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = "what stays: kinds, folders of runs (outputs/…), identities"
     gc.add_argument("--keep", nargs="+", default=[], metavar="WHAT", help=what)
-    gc.add_argument("--max-size", type=_size, metavar="SIZE", help="evict no more than it takes to get to 20GB, say")
+    gc.add_argument(
+        "--max-size", type=parse_size, metavar="SIZE", help="evict no more than needed to get to, say, 20GB"
+    )
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
     return parser
 
@@ -62,13 +64,13 @@ def _run(options: argparse.Namespace) -> int:
         return _verify(inventory)
     if options.command == "gc":
         return _collect(inventory, options)
-    from stc.store import describe as telling
+    from stc.store import describe
 
     if options.command == "ls":
-        lines = telling.format_list(inventory, options.kind)
+        lines = describe.format_list(inventory, options.kind)
     else:
         entry = inventory.find(options.id)
-        lines = telling.format_entry(entry) if options.command == "show" else telling.format_trace(inventory, entry)
+        lines = describe.format_entry(entry) if options.command == "show" else describe.format_trace(inventory, entry)
     for line in lines:
         print(line)
     return 0
@@ -118,8 +120,8 @@ def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
     return 0
 
 
-def _size(text: str) -> int:
-    """``20GB``, in bytes."""
+def parse_size(text: str) -> int:
+    """Return a size such as ``20GB`` in bytes."""
     match = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", text.lower())
     try:
         number = float(match[1]) if match else -1

@@ -1,4 +1,4 @@
-"""An artifact: a finished result on disk, of one kind."""
+"""An artifact: a finished result on disk."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 RECORD_FILE = "stc.record.json"
-"""In the folder of every artifact: what it is and what made it. Written by the store."""
+"""The file in the folder of every artifact that says what it is and what made it. The store writes it."""
 
 
 class Kind(StrEnum):
-    """What an artifact is. A stage states the kinds it takes and gives, and the pipeline holds it to them."""
+    """The kind of an artifact. A stage declares the kinds it takes and gives, and the pipeline checks them."""
 
     MODEL = "model"  # a plain Hugging Face folder that loads without stc
     ADAPTER = "adapter"  # trained weights on top of a named base
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 class Artifact:
     """A finished result on disk.
 
-    ``facts`` is what the stage that made it returned from ``run``: small, JSON-able, kept in the record.
+    ``facts`` is what its stage returned from ``run``: small JSON values, stored in the record.
     """
 
     kind: Kind

@@ -1,9 +1,9 @@
-"""Making room in a store: what can go, in which order, and what never does.
+"""Frees space in a store: what can be deleted, in which order, and what never is.
 
-Left-overs go first: what was set aside as damaged, what a process was writing when it died, scratch of results that
-are there or that nobody has gone on with for a week. Each is removed under the lease of its result, so that nothing
-goes that a process takes up at the same moment. Then weights are evicted: the files go, the record stays, and a run
-that needs the files makes them anew. Scores, measurements, rankings, translations and tables are small and never go.
+Leftovers go first: damaged results that were set aside, what a process was writing when it died, and scratch of results
+that are finished or that nobody has worked on for a week. Each is removed under the lease of its result, so that no
+process can be using it. Then weights are evicted: the files go, the record stays, and a run that needs the files makes
+them anew. Scores, measurements, rankings, translations and tables are small and never go.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from stc.system.durable_files import remove_tree
 from stc.system.read_files import read_json
 
 EVICTABLE_KINDS = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
-"""Kinds whose files may go."""
+"""The kinds whose files may be deleted."""
 
 STALE_DAYS = 7
-"""Scratch that nobody has gone on with for so long goes: it may hold the checkpoints of a training."""
+"""Scratch, which may hold the checkpoints of a training, is deleted after so long without a change."""
 
 DAY = 24 * 3600.0
 _KILLED = "left by a process that was killed"
@@ -40,7 +40,7 @@ _KILLED = "left by a process that was killed"
 
 @dataclass(frozen=True)
 class Leftover:
-    """What is no result. ``remove`` raises MadeElsewhere if a process is at it again; it is None for what stays."""
+    """Files that are no result. ``remove`` raises MadeElsewhere if a process uses them again; None if they stay."""
 
     what: str
     name: str
@@ -50,7 +50,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Eviction:
-    """An artifact whose files go, and the bytes that sets free."""
+    """An artifact whose files are deleted, and the bytes that this frees."""
 
     entry: InventoryEntry
     bytes: int
@@ -58,7 +58,7 @@ class Eviction:
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """What is to go, in this order, the scratch that stays, and the size of the store before and after."""
+    """What is deleted, in this order, the scratch that stays, and the bytes of the store before and after."""
 
     leftovers: Sequence[Leftover]
     staying: Sequence[Leftover]
@@ -68,10 +68,10 @@ class CollectionPlan:
 
 
 def plan_collection(inventory: Inventory, keep: Sequence[str], limit: int | None) -> CollectionPlan:
-    """What to let go so that the store takes at most ``limit`` bytes; with None, everything that may and is not kept.
+    """Return what to delete so that the store has at most ``limit`` bytes; with None, all that may go and is not kept.
 
     Args:
-        keep: kinds, run folders and identities whose files stay. With neither these nor a limit only left-overs go.
+        keep: kinds, run folders and identities whose files stay. With neither ``keep`` nor a limit only leftovers go.
 
     Raises:
         InputError: an item of ``keep`` is none of these.
@@ -79,7 +79,7 @@ def plan_collection(inventory: Inventory, keep: Sequence[str], limit: int | None
     store = inventory.store
     making = store.active_holders()
     entries = [entry for entry in inventory.entries if not entry.evicted]
-    wanted = {entry.identity for item in keep for entry in _named(inventory, item)}.union(making)
+    wanted = {entry.identity for item in keep for entry in _kept_entries(inventory, item)}.union(making)
     disk = DiskUsage(entry.folder for entry in entries)
     leftovers = list(_leftovers(store, making))
     staying = [one for one in leftovers if one.remove is None]
@@ -97,10 +97,10 @@ def plan_collection(inventory: Inventory, keep: Sequence[str], limit: int | None
 
 
 def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[str, int]]:
-    """Let go what is to go. Yields why something stays all the same, and its bytes.
+    """Delete what is planned. Yield the reason and the bytes of what has to stay after all.
 
     Raises:
-        StcError: a run is at work in the store. Left-overs have gone then, and what was evicted before it began.
+        StcError: a run works in the store. By then leftovers are gone, and what was evicted before it began.
     """
     for leftover in collected.leftovers:
         try:
@@ -122,8 +122,8 @@ def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[
 
 
 def _ordered(inventory: Inventory, entries: Sequence[InventoryEntry]) -> list[InventoryEntry]:
-    """By what would be missed least: caches, then models nothing was scored on, then the others, then manifests; of
-    equals first what is made again in the least time for its size."""
+    """Return the evictable artifacts, the least missed first: caches, models without scores, other models, manifests.
+    Within these, the one that takes the least time per byte to make again comes first."""
     scored = {
         identity
         for entry in entries
@@ -141,18 +141,18 @@ def _ordered(inventory: Inventory, entries: Sequence[InventoryEntry]) -> list[In
             group = 2 if entry.identity in scored else 1
         return group, entry.seconds / max(entry.bytes, 1)
 
-    return sorted((entry for entry in entries if entry.kind in EVICTABLE_KINDS and _may_go(entry)), key=rank)
+    return sorted((entry for entry in entries if entry.kind in EVICTABLE_KINDS and _is_evictable(entry)), key=rank)
 
 
-def _may_go(entry: InventoryEntry) -> bool:
-    """Whether all that is in an artifact's folder is known to be stc's, and lies there and nowhere else."""
+def _is_evictable(entry: InventoryEntry) -> bool:
+    """Return whether stc wrote everything in an artifact's folder, and the folder is no link."""
     if entry.record is None or entry.folder.is_symlink():
         return False
     return not unlisted_file(entry.folder, entry.record["files"])
 
 
-def _named(inventory: Inventory, item: str) -> Iterator[InventoryEntry]:
-    """The artifacts that an item of ``--keep`` means."""
+def _kept_entries(inventory: Inventory, item: str) -> Iterator[InventoryEntry]:
+    """Yield the artifacts that an item of ``--keep`` means."""
     if item in list(Kind):
         yield from (entry for entry in inventory.entries if entry.kind == item)
     elif (folder := Path(item)).is_dir():
@@ -170,7 +170,7 @@ def _named(inventory: Inventory, item: str) -> Iterator[InventoryEntry]:
 
 
 def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
-    """What is there besides results and what is being made."""
+    """Yield what is there besides results and what is being made."""
     for name, what in ((".damaged", "damaged"), (".going", "half deleted")):
         for folder in sorted((store.root / name).glob("*.*")):
             if is_identity(folder.name.partition(".")[0]):
@@ -186,7 +186,7 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
             yield Leftover(_KILLED, identity, written, partial(store.remove_leftovers, identity, scratch=False))
         if scratch:
             remove = partial(store.remove_leftovers, identity, scratch=True)
-            days = (time.time() - max(map(_touched, scratch))) / DAY
+            days = (time.time() - max(map(_last_change, scratch))) / DAY
             if any((store.root / kind.value / identity).exists() for kind in Kind):
                 yield Leftover("scratch of a finished result", identity, resumable, remove)
             elif days > STALE_DAYS:
@@ -196,7 +196,7 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:
-    """Of a folder and all that is in it and has not gone by now."""
+    """Yield the stat of a folder and of everything in it that is not gone meanwhile."""
     for parent, _, names in os.walk(folder):
         for name in (".", *names):
             with suppress(FileNotFoundError):
@@ -207,6 +207,6 @@ def _size(folders: Iterable[Path]) -> int:
     return sum(one.st_size for folder in folders for one in _stats(folder) if not stat.S_ISDIR(one.st_mode))
 
 
-def _touched(folder: Path) -> float:
-    """When anything in a folder was last written."""
+def _last_change(folder: Path) -> float:
+    """Return when anything in a folder was last written."""
     return max((one.st_mtime for one in _stats(folder)), default=0.0)

@@ -1,4 +1,4 @@
-"""A store in words, for a terminal."""
+"""Describes a store, for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stc.system.quantities import format_bytes
 
 
 def format_list(inventory: Inventory, kind: str | None) -> Iterator[str]:
-    """A line a result, and what they take together."""
+    """Yield a line for each result, and the space that they use together."""
     entries = [entry for entry in inventory.entries if kind in (None, entry.kind.value)]
     rows = [
         (
@@ -37,7 +37,7 @@ def format_list(inventory: Inventory, kind: str | None) -> Iterator[str]:
 
 
 def format_entry(entry: InventoryEntry) -> Iterator[str]:
-    """A record, in an order in which one asks for things."""
+    """Yield the lines of a record."""
     record = entry.record
     yield f"{entry.kind.value} {entry.identity}"
     yield f"  in        {entry.folder}{f' until {entry.evicted}, when it was evicted' if entry.evicted else ''}"
@@ -65,7 +65,7 @@ def format_entry(entry: InventoryEntry) -> Iterator[str]:
 
 
 def format_trace(inventory: Inventory, entry: InventoryEntry) -> Iterator[str]:
-    """What a result is made of, as a tree, and what is made of it."""
+    """Yield what a result was made from, as a tree, and what was made from it."""
     yield entry.label
     yield "made of"
     yield from _tree(inventory, entry, 1, {entry.identity}) if entry.inputs else ["  nothing"]
@@ -92,7 +92,7 @@ def _tree(inventory: Inventory, entry: InventoryEntry, depth: int, seen: set[str
 
 
 def format_collection(collected: CollectionPlan) -> Iterator[str]:
-    """What goes, in its order, and the scratch that stays."""
+    """Yield what is deleted, in its order, and the scratch that stays."""
     rows = [(one.what, one.name[:SHORT], "", format_bytes(one.bytes), "") for one in collected.leftovers]
     rows += [
         (f"evict {one.entry.kind.value}", one.entry.identity[:SHORT], one.entry.name, format_bytes(one.bytes),
@@ -122,7 +122,7 @@ def _when(seconds: float) -> str:
 
 
 def _command(entry: InventoryEntry) -> str:
-    """The command line that made a result, as it would be typed."""
+    """Return the command line that made a result, as a user would type it."""
     words: Any = (entry.record or {}).get("command") or []
     if not words:
         return ""

@@ -1,4 +1,4 @@
-"""What is in a store, what each result was made of, and what was made of it."""
+"""The artifacts of a store, the inputs of each, and what was made from it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class InventoryEntry:
     """An artifact of a store, whole or evicted.
 
     Attributes:
-        record: None where it is damaged.
-        made: when, in seconds since 1970.
+        record: None if it is damaged.
+        fault: what is wrong with the record.
+        made: in seconds since 1970.
     """
 
     kind: Kind
@@ -38,12 +39,12 @@ class InventoryEntry:
 
     @property
     def evicted(self) -> str:
-        """When its files were given up for space; empty where they are there."""
+        """When its files were deleted to free space; empty if they are there."""
         return str((self.record or {}).get("evicted", ""))
 
     @property
     def name(self) -> str:
-        """What the stage was called in the run that made it."""
+        """The name of the stage in the run that made it."""
         return str((self.record or {}).get("name", "?"))
 
     @property
@@ -56,12 +57,12 @@ class InventoryEntry:
 
     @property
     def bytes(self) -> int:
-        """Of its files; of an evicted artifact those it had."""
+        """The size of its files; for an evicted artifact, of those it had."""
         return sum(file["bytes"] for file in (self.record or {}).get("files", {}).values())
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """Input → identity; or, for an input known by facts, those facts."""
+        """The identity of each input; for an input known by facts, those facts."""
         return dict((self.record or {}).get("spec", {}).get("inputs", {}))
 
     @property
@@ -78,11 +79,7 @@ class Inventory:
         self._by_identity = {entry.identity: entry for entry in self.entries}
 
     def find(self, given: str) -> InventoryEntry:
-        """The artifact that a user means by the first digits of its identity.
-
-        Raises:
-            InputError: there is none, or more than one.
-        """
+        """Return the artifact whose identity begins with these digits. Raise InputError if none or several do."""
         found = [entry for entry in self.entries if entry.identity.startswith(normalize_prefix(given))]
         if len(found) == 1:
             return found[0]
@@ -93,37 +90,36 @@ class Inventory:
         raise InputError(f"{given}: nothing in {self.store.root} has that identity{near}")
 
     def inputs_of(self, entry: InventoryEntry) -> Iterator[tuple[str, str, InventoryEntry | None]]:
-        """(input, what the record says of it, the artifact if it is in the store)."""
+        """Yield the inputs of an artifact: name, what the record says of it, and the artifact if the store has it."""
         for key, value in entry.inputs.items():
             if isinstance(value, str):
                 yield key, value[:SHORT], self._by_identity.get(value)
             else:
                 facts = ", ".join(f"{fact} {found}" for fact, found in value.items())
-                found = (one for one in self.entries if _ranks(one, value))
+                found = (one for one in self.entries if _is_ranking_with(one, value))
                 yield key, f"any with {facts}", next(found, None)
 
     def uses_of(self, entry: InventoryEntry) -> list[InventoryEntry]:
-        """What was made of an artifact: the stages that name it, or a fact of it, among their inputs."""
+        """Return the artifacts whose inputs name this artifact or a fact of it."""
         return [
             one
             for one in self.entries
             if any(
-                value == entry.identity or (isinstance(value, dict) and _ranks(entry, value))
+                value == entry.identity or (isinstance(value, dict) and _is_ranking_with(entry, value))
                 for value in one.inputs.values()
             )
         ]
 
 
 def normalize_prefix(given: str) -> str:
-    """Return the beginning of an identity, as a user has copied it, in the spelling of identities."""
+    """Return the beginning of an identity, as a user may have copied it, in the form of identities."""
     return given.lower().rstrip("…")
 
 
-def _ranks(entry: InventoryEntry, wanted: Mapping[str, Any]) -> bool:
-    """Whether an artifact is one that is known by facts, a ranking, and has these."""
-    if entry.kind is not Kind.RANKING or entry.record is None:
-        return False
-    return all(entry.record["facts"].get(key) == value for key, value in wanted.items())
+def _is_ranking_with(entry: InventoryEntry, wanted: Mapping[str, Any]) -> bool:
+    """Return whether an artifact is a ranking, the kind known by its facts, and has these."""
+    facts = entry.record["facts"] if entry.record is not None and entry.kind is Kind.RANKING else None
+    return facts is not None and all(facts.get(key) == value for key, value in wanted.items())
 
 
 def _entries(store: Store) -> Iterator[InventoryEntry]:
@@ -145,10 +141,10 @@ def _entry(kind: Kind, identity: str, folder: Path, file: Path) -> InventoryEntr
 
 
 class DiskUsage:
-    """What folders take of a disk: the bytes that are free once all of them are gone.
+    """The disk space that folders use: the bytes that are free once all of them are gone.
 
-    A manifest's audio mostly has another name elsewhere, in the data it was made of or in another manifest. A file is
-    free when the last of its names is gone, and one with a name outside the folders never.
+    A manifest's audio mostly has another name elsewhere, in the data it was made from or in another manifest. A file is
+    free when the last of its names is gone; one with a name outside the folders never is.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
@@ -169,7 +165,7 @@ class DiskUsage:
         return sum(self._sizes.values())
 
     def remove(self, folder: Path) -> int:
-        """The bytes that a folder sets free. It is counted as gone from then on."""
+        """Count a folder as gone. Return the bytes that this frees."""
         freed = 0
         for stat in _stats(folder):
             file = stat.st_dev, stat.st_ino
@@ -181,7 +177,7 @@ class DiskUsage:
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:
     if folder.is_symlink():
-        return  # what it leads to stays where it is
+        return  # its target stays where it is
     for name in [*list_files(folder), RECORD_FILE]:
         if (folder / name).is_file():
             yield (folder / name).stat()

@@ -1,4 +1,4 @@
-"""What the records of a store say of how a model came about."""
+"""The history of a model, by the records of its store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stc.system.language_tags import primary_language
 
 
 def record_chain(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, Any]]:
-    """The records behind a model or an adapter, its own first, as far as the store has them."""
+    """Yield the records of a model or adapter and of the models it was made from, as far as the store has them."""
     record = store.record(kind, identity)
     while record is not None:
         yield record
@@ -23,7 +23,7 @@ def record_chain(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, 
 
 
 def target_languages(folder: Path) -> set[str]:
-    """The languages that a model of a store was last trained to translate into; empty where that is not known."""
+    """Return the languages that a model of a store was last trained to translate into; empty if not known."""
     folder = folder.resolve()
     place = folder.parent.parent
     if folder.parent.name != Kind.MODEL.value or not is_identity(folder.name) or not is_store(place):
@@ -37,9 +37,9 @@ def target_languages(folder: Path) -> set[str]:
 
 
 def language_mismatch(folder: Path, lang: str) -> str:
-    """Return what to tell the user where a model was trained to translate into other languages than ``lang``.
+    """Return a warning if a model was trained to translate into other languages than ``lang``.
 
-    Variants of a language are not told apart. The text is empty where the model fits, or nothing is known of it.
+    Variants of a language count as one. The text is empty if the model fits, or nothing is known of it.
     """
     trained = target_languages(folder)
     if not trained or _language(lang) in map(_language, trained):
@@ -48,7 +48,7 @@ def language_mismatch(folder: Path, lang: str) -> str:
 
 
 def _language(stated: str) -> str:
-    """Return the language of a tag; what is no tag, as an old record may have it, stands for itself."""
+    """Return the language of a tag. Old records may have text that is no tag; it stands for itself."""
     try:
         return primary_language(stated)
     except ValueError:
@@ -56,7 +56,7 @@ def _language(stated: str) -> str:
 
 
 def _languages(store: Store, identity: object) -> Iterator[str]:
-    """Yield the languages of a manifest's references, by its record or by those of what it was made from."""
+    """Yield the languages of a manifest's references, by its record or by the records of its inputs."""
     record = store.record(Kind.MANIFEST, identity) if isinstance(identity, str) else None
     if record is None:
         return

@@ -1,4 +1,4 @@
-"""The folder of a result that a user names by a path, or by the first digits of its identity."""
+"""Finds the folder of a result that a user names by a path or by the first digits of its identity."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from stc.store.inventory import Inventory, normalize_prefix
 from stc.store.location import is_store
 
 DEFAULT_STORE = Path("store")
-"""The store of digits that stand alone."""
+"""The store that digits without a folder refer to."""
 _DIGITS = re.compile(r"[0-9a-f]{4,20}")
 _KINDS = frozenset(kind.value for kind in Kind)
 
 
 def resolve_artifact(given: Path, *kinds: Kind) -> Path:
-    """The folder meant by ``given``: itself, where it exists or is no identity.
+    """Return the folder that ``given`` means: the path itself if it exists or is no identity.
 
-    ``3f2a91c0`` is looked for in the store ``store``; ``st/3f2a91c0`` and ``st/model/3f2a91c0`` in the store ``st``.
+    ``3f2a91c0`` is searched in the store ``store``; ``st/3f2a91c0`` and ``st/model/3f2a91c0`` in the store ``st``.
 
     Raises:
-        InputError: no result begins with these digits, or several do, or it is of another kind or was evicted.
+        InputError: no result begins with these digits, or several do, or it has another kind or was evicted.
     """
     if given.exists() or not _DIGITS.fullmatch(normalize_prefix(given.name)):
         return given

@@ -1,4 +1,4 @@
-"""result.json: what a run leaves in its folder, as far as it is read again."""
+"""The shape of result.json, which a run leaves in its folder, as far as it is read again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESULT_FILE = "result.json"
 
 @with_config(ConfigDict(extra="allow"))
 class ResultSystem(TypedDict):
-    """A row of the table of a run, or of several with different seeds."""
+    """A row of the table of a run, or of runs with several seeds."""
 
     name: str
     bytes_on_disk: NotRequired[float]
@@ -21,14 +21,12 @@ class ResultSystem(TypedDict):
 
 
 class ResultStage(TypedDict):
-    """A stage of a run."""
-
     name: str
     identity: str
 
 
 class ResultOfSeed(TypedDict):
-    """A run of several with different seeds: where its own result.json is."""
+    """One of the runs with several seeds, and the path of its own result.json."""
 
     seed: int
     result: str
@@ -36,8 +34,7 @@ class ResultOfSeed(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class Result(TypedDict):
-    """The shape of result.json, as far as it is read again: ``runs`` and ``seeds`` are in that of several seeds, and
-    ``stages`` in that of one."""
+    """The content of result.json: with several seeds it has ``runs`` and ``seeds``, with one it has ``stages``."""
 
     systems: list[ResultSystem]
     stages: NotRequired[list[ResultStage]]

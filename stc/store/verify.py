@@ -1,4 +1,4 @@
-"""Every file of a store read again and compared with its checksum."""
+"""Reads every file of a store again and compares it with its checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stc.system.durable_files import mismatch
 
 
 def find_damaged(inventory: Inventory) -> Iterator[tuple[InventoryEntry, str]]:
-    """The artifacts that are not what was written, each with what is wrong."""
+    """Yield the artifacts that differ from what was written, each with what is wrong."""
     whole = [entry for entry in inventory.entries if not entry.evicted]
     with progress("verifying", total=sum(one.bytes for one in whole), unit="B") as bar:
         for entry in whole:
@@ -25,24 +25,24 @@ def find_damaged(inventory: Inventory) -> Iterator[tuple[InventoryEntry, str]]:
 
 
 def find_unlisted_files(inventory: Inventory) -> Iterator[tuple[InventoryEntry, Path]]:
-    """The artifacts in whose folders something is that stc did not write, each with the first such thing."""
+    """Yield the artifacts whose folders have a file that stc did not write, each with the first such file."""
     for entry in inventory.entries:
         if entry.record is not None and (name := unlisted_file(entry.folder, entry.record["files"])):
             yield entry, entry.folder / name
 
 
 def artifact_fault(folder: Path) -> str:
-    """What is wrong with an artifact's files, each of which is read; empty where nothing is."""
+    """Read an artifact's files. Return what is wrong with them; empty if nothing is."""
     record, why = read_store_record(folder / RECORD_FILE, folder.parent.name, folder.name)
     if record is None:
         return why
     files = record["files"]
     with ThreadPoolExecutor() as pool:
-        faults = pool.map(_fault, (folder / name for name in files), files.values())
+        faults = pool.map(_file_fault, (folder / name for name in files), files.values())
         return next(filter(None, faults), "")
 
 
-def _fault(file: Path, written: dict[str, object]) -> str:
+def _file_fault(file: Path, written: dict[str, object]) -> str:
     try:
         return mismatch(file, file.name, written)
     except OSError as error:  # a disk that fails
