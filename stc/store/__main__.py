@@ -47,9 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = "what stays: kinds, folders of runs (outputs/…), identities"
     gc.add_argument("--keep", nargs="+", default=[], metavar="WHAT", help=what)
-    gc.add_argument(
-        "--max-size", type=parse_size, metavar="SIZE", help="evict no more than needed to get to, say, 20GB"
-    )
+    limit = "evict no more than it takes to get to 20GB, say"
+    gc.add_argument("--max-size", type=parse_size, metavar="SIZE", help=limit)
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
     return parser
 

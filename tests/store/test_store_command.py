@@ -13,7 +13,7 @@ import pytest
 from stored import ids, ran
 
 from stc.store import Store
-from stc.store.__main__ import _parser, _size, main
+from stc.store.__main__ import build_parser, main, parse_size
 from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
 from stc.store.verify import artifact_fault
@@ -109,7 +109,7 @@ def test_store_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(("text", "size"), [("20GB", 20 * 10**9), ("1.5 MB", 1_500_000), ("2GiB", 2**31), ("7", 7)])
 def test_sizes_are_read(text: str, size: int) -> None:
-    assert _size(text) == size
+    assert parse_size(text) == size
 
 
 def test_moved_store_is_read_all_the_same(store: Store, tmp_path: Path) -> None:
@@ -138,4 +138,4 @@ def test_documented_commands_are_taken() -> None:
     ]
     assert {arguments[0] for arguments in commands} == {"ls", "show", "why", "verify", "gc"}
     for arguments in commands:
-        _parser().parse_args(arguments)
+        build_parser().parse_args(arguments)
