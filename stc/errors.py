@@ -1,4 +1,4 @@
-"""Errors a user can act on. Anything else that is raised is a fault of stc and keeps its traceback."""
+"""Errors that a user can act on. Any other exception is a bug in stc and keeps its traceback."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pydantic_core import PydanticCustomError
 
 
 class StcError(Exception):
-    """Its message is complete: what is wrong, with which value, and what is allowed. Shown without traceback."""
+    """An error with a complete message: what is wrong, which value, and what is allowed. Shown without traceback."""
 
 
 class InputError(StcError):
-    """A file, folder or data set handed to stc is not what it should be."""
+    """A file, folder or data set that stc was given is wrong."""
 
 
 class ModelError(StcError):
-    """A model folder is damaged, incomplete or of a kind stc cannot handle."""
+    """A model folder is damaged, incomplete or of a kind that stc does not support."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a config: the key, the value found there and what would be right.
+    """One thing that is wrong with a config: the key, its value and what is allowed.
 
     Attributes:
-        others: further settings that it is about, each with its value. Where one of those was set and the key was not,
+        others: further settings that are involved, each with its value. If the user set one of these and not the key,
             :meth:`about` names that one.
     """
 
@@ -42,14 +42,14 @@ class Fault:
         return f"{self.key}={command_line_value(self.value)}: {self.allowed}"
 
     def below(self, prefix: str) -> Fault:
-        """The same fault where its keys are those of the group ``prefix``."""
+        """Return the fault with its keys below ``prefix``."""
         if not prefix:
             return self
         key = f"{prefix}.{self.key}" if self.key else prefix
         return replace(self, key=key, others=tuple((f"{prefix}.{name}", value) for name, value in self.others))
 
     def about(self, given: Collection[str]) -> Fault:
-        """The same fault, told of the setting that is among the keys ``given``, or below the longest of them."""
+        """Return the fault about that one of its settings which is among the keys ``given``, or below the longest."""
 
         def set_by(name: str) -> int:
             return max((len(key) for key in given if name == key or name.startswith(f"{key}.")), default=0)
@@ -59,7 +59,7 @@ class Fault:
 
 
 def command_line_value(value: object) -> str:
-    """A value as it is written on the command line."""
+    """Return a value as it is written on the command line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {command_line_value(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -70,7 +70,7 @@ def command_line_value(value: object) -> str:
 
 
 class ConfigError(StcError):
-    """A config with faults, all of them."""
+    """A config is wrong; ``faults`` lists everything that is."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = list(faults)
@@ -78,19 +78,19 @@ class ConfigError(StcError):
 
 
 def first_line(error: object) -> str:
-    """Return what an error says, on one line: its kind, where it says nothing."""
+    """Return the first line of an error's message, or its class if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the nearest allowed name, or nothing where none is near."""
+    """Return `` (did you mean 'x'?)`` for the most similar allowed name; empty if none is similar."""
     match = get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
 def field_error(*faults: Fault) -> PydanticCustomError:
-    """What a validator raises whose model is at fault in these fields, named from the model."""
-    return PydanticCustomError("misfit", "{told}", {"told": "; ".join(map(str, faults)), "faults": faults})
+    """Return the error for a validator to raise if these fields of its model are wrong. Keys are the model's own."""
+    return PydanticCustomError("fields", "{message}", {"message": "; ".join(map(str, faults)), "faults": faults})
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -107,27 +107,27 @@ _MEANT = {
     "dict_type": "must be a mapping: {key: value}",
     "mapping_type": "must be a mapping: {key: value}",
 }
-"""What pydantic says otherwise, by its type of error."""
+"""Our own messages by pydantic's type of error."""
 
 
 def validate_model(model: type[_Model], values: Mapping[str, Any], prefix: str = "") -> _Model:
-    """Return the model of plain values, each of the type that YAML gave it: text is no number, and true is none either.
+    """Return the model of plain values with the types that YAML gave them: neither text nor ``true`` is a number.
 
     Args:
-        prefix: the key that the values are below, for messages.
+        prefix: the key above the values, for messages.
 
     Raises:
-        ConfigError: with every fault.
+        ConfigError: with all faults.
     """
     try:
-        # Of pydantic's strict modes, that of JSON takes a list for a tuple and text for a path.
+        # pydantic's strict mode for JSON accepts a list for a tuple and text for a path.
         return model.model_validate_json(json.dumps(_whole(values)), strict=True)
     except ValidationError as error:
         raise ConfigError(_faults(error, model, prefix, values)) from None
 
 
 def _whole(value: Any) -> Any:
-    """The value with every number that is whole as an integer: 1e3 is a number of steps like any other."""
+    """Return the value with whole floats as integers, so that 1e3 is a valid number of steps."""
     if isinstance(value, Mapping):
         return {key: _whole(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -136,14 +136,14 @@ def _whole(value: Any) -> Any:
 
 
 def _faults(error: ValidationError, model: type[BaseModel], prefix: str, values: Mapping[str, Any]) -> list[Fault]:
-    """pydantic's errors as faults: dotted key, value, what is allowed, and the nearest key for an unknown one."""
+    """Return pydantic's errors as faults: dotted key, value, what is allowed, and a suggestion for an unknown key."""
     found: dict[tuple[str, str], Fault] = {}
     for entry in error.errors():
         if entry["type"] == "too_short" and len(entry["input"]) != entry["ctx"]["actual_length"]:
-            continue  # without the items that are at fault
+            continue  # the items that are wrong are left out of the count, and have faults of their own
         path = _set(entry["loc"], values)
         key, value = ".".join(path), entry["input"]
-        if entry["type"] == "misfit":
+        if entry["type"] == "fields":
             faults = [fault.below(key) for fault in entry["ctx"]["faults"]]
         elif entry["type"] == "extra_forbidden":
             known = _fields(model, path[:-1])
@@ -155,15 +155,17 @@ def _faults(error: ValidationError, model: type[BaseModel], prefix: str, values:
             faults = [Fault(key, value, _MEANT.get(entry["type"], message))]
         for fault in faults:
             place = fault.key, str(fault.value)
-            if (other := found.get(place)) and fault.allowed != other.allowed:  # of a union, each member has one
+            if (other := found.get(place)) and fault.allowed != other.allowed:  # one for each member of a union
                 fault = replace(fault, allowed=f"{other.allowed}, or {fault.allowed}")
             found[place] = fault
     return [fault.below(prefix) for fault in found.values()]
 
 
 def _set(loc: Sequence[int | str], values: Any) -> list[str]:
-    """The key that was set, of a place that pydantic names. Of a list that is the list's; what pydantic adds (the
-    members of a union) is no key."""
+    """Return the key that the user set, as parts, for a location of pydantic's.
+
+    An item of a list has the key of the list. What pydantic adds, the members of a union, is left out.
+    """
     path: list[str] = []
     for part in loc:
         if isinstance(values, Mapping) and part in values:

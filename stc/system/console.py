@@ -1,4 +1,4 @@
-"""What every command shares: how it shows progress, keeps libraries quiet, and ends on an error."""
+"""What every command shares: progress bars, quiet libraries, exit codes, and options for computing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from stc.errors import StcError
 from stc.system.machine import DECODE_BATCH
 
 PROGRESS = logging.getLogger("stc.progress")
-"""Hears now and then how far long work is: in a job's log, and on standard error where no bar is shown."""
+"""The logger of progress lines: for a job's log, and for standard error if no bar is shown there."""
 
-
-TELL_EVERY = 30.0
-"""Seconds between two lines that :data:`PROGRESS` hears of the same work."""
+LOG_EVERY = 30.0
+"""Seconds between two progress lines of the same work."""
 
 
 class Bar:
-    """A progress bar on standard error, where that is a terminal; and a line for :data:`PROGRESS` now and then."""
+    """A progress bar on standard error if that is a terminal, and a line for :data:`PROGRESS` from time to time."""
 
     def __init__(self, title: str, total: int, unit: str) -> None:
         from tqdm import tqdm
@@ -36,8 +35,8 @@ class Bar:
         self._title, self._total, self._unit = title, total, unit
         self._done = 0
         self._note = ""
-        self._first: tuple[float, int] | None = None  # when the first items were finished, and how many: no pace yet
-        self._told = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first items were finished, and how many
+        self._logged = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -53,11 +52,11 @@ class Bar:
         self._shown.update(n)
         now = time.monotonic()
         self._first = self._first or (now, self._done)
-        if now - self._told >= TELL_EVERY:
-            self._told = now
-            PROGRESS.info(f"{self._title}: {', '.join(filter(None, (self._far(), self._note, self._left(now))))}")
+        if now - self._logged >= LOG_EVERY:
+            self._logged = now
+            PROGRESS.info(f"{self._title}: {', '.join(filter(None, (self._count(), self._note, self._left(now))))}")
 
-    def _far(self) -> str:
+    def _count(self) -> str:
         return f"{self._done:,} of {self._total:,} {self._unit}{'' if self._unit in ('B', 'it') else 's'}"
 
     def _left(self, now: float) -> str:
@@ -69,20 +68,20 @@ class Bar:
 
 
 def progress(title: str, total: int, unit: str = "it") -> Bar:
-    """What shows how far a long piece of work is; every bar of stc is one of these."""
+    """Return a progress bar. Every long piece of work in stc shows one."""
     return Bar(title, total, unit)
 
 
 def say(message: str) -> None:
-    """A line on standard error, above a progress bar if there is one."""
+    """Print a line on standard error, above a progress bar if there is one."""
     from tqdm import tqdm
 
     tqdm.write(f"stc: {message}", file=sys.stderr)
     sys.stderr.flush()
 
 
-class _Said(logging.Handler):
-    """Puts a line on standard error where that is no terminal, and so shows no progress bar."""
+class _StandardError(logging.Handler):
+    """A handler that prints on standard error unless that is a terminal, which shows a progress bar instead."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if not sys.stderr.isatty():
@@ -90,32 +89,32 @@ class _Said(logging.Handler):
 
 
 def show_progress_lines() -> None:
-    """Have standard error show what :data:`PROGRESS` hears, where it is no terminal."""
+    """Print the lines of :data:`PROGRESS` on standard error unless that is a terminal."""
     PROGRESS.setLevel(logging.INFO)
     if not PROGRESS.handlers:
-        PROGRESS.addHandler(_Said())
+        PROGRESS.addHandler(_StandardError())
 
 
 def use_utf8_output() -> None:
-    """Have standard output and error take whatever they are given, in UTF-8, whatever the locale is."""
+    """Write UTF-8 to standard output and error whatever the locale is."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not so where somebody has put something else in its place
+        if isinstance(stream, io.TextIOWrapper):  # it may have been replaced by something else
             stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 SPINS = 10_000
-"""The number of times that a thread of OpenMP looks for work before it sleeps, unless the user has said otherwise.
+"""How often an OpenMP thread looks for work before it sleeps, unless the user has set it.
 
-The default, 300,000 and more, makes a thread whose neighbour is not scheduled use up the core that the neighbour waits
-for. Sleeping at once costs time on a quiet machine. benchmarks/busy_machine.py measures all three.
+With the default, 300,000 or more, a waiting thread uses up the core that another thread needs. Sleeping at once costs
+time on a quiet machine. benchmarks/busy_machine.py measures all three.
 """
 
 
 def prepare_libraries() -> None:
-    """Set what libraries read from the environment when they are imported; call it before torch is.
+    """Set the environment variables that libraries read when they are imported. Call it before torch is imported.
 
-    They report through stc or not at all: their bars and notices hide what a user looks for. OpenMP's threads wait for
-    one another without keeping a core busy for long: GNU's count turns, Intel's and LLVM's milliseconds.
+    It switches off the libraries' own progress bars and notices, and limits how long OpenMP threads wait busily: GNU's
+    OpenMP counts turns, Intel's and LLVM's count milliseconds.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         os.environ |= {"GOMP_SPINCOUNT": str(SPINS), "KMP_BLOCKTIME": "1"}
@@ -129,7 +128,7 @@ def prepare_libraries() -> None:
 
 
 def run_command(run: Callable[[], int]) -> int:
-    """The exit code of a command: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
+    """Run a command and return its exit code: its own, 1 after an error a user can act on, 130 after Ctrl-C."""
     prepare_libraries()
     use_utf8_output()
     show_progress_lines()
@@ -142,25 +141,25 @@ def run_command(run: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has had enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def whole_number(text: str, most: int | None = None) -> int:
-    """An argument that is a whole number of at least 1, and at ``most`` so many."""
+    """Parse an argument that must be a whole number from 1 to ``most``."""
     try:
         number = int(text)
     except ValueError:
         number = 0
     if number < 1 or (most is not None and number > most):
         allowed = "of at least 1" if most is None else f"from 1 to {most}"
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number {allowed}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {allowed}")
     return number
 
 
 def add_compute_options(parser: argparse.ArgumentParser) -> None:
-    """How to compute: --device, --dtype, --batch-size and --max-new-tokens."""
+    """Add the options --device, --dtype, --batch-size and --max-new-tokens."""
     group = parser.add_argument_group("computing")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is")
     group.add_argument(
@@ -180,5 +179,5 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
 
 
 def default_dtype(device: str) -> Literal["float32", "bfloat16"]:
-    """The precision to compute in on a device where none is asked for."""
+    """Return the default precision of a device."""
     return "float32" if device == "cpu" else "bfloat16"

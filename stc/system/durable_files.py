@@ -1,4 +1,4 @@
-"""Files written so that they are there whole after a crash, and compared with what was written."""
+"""Write files that are complete after a crash, and compare files with what was written."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def file_sha256(path: Path) -> str:
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether an error is that a disk, or one's share of it, is full; safetensors raises one of its own, by text."""
+    """Return whether an error means that the disk or a quota is full. safetensors says so only in the text."""
     number = error.errno if isinstance(error, OSError) else None
     return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all that is in it; of a link the link, and not what it leads to."""
+    """Remove a file or a folder with its content. Of a link only the link is removed."""
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
     else:
@@ -34,14 +34,14 @@ def remove_tree(path: Path) -> None:
 
 
 def mismatch(file: Path, name: str, entry: Mapping[str, Any], sha256: Callable[[Path], str] = file_sha256) -> str:
-    """In what a file differs from its entry in a record; empty where it does not. ``name`` is what it is called."""
+    """Return how a file differs from its entry in a record; empty if it does not. Messages call the file ``name``."""
     try:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
-            return f"{name} is no file"
+            return f"{name} is not a file"
         if found.st_size != entry["bytes"]:
-            return f"{name} has {found.st_size} bytes, {entry['bytes']} were written"
-        return "" if sha256(file) == entry["sha256"] else f"{name} is not what was written (checksum)"
+            return f"{name} has {found.st_size} bytes, and {entry['bytes']} were written"
+        return "" if sha256(file) == entry["sha256"] else f"{name} has another checksum than what was written"
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return f"{name} is missing"
@@ -49,24 +49,25 @@ def mismatch(file: Path, name: str, entry: Mapping[str, Any], sha256: Callable[[
 
 
 def write_atomically(file: Path, text: str) -> None:
-    beside = file.with_name(f"{file.name}.{secrets.token_hex(8)}")  # a process id is not one of a kind on two machines
+    """Write a text file so that readers, and a crash, find either the old content or the new one."""
+    temporary = file.with_name(f"{file.name}.{secrets.token_hex(8)}")  # two machines may have the same process id
     try:
-        beside.write_text(text, encoding="utf-8")
-        fsync(beside)  # or after a power cut the file may be there and empty
-        beside.replace(file)
+        temporary.write_text(text, encoding="utf-8")
+        fsync(temporary)  # without it, the file may be empty after a power cut
+        temporary.replace(file)
     except OSError:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
 def make_durable(file: Path) -> dict[str, Any]:
-    """Bring a file to disk, to be read and written by whoever may read and write its folder; its entry in the record.
+    """Bring a file to disk, give it the permissions of its folder, and return its entry for the record.
 
-    safetensors keeps what it writes to its owner, which in a store that several people share nobody else could use.
+    safetensors writes files that only their owner may read, which nobody else could use in a shared store.
     """
     found = file.stat()
-    if found.st_nlink == 1:  # else it is a sound that lies elsewhere as well, with permissions of its own
+    if found.st_nlink == 1:  # a hard link to audio elsewhere keeps its own permissions
         file.chmod(file.parent.stat().st_mode & 0o666)
     fsync(file)
     return {"bytes": found.st_size, "sha256": file_sha256(file)}

@@ -1,6 +1,6 @@
-"""What settings name and anybody may add: a file of one of stc's packages, or a module elsewhere by its dotted path.
+"""Find extensions by name: a file of one of stc's packages, or a module outside stc by its dotted path.
 
-A module is looked for where Python looks and in the folder that ``conf/`` is in.
+A module is searched for on Python's path and in the folder that holds ``conf/``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Kind = TypeVar("_Kind")
 
 
 def module_names(package: str) -> list[str]:
-    """Return what stc itself has of a kind: the files of a package, without those that begin with an underscore."""
+    """Return the names of the extensions in a package of stc: its files, except those that begin with "_"."""
     spec = find_spec(package)
     assert spec is not None
     found = (one.name for one in iter_modules(spec.submodule_search_locations) if not one.ispkg)
@@ -31,7 +31,7 @@ def load_module(path: str) -> ModuleType:
     """Import a module by its dotted path.
 
     Raises:
-        LookupError: there is none; the message says which part of the path.
+        LookupError: there is no such module; the message names the part of the path that is missing.
     """
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
@@ -44,23 +44,23 @@ def load_module(path: str) -> ModuleType:
 
 
 def class_by_name(package: str, name: object, base: type[_Kind], key: str) -> type[_Kind]:
-    """Return the class of a kind that a module defines.
+    """Return the one subclass of ``base`` that a module defines.
 
     Args:
-        package: where stc's own are, ``stc.stages``.
-        name: of a file in the package (``finetune``), or the dotted path of a module (``talks.stages.pretrain``).
-        base: what the class is derived from.
-        key: the setting that has the name.
+        package: the package that holds stc's own extensions, such as ``stc.stages``.
+        name: a file in the package (``finetune``), or the dotted path of a module (``talks.stages.pretrain``).
+        base: the class that the extension is derived from.
+        key: the setting that holds the name, for messages.
 
     Raises:
-        ConfigError: there is no such module, or it does not define one such class.
+        ConfigError: there is no such module, or it does not define exactly one such class.
     """
     if isinstance(name, str) and "." in name and all(map(str.isidentifier, name.split("."))):
         path = name
     elif name in (known := module_names(package)):
         path = f"{package}.{name}"
     else:
-        allowed = f"one of {', '.join(known)}{suggestion(str(name), known)}; PACKAGE.MODULE is one of yours"
+        allowed = f"one of {', '.join(known)}{suggestion(str(name), known)}; or PACKAGE.MODULE for your own"
         raise ConfigError([Fault(key, name, allowed)])
     try:
         module = load_module(path)

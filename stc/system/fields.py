@@ -1,4 +1,4 @@
-"""What fields of several schemas have in common: a list that names each thing once, a seed."""
+"""Field types that several schemas use: a list without repetitions, a seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Listed = TypeVar("Listed", bound=Sequence[object])
 def _each_once(listed: Listed) -> Listed:
     twice = [str(one) for one, times in Counter(listed).items() if times > 1]
     if twice:
-        raise ValueError(f"must name each once, and has {', '.join(twice)} more than once")
+        raise ValueError(f"must name each only once, but has {', '.join(twice)} more than once")
     return listed
 
 
 EachOnce = AfterValidator(_each_once)
-"""Of a list or tuple: nothing is in it twice."""
+"""A validator of lists and tuples: no item may be in it twice."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]

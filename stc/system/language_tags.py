@@ -1,8 +1,7 @@
-"""Language tags (BCP 47), normalised in one place, and what follows from them: the script, the nearest known tag.
+"""Normalise language tags (BCP 47), and look up what follows from them: the script, the nearest known tag.
 
-``zh_TW``, ``ZH``, ``zho`` and ``cmn`` are spellings that people use. Everything in stc that holds a tag holds its
-normal form, so that nothing has to know the spellings. langcodes, which is imported where it is needed, has the
-registry.
+People write ``zh_TW``, ``ZH``, ``zho`` and ``cmn``. stc stores only the normal form. The registry is in langcodes,
+which is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ HAN_SCRIPTS = frozenset({"Hans", "Hant", "Hani"})
 """The scripts (ISO 15924) of Chinese characters alone."""
 WITHOUT_SPACES = HAN_SCRIPTS | {"Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}
 """The scripts that put no space between words."""
-_NO_LANGUAGE = (None, "mul", "mis", "zxx")  # undetermined, several, uncoded, none
+_NO_LANGUAGE = (None, "mul", "mis", "zxx")  # undetermined, multiple, uncoded, none
 
 
 def normal_tag(tag: str) -> str:
     """Return the normal form of a language tag: ``zh-TW`` for ``zh_tw``, ``zh`` for ``zho`` and for ``cmn``.
 
     Raises:
-        ValueError: it names no language.
+        ValueError: the tag names no language.
     """
     from langcodes import Language as Parsed
     from langcodes import LanguageTagError, standardize_tag, tag_is_valid
@@ -40,7 +39,7 @@ def normal_tag(tag: str) -> str:
 
 
 LanguageTag = Annotated[str, AfterValidator(normal_tag)]
-"""A field that takes any spelling of a tag and holds its normal form."""
+"""The type of a field that takes any spelling of a tag and stores its normal form."""
 
 
 def primary_language(tag: str) -> str:
@@ -55,14 +54,14 @@ def primary_language(tag: str) -> str:
 
 
 def script(tag: str) -> str:
-    """Return the script (ISO 15924) that a language is written in, where the tag does not say, the usual one."""
+    """Return the script (ISO 15924) of a tag: the one it states, else the usual one of the language."""
     from langcodes import Language as Parsed
 
     return Parsed.get(tag).maximize().script or ""
 
 
 def nearest_entry(known: Mapping[str, Found], tag: str) -> Found | None:
-    """Return what is known of a language, else of the nearest wider one (of ``zh`` for ``zh-TW``), else None."""
+    """Return the entry of a language, else of the nearest broader one (``zh`` for ``zh-TW``), else None."""
     from langcodes import Language as Parsed
 
     return next((known[wider] for wider in Parsed.get(tag).broader_tags() if wider in known), None)

@@ -1,4 +1,4 @@
-"""The machine and the libraries a measurement was taken with, found without importing torch."""
+"""Describe the machine and the libraries that a measurement was taken with, without importing torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIBRARIES = ("torch", "transformers", "bitsandbytes", "peft")
 
 
 def versions() -> dict[str, str]:
-    """Versions of stc, Python and the libraries a result may depend on; one that is not installed is left out."""
+    """Return the versions of stc, Python and the installed libraries that a result may depend on."""
     found = {"stc": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -36,13 +36,15 @@ def versions() -> dict[str, str]:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fingerprint() -> dict[str, Any]:
-    """What speed and peak memory depend on besides the system measured: processor, memory (GiB), GPUs, the thread
-    count asked for, and versions. Equal on the same machine from one day to the next."""
+    """Return what speed and peak memory depend on beside the model: processor, memory (GiB), GPUs, threads, versions.
+
+    The same machine gives the same fingerprint every day.
+    """
     return {
         "cpu": _cpu_model(),
         "cores": usable_cores(),
@@ -54,7 +56,7 @@ def fingerprint() -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """Names of the NVIDIA GPUs, in the driver's order; empty where there are none."""
+    """Return the names of the NVIDIA GPUs in the driver's order."""
     names = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         names += re.findall(r"^Model:\s*(.+?)\s*$", file.read_text(), flags=re.MULTILINE)
@@ -66,16 +68,17 @@ def gpus() -> list[str]:
 
 
 DECODE_BATCH = {"cpu": 64, "cuda": 256}
-"""Utterances translated together, unless a number is given. A GPU reads its weights once for all of them."""
+"""Default number of utterances translated together. A GPU reads its weights once for all of them."""
 
 
 def resolve_device(requested: Literal["auto", "cpu", "cuda"], processes: int = 1) -> Literal["cpu", "cuda"]:
-    """The device a run uses: ``auto`` is the GPU where there is one. Of several, one is taken for this process, or one
-    for each of its ``processes``, and the others are hidden from it (:mod:`stc.system.gpu`); so this comes before
-    anything uses CUDA.
+    """Return the device that a run uses: for ``auto``, a GPU if there is one.
+
+    Reserves a GPU for each of ``processes``, and hides the others from this process (:mod:`stc.system.gpu`). Call it
+    before anything uses CUDA.
 
     Raises:
-        InputError: when cuda is asked for where no NVIDIA device can be seen, or more processes than there are GPUs.
+        InputError: cuda is asked for and no NVIDIA device is visible, or there are fewer GPUs than processes.
     """
     if requested == "cpu":
         return "cpu"
@@ -83,7 +86,7 @@ def resolve_device(requested: Literal["auto", "cpu", "cuda"], processes: int = 1
     if names:
         if processes > len(names):
             raise InputError(
-                f"resources.processes={processes}: on GPUs each process has its own, and {len(names)} can be seen "
+                f"resources.processes={processes}: each process needs a GPU of its own, and {len(names)} can be seen "
                 f"here (CUDA_VISIBLE_DEVICES, or hydra.launcher.gpus_per_node on SLURM); 1 to {len(names)} is allowed"
             )
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(reserve_gpus(names, processes))
@@ -96,8 +99,10 @@ def resolve_device(requested: Literal["auto", "cpu", "cuda"], processes: int = 1
 
 
 def network_filesystem(path: Path) -> str | None:
-    """The type of the file system a path is on, be it there yet or not, if that is one machines share. The root is
-    taken for the machine's own, whatever it is called: a sandboxed container has a 9p there."""
+    """Return the type of the network file system that a path is on; None for a local one.
+
+    The path need not exist. The root counts as local whatever its type: in a sandboxed container it is a 9p.
+    """
     import psutil
 
     mounted = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
@@ -108,20 +113,24 @@ def network_filesystem(path: Path) -> str | None:
 
 
 def refuse_shared_database(database: Path, key: str) -> None:
-    """
+    """Refuse a SQLite database on a network file system.
+
+    Args:
+        key: the setting that names the database, for the message.
+
     Raises:
-        InputError: a SQLite database, named by the setting ``key``, would be on a file system that machines share.
+        InputError: the database is, or would be, on a file system that machines share.
     """
     if shared := network_filesystem(database):
         raise InputError(
-            f"{key}: a SQLite database is damaged where several machines write to it, and {database.parent} is on a "
-            f"file system that they share ({shared}). Name a file on a disk of this machine, or a server (mlflow "
-            "server; tracking.uri=http://HOST:5000), or do without (tracking=none)"
+            f"{key}: {database.parent} is on a network file system ({shared}), and a SQLite database is damaged if "
+            "several machines write to it. Name a file on a local disk, or a server (mlflow server; "
+            "tracking.uri=http://HOST:5000), or switch tracking off (tracking=none)"
         )
 
 
 def git_commit() -> tuple[str, bool] | None:
-    """The commit stc runs from, and whether the package differs from it; None where stc is no git checkout."""
+    """Return the commit stc runs from, and whether the package differs from it; None outside a git checkout."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Going on with smaller batches where memory runs out."""
+"""Retry with smaller batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ _RELEASABLE: list[Callable[[], bool]] = []
 
 @contextmanager
 def releasable_memory(give_back: Callable[[], bool]) -> Iterator[None]:
-    """Inside, there is memory that the work can do without. ``give_back`` gives it back before a batch is made smaller,
-    and says whether there was any."""
+    """Register memory that the work inside the block can do without.
+
+    ``give_back`` frees it, and returns whether there was any. It is called before a batch is made smaller.
+    """
     _RELEASABLE.append(give_back)
     try:
         yield
@@ -30,64 +32,65 @@ def releasable_memory(give_back: Callable[[], bool]) -> Iterator[None]:
 
 
 class BatchSize:
-    """How many examples go through a model at once: half as many, from then on, each time memory runs out, once what
-    is :func:`releasable_memory` has been given back.
+    """A number of examples that go through a model at once. It is halved each time memory runs out.
 
-    Said once, however often it happens. A result does not depend on it, so that what was finished stays.
+    Memory registered by :func:`releasable_memory` is freed first. The user is told once. Results do not depend on the
+    batch size, so finished work stays valid.
 
     Args:
-        size: to begin with.
+        size: the size to begin with.
         key: the setting that gives it, for the message.
     """
 
     def __init__(self, size: int, key: str) -> None:
         self.size = size
         self._key = key
-        self._said = False
+        self._warned = False
 
     @classmethod
     def of(cls, size: int | BatchSize, key: str) -> BatchSize:
-        """``size`` itself if it is one already, shared and perhaps smaller than it was."""
+        """Return ``size`` itself if it is a BatchSize already, which others share and may have halved."""
         return size if isinstance(size, BatchSize) else cls(size, key)
 
     def at_most(self, size: int) -> BatchSize:
-        """Itself, or another of that size, which then shrinks by itself."""
+        """Return this batch size if it is at most ``size``, else a new one of that size, halved independently."""
         return self if self.size <= size else BatchSize(size, self._key)
 
     def attempt(self, run: Callable[[int], R], most: int | None = None) -> R:
-        """What ``run`` gives for the batch size, or for the first smaller one that fits.
+        """Return what ``run`` returns for the batch size, or for the first smaller one that fits into memory.
 
         Args:
-            most: how many examples there are, if that may be fewer than the batch size.
+            most: the number of examples, if there may be fewer than the batch size.
 
         Raises:
-            StcError: memory does not suffice for one example.
+            StcError: one example does not fit into memory.
         """
         while True:
             tried = self.size if most is None else min(self.size, most)
             try:
                 return run(self.size)
             except RuntimeError as error:
-                said = self._shortage(error, tried)
-            self._halve(said, tried)
+                message = self._out_of_memory_message(error, tried)
+            self._free_or_halve(message, tried)
 
     def resumed(self, make: Callable[[int], Iterator[R]]) -> Iterator[R]:
-        """What an iterator gives that ``make`` makes for the batch size; where memory runs out, another one goes on,
-        for a smaller size. ``make`` knows what is left.
+        """Yield from the iterator that ``make`` returns for the batch size.
+
+        When memory runs out, a new iterator for a smaller size continues; ``make`` keeps track of what is left to do.
 
         Raises:
-            StcError: memory does not suffice for one example.
+            StcError: one example does not fit into memory.
         """
         while True:
             try:
                 yield from make(self.size)
                 return
             except RuntimeError as error:
-                said = self._shortage(error, self.size)
-            self._halve(said, self.size)
+                message = self._out_of_memory_message(error, self.size)
+            self._free_or_halve(message, self.size)
 
     def over(self, items: Sequence[T], run: Callable[[Sequence[T]], None]) -> None:
-        """``run`` for all the items, a batch at a time in their order."""
+        """Call ``run`` on all items, a batch at a time, in order."""
         done = 0
 
         def part(size: int) -> int:
@@ -98,41 +101,43 @@ class BatchSize:
         while done < len(items):
             done += self.attempt(part, len(items) - done)
 
-    def _shortage(self, error: RuntimeError, tried: int) -> str | None:
-        """What an error says, if it is that memory ran out and a smaller batch may do; None if spare memory may; raises
-        it otherwise."""
+    def _out_of_memory_message(self, error: RuntimeError, tried: int) -> str | None:
+        """Return the error's message if a smaller batch may help, or None if memory has been released; else raise."""
         if not out_of_memory(error):
             raise error
         if any(give_back() for give_back in _RELEASABLE):
             return None
-        said = first_line(error)
+        message = first_line(error)
         if tried == 1:
-            raise StcError(f"out of memory with one example at a time: {said}") from error
-        return said
+            raise StcError(f"out of memory with one example at a time: {message}") from error
+        return message
 
-    def _halve(self, said: str | None, tried: int) -> None:
-        """To be called after the ``except`` block: only then are the frames gone that held what did not fit."""
+    def _free_or_halve(self, message: str | None, tried: int) -> None:
+        """Free what the failed attempt held, and halve the size unless memory was released.
+
+        Call it after the ``except`` block: only then are the frames gone that held what did not fit.
+        """
         import torch
 
         gc.collect()
         torch.cuda.empty_cache()
-        if said is None:
+        if message is None:
             return
         self.size = (tried + 1) // 2
-        if not self._said:
-            log.warning("out of memory (%s): going on with %s=%d, or fewer if need be", said, self._key, self.size)
-            self._said = True
+        if not self._warned:
+            log.warning("out of memory (%s): going on with %s=%d, or fewer if needed", message, self._key, self.size)
+            self._warned = True
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on a GPU or, as far as PyTorch noticed, on the CPU."""
+    """Return whether an error means that memory ran out, on a GPU or (as far as PyTorch notices) on the CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def free_memory(device: str) -> int:
-    """Bytes free where a model is: on the GPU, with what PyTorch holds and does not use, or in the machine."""
+    """Return the free bytes of a device. On a GPU, memory that PyTorch has reserved and does not use counts as free."""
     import torch
 
     if torch.device(device).type == "cuda":

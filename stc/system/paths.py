@@ -1,4 +1,4 @@
-"""Where the files of the repository are that stc reads, and how a setting names a folder."""
+"""The repository's folders that stc reads, and the type of a setting that names a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXPERIMENTS = ROOT / "experiments"
 
 
 def expand_home(path: str) -> str:
-    """Return the path with a ``~`` at its beginning as the home folder. What begins with ``./~`` is a name."""
+    """Return the path with a leading ``~`` replaced by the home folder. In ``./~x`` it is part of a name."""
     return os.path.expanduser(path)
 
 
@@ -23,9 +23,9 @@ def _folder(given: Any) -> Path:
     if not isinstance(given, str | Path):
         raise PydanticCustomError("folder", "must be a path, in quotes if it looks like something else")
     if not str(given).strip():
-        raise PydanticCustomError("folder", "is empty, and a folder is needed")
+        raise PydanticCustomError("folder", "is empty: a folder is needed")
     return Path(expand_home(str(given)))
 
 
 Folder = Annotated[Path, PlainValidator(_folder)]
-"""A setting that names a folder, which need not be there."""
+"""The type of a setting that names a folder, which need not exist."""

@@ -1,4 +1,4 @@
-"""Processes, told apart for good."""
+"""Identify a process, on this machine or another, and find out whether it is alive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told apart from any that gets its number later. ``started`` is in seconds since 1970."""
+    """A process. ``started`` (seconds since 1970) tells it apart from a later process with the same number."""
 
     host: str
     pid: Annotated[int, Field(gt=0, lt=2**31)]
@@ -26,12 +26,12 @@ class Process:
 
     @property
     def here(self) -> bool:
-        """Whether it runs, or ran, on this machine."""
+        """Return whether it runs, or ran, on this machine."""
         return self.host == socket.gethostname()
 
     @property
     def alive(self) -> bool:
-        """Whether it is still there; of one on another machine that is taken for granted."""
+        """Return whether it is still running. A process on another machine is assumed to be."""
         import psutil
 
         if not self.here:

@@ -1,8 +1,8 @@
-"""Read files that somebody else may have written: bounded, checked for their shape, refused by name.
+"""Read files that others may have written: with a size limit, a check of their shape, and errors that name the file.
 
-Records, configs, manifests, leases and headers go through here. A file that is no regular file (a pipe, a device), is
-larger than it may be, is not UTF-8, is not JSON or has another shape raises one error that names the file and the
-fault. Nothing here imports a heavy library.
+Records, configs, manifests, leases and headers are read here. A file that is not a regular file (a pipe, a device), is
+too large, is not UTF-8, is not JSON or has another shape raises one error that names the file and the fault. Nothing
+here imports a heavy library.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 2**20
 JSON_BYTES = 256 * MEBIBYTE
-"""The most bytes of one JSON file that are read. A record of 100,000 files has about 15 MiB."""
+"""The largest JSON file that is read, in bytes. A record of 100,000 files has about 15 MiB."""
 
 YAML_BYTES = MEBIBYTE
-"""The most bytes of a YAML file; parsing takes a second for each."""
+"""The largest YAML file that is read, in bytes. Parsing one of this size takes about a second."""
 
 LINE_BYTES = 16 * MEBIBYTE
-"""The most bytes of one line of a file of lines."""
+"""The longest line that is read of a file of lines, in bytes."""
 
 T = TypeVar("T")
 
 
 @contextmanager
 def open_regular(path: Path, *, error: type[StcError] = InputError) -> Iterator[BufferedReader]:
-    """Open a regular file for reading bytes; never waits for a pipe and never reads a device.
+    """Open a regular file for reading bytes. Never waits for a pipe and never reads a device.
 
     Raises:
-        FileNotFoundError: nothing is there; the caller says what that means.
-        StcError: of the class ``error``: it is no regular file, or it cannot be opened.
+        FileNotFoundError: there is no such file; the caller says what that means.
+        StcError: (of the class ``error``) it is not a regular file, or it cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -65,8 +65,8 @@ def read_bytes(path: Path, *, limit: int, error: type[StcError] = InputError) ->
     """Return the content of a regular file of at most ``limit`` bytes.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        StcError: of the class ``error``: it is no regular file, cannot be read, or is larger.
+        FileNotFoundError: there is no such file.
+        StcError: (of the class ``error``) it is not a regular file, cannot be read, or is larger.
     """
     with open_regular(path, error=error) as file:
         try:
@@ -74,13 +74,16 @@ def read_bytes(path: Path, *, limit: int, error: type[StcError] = InputError) ->
         except OSError as fault:
             raise error(f"{path} cannot be read: {fault.strerror}") from None
     if len(content) > limit:
-        raise error(f"{path} has more than {limit:,} bytes, which is the most that is read")
+        raise error(f"{path} has more than {limit:,} bytes, the largest size that is read")
     return content
 
 
 def read_text(path: Path, *, limit: int = JSON_BYTES, error: type[StcError] = InputError) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark; raises as :func:`read_bytes`, and where it is no
-    UTF-8."""
+    """Return the text of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        FileNotFoundError, StcError: as :func:`read_bytes`, or the file is not UTF-8.
+    """
     content = read_bytes(path, limit=limit, error=error)
     try:
         return content.decode("utf-8-sig")
@@ -89,14 +92,17 @@ def read_text(path: Path, *, limit: int = JSON_BYTES, error: type[StcError] = In
 
 
 def read_lines(path: Path, *, error: type[StcError] = InputError) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a UTF-8 file that are not blank, with their numbers, one at a time; a byte order mark is no
-    part of the first. Raises as :func:`read_text`, and where a line is longer than LINE_BYTES."""
+    """Yield number and text of each line of a UTF-8 file that is not blank, without a byte order mark.
+
+    Raises:
+        FileNotFoundError, StcError: as :func:`read_text`, or a line is longer than LINE_BYTES.
+    """
     with open_regular(path, error=error) as file:
         number = 0
         while line := file.readline(LINE_BYTES + 1):
             number += 1
             if len(line) > LINE_BYTES:
-                raise error(f"{path}, line {number} has more than {LINE_BYTES:,} bytes, which is the most that is read")
+                raise error(f"{path}, line {number} has more than {LINE_BYTES:,} bytes, the longest that is read")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as fault:
@@ -106,11 +112,11 @@ def read_lines(path: Path, *, error: type[StcError] = InputError) -> Iterator[tu
 
 
 def read_json(path: Path, shape: type[T], *, limit: int = JSON_BYTES, error: type[StcError] = InputError) -> T:
-    """Return a JSON file's content as ``shape``: a pydantic model, or a type such as ``dict[str, Any]``.
+    """Return the content of a JSON file as ``shape``: a pydantic model, or a type such as ``dict[str, Any]``.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        StcError: of the class ``error``, as :func:`read_text`, or the content is not JSON or has another shape.
+        FileNotFoundError: there is no such file.
+        StcError: (of the class ``error``) as :func:`read_text`, or it is not JSON or has another shape.
     """
     return parse_json(read_text(path, limit=limit, error=error), str(path), shape, error=error)
 
@@ -122,25 +128,25 @@ def parse_json(text: str | bytes, where: str, shape: type[T], *, error: type[Stc
         where: the file, or file and line, for the message.
 
     Raises:
-        StcError: of the class ``error``: it is not JSON, is nested too deep, holds a number that is too long, or has
-            another shape than ``shape``.
+        StcError: (of the class ``error``) it is not JSON, is nested too deep, holds a number that is too long, or has
+            another shape.
     """
     try:
         return cast(T, _adapter(cast(Any, shape)).validate_json(text))
     except ValidationError as fault:
-        raise error(_told(fault, where)) from None
+        raise error(_describe(fault, where)) from None
 
 
 def validate_shape(value: Any, where: str, shape: type[T], *, error: type[StcError] = InputError) -> T:
-    """Return what is parsed already as ``shape``; raises as :func:`parse_json`."""
+    """Return a parsed value as ``shape``. Raises as :func:`parse_json`."""
     try:
         return cast(T, _adapter(cast(Any, shape)).validate_python(value))
     except ValidationError as fault:
-        raise error(_told(fault, where)) from None
+        raise error(_describe(fault, where)) from None
 
 
-def _told(fault: ValidationError, where: str) -> str:
-    """The first fault, with the place, the value where it is short, and what is allowed."""
+def _describe(fault: ValidationError, where: str) -> str:
+    """Describe the first fault: its place, the value if it is short, and what is allowed."""
     first = fault.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return f"{where} is not JSON: {first['ctx']['error']}"
@@ -153,11 +159,11 @@ def _told(fault: ValidationError, where: str) -> str:
 
 
 def read_yaml(path: Path, *, error: type[StcError] = InputError) -> DictConfig:
-    """Return a YAML file of Hydra's or OmegaConf's as a config.
+    """Return the content of a YAML file as an OmegaConf config.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        StcError: of the class ``error``, as :func:`read_text`, or the content is not YAML or no mapping.
+        FileNotFoundError: there is no such file.
+        StcError: (of the class ``error``) as :func:`read_text`, or it is not YAML or not a mapping.
     """
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -1,4 +1,4 @@
-"""The tensors of safetensors files as their headers describe them, read without loading a weight.
+"""List the tensors of safetensors files from their headers, without loading a weight.
 
 The format: eight bytes with the header's length (little-endian), the header (JSON: name → dtype, shape and byte
 range), the tensors' bytes.
@@ -20,7 +20,7 @@ from stc.system.read_files import open_regular
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor on disk, its dtype by safetensors' name, and where its bytes are."""
+    """A tensor on disk: its dtype by safetensors' name, its shape, and where its bytes are."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,12 +42,12 @@ def tensors_of(file: Path) -> dict[str, Stored]:
     """Return every tensor of a safetensors file, by name.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ModelError: it is no whole safetensors file.
+        FileNotFoundError: there is no such file.
+        ModelError: it is not a complete safetensors file.
     """
     with open_regular(file, error=ModelError) as opened:
         try:
-            with safe_open(file, framework="np"):  # compares header, dtypes, shapes, offsets and the file's length
+            with safe_open(file, framework="np"):  # checks header, dtypes, shapes, offsets and the length of the file
                 pass
         except SafetensorError as fault:
             why = str(fault).removeprefix("Error while deserializing header: ")

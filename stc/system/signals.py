@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT as an exception, so that what was begun is ended in an orderly way.
+"""Turn SIGTERM and SIGINT into an exception, so that work in progress is ended in an orderly way.
 
-So is a scheduler's own signal, USR1 or USR2, where somebody handles it: by default it would end the process at once.
-What that handler does can wait until the work has ended (:mod:`stc.jobs.slurm`).
+A scheduler's signal, USR1 or USR2, is treated the same if a handler for it is installed. What that handler does can
+wait until the work has ended (:mod:`stc.jobs.slurm`).
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SAME_REQUEST_SECONDS = 5.0  # schedulers send SIGTERM more than once, and impatient people press twice
+_SAME_REQUEST_SECONDS = 5.0  # schedulers send SIGTERM more than once, and impatient people press Ctrl-C twice
 
-
-_depth = 0  # of blocks that are killable, one inside the other
+_depth = 0  # number of nested killable blocks
 _last = float("-inf")  # when the last signal arrived
 
 
 class Killed(KeyboardInterrupt):
-    """One of these signals arrived. By convention the process then exits with ``128 + signum``."""
+    """A signal to end the process arrived. By convention the process then exits with ``128 + signum``."""
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
         super().__init__(f"killed by {signal.Signals(signum).name}")
 
     def __reduce__(self) -> tuple[type[Killed], tuple[int]]:
-        return Killed, (self.signum,)  # a launcher's worker hands it to the process that waits
+        return Killed, (self.signum,)  # a launcher's worker sends it to the process that waits
 
 
 @contextmanager
 def killable(first: Callable[[], object] = lambda: None) -> Iterator[Callable[[], None]]:
-    """Raise :class:`Killed` in the main thread when a signal arrives; previous handlers are put back.
+    """Raise :class:`Killed` in the main thread when a signal arrives inside the block.
 
-    ``first`` is called before the exception is raised: for what cannot wait until it has come through other code.
+    Yields a function ``hold()``. Signals that arrive after a call of it wait, and the first of them is raised when the
+    block has ended. Signals within a few seconds of the first count as the same request, also in an outer block.
 
-    Yields a function ``hold()``: signals that arrive after it only wait, and the first of them is raised at the
-    end if the block ends well. Signals within a few seconds of the first count as the same request, also in a block
-    around this one.
+    Args:
+        first: called before the exception is raised, for what cannot wait until other code has handled it.
     """
     global _depth, _last
     if threading.current_thread() is not threading.main_thread():

@@ -1,6 +1,6 @@
-"""Asking a fresh process: a request as JSON on its standard input, its answer as JSON on its standard output.
+"""Run Python in a fresh process: it gets a request as JSON on standard input and prints its answer as JSON.
 
-What it says on standard error is shown only where it fails.
+Its standard error is shown only if it fails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from stc.errors import StcError
 
 USER_ERROR = 3
-"""Exit status of a process that met a user's fault; the last line it said is the whole message."""
+"""Exit status of a process that failed for a reason the user can act on. Its last line is the whole message."""
 
 _TAIL = 20  # lines of a failed process's standard error that are shown
 
@@ -28,15 +28,15 @@ def run_json(
     python: str = sys.executable,
     **environment: str,
 ) -> Any:
-    """Start Python with ``arguments``, hand it ``request``, and return the answer.
+    """Start Python with ``arguments``, send it ``request``, and return its answer.
 
     Args:
-        what: what the process is for, as messages begin: ``measuring FOLDER``.
-        python: which one; another may have libraries that this one has not.
-        environment: variables it gets in addition to this process's own.
+        what: the purpose of the process, with which messages begin: ``measuring FOLDER``.
+        python: the interpreter; another one may have other libraries.
+        environment: variables in addition to those of this process.
 
     Raises:
-        StcError: the process fails, with its message or with the end of what it said.
+        StcError: the process failed. The message is its own, or the end of its standard error.
     """
     process = subprocess.run(
         [python, *arguments],
@@ -49,9 +49,9 @@ def run_json(
     )
     if process.returncode == 0:
         return json.loads(process.stdout)
-    said = process.stderr.strip().splitlines()
+    lines = process.stderr.strip().splitlines()
     if process.returncode == USER_ERROR:
-        raise StcError(said[-1])
+        raise StcError(lines[-1])
     status = process.returncode
     how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
-    raise StcError(f"{what}: the process {how}\n" + "\n".join(said[-_TAIL:]))
+    raise StcError(f"{what}: the process {how}\n" + "\n".join(lines[-_TAIL:]))

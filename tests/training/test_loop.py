@@ -128,7 +128,7 @@ def test_a_training_says_now_and_then_how_far_it_is_and_its_loss(
     ctx: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "stc.progress")
-    monkeypatch.setattr("stc.system.console.TELL_EVERY", 0.0)
+    monkeypatch.setattr("stc.system.console.LOG_EVERY", 0.0)
     Problem().train(replace(ctx, progress=progress), steps=30)
     assert any("10 of 30 steps, loss " in message and " left" in message for message in caplog.messages)
 
