@@ -1,4 +1,4 @@
-"""A speech corpus for training with augmentation: all of it on the device, batches made and changed there."""
+"""A speech corpus on the training device, where batches are made and augmented."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Corpus:
-    """The examples of several manifests, one a target language, over the same or different audio.
+    """The examples of several manifests, one for each target language.
 
-    Each distinct recording is held once, as int16 in one flat tensor on the device. An example is a row of a
-    manifest; examples are numbered through all manifests in turn.
+    An example is a row of a manifest; examples are numbered through all manifests. Each distinct recording is held
+    once, as int16 in one flat tensor on the device.
 
-    Noise is drawn a batch at a time. Cutting a global batch into micro-batches therefore changes the noise (though
-    not the loss of a given input), and a CPU draws other noise than a GPU.
+    Noise is drawn for a batch at a time, so it depends on how a global batch is cut into micro-batches. A CPU draws
+    other noise than a GPU.
     """
 
     def __init__(self, translator: Translator, manifests: Sequence[Manifest], seed: int, ctx: Context) -> None:
@@ -38,8 +38,8 @@ class Corpus:
         self._logmel = LogMel(processor.feature_extractor, ctx.device)
         self._rates = np.random.default_rng(seed)
         self._noise = torch.Generator(ctx.device).manual_seed(seed)
-        self._collators: list[Collator] = []  # of each manifest
-        self._targets: list[np.ndarray] = []  # the rest: of each example
+        self._collators: list[Collator] = []  # one for each manifest
+        self._targets: list[np.ndarray] = []  # this and the next two: one for each example
         self._manifest: list[int] = []
         self._sha256: list[str] = []
         for number, manifest in enumerate(manifests):
@@ -55,21 +55,21 @@ class Corpus:
         return len(self._targets)
 
     def target_tokens(self, index: int) -> int:
-        """How many tokens an example's target has."""
+        """Return how many tokens an example's target has."""
         return len(self._targets[index])
 
     @property
     def lengths(self) -> list[int]:
-        """Samples of each example."""
+        """The length of each example in samples."""
         lengths: list[int] = self._length.tolist()
         return lengths
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """These examples, with their audio and what the decoder reads of their targets changed at random."""
+        """Return a batch of examples, with augmented audio and some of the tokens that the decoder reads replaced."""
         return self.batch_with_positions(indices)[0]
 
     def batch_with_positions(self, indices: Sequence[int]) -> tuple[Batch, list[int]]:
-        """The same, and how many encoder positions each has without padding."""
+        """Return the same batch, and how many encoder positions each example has without padding."""
         chosen = np.asarray(indices)
         rates = draw_rates(self._length[chosen], self._logmel.samples, self._rates)
         samples = resampled_lengths(self._length[chosen], rates, self._logmel.samples)
@@ -78,7 +78,7 @@ class Corpus:
             for index, count in zip(indices, samples.tolist(), strict=True)
         ]
         targets = [self._targets[index] for index in indices]
-        # The audio's placeholder tokens, one an encoder position, count them.
+        # A prompt has one placeholder token for each encoder position.
         positions = [int((prompt == self._audio_token).sum()) for prompt in prompts]
         collator = self._collators[0]  # joining does not depend on the task
         joined = collator.join(prompts, targets, self._features(chosen, rates, samples)).to(self._device)
@@ -86,11 +86,11 @@ class Corpus:
         return replace(joined, inputs={**joined.inputs, "input_ids": read}), positions
 
     def state(self) -> State:
-        """Of what is drawn at random."""
+        """Return the state of the random numbers."""
         return State({"rates": self._rates.bit_generator.state}, {"noise": self._noise.get_state()})
 
     def load_state(self, state: State) -> None:
-        """On another kind of device, whose noise would be another anyway, the noise begins anew."""
+        """Restore the random numbers; those of the noise only on the same kind of device."""
         self._rates.bit_generator.state = state.values["rates"]
         if state.tensors["noise"].shape == self._noise.get_state().shape:
             self._noise.set_state(state.tensors["noise"])
@@ -102,14 +102,13 @@ class Corpus:
         )
         played = torch.from_numpy(rates.astype(np.float32)).to(self._device)
         waves = resample(self._flat, starts, lengths, played, self._logmel.samples)
-        # Interpolation may end a sample before or after the length that was counted.
         waves = distort(waves, counts, self._noise)
         features = self._logmel(waves)
         features = mask_features(features, self._collators[0].sampling_rate / self._logmel.hop, self._noise)
         return {"input_features": features, "feature_attention_mask": self._logmel.frame_mask(counts)}
 
     def _read(self, manifests: Sequence[Manifest], ctx: Context) -> None:
-        """Fill the flat recording, and note where each example's audio is in it."""
+        """Fill the flat tensor, and note where each example's audio is in it."""
         place: dict[str, tuple[int, int]] = {}
         parts: list[np.ndarray] = []
         end = 0

@@ -5,8 +5,8 @@ import torch
 
 from stc.training.augment import (
     BABBLE_SNR_DB,
-    FORGOTTEN,
     RATES,
+    REPLACED,
     SNR_DB,
     coloured_noise,
     distort,
@@ -81,7 +81,7 @@ def test_forgetting_changes_a_share_of_the_targets_tokens_and_nothing_else() -> 
     read = replace_targets(tokens, labels, torch.Generator().manual_seed(0))
     changed = read != tokens
     assert not changed[:, :500].any()
-    assert abs(changed[:, 500:].float().mean() - FORGOTTEN) < 0.03
+    assert abs(changed[:, 500:].float().mean() - REPLACED) < 0.03
     assert (read[changed] % 1000 >= 500).all()  # by tokens that targets have
 
 

@@ -1,12 +1,11 @@
-"""Compile the layers that a training goes through: norms, rotations, gates and casts between the matrix products become
-few kernels, forward and backward.
+"""Compiled layers for training: norms, rotations, gates and casts between the matrix products become few kernels.
 
-The layers of a stack share one compiled program, whatever the number of utterances and their lengths. They are replayed
-as one (``cuda_graphs.py``) where the host's launches hold a step, that is with adapters.
+The layers of a stack share one compiled program, whatever the number of utterances and their lengths. With adapters,
+where launching kernels takes most of a step, the layers are also recorded as CUDA graphs (``cuda_graphs.py``).
 
-Only on a GPU: on a CPU, torch 2.13's compiler gives wrong gradients. On a processor with AVX2 and without AVX512, the
-backward pass of attention gives NaN; and a layer norm that is not trained, between adapters, is wrong for a batch of
-one.
+Layers are compiled only on a GPU: on a CPU, torch 2.13's compiler gives wrong gradients. On a processor with AVX2 and
+without AVX512, the backward pass of attention gives NaN. A layer norm that is not trained, between adapters, is wrong
+for a batch of one.
 """
 
 from __future__ import annotations
@@ -28,22 +27,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# With a gradient or without, in train or in eval mode, masked or not, for one utterance or several.
+# With or without gradient, in train or eval mode, with or without mask, for one utterance or several.
 PROGRAMS = 32
-WORTH = 1000  # steps: at half a step's time saved, about what compiling costs
+MIN_STEPS = 1000  # if compiling saves half of a step, this many steps save about the time it takes
 
 
 @contextmanager
 def compiled_layers(translator: Translator, wanted: BoolOrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
-    """Compile, inside the block, the layers of the decoder, and those of an encoder that is trained.
+    """Compile the layers of the decoder, and those of an encoder that is trained, inside the block.
 
     On a CPU nothing is compiled.
 
     Args:
-        wanted: ``auto``: for a training of at least :data:`WORTH` steps, of a model that is not packed.
-            Packed layers bring kernels of their own.
-        replay: also record what they do (``cuda_graphs.py``), where nothing compares the states between them
-            or has them computed again.
+        wanted: ``auto`` means: for a training of at least :data:`MIN_STEPS` steps, of a model that is not quantized.
+            Quantized layers have their own kernels.
+        replay: whether to record the layers as CUDA graphs too. Not for a training that compares the states between
+            layers or uses gradient checkpointing.
     """
     architecture, model = translator.architecture, translator.model
     stacks = [(list(architecture.layers_of(model, "decoder")), True)]
@@ -55,18 +54,18 @@ def compiled_layers(translator: Translator, wanted: BoolOrAuto, steps: int, *, r
     on_gpu = model.device.type == "cuda"
     if wanted is True and not on_gpu:
         log.warning("resources.compile=true is for a GPU: on a CPU the layers are not compiled")
-    if not wanted or not on_gpu or (wanted == "auto" and not (steps >= WORTH and plain)):
+    if not wanted or not on_gpu or (wanted == "auto" and not (steps >= MIN_STEPS and plain)):
         yield
         return
     try:
         for layer in layers:
             layer.forward = torch.compile(layer.forward, dynamic=True)
-        with ExitStack() as inside:
-            inside.enter_context(torch._dynamo.config.patch(recompile_limit=PROGRAMS))
-            # What is replayed gives all layers of a stack one mask.
+        with ExitStack() as stack_contexts:
+            stack_contexts.enter_context(torch._dynamo.config.patch(recompile_limit=PROGRAMS))
+            # CUDA graphs give all layers of a stack the same mask.
             if replay and plain and not translator.unsupported_by_engines:
                 for stack, causal in stacks:
-                    inside.enter_context(cuda_graph_layers(stack, causal=causal))
+                    stack_contexts.enter_context(cuda_graph_layers(stack, causal=causal))
             yield
     finally:
         for layer in layers:

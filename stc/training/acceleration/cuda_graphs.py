@@ -1,12 +1,11 @@
-"""Layers launched as one: what a stack of them does with batches of one shape, forward and backward, is recorded as two
-CUDA graphs, and replayed for each further batch of the shape.
+"""The layers of a stack as CUDA graphs: one for the forward and one for the backward pass, for each shape of batch.
 
-A step through adapters is thousands of small kernels, and the host takes longer to launch them one by one than the GPU
-to compute them. A shape is recorded when it comes for the second time. Sequences are filled up to a multiple of
-:data:`MULTIPLE` positions, so that shapes are few; no gradient depends on what they are filled up with.
+A step through adapters has thousands of small kernels, and the host takes longer to launch them than the GPU to compute
+them. A shape is recorded when it comes for the second time, and replayed for each further batch of the shape. To have
+few shapes, sequences are padded to a multiple of :data:`MULTIPLE` positions. No gradient depends on the padding.
 
-The recordings of a stack share their memory, which is not there for shapes that are not recorded: a training may take
-twice as much for activations. Where that is too much, it goes on without recordings.
+The recordings of a stack share their memory, but other shapes cannot use it: a training may take twice as much memory
+for activations. If memory runs out, the training continues without recordings.
 """
 
 from __future__ import annotations
@@ -27,25 +26,27 @@ from stc.system.memory import releasable_memory
 
 LOG = logging.getLogger(__name__)
 MULTIPLE = 32  # positions
-MOST = 64  # recordings of a stack; each is some ten thousand launches that are kept
+MAX_RECORDINGS = 64  # of a stack; each keeps some ten thousand launches
 
 Run = Callable[[Sequence[Tensor]], Tensor]
 
 
 @contextmanager
 def cuda_graph_layers(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
-    """Inside, layers in train mode are replayed. They have to be called one after the other, each with the output of
-    the one before it and all with the same further arguments. The first gives the output of all, and so do the others.
+    """Replay layers in train mode inside the block.
+
+    The layers must be called one after the other, each with the output of the one before it, and all with the same
+    further arguments. The first call returns the output of all layers, and the other calls pass it on.
 
     Args:
-        layers: on a GPU, as they compute when this is entered; compiled, for instance.
-        causal: whether a position sees none of those after it where no mask is given.
+        layers: on a GPU. They may be compiled before.
+        causal: whether a position does not see those after it if no mask is given.
     """
-    stack = Stack(layers, causal)
+    stack = GraphedStack(layers, causal)
     own = [layer.__dict__.get("forward") for layer in layers]
     try:
         for index, layer in enumerate(layers):
-            layer.forward = partial(stack.later, index) if index else stack.first
+            layer.forward = partial(stack.pass_on, index) if index else stack.run_all
         with releasable_memory(stack.give_back):
             yield
     finally:
@@ -56,17 +57,17 @@ def cuda_graph_layers(layers: Sequence[Any], *, causal: bool) -> Iterator[None]:
                 layer.forward = forward
 
 
-class Stack:
-    """Layers, and what is recorded of them.
+class GraphedStack:
+    """The layers of a stack and their recordings.
 
     Attributes:
-        trained: their parameters that are.
-        copies: parameters in the same memory, which are recorded. PyTorch ties a parameter to the stream of a pass that
-            has used it and is still remembered, and a recording is made on a stream of its own.
-        gradients: where recordings add to the gradient of each.
-        memory: a pool that recordings keep activations in, and the stream they are made on, without which they could
-            not share it; None without a GPU.
-        replays: how many forward passes have been replayed. Each overwrites the activations of the one before.
+        trained: the parameters that are trained.
+        copies: parameters in the same memory, which the recordings use. PyTorch ties a parameter to the stream of a
+            pass that has used it and may still go backward, and a recording is made on its own stream.
+        gradients: for each trained parameter, the tensor that recordings add its gradient to.
+        memory: the pool in which recordings keep activations, and the stream they are made on, which they need to share
+            the pool; None without a GPU.
+        replays: the number of replayed forward passes. Each overwrites the activations of the one before.
     """
 
     def __init__(self, layers: Sequence[Any], causal: bool) -> None:
@@ -85,19 +86,19 @@ class Stack:
         self._layers = layers
         self._forwards = [layer.forward for layer in layers]
         self._causal = causal
-        self._recordings: dict[Hashable, Recording] = {}
+        self._recordings: dict[Hashable, GraphRecording] = {}
         self._seen: set[Hashable] = set()
         self._memory_suffices = True
-        self._passed = False  # whether the batch has gone through all layers with the first
-        # A backward pass comes to an operation only if one of its inputs wants a gradient, which those of the first
-        # trained layers do not.
-        self._wants_gradient = torch.empty(0, requires_grad=True)
+        self._all_done = False  # whether the batch has gone through all layers in the call of the first
+        # A backward pass reaches an operation only if one of its inputs requires a gradient. The inputs of the first
+        # trained layer do not.
+        self._requires_gradient = torch.empty(0, requires_grad=True)
 
-    def first(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """In place of the first layer: all of them."""
+    def run_all(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Run all layers. This replaces the first layer's forward."""
         learns = bool(self.trained) or hidden.requires_grad
-        self._passed = torch.is_grad_enabled() and self._layers[0].training and learns
-        if not self._passed:
+        self._all_done = torch.is_grad_enabled() and self._layers[0].training and learns
+        if not self._all_done:
             return self._forwards[0](hidden, *args, **kwargs)
         leaves, structure = pytree.tree_flatten((hidden, args, kwargs))
         at = [index for index, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
@@ -111,29 +112,29 @@ class Stack:
             for index, tensor in zip(at, tensors, strict=True):
                 given[index] = tensor
             through, args, kwargs = pytree.tree_unflatten(given, structure)
-            # A copy of a weight that autocast kept would be replayed, where the weight has changed.
+            # Autocast must keep no copies of weights: a replay would use them after the weights have changed.
             with torch.autocast(kind, dtype, enabled, cache_enabled=False):
                 for forward in self._forwards:
                     through = forward(through, *args, **kwargs)
             return through
 
         length = hidden.shape[1]
-        if not all(_known(tensor, length) for tensor in tensors) or any(one.requires_grad for one in tensors[1:]):
+        if not all(_can_pad(tensor, length) for tensor in tensors) or any(one.requires_grad for one in tensors[1:]):
             return run(tensors)
-        more = -length % MULTIPLE if self._causal or any(map(_masks, tensors)) else 0
-        filled = [_filled(tensor, more) for tensor in tensors]
-        recording = self._recording(run, filled, (dtype, enabled, str(structure), repr(others), *at))
+        padding = -length % MULTIPLE if self._causal or any(map(_is_mask, tensors)) else 0
+        padded = [_pad(tensor, padding) for tensor in tensors]
+        recording = self._recording(run, padded, (dtype, enabled, str(structure), repr(others), *at))
         if recording is None:
-            return run(filled)[:, :length]
-        return _Replay.apply(self, recording, self._wants_gradient, *filled)[:, :length]
+            return run(padded)[:, :length]
+        return _Replay.apply(self, recording, self._requires_gradient, *padded)[:, :length]
 
-    def later(self, index: int, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """In place of a layer after it."""
-        return hidden if self._passed else self._forwards[index](hidden, *args, **kwargs)
+    def pass_on(self, index: int, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return the output of all layers, if the first has run them. This replaces the forward of a later layer."""
+        return hidden if self._all_done else self._forwards[index](hidden, *args, **kwargs)
 
     @contextmanager
-    def copied(self) -> Iterator[None]:
-        """Inside, the layers have the copies for parameters."""
+    def use_copies(self) -> Iterator[None]:
+        """Use the copies as the layers' parameters inside the block."""
         try:
             for (module, name), copy in zip(self._places, self.copies, strict=True):
                 setattr(module, name, copy)
@@ -143,68 +144,72 @@ class Stack:
                 setattr(module, name, weight)
 
     def give_back(self) -> bool:
-        """Do without recordings from here on, of which there may be none."""
+        """Free the recordings and make no more. Return whether there were any."""
         if not self._recordings:
             return False
-        LOG.warning("no memory for a batch beside what has been recorded: layers are launched one by one from here on")
+        LOG.warning(
+            "no memory for a batch beside the recorded CUDA graphs: layers are launched one by one from here on"
+        )
         self.forget()
         self._memory_suffices = False
         return True
 
     def forget(self) -> None:
-        """Give the memory of all recordings back."""
+        """Free the memory of all recordings."""
         for recording in self._recordings.values():
-            vars(recording).clear()  # a pass that is still remembered may hold the recording itself
+            vars(recording).clear()  # a pass that may still go backward holds the recording itself
         self._recordings.clear()
 
     def collect(self) -> None:
-        """Have every parameter's gradient where recordings add to it, with what it is so far."""
+        """Move every parameter's gradient to the tensor that recordings add to."""
         new = []
-        for weight, place in zip(self.trained, self.gradients, strict=True):
-            if weight.grad is place:
+        for weight, gradient in zip(self.trained, self.gradients, strict=True):
+            if weight.grad is gradient:
                 continue
             if weight.grad is None:
-                new.append(place)
+                new.append(gradient)
             else:
-                place.copy_(weight.grad)
-            weight.grad = place
+                gradient.copy_(weight.grad)
+            weight.grad = gradient
         if new:
             torch._foreach_zero_(new)
 
-    def _recording(self, run: Run, tensors: Sequence[Tensor], rest: Hashable) -> Recording | None:
-        """That of the tensors' shapes; None where they are new, or where there is no memory."""
+    def _recording(self, run: Run, tensors: Sequence[Tensor], rest: Hashable) -> GraphRecording | None:
+        """Return the recording for the tensors' shapes; None if the shapes are new or there is no memory."""
         shape = (rest, *((one.shape, one.dtype, one.requires_grad) for one in tensors))
         if shape not in self._seen:
             self._seen.add(shape)
-        elif shape not in self._recordings and self._memory_suffices and len(self._recordings) < MOST:
+        elif shape not in self._recordings and self._memory_suffices and len(self._recordings) < MAX_RECORDINGS:
             try:
-                self._recordings[shape] = Recording(self, run, tensors)
+                self._recordings[shape] = GraphRecording(self, run, tensors)
             except torch.OutOfMemoryError:
                 self._memory_suffices = False
-                LOG.warning("no memory to record further shapes of batches: their layers are launched one by one")
+                LOG.warning(
+                    "no memory to record CUDA graphs for further batch shapes: their layers are launched one by one"
+                )
         return self._recordings.get(shape)
 
 
-class Recording:
-    """Of tensors of some shapes, which have their places in memory."""
+class GraphRecording:
+    """The two CUDA graphs for inputs of certain shapes. A graph reads and writes always the same memory."""
 
-    def __init__(self, stack: Stack, run: Run, tensors: Sequence[Tensor]) -> None:
+    def __init__(self, stack: GraphedStack, run: Run, tensors: Sequence[Tensor]) -> None:
         self._stack = stack
         self._run = run
         self._inputs = [one.detach().clone().requires_grad_(one.requires_grad) for one in tensors]
         self._wanted = [*stack.copies, *(one for one in self._inputs[:1] if one.requires_grad)]
         self._gradient: Tensor | None = None  # of the output
-        self._forward, self._backward = recorded(self._forward_pass, self._backward_pass, stack.memory)
+        self._forward, self._backward = record_graphs(self._forward_pass, self._backward_pass, stack.memory)
 
     def forward(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The layers' output for tensors of these shapes."""
-        for place, tensor in zip(self._inputs, tensors, strict=True):
-            place.detach().copy_(tensor)
+        """Return the layers' output for tensors of these shapes."""
+        for own, tensor in zip(self._inputs, tensors, strict=True):
+            own.detach().copy_(tensor)
         self._forward()
         return self._output.detach()
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        """Add to the parameters' gradients by that of the output. Returns that of the input, if it wants one."""
+        """Add to the parameters' gradients, and return the gradient of the input if it requires one."""
         assert self._gradient is not None
         self._stack.collect()
         self._gradient.copy_(gradient)
@@ -212,11 +217,11 @@ class Recording:
         return self._input_gradient
 
     def _forward_pass(self) -> None:
-        with torch.enable_grad(), self._stack.copied():
+        with torch.enable_grad(), self._stack.use_copies():
             self._output = self._run(self._inputs)
 
     def _backward_pass(self) -> None:
-        if self._gradient is None:  # in the rehearsal, which adds nothing to the parameters' gradients by it
+        if self._gradient is None:  # in the warm-up pass: a zero gradient adds nothing to those of the parameters
             self._gradient = torch.zeros_like(self._output)
         found = torch.autograd.grad(self._output, self._wanted, self._gradient)
         trained = len(self._stack.trained)
@@ -225,11 +230,11 @@ class Recording:
             torch._foreach_add_(self._stack.gradients, found[:trained])
 
 
-def recorded(forward: Callable[[], None], backward: Callable[[], None], memory: Any) -> list[Callable[[], None]]:
-    """Two functions as CUDA graphs, in the ``memory`` of a stack: what has their work done again."""
+def record_graphs(forward: Callable[[], None], backward: Callable[[], None], memory: Any) -> list[Callable[[], None]]:
+    """Record two functions as CUDA graphs in the ``memory`` of a stack, and return the functions that replay them."""
     pool, stream = memory
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # compiles, and has libraries plan what they cannot plan while they are recorded
+    with torch.cuda.stream(stream):  # a warm-up: compiling and the plans of libraries cannot be recorded
         forward()
         backward()
     torch.cuda.current_stream().wait_stream(stream)
@@ -243,10 +248,12 @@ def recorded(forward: Callable[[], None], backward: Callable[[], None], memory: 
 
 
 class _Replay(torch.autograd.Function):
-    """A recording as an operation that the backward pass goes through."""
+    """A replay of a recording as an operation with a backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, stack: Stack, recording: Recording, wants_gradient: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, stack: GraphedStack, recording: GraphRecording, requires_gradient: Tensor, *tensors: Tensor
+    ) -> Tensor:
         stack.replays += 1
         ctx.stack, ctx.recording, ctx.number = stack, recording, stack.replays
         return recording.forward(tensors)
@@ -255,30 +262,32 @@ class _Replay(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.number != ctx.stack.replays:
-            raise RuntimeError("a backward pass after another batch's forward pass: its activations are gone")
+            raise RuntimeError(
+                "the backward pass came after another batch's forward pass, which has overwritten the activations"
+            )
         found = ctx.recording.backward(gradient)
         return None, None, None, found, *[None] * (len(ctx.needs_input_grad) - 4)
 
 
-def _masks(tensor: Tensor) -> bool:
-    """Whether it says which positions see which: (utterances, 1 or heads, positions, positions)."""
+def _is_mask(tensor: Tensor) -> bool:
+    """Return whether a tensor is an attention mask (utterances, 1 or heads, positions, positions)."""
     return tensor.dtype == torch.bool and tensor.ndim == 4
 
 
-def _known(tensor: Tensor, length: int) -> bool:
-    """Whether it is of a kind that can be filled up: a mask, or positions in its second dimension."""
-    if _masks(tensor):
+def _can_pad(tensor: Tensor, length: int) -> bool:
+    """Return whether a tensor is a mask or has the positions in its second dimension."""
+    if _is_mask(tensor):
         return tensor.shape[2:] == (length, length)
     return tensor.ndim in (2, 3) and tensor.shape[1] == length
 
 
-def _filled(tensor: Tensor, more: int) -> Tensor:
-    """With so many more positions: of (utterances, positions, …), or of a mask, where they see themselves only, since
-    attention to nothing has no value."""
-    if not more:
+def _pad(tensor: Tensor, count: int) -> Tensor:
+    """Add positions to a tensor (utterances, positions, …) or a mask. In a mask the new positions see only themselves:
+    attention to no position at all is not defined."""
+    if not count:
         return tensor
-    if not _masks(tensor):
-        return functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, more))
-    wide = functional.pad(tensor, (0, more, 0, more))
-    wide.diagonal(dim1=2, dim2=3)[..., -more:] = True
-    return wide
+    if not _is_mask(tensor):
+        return functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, count))
+    padded = functional.pad(tensor, (0, count, 0, count))
+    padded.diagonal(dim1=2, dim2=3)[..., -count:] = True
+    return padded

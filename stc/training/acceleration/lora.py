@@ -32,7 +32,7 @@ def fast_adapters(wrapped: Any) -> Iterator[None]:
 
 
 class FastLoraLinear(nn.Module):
-    """What stands for a linear layer of ``peft``, with its own base and factors."""
+    """The replacement of a linear layer of ``peft``, with the same base and factors."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class FastLoraLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         kind = inputs.device.type
-        if torch.is_autocast_enabled(kind):  # as it would have the base compute; a packed one does not ask
+        if torch.is_autocast_enabled(kind):  # as autocast does for a plain base; a quantized one ignores it
             inputs = inputs.to(torch.get_autocast_dtype(kind))
         product: Tensor = self.base(inputs)
         down, up = (factor.weight.to(product.dtype) for factor in (self.down, self.up))

@@ -15,7 +15,7 @@ from stc.data.manifest import Manifest
 from stc.decoding.predictions import cross_entropy, predict
 from stc.models.checkpoint import Translator, load
 from stc.pipeline.stage import BoolOrAuto, Context
-from stc.training.acceleration.compile import WORTH, compiled_layers
+from stc.training.acceleration.compile import MIN_STEPS, compiled_layers
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.acceleration.lora import fast_adapters
 from stc.training.adapters import adapter_parameters
@@ -86,11 +86,11 @@ def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
     ("wanted", "device", "steps", "is_compiled"),
     [
         (True, "cuda", 1, True),
-        (True, "cpu", WORTH, False),
-        (False, "cuda", WORTH, False),
-        ("auto", "cpu", WORTH, False),
-        ("auto", "cuda", WORTH - 1, False),
-        ("auto", "cuda", WORTH, True),
+        (True, "cpu", MIN_STEPS, False),
+        (False, "cuda", MIN_STEPS, False),
+        ("auto", "cpu", MIN_STEPS, False),
+        ("auto", "cuda", MIN_STEPS - 1, False),
+        ("auto", "cuda", MIN_STEPS, True),
     ],
 )
 def test_layers_are_compiled_on_a_gpu_and_unasked_where_it_pays(
@@ -109,5 +109,5 @@ def test_packed_layers_are_not_compiled_unasked(tiny_model: Path, monkeypatch: p
 
     translator = load(tiny_model, device="cpu", dtype="float32", quantize=NF4())
     monkeypatch.setattr(type(translator.model), "device", property(lambda model: torch.device("cuda")))
-    with compiled_layers(translator, "auto", WORTH):
+    with compiled_layers(translator, "auto", MIN_STEPS):
         assert not compiled(translator)

@@ -47,7 +47,7 @@ IN_BFLOAT16 = 5e-2  # padding changes what is rounded; a weight of the step befo
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where there is no GPU, what a CUDA graph would do again is computed again."""
     if request.param == "cpu":
-        monkeypatch.setattr(module, "recorded", computed_again)
+        monkeypatch.setattr(module, "record_graphs", computed_again)
     return str(request.param)
 
 
@@ -122,13 +122,13 @@ def called(
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Utterances and positions of each recording's input."""
     made: list[tuple[int, ...]] = []
-    make = module.Recording.__init__
+    make = module.GraphRecording.__init__
 
     def noted(self: Any, stack: Any, run: Any, tensors: Sequence[Tensor]) -> None:
         made.append(tuple(tensors[0].shape[:2]))
         make(self, stack, run, tensors)
 
-    monkeypatch.setattr(module.Recording, "__init__", noted)
+    monkeypatch.setattr(module.GraphRecording, "__init__", noted)
     return made
 
 
@@ -204,7 +204,7 @@ def test_without_memory_for_a_recording_the_training_goes_on(
     def full(*given: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(module, "recorded", full)
+    monkeypatch.setattr(module, "record_graphs", full)
     replaying = Training(tiny_model, tiny_manifest, ctx, device)
     with replaying.replaying():
         compare([replaying.step(micro) for micro in STEPS], called(device))
@@ -220,7 +220,7 @@ def test_memory_may_run_out_within_a_recording(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    record = module.recorded
+    record = module.record_graphs
 
     def short_of_memory(
         forward: Callable[[], None], backward: Callable[[], None], memory: Any
@@ -232,7 +232,7 @@ def test_memory_may_run_out_within_a_recording(
 
         return record(forward, more_than_there_is, memory)
 
-    monkeypatch.setattr(module, "recorded", short_of_memory)
+    monkeypatch.setattr(module, "record_graphs", short_of_memory)
     replaying = Training(tiny_model, tiny_manifest, ctx, "cuda")
     with replaying.replaying():
         compare([replaying.step(micro) for micro in STEPS], called("cuda"))
