@@ -149,14 +149,14 @@ def _watch(where: Where, events: Events, plan: Plan | None) -> None:
         return steps
 
     checkpoints.Checkpoints.resume = resuming  # type: ignore
-    recover = stc.pruning.greedy._recover
+    recover = stc.pruning.greedy.recover_scores
 
     def recovering(journal: Path) -> Any:
         scores = recover(journal)
         events.note("recovered", _identity(str(journal)), len(scores))
         return scores
 
-    stc.pruning.greedy._recover = recovering
+    stc.pruning.greedy.recover_scores = recovering
 
 
 def _staged(make: Callable[..., Any], where: Where) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
-"""What every pruning method has: its settings, and what they come to for the layers of a model. Imports no torch.
+"""The base classes of pruning methods: their settings, and the values filled in for a model. Imports no torch.
 
-A method is a file of this package, named as the method, or a module of anybody's by its dotted path. It defines the
-class of its settings, and the stages that choose the layers. How those are wired is in the member of the group
-``prune``, under ``stages``.
+A method is a file of this package with the method's name, or a user's module by its dotted path. It defines the class
+of the method's settings, and the stages that choose the layers. The member of the config group ``prune`` connects the
+stages, under ``stages``.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from stc.system.extensions import class_by_name, module_names
 HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # the stages that encode the audio for all healing
 
 FilledSettings = tuple[dict[str, Any], list[Fault]]
-"""What is filled in for a model, and the faults there are; where there are any, the rest means nothing."""
+"""The values filled in for a model, and the faults found. If there are faults, the values mean nothing."""
 
 
 class PruningMethod(BaseModel, ABC):
-    """How layers are chosen, and how many.
+    """The settings of a method: how layers are chosen, and how many.
 
     Attributes:
         ratio: the fraction of the layers that is removed.
-        layers_removed: filled in: how many that is.
-        of: filled in: how many layers each stack has that layers are removed from.
-        heal_features: filled in: the stage that encodes the training audio for healing, where what is healed has the
-            teacher's encoder; ``dev_features`` the same of the held-out audio.
+        layers_removed: filled in: the number of layers that is removed.
+        of: filled in: the number of layers of each stack that layers are removed from.
+        heal_features: filled in: the stage that encodes the training audio for healing, if the healed model has the
+            teacher's encoder.
+        dev_features: filled in: the same for the held-out audio.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,12 +52,12 @@ class PruningMethod(BaseModel, ABC):
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether the model is trained between removals, its encoder included."""
+        """Whether the encoder is trained between removals."""
         return False
 
     @abstractmethod
     def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
-        """Return what is filled in for a model whose stacks have so many layers."""
+        """Return the values to fill in for a model whose stacks have these numbers of layers."""
 
     def _filled(self, of: Mapping[Stack, int], ratio: float, removed: int) -> dict[str, Any]:
         other_encoder = self.trains_encoder or "encoder" in self.stacks
@@ -65,7 +66,7 @@ class PruningMethod(BaseModel, ABC):
 
 
 class ByRatio(PruningMethod):
-    """A method that is told how many layers to remove, and from which stacks."""
+    """A method whose settings say how many layers to remove, and from which stacks."""
 
     ratio: float = Field(gt=0, lt=1)
     scope: Scope
@@ -90,7 +91,7 @@ class ByRatio(PruningMethod):
 
 
 def methods() -> list[str]:
-    """Return the names of the methods that ship: the files of this package."""
+    """Return the names of the built-in methods: the files of this package."""
     return module_names("stc.pruning")
 
 

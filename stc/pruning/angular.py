@@ -1,4 +1,4 @@
-"""The block of layers whose input and output are at the smallest angle (Gromov et al. 2024, arXiv 2403.17887).
+"""The block of layers with the smallest angle between input and output (Gromov et al. 2024, arXiv 2403.17887).
 
 The stage ``one_shot`` in ``block_influence.py`` finds it.
 """
@@ -9,4 +9,4 @@ from stc.pruning import ByRatio
 
 
 class Angular(ByRatio):
-    """Remove one block of layers of each stack."""
+    """Remove one block of layers from each stack."""

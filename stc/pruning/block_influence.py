@@ -1,4 +1,4 @@
-"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853), and the stages of both one-shot methods."""
+"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853), and the stages of the two one-shot methods."""
 
 from __future__ import annotations
 
@@ -25,23 +25,25 @@ SIMILARITY_FILE = "similarity.json"
 
 
 class StackSimilarity(TypedDict):
-    """How much the layers of a stack change what passes: ``influence`` by layer, ``angular`` by first layer of a block
-    and its length less one."""
+    """How much the layers of a stack change their input.
+
+    ``influence`` is indexed by layer, ``angular`` by the first layer of a block and the block's length minus one.
+    """
 
     influence: list[float]
     angular: list[list[float]]
 
 
 class BlockInfluence(ByRatio):
-    """Remove the layers that change least what passes through them, all at once."""
+    """Remove the layers that change their input least, all at once."""
 
 
 class Similarity(Compute, Stage):
-    """One pass over ``data`` with its own targets (teacher-forced), through encoder and decoder.
+    """Measures how much layers change their input, in one teacher-forced pass over ``data``.
 
     Writes similarity.json: for each stack ``influence`` by layer, and ``angular`` by first layer and length of a
     block (:class:`stc.training.teacher_forcing.LayerSimilarity`). Every one-shot method and
-    every ratio is answered from it.
+    every ratio uses this file.
     """
 
     NAME: ClassVar[str] = "similarity"
@@ -64,13 +66,12 @@ class Similarity(Compute, Stage):
 
 
 class OneShot(Stage):
-    """A choice of ``layers`` of the scope, by how little they change what passes through them.
+    """Chooses the ``layers`` of the scope that change their input least.
 
     Attributes:
-        method: ``block_influence`` removes those of lowest influence, whichever stack they are of (ShortGPT, Men
-            et al. 2024, arXiv 2403.03853). ``angular`` removes the block whose input and output are at the
-            smallest angle (Gromov et al. 2024, arXiv 2403.17887, section 3); of two stacks, a block of each. Of
-            equals the lowest goes.
+        method: ``block_influence`` removes the layers of lowest influence, from any stack (ShortGPT, Men et al. 2024,
+            arXiv 2403.03853). ``angular`` removes the block with the smallest angle between input and output (Gromov et
+            al. 2024, arXiv 2403.17887, section 3), one block from each stack. Of equals the lowest is removed.
     """
 
     NAME: ClassVar[str] = "one_shot"

@@ -1,8 +1,8 @@
-"""The layers a user names."""
+"""The layers that the user names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +21,7 @@ class Explicit(PruningMethod):
     """Remove the layers named, counted from 0.
 
     Attributes:
-        ratio: follows from the layers; one that is given has to be that.
+        ratio: follows from the layers. If it is given, it must agree with them.
         layers: of the decoder.
         encoder_layers: of the encoder.
     """
@@ -33,7 +33,7 @@ class Explicit(PruningMethod):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if not self.stacks:
-            allowed = "the layers to remove are needed: prune.layers=[2,5], or of the encoder prune.encoder_layers=[2]"
+            allowed = "name the layers to remove: prune.layers=[2,5], or in the encoder prune.encoder_layers=[2]"
             raise field_error(Fault("layers", [], allowed))
         return self
 
@@ -43,8 +43,7 @@ class Explicit(PruningMethod):
         return tuple(stack for stack, layers in named.items() if layers)
 
     def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
-        layers: list[Layer] = [("decoder", layer) for layer in self.layers]
-        layers += [("encoder", layer) for layer in self.encoder_layers]
+        layers = _named_layers(self.layers, self.encoder_layers)
         keys: dict[Stack, str] = {"decoder": "layers", "encoder": "encoder_layers"}
         faults = [
             Fault(f"prune.{keys[stack]}", list(getattr(self, keys[stack])), message)
@@ -53,13 +52,13 @@ class Explicit(PruningMethod):
         total = sum(of.values())
         ratio = len(layers) / total
         if self.ratio is not None and abs(self.ratio * total - len(layers)) > 0.01:
-            allowed = f"must be {ratio:.4g}, that of the layers named, or null, which means the same"
+            allowed = f"must be {ratio:.4g}, the ratio of the named layers, or null, which means the same"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
         return self._filled(of, ratio, len(layers)), faults
 
 
 class ExplicitLayers(LayerCounts, Stage):
-    """``decoder`` and ``encoder`` name layers, counted from 0."""
+    """Gives the layers that ``decoder`` and ``encoder`` name, counted from 0, as a ranking."""
 
     NAME: ClassVar[str] = "explicit_layers"
     VERSION: ClassVar[int] = 1
@@ -74,8 +73,11 @@ class ExplicitLayers(LayerCounts, Stage):
         return RemovalCounts(self.of, {stack: named[stack] for stack in self.of})
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        order: list[Layer] = [("decoder", layer) for layer in self.decoder]
-        order += [("encoder", layer) for layer in self.encoder]
+        order = _named_layers(self.decoder, self.encoder)
         if faults := removal_faults(order, self.of):
             raise InputError("; ".join(faults.values()))
         return Removal(self.of, tuple(order)).save(out_dir, {"method": "explicit"})
+
+
+def _named_layers(decoder: Sequence[int], encoder: Sequence[int]) -> list[Layer]:
+    return [("decoder", layer) for layer in decoder] + [("encoder", layer) for layer in encoder]

@@ -1,4 +1,4 @@
-"""Greedy layer selection (Moslem 2025, arXiv 2505.20237, section 3): its settings, and the stage of one round."""
+"""Greedy layer selection (Moslem 2025, arXiv 2505.20237, section 3): its settings, and the stage for one round."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from stc.store.artifact import Kind
 from stc.system.read_files import parse_json
 from stc.workers.stage import ParallelStage
 
-SCREEN = 5  # what it is worth, and why this many: docs/results/screened.md
+SCREEN = 5  # the reason for this number: docs/results/screened.md
 
 
 class Greedy(ByRatio):
-    """Search by rounds: each leaves out every remaining layer in turn and removes the one whose absence scores best.
+    """Remove layers in rounds. A round leaves out each remaining layer in turn and removes the one that costs least.
 
     Attributes:
-        metric: what the rounds go by.
-        search: whether they take it of every candidate, or of those that a screen by the loss has left.
-        screen: how many that leaves; filled in for a screened search that does not say.
-        features: filled in: the stage that encodes the audio for all rounds, where all have the same encoder.
+        metric: how the model without a layer is scored.
+        search: ``exact`` scores every candidate; ``screened`` scores only those with the lowest loss.
+        screen: how many candidates a screened search scores; filled in if it is not given.
+        features: filled in: the stage that encodes the audio for all rounds, if all have the same encoder.
     """
 
     metric: SelectionMetric
@@ -47,7 +47,7 @@ class Greedy(ByRatio):
     @model_validator(mode="after")
     def _screens(self) -> Self:
         if self.search == "screened" and self.metric == LOSS:
-            allowed = f"the loss is what a screen goes by: prune.search=exact, or one of {', '.join(metric_names())}"
+            allowed = f"a screen uses the loss already: prune.search=exact, or one of {', '.join(metric_names())}"
             raise field_error(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
         if self.search == "exact" and self.screen is not None:
             allowed = "prune.search=exact has no screen; prune.search=screened has"
@@ -63,20 +63,20 @@ class Greedy(ByRatio):
 
 
 class Importance(Compute, ParallelStage):
-    """Leaves out each remaining layer in turn and removes the one whose absence scores best.
+    """Leaves out each remaining layer in turn, and removes the one without which the model scores best.
 
-    ``previous`` is the round before. Layers are numbered as in the model of the first round, whichever model this
-    one takes: the same, or one that has lost the first of the removed layers already and was trained since. Of
-    equal scores the lowest layer is removed, and one of the decoder before one of the encoder.
+    ``previous`` is the round before. Layers are numbered as in the model of the first round. The model of this round is
+    the same, or one that has already lost the first of the removed layers and was trained since. Of equal scores the
+    lowest layer is removed, and a layer of the decoder before one of the encoder.
 
-    ``features`` are what the encoder makes of ``data``, and spare the candidates of the decoder the hearing as long as
-    no layer of the encoder is removed.
+    ``features`` are the encoder's output for ``data``. With them the audio need not be encoded, as long as no layer of
+    the encoder is removed.
 
-    With ``screen``, only so many candidates are scored: those without which the teacher-forced loss is lowest, the
-    lower layer of two with equal losses. A round that has no more than that is not screened.
+    With ``screen``, only this many candidates are scored: those without which the teacher-forced loss is lowest; of two
+    equal losses, the lower layer. A round with no more candidates is not screened.
 
-    A score is written to scratch as soon as it is known, and so is a loss of the screen, so that a round which was
-    interrupted repeats at most one candidate. Several processes share the candidates, and each repeats at most one.
+    Every score and every loss of the screen is written to scratch at once, so that an interrupted round repeats at most
+    one candidate per process.
     """
 
     NAME: ClassVar[str] = "importance"
@@ -93,19 +93,19 @@ class Importance(Compute, ParallelStage):
     scope: Scope = "decoder"
     metric: SelectionMetric
     max_new_tokens: int = Field(ge=1, le=1024)
-    # A round that is not screened is the same as ever, and so is its identity: the field is not in it.
+    # Not in the identity of a round without a screen, so that older results stay valid.
     screen: int | None = Field(default=None, ge=2, exclude_if=lambda screen: screen is None)
 
     @model_validator(mode="after")
     def _screens_by_something_else(self) -> Self:
         if self.screen is not None and self.metric == LOSS:
-            allowed = "a screen goes by the loss, so that of metric loss there is none"
+            allowed = "a screen uses the loss, so there is none with metric loss"
             raise field_error(Fault("screen", self.screen, allowed, others=(("metric", self.metric),)))
         return self
 
     def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
         if "features" in given and self.scope == "encoder":
-            yield "features", "scope=encoder: an encoder without a layer hears the audio anew; leave it out"
+            yield "features", "scope=encoder: an encoder without a layer has to encode the audio again; leave it out"
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {} if self.metric == LOSS else raised_versions([self.metric])
@@ -159,10 +159,10 @@ class Importance(Compute, ParallelStage):
         *,
         screen: bool = False,
     ) -> dict[Layer, float]:
-        """The score without each candidate: from scratch where a run before this one got that far."""
+        """Return the score without each candidate. Those that an interrupted run has written to scratch are read."""
         title = f"layer {len(before.order) + 1}{', screen' * screen}"
         journal = ctx.scratch / ("screen.jsonl" if screen else "candidates.jsonl")
-        scores = _recover(journal)
+        scores = recover_scores(journal)
         missing = {(layer[0], places[layer]): layer for layer in candidates if layer not in scores}
         if not missing:
             return scores
@@ -172,17 +172,18 @@ class Importance(Compute, ParallelStage):
             for of, place, score in self.run_shares(inputs, work, ctx):
                 stack, layer = missing[of, place]
                 scores[stack, layer] = score
-                # Before the score is kept: a round that goes on does not come by here again for this candidate.
+                # Logged before the score is written: a continued round does not score this candidate again.
                 ctx.log({f"{'loss' if screen else 'score'}_without_{stack}_layer": score}, step=layer)
                 with journal.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"stack": stack, "layer": layer, "score": score}) + "\n")
+                    # The newline comes first: the next line must not continue one that a crash has cut short.
+                    file.write("\n" + json.dumps({"stack": stack, "layer": layer, "score": score}))
                     file.flush()
                     os.fsync(file.fileno())
                 bar.update(1)
         return scores
 
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
-        """(stack, candidate, score) with layers numbered as in the model."""
+        """Yield (stack, candidate, score) for this process's candidates, with layers numbered as in the model."""
         from stc.decoding.features import features_of
         from stc.metrics.metric import score
         from stc.pipeline.model_cache import cached_model
@@ -215,23 +216,19 @@ class Importance(Compute, ParallelStage):
             yield stack, place, score(work["metric"], texts, manifest.targets, lang, manifest.sources)
 
 
-class _Scored(TypedDict):
-    """A line of the journal of a round: what a candidate scored."""
+class _JournalEntry(TypedDict):
+    """The score of a candidate: a line of a round's journal."""
 
     stack: Stack
     layer: int
     score: float
 
 
-def _recover(journal: Path) -> dict[Layer, float]:
-    """Scores of an interrupted round. Its last line may be torn; it is cut off, so that appending is safe."""
-    if not journal.exists():
-        return {}
-    whole = [line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    os.truncate(journal, sum(map(len, whole)))  # not written anew: a crash in between would lose them all
+def recover_scores(journal: Path) -> dict[Layer, float]:
+    """Return the scores of an interrupted round. Lines that are incomplete or malformed are ignored."""
     scores: dict[Layer, float] = {}
-    for line in whole:
-        with suppress(InputError):  # what is no score is found out once more
-            entry = parse_json(line, str(journal), _Scored)
+    for line in journal.read_bytes().splitlines() if journal.exists() else []:
+        with suppress(InputError):
+            entry = parse_json(line, str(journal), _JournalEntry)
             scores[entry["stack"], entry["layer"]] = entry["score"]
     return scores

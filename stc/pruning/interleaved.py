@@ -9,11 +9,11 @@ from stc.training.recipe import Recipe
 
 
 class Interleaved(Greedy):
-    """Search as :class:`Greedy` does, and train the model whenever so many layers are removed.
+    """Search like :class:`Greedy`, and train the model after every few removals.
 
     Attributes:
-        every: how many layers are removed before the model is trained.
-        between: by what recipe.
+        every: the number of layers removed before each training.
+        between: the recipe of these trainings.
     """
 
     every: int = Field(ge=1)

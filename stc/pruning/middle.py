@@ -1,4 +1,4 @@
-"""The block of layers in the middle: chosen without looking at weights or data."""
+"""The block of layers in the middle, chosen without looking at weights or data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from stc.store.artifact import Kind
 
 
 class Middle(ByRatio):
-    """Remove the block in the middle, whatever it does."""
+    """Remove the block in the middle."""
 
 
 class MiddleBlock(LayerCounts, Stage):
-    """``layers`` in the middle of the stacks, shared out in proportion to their size.
+    """Gives ``layers`` in the middle of the stacks, in proportion to the stacks' sizes.
 
-    Of 32 layers and 8 to remove those are 12 to 19, as in the publication's ablation (arXiv 2505.20237). Where the
-    middle is between two layers, the block is the lower one.
+    Of 32 layers and 8 to remove, these are 12 to 19, as in the paper's ablation (arXiv 2505.20237). If there are two
+    blocks in the middle, the lower one is taken.
     """
 
     NAME: ClassVar[str] = "middle_block"

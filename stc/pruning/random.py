@@ -1,4 +1,4 @@
-"""Layers drawn at random: what any method of choosing them has to beat."""
+"""Layers drawn at random: the baseline for every other method."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from stc.system.fields import Seed
 
 
 class RandomChoice(ByRatio):
-    """Remove layers drawn at random, by a seed of their own."""
+    """Remove layers drawn at random, by their own seed."""
 
     seed: Seed
 
 
 class RandomLayers(LayerCounts, Stage):
-    """``layers`` of the stacks, each as likely as any other. With one seed, fewer are the first of more."""
+    """Draws ``layers`` of the stacks, all equally likely. With one seed, a smaller draw is a part of a larger one."""
 
     NAME: ClassVar[str] = "random_layers"
     VERSION: ClassVar[int] = 1
@@ -46,6 +46,6 @@ class RandomLayers(LayerCounts, Stage):
         if self.layers > len(candidates):
             raise InputError(f"layers={self.layers}: of {self.of}, {len(candidates)} layers can be removed")
         random = Random(self.seed)
-        # Of the module's functions only random() is the same in every version of Python.
+        # Only random() gives the same numbers in every version of Python.
         drawn = sorted(candidates, key=lambda layer: random.random())
         return Removal(self.of, tuple(drawn[: self.layers]))

@@ -72,5 +72,5 @@ def test_their_bytes_are_foreseen(job: Jobs) -> None:
 
 
 def test_a_search_of_the_encoder_takes_none(tiny_model: Path, tiny_manifest: Path) -> None:
-    with pytest.raises(ConfigError, match="scope=encoder: an encoder without a layer hears the audio anew"):
+    with pytest.raises(ConfigError, match="scope=encoder: an encoder without a layer has to encode the audio"):
         search(tiny_model, tiny_manifest, 1, scope="encoder")

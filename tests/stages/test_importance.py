@@ -155,7 +155,7 @@ def test_an_interrupted_round_keeps_its_scores_and_ignores_what_is_torn_or_none(
     journal.write_text("\n".join(lines))
     resumed = run(inputs, tmp_path / "resumed", replace(ctx, scratch=scratch))
     assert candidates(resumed) == undisturbed | {1: 99.5}
-    assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()[4:]] == [2, 3, 4]
+    assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()[5:]] == [2, 3, 4]
 
 
 def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not(
@@ -169,20 +169,9 @@ def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not
         patched.setattr(os, "fsync", _die)
         with pytest.raises(Died):
             run(inputs, tmp_path / "died", with_journal(replace(ctx, scratch=disturbed)))
-    assert len((disturbed / "candidates.jsonl").read_text().splitlines()) == 1
+    assert (disturbed / "candidates.jsonl").read_text().count("score") == 1
     run(inputs, tmp_path / "resumed", with_journal(replace(ctx, scratch=disturbed)))
     assert read_journal(disturbed) == read_journal(quiet)
-
-
-def test_a_round_that_dies_as_it_cuts_off_a_torn_line_loses_no_score(
-    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    journal = ctx.scratch / "candidates.jsonl"
-    journal.write_text('{"stack": "decoder", "layer": 1, "score": 99.5}\n{"stack": "decoder", "layer": 2, "sco')
-    monkeypatch.setattr(os, "truncate", _die)
-    with pytest.raises(Died):
-        run(inputs, tmp_path / "died", ctx)
-    assert json.loads(journal.read_text().splitlines()[0])["score"] == 99.5
 
 
 class Died(Exception):
