@@ -33,7 +33,7 @@ class Explicit(PruningMethod):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if not self.stacks:
-            allowed = "name the layers to remove: prune.layers=[2,5], or in the encoder prune.encoder_layers=[2]"
+            allowed = "the layers to remove must be named: prune.layers=[2,5], or prune.encoder_layers=[2]"
             raise field_error(Fault("layers", [], allowed))
         return self
 

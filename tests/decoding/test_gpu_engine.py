@@ -15,7 +15,7 @@ from stc.decoding.greedy import Encoded, decode, embed_prompts
 from stc.decoding.tokens import decode_texts
 from stc.models.checkpoint import Translator, load
 from stc.pruning.search.gpu import tokens_without_each
-from stc.pruning.search.translations import translate_without_each
+from stc.pruning.search.translations import decode_without_each
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def candidates_said(
     translator: Translator, encoded: Encoded, removed: list[int], candidates: list[int], batch_size: int
 ) -> list[tuple[int, list[str]]]:
     sizes = {"batch_size": batch_size, "max_new_tokens": 10}
-    return list(translate_without_each(translator, encoded, removed, candidates, **sizes))
+    return list(decode_without_each(translator, encoded, removed, candidates, **sizes))
 
 
 @pytest.fixture(scope="module", params=[([], [1, 2, 3, 4]), ([3], [1, 4])], ids=["whole", "pruned"])

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import stc.pruning.search.losses
 from stc.data.manifest import Manifest
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 from stc.pipeline.stage import Context
-from stc.pruning.search.losses import losses_without_each
+from stc.pruning.search.losses import PairBatch, losses_without_each
 from stc.pruning.search.translations import LayersByStack
 from stc.training.teacher_forcing import TeacherForcing
 
@@ -74,15 +73,15 @@ def test_out_of_memory_halves_the_batch_and_repeats_no_candidate_that_was_finish
 ) -> None:
     """What runs out is simulated, at the second candidate."""
     sizes: list[int] = []
-    nats = stc.pruning.search.losses._Batch.nats
+    nats = PairBatch.nats
 
-    def tight(batch: stc.pruning.search.losses._Batch, translator: Translator) -> torch.Tensor:
+    def tight(batch: PairBatch, translator: Translator) -> torch.Tensor:
         sizes.append(len(batch.hidden))
         if len(sizes) == 2:
             raise torch.OutOfMemoryError("simulated")
         return nats(batch, translator)
 
-    monkeypatch.setattr(stc.pruning.search.losses._Batch, "nats", tight)
+    monkeypatch.setattr(PairBatch, "nats", tight)
     only: LayersByStack = {**CANDIDATES, "encoder": []}
     found = [loss for *_, loss in losses_without_each(translator, manifest, REMOVED, only, batch_size=8)]
     assert sizes == [8, 8, 4, 4]

@@ -9,7 +9,7 @@ from stc.decoding.cpu_engine import SharedPrefixPrompts
 from stc.decoding.greedy import decode, embed_prompts
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
-from stc.pruning.search.translations import LayersByStack, translate_without_each, translations_without_each
+from stc.pruning.search.translations import LayersByStack, decode_without_each, translations_without_each
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_texts_are_those_of_the_model_without_the_layers(
 ) -> None:
     encoded = embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
     settings = {"batch_size": batch_size, "max_new_tokens": 16}
-    found = dict(translate_without_each(translator, encoded, removed, candidates, **settings))
+    found = dict(decode_without_each(translator, encoded, removed, candidates, **settings))
     assert sorted(found) == sorted(candidates)
     for candidate, texts in found.items():
         with without_layers(translator, {"decoder": [*removed, candidate]}):
@@ -37,7 +37,7 @@ def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Transla
     tokens: list[int] = []
     lowest = translator.architecture.layers_of(translator.model, "decoder")[0]
     handle = lowest.mlp.register_forward_hook(lambda module, args, out: tokens.append(len(args[0])))
-    for _ in translate_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
+    for _ in decode_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
         pass
     handle.remove()
     assert [each for each in tokens if each > 8] == [len(SharedPrefixPrompts.of(encoded.embeddings, 2).embeddings)]
@@ -62,7 +62,7 @@ def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
 def test_the_model_is_whole_afterwards(translator: Translator, tiny_manifest: Path) -> None:
     encoded = embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
     before = decode(translator, encoded, batch_size=8, max_new_tokens=8)
-    walk = translate_without_each(translator, encoded, [2], [1, 3], batch_size=8, max_new_tokens=8)
+    walk = decode_without_each(translator, encoded, [2], [1, 3], batch_size=8, max_new_tokens=8)
     next(walk)
     walk.close()
     assert decode(translator, encoded, batch_size=8, max_new_tokens=8) == before

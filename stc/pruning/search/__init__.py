@@ -1,1 +1,1 @@
-"""The inner loop of a greedy search: a score without each of many layers in turn."""
+"""The inner loop of a greedy search: the score of a model without each of many layers in turn."""

@@ -1,8 +1,8 @@
 """The inner loop of a greedy search on a GPU: several candidates decoded together.
 
-A candidate's own work on the prompts begins at the layer above it, as in :mod:`stc.pruning.search.translations`. A step
-of decoding reads every weight once for all rows, so candidates share steps: a row is an utterance without a candidate,
-and of the layer it does without its row takes the input for the output.
+A candidate's own work on the prompts begins at the layer above it, as in :mod:`stc.pruning.search.translations`. A
+decoding step reads every weight once for all rows, so candidates share steps. A row is one utterance without one
+candidate: at that layer, the row's input is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stc.system.memory import free_memory
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
-MEMORY_SHARE = 0.75  # of the GPU's free memory, for keys and values; the rest is what computing takes
+MEMORY_SHARE = 0.75  # of the GPU's free memory, for keys and values; the rest is for computing
 
 
 def tokens_without_each(
@@ -31,35 +31,34 @@ def tokens_without_each(
     rows: int,
     max_new_tokens: int,
 ) -> Iterator[tuple[int, Tensor]]:
-    """(candidate, tokens of each utterance without it), from the lowest candidate up.
+    """Yield (candidate, tokens of each utterance without it), the lowest candidate first.
+
+    The tokens are (utterances, new tokens), on the CPU, with -1 after the last token of each.
 
     Args:
         embeddings: of each utterance's prompt, (positions, hidden).
-        kept: the layers of the model as it is without any candidate's removal.
-        candidates: of ``kept``; not its last.
-        rows: the most that are decoded together; at least one for each utterance.
-
-    Yields:
-        (utterances, new tokens), on the CPU, with -1 after the last token of each.
+        kept: the layers of the model before a candidate is removed.
+        candidates: some of ``kept``, but not its last.
+        rows: how many are decoded together at most; at least one for each utterance.
     """
-    climb = _Climb(translator, embeddings, kept, max(1, rows // len(embeddings)), max_new_tokens)
+    ascent = _GPUAscent(translator, embeddings, kept, max(1, rows // len(embeddings)), max_new_tokens)
     wanted = [place for place, layer in enumerate(kept) if layer in candidates]
     found: list[tuple[int, Tensor]] = []
     for place, following in zip(wanted, [*wanted[1:], None], strict=True):
-        climb.up_to(place)
-        climb.leave_out()
-        if following is None or not climb.has_room(following):
-            # What is known already is scored by the caller while the GPU is busy with the prompts above.
+        ascent.up_to(place)
+        ascent.leave_out()
+        if following is None or not ascent.has_room(following):
+            # The caller scores the finished candidates while the GPU works on the prompts.
             yield from found
-            found = [(kept[without], tokens) for without, tokens in climb.decode()]
+            found = [(kept[without], tokens) for without, tokens in ascent.decode()]
     yield from found
 
 
-class _Climb:
+class _GPUAscent:
     """The prompts on their way up through the layers, and the candidates left out since the last decoding.
 
-    Of the decoder's slots the first are for what the layers passed have cached, one each; the candidates take theirs
-    from the other end.
+    The decoder's first slots hold the caches of the layers passed, one each. The candidates take slots from the other
+    end.
     """
 
     def __init__(
@@ -86,17 +85,17 @@ class _Climb:
         self._rotation = self._decoder.rotation(self._prompts)
         self._hidden = self._prompts.embeddings
         self._place = 0
-        self._free = self._slots  # slots below this one are not taken by a candidate
-        self._left_out: list[tuple[int, Tensor, Tensor]] = []  # place, output at the prompts' ends, slots
+        self._free = self._slots  # the candidates have taken the slots from this one on
+        self._left_out: list[tuple[int, Tensor, Tensor]] = []  # place, output at the ends of the prompts, slots
 
     def up_to(self, place: int) -> None:
-        """Pass through the layers below a place."""
+        """Run the prompts through the layers below a place."""
         while self._place < place:
             self._hidden = self._through(self._place, self._hidden, self._place)
             self._place += 1
 
     def leave_out(self) -> None:
-        """Go through all layers above the next one, without it."""
+        """Leave out the next layer, and run the prompts through all layers above it."""
         above = range(self._place + 1, self._decoder.layers)
         self._free -= len(above)
         hidden = self._hidden
@@ -107,15 +106,15 @@ class _Climb:
         self._left_out.append((self._place, hidden, slots))
 
     def has_room(self, place: int) -> bool:
-        """Whether the candidate at a place can be decoded together with those left out."""
+        """Return whether the candidate at a place can be decoded together with those left out."""
         own = self._decoder.layers - place - 1
         return len(self._left_out) < self._together and place + own <= self._free
 
     def decode(self) -> Iterator[tuple[int, Tensor]]:
-        """(place, tokens) of the candidates left out, which are then no longer."""
+        """Yield (place, tokens) of the candidates left out, and forget them."""
         device, utterances = self._hidden.device, len(self._prompts)
         places = torch.tensor([place for place, _, _ in self._left_out])
-        # One utterance's rows follow each other: where they share a prompt, the second finds it in the GPU's cache.
+        # The rows of one utterance follow each other: the second finds a shared prompt in the GPU's cache.
         slots = torch.stack([slots for _, _, slots in self._left_out], dim=1).repeat(1, utterances)
         skipped = (torch.arange(self._decoder.layers)[:, None] == places).repeat(1, utterances)
         tokens = self._decoder.generate(
@@ -132,9 +131,9 @@ class _Climb:
         return self._decoder.run_layer(place, hidden, self._prompts, self._rotation, slot)
 
 
-def _slots(layers: int, together: int, slot_bytes: int, said_bytes: int, device: torch.device) -> int:
-    """As many as that many candidates need, or as fit; one candidate's at the least."""
+def _slots(layers: int, together: int, slot_bytes: int, token_bytes: int, device: torch.device) -> int:
+    """Return how many slots this many candidates need, or how many fit; at least those of one candidate."""
     wanted = together * (layers - 2) + 1
     if device.type == "cuda":
-        wanted = min(wanted, int((MEMORY_SHARE * free_memory("cuda") - said_bytes) // slot_bytes))
+        wanted = min(wanted, int((MEMORY_SHARE * free_memory("cuda") - token_bytes) // slot_bytes))
     return max(wanted, layers - 1)

@@ -1,5 +1,4 @@
-"""The loss without each of many layers in turn: of a greedy search by the loss, and what a screened search looks at
-first."""
+"""The loss without each of many layers in turn, for a greedy search by the loss and for the screen of a search."""
 
 from __future__ import annotations
 
@@ -33,28 +32,27 @@ def losses_without_each(
     batch_size: int,
     features: FeatureReader | None = None,
 ) -> Iterator[tuple[Stack, int, float]]:
-    """(stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
+    """Yield (stack, candidate, teacher-forced loss of the model without ``removed`` and the candidate), decoder first.
 
-    The loss is that of :meth:`stc.training.teacher_forcing.TeacherForcing.loss`, in nats a target token. For all
-    candidates of
-    the decoder the audio is encoded once, or not at all where its ``features`` are given and the encoder is whole.
-    Each of the encoder's encodes it anew.
+    The loss is that of :meth:`stc.training.teacher_forcing.TeacherForcing.loss`, in nats per target token. For the
+    candidates of the decoder the audio is encoded once, or not at all if its ``features`` are given and the encoder is
+    complete. For each candidate of the encoder it is encoded again.
     """
-    gone = removed["encoder"]
+    encoder_removed = removed["encoder"]
     size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
-        with without_layers(translator, {"encoder": gone}):
-            pairs = _pairs(translator, manifest, size, None if gone else features)
-        left = set(candidates["decoder"])
+        with without_layers(translator, {"encoder": encoder_removed}):
+            pairs = _pairs(translator, manifest, size, None if encoder_removed else features)
+        unfinished = set(candidates["decoder"])
 
         def search(batch_size: int) -> Iterator[tuple[Stack, int, float]]:
-            for layer, loss in _without_each(translator, pairs, removed["decoder"], left, batch_size):
-                left.discard(layer)
+            for layer, loss in _without_each(translator, pairs, removed["decoder"], unfinished, batch_size):
+                unfinished.discard(layer)
                 yield "decoder", layer, loss
 
         yield from size.resumed(search)
     for layer in sorted(candidates["encoder"]):
-        with without_layers(translator, {**removed, "encoder": [*gone, layer]}):
+        with without_layers(translator, {**removed, "encoder": [*encoder_removed, layer]}):
             loss = _loss(translator, _pairs(translator, manifest, size), size)
         yield "encoder", layer, loss
 
@@ -64,8 +62,8 @@ class _Pair:
     """An utterance with its target.
 
     Attributes:
-        inputs: what the decoder takes for prompt, audio and every token of the target but the last: (positions, width).
-        target: its tokens, the end of the turn included, which the last of those positions predict: (tokens,).
+        inputs: the decoder's input for the prompt, the audio and every target token but the last: (positions, width).
+        target: the target tokens with the end of the turn, which the last positions predict: (tokens,).
     """
 
     inputs: Tensor
@@ -73,17 +71,16 @@ class _Pair:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Some pairs on their way up the decoder.
+class PairBatch:
+    """Some pairs on their way up through the decoder.
 
-    They are padded on the right, where nothing that counts can look, so that attention needs no mask but the causal
-    one.
+    They are padded on the right, where no real position looks, so attention needs only the causal mask.
 
     Attributes:
-        hidden: what the next layer takes, (pairs, positions, width).
-        rows: the pair of each target token, and
-        places: the position that predicts it;
-        targets: the tokens. All three are of shape (target tokens,).
+        hidden: the input of the next layer, (pairs, positions, width).
+        rows: the pair of each target token, (target tokens,).
+        places: the position that predicts each target token, (target tokens,).
+        targets: the target tokens, (target tokens,).
     """
 
     hidden: Tensor
@@ -92,22 +89,22 @@ class _Batch:
     targets: Tensor
 
     @classmethod
-    def of(cls, pairs: Sequence[_Pair]) -> _Batch:
+    def of(cls, pairs: Sequence[_Pair]) -> PairBatch:
         hidden = torch.nn.utils.rnn.pad_sequence([pair.inputs for pair in pairs], batch_first=True)
         rows = [torch.full((len(pair.target),), row) for row, pair in enumerate(pairs)]
         places = [torch.arange(len(pair.inputs) - len(pair.target), len(pair.inputs)) for pair in pairs]
         at = torch.stack([torch.cat(rows), torch.cat(places)]).to(hidden.device)
         return cls(hidden, at[0], at[1], torch.cat([pair.target for pair in pairs]))
 
-    def through(self, translator: Translator) -> _Batch:
-        """After the decoder as it is at present."""
+    def through(self, translator: Translator) -> PairBatch:
+        """Return the batch after the decoder with its present layers."""
         decoder = translator.architecture.stack(translator.model, "decoder")
         return replace(self, hidden=decoder(inputs_embeds=self.hidden, use_cache=False).last_hidden_state)
 
     def nats(self, translator: Translator) -> Tensor:
-        """Cross-entropy summed over the target tokens, if what is left of the decoder is the decoder at present."""
-        given = self.through(translator).hidden[self.rows, self.places]
-        logits = translator.model.get_output_embeddings()(given)
+        """Return the summed cross-entropy of the target tokens after the decoder with its present layers."""
+        states = self.through(translator).hidden[self.rows, self.places]
+        logits = translator.model.get_output_embeddings()(states)
         return functional.cross_entropy(logits.float(), self.targets, reduction="sum").double()
 
 
@@ -115,7 +112,7 @@ class _Batch:
 def _pairs(
     translator: Translator, manifest: Manifest, size: BatchSize, features: FeatureReader | None = None
 ) -> list[_Pair]:
-    """All of a manifest, those with the most positions first, so that a batch holds pairs of similar length."""
+    """Return the pairs of a manifest, the longest first, so that a batch has pairs of similar length."""
     encoded = embed_prompts(translator, manifest, batch_size=size, features=features)
     tokens = Collator.of(translator, manifest.task).target_tokens(manifest.targets)
     targets = [torch.from_numpy(row).to(translator.model.device) for row in tokens]
@@ -129,10 +126,10 @@ def _pairs(
 
 @torch.inference_mode()
 def _loss(translator: Translator, pairs: Sequence[_Pair], size: BatchSize) -> float:
-    """Of the model as it is at present."""
+    """Return the loss of the model with its present layers."""
     nats: list[Tensor] = []
-    size.over(pairs, lambda some: nats.append(_Batch.of(some).nats(translator)))
-    return _a_token(nats, pairs)
+    size.over(pairs, lambda some: nats.append(PairBatch.of(some).nats(translator)))
+    return _per_token(nats, pairs)
 
 
 @torch.inference_mode()
@@ -143,24 +140,24 @@ def _without_each(
     candidates: Collection[int],
     batch_size: int,
 ) -> Iterator[tuple[int, float]]:
-    """(candidate, loss), from the lowest candidate up.
+    """Yield (candidate, loss), the lowest candidate first.
 
-    What the layers below a candidate give is the same for every candidate above them. It is computed on the way up, one
-    layer at a time, and a candidate's own pass starts at the layer above it.
+    The layers below a candidate give the same output for every candidate above them. So their output is computed once,
+    one layer after the other, and a candidate's own pass starts at the layer above it.
     """
     count = len(translator.architecture.layers_of(translator.model, "decoder"))
     kept = [layer for layer in range(count) if layer not in removed]
-    batches = [_Batch.of(pairs[start : start + batch_size]) for start in range(0, len(pairs), batch_size)]
+    batches = [PairBatch.of(pairs[start : start + batch_size]) for start in range(0, len(pairs), batch_size)]
     wanted = sorted(candidates)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
         if layer in wanted:
             with only_layers(translator, kept[place + 1 :]):
-                loss = _a_token([batch.nats(translator) for batch in batches], pairs)
+                loss = _per_token([batch.nats(translator) for batch in batches], pairs)
             yield layer, loss
         if layer != wanted[-1]:
             with only_layers(translator, [layer], norm=False):
                 batches = [batch.through(translator) for batch in batches]
 
 
-def _a_token(nats: Sequence[Tensor], pairs: Sequence[_Pair]) -> float:
+def _per_token(nats: Sequence[Tensor], pairs: Sequence[_Pair]) -> float:
     return float(torch.stack(list(nats)).sum()) / sum(len(pair.target) for pair in pairs)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 LayersByStack = Mapping[Stack, Collection[int]]
-"""Stack → layers, numbered as in the model."""
+"""The layers of each stack, numbered as in the model."""
 
 
 def translations_without_each(
@@ -37,17 +37,19 @@ def translations_without_each(
     max_new_tokens: int,
     features: FeatureReader | None = None,
 ) -> Iterator[tuple[Stack, int, list[str]]]:
-    """(stack, candidate, translations by the model without ``removed`` and the candidate), decoder first.
+    """Yield (stack, candidate, translations by the model without ``removed`` and the candidate), decoder first.
 
-    For all candidates of the decoder the audio is encoded once, or not at all where its ``features`` are given and the
-    encoder is whole. Each of the encoder's hears it anew.
+    For the candidates of the decoder the audio is encoded once, or not at all if its ``features`` are given and the
+    encoder is complete. For each candidate of the encoder it is encoded again.
     """
-    gone = removed["encoder"]
+    encoder_removed = removed["encoder"]
     size = BatchSize(batch_size, DECODE_BATCH)
     if candidates["decoder"]:
-        with without_layers(translator, {"encoder": gone}):
-            encoded = embed_prompts(translator, manifest, batch_size=size, features=None if gone else features)
-        for layer, texts in translate_without_each(
+        with without_layers(translator, {"encoder": encoder_removed}):
+            encoded = embed_prompts(
+                translator, manifest, batch_size=size, features=None if encoder_removed else features
+            )
+        for layer, texts in decode_without_each(
             translator,
             encoded,
             removed["decoder"],
@@ -57,14 +59,14 @@ def translations_without_each(
         ):
             yield "decoder", layer, texts
     for layer in sorted(candidates["encoder"]):
-        with without_layers(translator, {**removed, "encoder": [*gone, layer]}):
+        with without_layers(translator, {**removed, "encoder": [*encoder_removed, layer]}):
             encoded = embed_prompts(translator, manifest, batch_size=size)
             texts = decode(translator, encoded, batch_size=size, max_new_tokens=max_new_tokens)
         yield "encoder", layer, texts
 
 
 @torch.inference_mode()
-def translate_without_each(
+def decode_without_each(
     translator: Translator,
     encoded: Encoded,
     removed: Collection[int],
@@ -73,13 +75,12 @@ def translate_without_each(
     batch_size: int | BatchSize,
     max_new_tokens: int,
 ) -> Iterator[tuple[int, list[str]]]:
-    """(candidate, translations by the model without ``removed`` and the candidate), from the lowest candidate up.
+    """Yield (candidate, translations by the model without ``removed`` and the candidate), the lowest candidate first.
 
-    The texts are those of :func:`stc.decoding.greedy.decode` on that model. What the layers below a candidate make of
-    the prompts is the same for every candidate above them, so it is computed once: on the way up, one layer at a
-    time, their output and their keys and values are kept. A candidate's own work on the prompts starts at the layer
-    above it. Where memory runs out, smaller batches go on with what is left. Of a model that stc's engines do not
-    compute nothing is shared: each candidate is decoded by itself.
+    The texts are those of :func:`stc.decoding.greedy.decode` with that model. The layers below a candidate give the
+    same output for every candidate above them. So their output, keys and values are computed once, one layer after the
+    other, and a candidate's own work on the prompts starts at the layer above it. If memory runs out, smaller batches
+    continue with the rest. With a model that stc's engines do not support, each candidate is decoded by itself.
 
     Raises:
         StcError: memory does not suffice for one utterance.
@@ -92,82 +93,92 @@ def translate_without_each(
         return
     count = len(translator.architecture.layers_of(translator.model, "decoder"))
     kept = [layer for layer in range(count) if layer not in removed]
-    left = _Left(longest_first(encoded), {layer: [] for layer in sorted(candidates)})
+    unfinished = _Unfinished(longest_first(encoded), {layer: [] for layer in sorted(candidates)})
     engine = _on_gpu if is_supported(translator) else _on_cpu
     size = BatchSize.of(batch_size, DECODE_BATCH)
-    yield from size.resumed(lambda rows: engine(translator, encoded, kept, left, rows, max_new_tokens))
+    yield from size.resumed(lambda rows: engine(translator, encoded, kept, unfinished, rows, max_new_tokens))
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What is left of a round.
+class _Unfinished:
+    """The candidates of a round that are not finished.
 
     Attributes:
-        order: of the utterances.
-        known: candidate → translations of the first utterances in that order.
+        order: in which the utterances are translated.
+        texts: for each candidate, the translations of the first utterances in that order.
     """
 
     order: Sequence[int]
-    known: dict[int, list[str]]
+    texts: dict[int, list[str]]
 
     def pop(self, layer: int) -> tuple[int, list[str]]:
-        """A candidate whose translations are all known, and they, in the utterances' own order."""
-        texts = dict(zip(self.order, self.known.pop(layer), strict=True))
+        """Remove a finished candidate, and return it with its translations in the manifest's order."""
+        texts = dict(zip(self.order, self.texts.pop(layer), strict=True))
         return layer, [texts[index] for index in range(len(texts))]
 
 
 def _on_cpu(
-    translator: Translator, encoded: Encoded, kept: Sequence[int], left: _Left, batch_size: int, max_new_tokens: int
+    translator: Translator,
+    encoded: Encoded,
+    kept: Sequence[int],
+    unfinished: _Unfinished,
+    batch_size: int,
+    max_new_tokens: int,
 ) -> Iterator[tuple[int, list[str]]]:
-    """As :func:`translate_without_each`. All batches go up together."""
-    starts = range(0, len(left.order), batch_size)
-    together = [encoded.rows(left.order[start : start + batch_size]) for start in starts]
-    climbs = [_Climb(translator, SharedPrefixPrompts.of(rows, max_new_tokens)) for rows in together]
-    wanted = list(left.known)
+    """As :func:`decode_without_each`. All batches go through the layers together."""
+    starts = range(0, len(unfinished.order), batch_size)
+    batches = [encoded.rows(unfinished.order[start : start + batch_size]) for start in starts]
+    ascents = [_Ascent(translator, SharedPrefixPrompts.of(rows, max_new_tokens)) for rows in batches]
+    wanted = list(unfinished.texts)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
         if layer in wanted:
             below, above = kept[:place], kept[place + 1 :]
-            left.known[layer] = [text for climb in climbs for text in climb.texts(below, above)]
-            yield left.pop(layer)
+            unfinished.texts[layer] = [text for ascent in ascents for text in ascent.texts(below, above)]
+            yield unfinished.pop(layer)
         if layer != wanted[-1]:
-            for climb in climbs:
-                climb.pass_through(layer)
+            for ascent in ascents:
+                ascent.pass_through(layer)
 
 
 def _on_gpu(
-    translator: Translator, encoded: Encoded, kept: Sequence[int], left: _Left, batch_size: int, max_new_tokens: int
+    translator: Translator,
+    encoded: Encoded,
+    kept: Sequence[int],
+    unfinished: _Unfinished,
+    batch_size: int,
+    max_new_tokens: int,
 ) -> Iterator[tuple[int, list[str]]]:
-    """As :func:`translate_without_each`. The keys and values of one batch at a time are kept, so that a candidate of
-    several batches is complete only when the last of them gets there."""
-    while left.known:
-        reached = [len(texts) for texts in left.known.values()]
-        start = min(reached)
-        # Up to where candidates are that a larger batch, which ran out of memory, had got further with.
-        end = min(start + batch_size, *(each for each in reached if each > start), len(left.order))
-        behind = [layer for layer, texts in left.known.items() if len(texts) == start]
+    """As :func:`decode_without_each`. Only one batch at a time has its keys and values in memory, so no candidate is
+    finished before the last batch."""
+    while unfinished.texts:
+        counts = [len(texts) for texts in unfinished.texts.values()]
+        start = min(counts)
+        # Some candidates may be further: a larger batch, which ran out of memory, had finished them.
+        end = min(start + batch_size, *(count for count in counts if count > start), len(unfinished.order))
+        behind = [layer for layer, texts in unfinished.texts.items() if len(texts) == start]
         found = tokens_without_each(
             translator,
-            encoded.rows(left.order[start:end]),
+            encoded.rows(unfinished.order[start:end]),
             kept,
             behind,
             rows=batch_size,
             max_new_tokens=max_new_tokens,
         )
         for layer, tokens in found:
-            left.known[layer] += decode_texts(translator, without_padding(tokens))
-            if end == len(left.order):
-                yield left.pop(layer)
+            unfinished.texts[layer] += decode_texts(translator, without_padding(tokens))
+            if end == len(unfinished.order):
+                yield unfinished.pop(layer)
 
 
-class _Climb:
-    """One batch on its way up: the input of the next layer, and what the layers below have written to memory."""
+class _Ascent:
+    """One batch on its way up through the layers: the input of the next layer, and the caches of the layers below."""
 
     def __init__(self, translator: Translator, prompts: SharedPrefixPrompts) -> None:
         self._translator = translator
         self._decoder = CPUDecoder(translator, prompts)
         self._hidden = prompts.embeddings
         self._below: list[Tensor] = []
-        self._above: list[Tensor] = []  # written to anew for each candidate
+        self._above: list[Tensor] = []  # overwritten for each candidate
 
     def pass_through(self, layer: int) -> None:
         memory = self._above.pop() if self._above else self._decoder.memory()
@@ -175,7 +186,7 @@ class _Climb:
         self._below.append(memory)
 
     def texts(self, below: Sequence[int], above: Sequence[int]) -> list[str]:
-        """Of the decoder without the layer between."""
+        """Return the translations by the decoder without the layer between ``below`` and ``above``."""
         while len(self._above) < len(above):
             self._above.append(self._decoder.memory())
         hidden = self._hidden
