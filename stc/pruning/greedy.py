@@ -47,7 +47,7 @@ class Greedy(ByRatio):
     @model_validator(mode="after")
     def _screens(self) -> Self:
         if self.search == "screened" and self.metric == LOSS:
-            allowed = f"the loss is what a screen uses already: prune.search=exact, or one of {', '.join(metric_names())}"
+            allowed = f"the loss is used by the screen: prune.search=exact, or one of {', '.join(metric_names())}"
             raise field_error(Fault("metric", self.metric, allowed, others=(("search", self.search),)))
         if self.search == "exact" and self.screen is not None:
             allowed = "prune.search=exact has no screen; prune.search=screened has"
