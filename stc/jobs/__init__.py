@@ -1,1 +1,1 @@
-"""Jobs and sweeps: one job, its status file, the jobs of one command, and SLURM."""
+"""Jobs and sweeps: one job and its status file, the jobs of one command, and SLURM."""

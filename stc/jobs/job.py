@@ -1,4 +1,4 @@
-"""One job: a composed config executed, reported and written down."""
+"""One job: runs a composed config, reports on it and writes result.json."""
 
 from __future__ import annotations
 
@@ -12,81 +12,91 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
+from stc.config.plan import Plan, make_plan
+from stc.decoding.hypotheses import read_texts
+from stc.metrics.records import REFERENCES_FILE
+from stc.models.hub import HubModel
+from stc.pipeline.runner import Evaluation, NodeResult
+from stc.pipeline.stage import Context
+from stc.planning.disk import check_disk_space
+from stc.planning.preflight import shipped_corpus_notes
+from stc.report.run_plots import plot_run, plot_seeds
+from stc.report.run_table import compared_systems, format_run_table
+from stc.report.seeds import aggregate_seeds, format_seeds_table
+from stc.store import Store
+from stc.store.artifact import Kind
 from stc.store.run_result import RESULT_FILE
 from stc.system.console import prepare_libraries, show_progress_lines
+from stc.system.machine import resolve_device
+from stc.system.tables import markdown_table
+from stc.tracking import TrackedRun, track
 
 log = logging.getLogger(__name__)
 
 PLOTS_FOLDER = "plots"
+DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as the description of a run
+
+
+@dataclass(frozen=True)
+class TrackingLabels:
+    """The name, parameters and tags of a run in MLflow."""
+
+    name: str
+    params: dict[str, Any]
+    tags: dict[str, str]
 
 
 def run_job(
-    composed: Any,
+    composed: DictConfig,
     output_dir: Path,
     name: str = "",
     also: str = "",
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Execute one composed config, with one seed or with each of several, and write result.json into ``output_dir``.
+    """Run one composed config, with one seed or with each of several. Write result.json to ``output_dir``.
 
     Args:
         composed: the config.
-        output_dir: made if it is not there.
-        name: of the run in MLflow, if not one made from the config;
-        also: what is added to the latter.
+        output_dir: made if it does not exist.
+        name: of the run in MLflow; by default made from the config.
+        also: added to the default name.
         params: shown in MLflow beside those that every run has.
         tags: of the run in MLflow.
 
     Returns:
         the content of result.json.
     """
-    from stc.config.plan import make_plan
-
     prepare_libraries()
     show_progress_lines()
-    planned = make_plan(composed)
-    shown = TrackingLabels(
-        name or f"{_name(planned)} {also}".strip(), {**(params or {}), **_params(planned)}, dict(tags or {})
-    )
-    if planned.config.seeds:
-        return _run_seeds(composed, planned, output_dir, shown)
-    return _run(planned, output_dir, shown)
+    plan = make_plan(composed)
+    name = name or f"{_default_name(plan)} {also}".strip()
+    labels = TrackingLabels(name, {**(params or {}), **_params(plan)}, dict(tags or {}))
+    if plan.config.seeds:
+        return _run_seeds(composed, plan, output_dir, labels)
+    return _run(plan, output_dir, labels)
 
 
-@dataclass(frozen=True)
-class TrackingLabels:
-    """A run as MLflow shows it."""
+def _run_seeds(composed: DictConfig, plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]:
+    """Run each of the seeds, in a folder of its own in ``output_dir``, and report on all of them together.
 
-    name: str
-    params: dict[str, str]
-    tags: dict[str, str]
-
-
-def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any]:
-    """A run with each of the seeds, in a folder of its own below ``output_dir``, and then what they have in common.
-
-    What does not depend on the seed is in the store when the second run looks for it.
+    The later runs find in the store what does not depend on the seed.
     """
-    from stc.config.plan import make_plan
-    from stc.report.run_plots import plot_seeds
-    from stc.report.seeds import aggregate_seeds, format_seeds_table
-    from stc.system.tables import markdown_table
-    from stc.tracking import track
-
-    config = planned.config
+    config = plan.config
     seeds = list(config.seeds)
-    name = f"{shown.name} seeds {' '.join(map(str, seeds))}"
+    name = f"{labels.name} seeds {' '.join(map(str, seeds))}"
     runs: list[dict[str, Any]] = []
-    every = {**shown.params, "seed": " ".join(map(str, seeds))}
-    with track(config.tracking, run_name=name, config=planned.values, params=every, tags=shown.tags) as tracked:
+    params = {**labels.params, "seed": " ".join(map(str, seeds))}
+    with track(config.tracking, run_name=name, config=plan.values, params=params, tags=labels.tags) as tracked:
         for seed in seeds:
             one = composed.copy()
             one.seed, one.seeds = seed, []
-            _say(f"\nseed {seed}")
+            _report_progress(f"\nseed {seed}")
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
-            below = TrackingLabels(f"{shown.name} seed {seed}", {**shown.params, "seed": str(seed)}, tags)
-            runs.append(_run(make_plan(one), output_dir / f"seed{seed}", below))
+            of_seed = TrackingLabels(f"{labels.name} seed {seed}", {**labels.params, "seed": str(seed)}, tags)
+            runs.append(_run(make_plan(one), output_dir / f"seed{seed}", of_seed))
         systems = aggregate_seeds([one["systems"] for one in runs])
         plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
         result = {
@@ -106,62 +116,56 @@ def _run_seeds(composed: Any, planned: Any, output_dir: Path, shown: TrackingLab
             "plots": [str(plot.relative_to(output_dir)) for plot in plots],
             "mlflow_run_id": tracked.id,
         }
-        file = _keep(result, output_dir, plots, tracked)
+        file = _write_result(result, output_dir, plots, tracked)
         if systems:
-            tracked.log_metrics(_main(systems[-1], result["prune_ratio"]))
-            tracked.set_tags({"mlflow.note.content": format_seeds_table(systems, seeds, markdown_table)})
+            tracked.log_metrics(_main_figures(systems[-1], result["prune_ratio"]))
+            tracked.set_tags({DESCRIPTION_TAG: format_seeds_table(systems, seeds, markdown_table)})
             _print(f"\n{format_seeds_table(systems, seeds)}")
-        _print(f"result: {file}\n{_where(tracked)}")
+        _print_places(file, tracked)
     return result
 
 
-def _run(planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any]:
-    """Execute a plan with one seed."""
-    from stc.models.hub import HubModel
-    from stc.pipeline.runner import Evaluation, NodeResult
-    from stc.pipeline.stage import Context
-    from stc.planning.disk import check_disk_space
-    from stc.planning.preflight import shipped_corpus_notes
-    from stc.report.run_plots import plot_run
-    from stc.store import Store
-    from stc.system.machine import resolve_device
-    from stc.tracking import track
-
-    config = planned.config
+def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]:
+    """Run a plan with one seed."""
+    config = plan.config
     context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
     store = Store(config.store.dir)
-    for note in shipped_corpus_notes(planned):
-        _say(note)
-    for node in map(planned.pipeline.nodes.__getitem__, planned.pipeline.required_nodes()):
+    for note in shipped_corpus_notes(plan):
+        _report_progress(note)
+    for node in map(plan.pipeline.nodes.__getitem__, plan.pipeline.required_nodes()):
         if isinstance(node.source, HubModel):
-            _say(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
+            _report_progress(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
     with track(
-        config.tracking, run_name=shown.name, config=planned.values, params=shown.params, tags=shown.tags
+        config.tracking, run_name=labels.name, config=plan.values, params=labels.params, tags=labels.tags
     ) as tracked:
 
         def context_of(node: str, scratch: Path) -> Context:
-            def log(metrics: Mapping[str, float], step: int | None = None) -> None:
+            def log_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
                 tracked.log_metrics({f"{node}/{key}": value for key, value in metrics.items()}, step)
 
-            return replace(context, scratch=scratch, log=log)
+            return replace(context, scratch=scratch, log=log_metrics)
 
-        def finished(done: NodeResult) -> None:
+        def log_stage(done: NodeResult) -> None:
             tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
 
-        ready = partial(check_disk_space, store)
         evaluation = Evaluation(
-            planned.pipeline, store, context_of, force=config.force, announce=_say, before_stage=ready
+            plan.pipeline,
+            store,
+            context_of,
+            force=config.force,
+            announce=_report_progress,
+            before_stage=partial(check_disk_space, store),
         )
         started = time.monotonic()
-        done = evaluation.run(finished)
-        systems = _systems(evaluation, planned)
-        plots = plot_run(output_dir / PLOTS_FOLDER, shown.name, systems, done)
+        done = evaluation.run(log_stage)
+        systems = _compared_systems(evaluation, plan)
+        plots = plot_run(output_dir / PLOTS_FOLDER, labels.name, systems, done)
         result = {
             "lang": config.lang.code,
-            "prune_ratio": _ratio(planned),
-            "prune_method": planned.pruning.method if planned.prunes else None,
-            "layers_removed": _removed(done, "order"),
-            "encoder_layers_removed": _removed(done, "encoder_order"),
+            "prune_ratio": _ratio(plan),
+            "prune_method": plan.pruning.method if plan.prunes else None,
+            "layers_removed": _layers_removed(done, "order"),
+            "encoder_layers_removed": _layers_removed(done, "encoder_order"),
             "systems": systems,
             "stages": [
                 {"name": one.name, "identity": one.artifact.identity, "cached": one.cached, "seconds": one.seconds}
@@ -170,52 +174,58 @@ def _run(planned: Any, output_dir: Path, shown: TrackingLabels) -> dict[str, Any
             "plots": [str(plot.relative_to(output_dir)) for plot in plots],
             "mlflow_run_id": tracked.id,
         }
-        file = _keep(result, output_dir, plots, tracked)
+        file = _write_result(result, output_dir, plots, tracked)
         seconds = time.monotonic() - started
+        _print(f"\n{len(done)} stages, {sum(one.cached for one in done)} of them cached, {seconds:.0f} s")
         if systems:
-            tracked.log_metrics({**_main(systems[-1], result["prune_ratio"]), "seconds": seconds})
-        _report(systems, done, tracked, seconds, file)
+            tracked.log_metrics({**_main_figures(systems[-1], _ratio(plan)), "seconds": seconds})
+            tracked.log_table(_translations(systems), "translations.json")
+            tracked.set_tags({DESCRIPTION_TAG: format_run_table(systems, markdown_table)})
+            _print(f"\n{format_run_table(systems)}\n\ntranslations:")
+            for row in systems:
+                _print(f"  {row['name']:18} {row['hypotheses']}")
+        _print_places(file, tracked)
     return result
 
 
-def _ratio(planned: Any) -> float:
-    return float(planned.pruning.ratio or 0.0) if planned.prunes else 0.0
+def _ratio(plan: Plan) -> float:
+    return float(plan.pruning.ratio or 0.0) if plan.prunes else 0.0
 
 
-def _name(planned: Any) -> str:
-    config = planned.config
-    pruned = f"{planned.pruning.method} {_ratio(planned):g}" if planned.prunes else "0"
+def _default_name(plan: Plan) -> str:
+    config = plan.config
+    pruned = f"{plan.pruning.method} {_ratio(plan):g}" if plan.prunes else "0"
     return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
 
 
-def _params(planned: Any) -> dict[str, str]:
-    """What runs are compared by, whatever a sweep is over; the whole config is beside them."""
-    config = planned.config
-    how = {
-        "prune.method": planned.pruning.method,
-        "prune.ratio": f"{_ratio(planned):g}",
-        "prune.scope": config.prune.get("scope"),
-    }
-    return {
+def _params(plan: Plan) -> dict[str, Any]:
+    """Return the parameters that runs are compared by in MLflow; the whole config is an artifact beside them."""
+    config = plan.config
+    params: dict[str, Any] = {
         "model": config.model.name,
         "lang": config.lang.code,
         "pipeline": config.pipeline.name,
         "quant": str(config.quant["method"]),
         "seed": str(config.seed),
-        **(how if planned.prunes else {}),
     }
+    if plan.prunes:
+        params |= {"prune.method": plan.pruning.method, "prune.ratio": f"{_ratio(plan):g}"}
+        params["prune.scope"] = config.prune.get("scope")
+    return params
 
 
-def _main(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
-    """The figures of the system a run is about, the last of its table, by names that every run has. MLflow compares
-    by the first unless told otherwise, and draws a chart of each: those of the other systems would hide these."""
+def _main_figures(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
+    """Return the figures of the main system, the last of the table, under names that every run has.
+
+    MLflow draws a chart of each metric, and compares runs by the first. Figures of the other systems would hide these.
+    """
     figures = {"retention": system["retention"], "bytes": system["bytes_on_disk"], "ratio": ratio}
     figures |= {key: system.get(key) for key in ("params", *system["metrics"], "rtf", "retention_deviation")}
     return {key: value for key, value in figures.items() if value is not None}
 
 
-def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: Any) -> Path:
-    """Write result.json, and show it and the plots in MLflow."""
+def _write_result(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: TrackedRun) -> Path:
+    """Write result.json, and log it and the plots to MLflow."""
     output_dir.mkdir(parents=True, exist_ok=True)
     file = output_dir / RESULT_FILE
     file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -225,65 +235,44 @@ def _keep(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tr
     return file
 
 
-def _systems(evaluation: Any, planned: Any) -> list[dict[str, Any]]:
-    """The systems of the comparison the run made, if it made one."""
-    from stc.report.run_table import compared_systems
-    from stc.store.artifact import Kind
-
-    for name in planned.pipeline.outputs:
-        node = planned.pipeline.nodes[name]
+def _compared_systems(evaluation: Evaluation, plan: Plan) -> list[dict[str, Any]]:
+    """Return the systems of the run's comparison, if it made one."""
+    for name in plan.pipeline.outputs:
+        node = plan.pipeline.nodes[name]
         if node.kind is Kind.COMPARISON:
-            inputs = {
+            inputs: dict[str, Any] = {
                 key: {label: evaluation.artifact(target) for label, target in wiring.items()}
                 for key, wiring in node.inputs.items()
+                if isinstance(wiring, Mapping)
             }
             return compared_systems(evaluation.artifact(name), inputs)
     return []
 
 
-def _removed(done: Sequence[Any], order: str) -> list[int]:
-    """The layers removed, in that order, by the last round of all."""
+def _layers_removed(done: Sequence[NodeResult], order: str) -> list[int]:
+    """Return the layers that the last round removed, in the order of their removal."""
     orders: list[list[int]] = [one.artifact.facts.get(order, []) for one in done]
     return max(orders, key=len, default=[])
 
 
-def _report(systems: list[dict[str, Any]], done: Sequence[Any], tracked: Any, seconds: float, file: Path) -> None:
-    from stc.report.run_table import format_run_table
-    from stc.system.tables import markdown_table
-
-    cached = sum(one.cached for one in done)
-    _print(f"\n{len(done)} stages, {cached} of them cached, {seconds:.0f} s")
-    if systems:
-        tracked.log_table(_translations(systems), "translations.json")
-        tracked.set_tags(
-            {"mlflow.note.content": format_run_table(systems, markdown_table)}
-        )  # the run's description in the UI
-        _print(f"\n{format_run_table(systems)}\n\ntranslations:")
-        for row in systems:
-            _print(f"  {row['name']:18} {row['hypotheses']}")
-    _print(f"result: {file}\n{_where(tracked)}")
+def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
+    references = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
+    columns = {"reference": references, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
+    return {name: read_texts(file) for name, file in columns.items()}
 
 
-def _say(text: str) -> None:
-    """Report on the way, on standard error and in the job's log."""
+def _report_progress(text: str) -> None:
+    """Print to standard error, and to the job's log."""
     print(text, file=sys.stderr)
     log.info("%s", text.strip())
 
 
 def _print(text: str) -> None:
-    """Give what was asked for, on standard output, and keep it in the job's log."""
+    """Print a result to standard output, and to the job's log."""
     print(text)
     log.info("%s", text.strip("\n"))
 
 
-def _where(tracked: Any) -> str:
-    return "MLflow: " + (f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off")
-
-
-def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    from stc.decoding.hypotheses import read_texts
-    from stc.metrics.records import REFERENCES_FILE
-
-    first = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
-    columns = {"reference": first, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: read_texts(file) for name, file in columns.items()}
+def _print_places(file: Path, tracked: TrackedRun) -> None:
+    where = f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off"
+    _print(f"result: {file}\nMLflow: {where}")

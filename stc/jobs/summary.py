@@ -1,4 +1,4 @@
-"""The jobs of a sweep, in what they differ, what became of each, and the table of them."""
+"""The table of the jobs of a sweep: how they differ, and how each ended."""
 
 from __future__ import annotations
 
@@ -8,65 +8,72 @@ from typing import Any
 
 from stc.jobs.status import JobStatus
 from stc.system.quantities import format_bytes
-from stc.system.tables import NONE, Column, markdown_table, terminal_table
+from stc.system.tables import NONE, Column, TableFormat, terminal_table
 
 
 @dataclass(frozen=True)
 class JobSummary:
-    """A job of the table: its folder below the sweep's, in what it differs from the others, how it stands, and the
-    systems of its own table."""
+    """A job of the table.
+
+    Attributes:
+        folder: its folder in the sweep's.
+        difference: how it differs from the other jobs.
+        status: None for a job that was not begun.
+        systems: the systems of its own table.
+    """
 
     folder: str
-    differs: str
-    outcome: JobStatus | None  # None for one that was not begun
+    difference: str
+    status: JobStatus | None
     systems: Sequence[Mapping[str, Any]]
 
     @property
     def finished(self) -> bool:
-        return self.outcome is not None and self.outcome.state == "finished"
+        return self.status is not None and self.status.state == "finished"
 
     @property
-    def main(self) -> Mapping[str, Any]:
-        """The system the job is about, the last of its table; empty where it made none."""
+    def failed(self) -> bool:
+        return self.status is not None and self.status.code != 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the job was not begun, or its process was killed."""
+        return self.status is None or self.status.state == "killed"
+
+    @property
+    def main_system(self) -> Mapping[str, Any]:
+        """The system the job is about, the last of its table; empty if it made none."""
         return self.systems[-1] if self.systems else {}
 
 
-def format_table(jobs: Sequence[JobSummary]) -> str:
-    """What became of the jobs, for a terminal. Ends in a newline."""
-    return "\n".join([*terminal_table(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
-
-
-def format_markdown(jobs: Sequence[JobSummary]) -> str:
-    """The same in Markdown. Ends in a newline."""
-    return "\n".join([*markdown_table(_COLUMNS, [vars(job) | {"job": job} for job in jobs]), "", _counted(jobs)]) + "\n"
-
-
-def _counted(jobs: Sequence[JobSummary]) -> str:
+def format_jobs_table(jobs: Sequence[JobSummary], table_format: TableFormat = terminal_table) -> str:
+    """Return the table of the jobs, with how many finished. It ends in a newline."""
     finished = sum(job.finished for job in jobs)
-    return f"{finished} of {len(jobs)} jobs finished."
+    lines = table_format(_COLUMNS, [{"name": job.folder, "job": job} for job in jobs])
+    return "\n".join([*lines, "", f"{finished} of {len(jobs)} jobs finished."]) + "\n"
 
 
-def _how(job: JobSummary) -> str:
-    if job.outcome is None:
+def _ending(job: JobSummary) -> str:
+    if job.status is None:
         return "not begun"
-    return job.outcome.state + (f": {job.outcome.error}" if job.outcome.error else "")
+    return job.status.state + (f": {job.status.error}" if job.status.error else "")
 
 
-def _of_main(job: JobSummary, key: str, show: Callable[[float], str]) -> str:
-    value = job.main.get(key)
+def _figure(job: JobSummary, key: str, show: Callable[[float], str]) -> str:
+    value = job.main_system.get(key)
     return NONE if value is None else show(value)
 
 
 def _seconds(job: JobSummary) -> str:
-    return NONE if job.outcome is None or job.outcome.seconds is None else f"{job.outcome.seconds:.0f}"
+    return NONE if job.status is None or job.status.seconds is None else f"{job.status.seconds:.0f}"
 
 
 _COLUMNS = (
-    Column(("", "job"), lambda row: row["folder"]),
-    Column(("", "differs in"), lambda row: row["differs"] or NONE, left=True),
-    Column(("", "system"), lambda row: row["job"].main.get("name", NONE), left=True),
-    Column(("", "retention"), lambda row: _of_main(row["job"], "retention", lambda part: f"{100 * part:.1f} %")),
-    Column(("bytes", "on disk"), lambda row: _of_main(row["job"], "bytes_on_disk", format_bytes)),
+    Column(("", "job"), lambda row: row["name"]),
+    Column(("", "differs in"), lambda row: row["job"].difference or NONE, left=True),
+    Column(("", "system"), lambda row: row["job"].main_system.get("name", NONE), left=True),
+    Column(("", "retention"), lambda row: _figure(row["job"], "retention", lambda part: f"{100 * part:.1f} %")),
+    Column(("bytes", "on disk"), lambda row: _figure(row["job"], "bytes_on_disk", format_bytes)),
     Column(("", "seconds"), lambda row: _seconds(row["job"])),
-    Column(("", "outcome"), lambda row: _how(row["job"]), left=True),
+    Column(("", "outcome"), lambda row: _ending(row["job"]), left=True),
 )

@@ -1,7 +1,7 @@
-"""A sweep: the jobs of one command, what became of each, and the table at the end.
+"""A sweep: the jobs of one command, how each ended, and the table at the end.
 
-Hydra runs the jobs, through whichever launcher. What it says of them is not relied on: a launcher that loses a worker
-raises in place of returning what the other jobs gave. How a job ended is read in its folder (:mod:`stc.jobs.status`).
+Hydra runs the jobs, through any launcher. stc does not rely on what Hydra returns: a launcher that loses a worker
+raises, and the results of the other jobs are lost. Each job's folder says how it ended (:mod:`stc.jobs.status`).
 """
 
 from __future__ import annotations
@@ -18,34 +18,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
+from stc.config.command_line import expand_jobs
 from stc.config.hydra_arguments import format_arguments, parse_arguments
 from stc.config.override_names import describe_difference
+from stc.config.override_values import parse_override, quote
 from stc.errors import InputError, StcError
 from stc.jobs import slurm
-from stc.jobs.status import LOG_FILE, JobStatus, job_statuses
-from stc.jobs.summary import JobSummary, format_markdown, format_table
+from stc.jobs.status import LOG_FILE, STATUS_FILE, JobStatus, job_statuses
+from stc.jobs.summary import JobSummary, format_jobs_table
 from stc.store.run_result import RESULT_FILE, Result
+from stc.system.durable_files import write_atomically
 from stc.system.process import Process
 from stc.system.read_files import read_json
 from stc.system.signals import Killed, killable
+from stc.system.tables import markdown_table
 from stc.tracking import TrackedRun, Tracking, close_stale_runs, start_run
 
 SWEEP_FILE = "sweep.json"
 TABLE_FILE = "sweep.md"
 REPORT_FOLDER = "report"
-STOP_FILE = "stop"  # of a sweep that is being stopped: none of its jobs is begun any more
+STOP_FILE = "stop"  # in the folder of a sweep that is being stopped: no further job begins
 _POLL_SECONDS = 5.0  # between two questions to SLURM
 STOP_SECONDS = 10.0  # a job that is told to stop has this long to do so
-_current: Sweep | None = None  # of this process: Hydra makes its callbacks itself, and hands none of them out
+_current: Sweep | None = None  # of this process: Hydra makes its callbacks itself, and gives no access to them
 
 
 class SweepRecord(BaseModel):
-    """What the jobs of a sweep, which may run elsewhere, read of it in its folder: the process that started all, the
-    keys whose values vary, and the run in MLflow that those of the jobs are below."""
+    """The content of sweep.json, for the jobs of the sweep, which may run elsewhere.
+
+    Attributes:
+        process: the process that started all jobs.
+        swept: the keys whose values vary.
+        mlflow_run_id: the run in MLflow that is the parent of the runs of the jobs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,129 +70,127 @@ class SweepRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that runs in ``folder``: ``asked`` are the overrides of each job, ``swept`` the keys that vary, ``shown``
-    its run in MLflow."""
+    """A running sweep.
+
+    Attributes:
+        requested: the overrides of each job.
+        swept: the keys whose values vary.
+        tracked: its run in MLflow.
+    """
 
     folder: Path
-    asked: list[list[str]]
+    requested: list[list[str]]
     swept: tuple[str, ...]
     fail_fast: bool
     tracking: Tracking
-    shown: TrackedRun
+    tracked: TrackedRun
 
     def jobs(self) -> list[JobSummary]:
-        """Every job, in the order asked for; also such as a sweeper of its own mind has added."""
+        """Return every job in the requested order, and then jobs that the user's own sweeper has added."""
         found = job_statuses(self.folder)
         jobs = []
-        for number, overrides in enumerate(self.asked):
+        for number, overrides in enumerate(self.requested):
             matching = (name for name, one in found.items() if list(one.overrides) == overrides)
             name = next(matching, str(number))
-            jobs.append(self._job(name, found.pop(name, None), overrides))
-        return jobs + [self._job(name, one, one.overrides) for name, one in found.items()]
+            jobs.append(self._summarize(name, found.pop(name, None), overrides))
+        return jobs + [self._summarize(name, one, one.overrides) for name, one in found.items()]
 
-    def _job(self, name: str, outcome: JobStatus | None, overrides: Sequence[str]) -> JobSummary:
-        file = self.folder / name / RESULT_FILE
-        whole = outcome is not None and outcome.state == "finished"
+    def _summarize(self, name: str, status: JobStatus | None, overrides: Sequence[str]) -> JobSummary:
         systems: Sequence[Mapping[str, Any]] = []
-        with suppress(FileNotFoundError, InputError):  # the table has a dash for what a result does not say
-            systems = read_json(file, Result)["systems"] if whole else []
-        return JobSummary(name, describe_difference(overrides, self.swept), outcome, systems)
+        if status is not None and status.state == "finished":
+            with suppress(FileNotFoundError, InputError):  # the table has a dash for what a result does not say
+                systems = read_json(self.folder / name / RESULT_FILE, Result)["systems"]
+        return JobSummary(name, describe_difference(overrides, self.swept), status, systems)
 
-    def left(self) -> list[tuple[str, list[str]]]:
-        """The jobs that a launcher which broke down has lost or never begun: folder and overrides."""
+    def lost_jobs(self) -> list[tuple[str, list[str]]]:
+        """Return the jobs that a broken launcher has lost or never begun: folder and overrides."""
         jobs = self.jobs()
-        if self.fail_fast and any(job.outcome is not None and job.outcome.code for job in jobs):
+        if self.fail_fast and any(job.failed for job in jobs):
             return []
-        pairs = zip(jobs, self.asked, strict=False)
-        return [(job.folder, asked) for job, asked in pairs if job.outcome is None or job.outcome.state == "killed"]
+        requested = zip(jobs, self.requested, strict=False)
+        return [(job.folder, overrides) for job, overrides in requested if job.lost]
 
     def stop(self) -> None:
-        """Begin no further job, and have those stop that run for SLURM or in other processes of this machine: gently,
-        and after a while for good. Does not wait: a launcher may be waiting for them, and goes on when they have gone.
+        """Begin no further job. Stop those that run on SLURM or in other processes of this machine, by force after
+        ``STOP_SECONDS``.
+
+        Does not wait for them: a launcher may be waiting, and goes on when they are gone.
         """
         (self.folder / STOP_FILE).touch()
         slurm.cancel_jobs(self.folder)
-        self._send(signal.SIGTERM)
-        last = threading.Timer(STOP_SECONDS, self._send, [signal.SIGKILL])
-        last.daemon = True
-        last.start()
+        self._signal_jobs(signal.SIGTERM)
+        force = threading.Timer(STOP_SECONDS, self._signal_jobs, [signal.SIGKILL])
+        force.daemon = True
+        force.start()
 
-    def _send(self, signum: int) -> None:
-        for one in self._elsewhere():
+    def _signal_jobs(self, signum: int) -> None:
+        for one in self._in_other_processes():
             os.kill(one.process.pid, signum)
 
     def wait(self, seconds: float = float("inf")) -> None:
-        """Until no job runs in another process of this machine, and SLURM has none."""
+        """Wait until no job runs in another process of this machine, and SLURM has none."""
         until = time.monotonic() + seconds
-        while ((here := self._elsewhere()) or slurm.has_queued_jobs(self.folder)) and time.monotonic() < until:
+        while ((here := self._in_other_processes()) or slurm.has_queued_jobs(self.folder)) and time.monotonic() < until:
             time.sleep(0.2 if here else _POLL_SECONDS)
 
-    def _elsewhere(self) -> list[JobStatus]:
-        found = job_statuses(self.folder).values()
-        return [one for one in found if one.running and one.process.here and one.process.pid != os.getpid()]
+    def _in_other_processes(self) -> list[JobStatus]:
+        statuses = job_statuses(self.folder).values()
+        return [one for one in statuses if one.running and one.process.here and one.process.pid != os.getpid()]
 
 
 class SweepCallback(Callback):
-    """What Hydra calls when a sweep starts, before its first job; for a single run it does nothing."""
+    """Hydra calls it when a sweep starts, before the first job. For a single run it does nothing."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from hydra.core.global_hydra import GlobalHydra
-
-        from stc.config.command_line import expand_jobs
-        from stc.config.override_values import parse_override
-        from stc.jobs.status import STATUS_FILE
-        from stc.system.durable_files import write_atomically
-
         global _current
         if _current is not None:
-            return  # a launcher has broken down, and what is left of its jobs is run
+            return  # a launcher has broken, and its remaining jobs are run
         folder = Path(config.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         for former in [*folder.rglob(STATUS_FILE), folder / STOP_FILE]:
             former.unlink(missing_ok=True)
-        given = list(config.hydra.overrides.task)
-        swept = tuple(one.key_or_group for one in map(parse_override, given) if one.is_sweep_override())
-        asked = expand_jobs(["-m", *given], GlobalHydra.instance().config_loader())
+        overrides = list(config.hydra.overrides.task)
+        swept = tuple(one.key_or_group for one in map(parse_override, overrides) if one.is_sweep_override())
+        requested = expand_jobs(["-m", *overrides], GlobalHydra.instance().config_loader())
         tracking = Tracking.model_validate(OmegaConf.to_container(config.tracking, resolve=True))
+        name = f"{' × '.join(swept)}: sweep of {len(requested)}"
         try:
-            shown = start_run(
-                tracking, f"{' × '.join(swept)}: sweep of {len(asked)}", {"overrides": given, "jobs": asked}
-            )
+            tracked = start_run(tracking, name, {"overrides": overrides, "jobs": requested})
         except StcError as error:
             print(f"stc: {error}", file=sys.stderr)
             raise SystemExit(1) from None  # Hydra makes a warning of any other exception
-        record = SweepRecord(process=Process.this(), swept=swept, mlflow_run_id=shown.id)
+        record = SweepRecord(process=Process.this(), swept=swept, mlflow_run_id=tracked.id)
         write_atomically(folder / SWEEP_FILE, record.model_dump_json(indent=1) + "\n")
-        _current = Sweep(folder, asked, swept, bool(config.fail_fast), tracking, shown)
+        _current = Sweep(folder, requested, swept, bool(config.fail_fast), tracking, tracked)
 
 
 def run_sweep(start: Callable[[list[str]], None], arguments: list[str]) -> int:
-    """Run a sweep to its end and print what became of its jobs.
+    """Run a sweep to its end and print the table of its jobs.
 
     Args:
-        start: has Hydra run what the arguments ask for.
-        arguments: those of the command line, ``-m`` among them.
+        start: has Hydra run a command line.
+        arguments: the command line, ``-m`` among them.
 
     Returns:
-        the exit code: 0 if every job has finished, else 1, or 2 where a config was at fault, or 128 + signal.
+        the exit code: 0 if every job has finished, else 1, or 2 if a config was faulty, or 128 + signal.
     """
     global _current
     try:
-        with killable(_stop) as hold:
+        with killable(_stop) as hold_signals:
             try:
-                _attempt(start, arguments)
+                _run_in_hydra(start, arguments)
                 if _current is None:
                     return 1
-                _attempt_the_rest(_current, start, arguments)
+                _retry_lost_jobs(_current, start, arguments)
             except BaseException:
-                hold()
+                hold_signals()
                 if _current is not None:
                     _current.stop()
                     _current.wait(2 * STOP_SECONDS)
-                    _end(_current, killed=True)
+                    _finish(_current, killed=True)
                 raise
-            hold()
-            return _end(_current)
+            hold_signals()
+            return _finish(_current)
     except Killed as killed:
         return 128 + killed.signum
     finally:
@@ -194,58 +202,55 @@ def _stop() -> None:
         _current.stop()
 
 
-def _attempt(start: Callable[[list[str]], None], arguments: list[str]) -> None:
+def _run_in_hydra(start: Callable[[list[str]], None], arguments: list[str]) -> None:
     try:
         start(arguments)
     except SystemExit:
         if _current is None:
-            raise  # Hydra has told why no job was begun
+            raise  # Hydra has printed why no job was begun
     except Exception:
         traceback.print_exc()
 
 
-def _attempt_the_rest(sweep: Sweep, start: Callable[[list[str]], None], arguments: list[str]) -> None:
-    """A launcher that loses one worker may take the others' jobs with it: each of these is run once more, one after
-    the other, so that none can harm another. Of SLURM's none is: somebody may have cancelled it."""
-    from stc.config.override_values import quote
-
+def _retry_lost_jobs(sweep: Sweep, start: Callable[[list[str]], None], arguments: list[str]) -> None:
+    """Run lost jobs once more, one after the other, so that none can harm another: a launcher that loses one worker may
+    take the jobs of the others with it. Jobs of SLURM are not run again: somebody may have cancelled them."""
     sweep.wait()
-    left = sweep.left()
-    if not left or slurm.submitted_jobs(sweep.folder):
+    lost = sweep.lost_jobs()
+    if not lost or slurm.submitted_jobs(sweep.folder):
         return
-    print(f"stc: {len(left)} jobs were lost or not begun; each is tried once, by itself", file=sys.stderr)
-    given = parse_arguments(arguments)
-    own = [
-        one for one in given.overrides if one.startswith(("hydra.", "hydra/")) and not one.startswith("hydra.sweep.")
-    ]
-    for folder, overrides in left:
+    print(f"stc: {len(lost)} jobs were lost or not begun; each is tried once, by itself", file=sys.stderr)
+    options = parse_arguments(arguments)
+    of_hydra = [one for one in options.overrides if one.startswith(("hydra.", "hydra/"))]
+    kept = [one for one in of_hydra if not one.startswith("hydra.sweep.")]
+    for folder, overrides in lost:
         place = [f"hydra.sweep.dir={quote(str(sweep.folder))}", f"hydra.sweep.subdir={quote(folder)}"]
-        _attempt(start, format_arguments(given, [*own, *overrides, *place]))
+        _run_in_hydra(start, format_arguments(options, [*kept, *overrides, *place]))
         sweep.wait()
         if folder not in job_statuses(sweep.folder):
-            return  # this launcher begins nothing; or fail_fast lets it not
+            return  # this launcher begins no job, or fail_fast prevents it
 
 
-def _end(sweep: Sweep, killed: bool = False) -> int:
-    """Say how the jobs ended, on standard output, in the sweep's folder and in MLflow; the exit code."""
+def _finish(sweep: Sweep, killed: bool = False) -> int:
+    """Report how the jobs ended on standard output, in the sweep's folder and in MLflow. Return the exit code."""
     jobs = sweep.jobs()
     file = sweep.folder / TABLE_FILE
-    file.write_text(format_markdown(jobs), encoding="utf-8")
-    print(f"\n{format_table(jobs)}\nlogs: {sweep.folder}/JOB/{LOG_FILE}")
-    sys.stdout.flush()
+    markdown = format_jobs_table(jobs, markdown_table)
+    file.write_text(markdown, encoding="utf-8")
+    print(f"\n{format_jobs_table(jobs)}\nlogs: {sweep.folder}/JOB/{LOG_FILE}", flush=True)
     finished = all(job.finished for job in jobs)
-    if sweep.shown.id is not None:
+    if sweep.tracked.id is not None:
         close_stale_runs(sweep.tracking)
-        sweep.shown.set_tags({"mlflow.note.content": file.read_text(encoding="utf-8")})
-        sweep.shown.log_file(file)
-        for one in [] if killed else _report(sweep.folder):
-            sweep.shown.log_file(one, REPORT_FOLDER)
-        sweep.shown.end("KILLED" if killed else "FINISHED" if finished else "FAILED")
-    return 0 if finished else 2 if any(job.outcome is not None and job.outcome.code == 2 for job in jobs) else 1
+        sweep.tracked.set_tags({"mlflow.note.content": markdown})
+        sweep.tracked.log_file(file)
+        for one in [] if killed else _save_report(sweep.folder):
+            sweep.tracked.log_file(one, REPORT_FOLDER)
+        sweep.tracked.end("KILLED" if killed else "FINISHED" if finished else "FAILED")
+    return 0 if finished else 2 if any(job.status is not None and job.status.code == 2 for job in jobs) else 1
 
 
-def _report(sweep: Path) -> list[Path]:
-    """The files of the report on what the jobs have left in the store; none where nothing can be compared."""
+def _save_report(sweep: Path) -> list[Path]:
+    """Write the report on the jobs' results in the store. Return its files; none if nothing can be compared."""
     from stc.report.render import render
 
     try:

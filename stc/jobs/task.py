@@ -1,4 +1,4 @@
-"""What Hydra calls for every job, in whichever process: run it, and write down how that ended."""
+"""The function that Hydra calls for every job, in any process: it runs the job and writes down how that ended."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stc.errors import ConfigError, StcError
+from omegaconf import DictConfig
+
+from stc.errors import ConfigError, StcError, first_line
 from stc.jobs.slurm import will_restart
 from stc.jobs.status import JobStatus, job_statuses
 from stc.system.console import use_utf8_output
+from stc.system.durable_files import disk_full
 from stc.system.process import Process
 from stc.system.signals import Killed, killable
 
 log = logging.getLogger(__name__)
 
 
-def execute_job(composed: Any) -> int:
-    """Run a composed config. In a sweep no failure is raised, so that the other jobs are run.
+def execute_job(composed: DictConfig) -> int:
+    """Run a composed config. In a sweep a failure is not raised, so that the other jobs are run.
 
     Returns:
-        the exit code: 0, 1 (failed, or not begun), 2 (the config is at fault), 128 + signal.
+        the exit code: 0, 1 (failed, or not begun), 2 (the config is faulty), 128 + signal.
 
     Raises:
-        SystemExit: with that code where it is not 0, if the job is no part of a sweep.
-        Killed: when SIGTERM or SIGINT arrives at the process that runs the whole.
+        SystemExit: with that code if it is not 0 and the job is not part of a sweep.
+        Killed: when SIGTERM or SIGINT arrives at the process that runs the whole sweep.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -42,7 +45,7 @@ def execute_job(composed: Any) -> int:
     folder = Path(hydra.runtime.output_dir)
     overrides = tuple(hydra.overrides.task)
     if hydra.mode is RunMode.RUN:
-        code = _recorded(lambda: run_job(composed, folder, also=describe_settings(overrides)), folder, overrides)
+        code = _run_recorded(lambda: run_job(composed, folder, also=describe_settings(overrides)), folder, overrides)
         if code:
             sys.exit(code)
         return 0
@@ -53,43 +56,42 @@ def execute_job(composed: Any) -> int:
         return 1
     name = describe_difference(overrides, record.swept)
     tags = {"mlflow.parentRunId": record.mlflow_run_id} if record.mlflow_run_id else {}
-    params = select_assignments(
-        overrides, [key for key in record.swept if key != "prune"]
-    )  # its method is always shown
+    shown = [key for key in record.swept if key != "prune"]  # its method is always shown
+    params = select_assignments(overrides, shown)
     try:
-        return _recorded(lambda: run_job(composed, folder, name, params=params, tags=tags), folder, overrides)
+        return _run_recorded(lambda: run_job(composed, folder, name, params=params, tags=tags), folder, overrides)
     except Killed as killed:
         if record.process == Process.this():
             raise
-        return 128 + killed.signum  # a launcher would raise it where it waits, as if the sweep were to stop
+        return 128 + killed.signum  # a launcher would raise it where it waits, as if the sweep should stop
 
 
-def _recorded(work: Callable[[], object], folder: Path, overrides: tuple[str, ...]) -> int:
-    """Do the work while status.json says that it is being done, and then how it ended."""
+def _run_recorded(work: Callable[[], object], folder: Path, overrides: tuple[str, ...]) -> int:
+    """Do the work, with status.json saying that it runs, and then how it ended."""
     begun = time.monotonic()
-    outcome = JobStatus(state="running", overrides=overrides, process=Process.this())
-    outcome.write(folder)
+    status = JobStatus(state="running", overrides=overrides, process=Process.this())
+    status.write(folder)
     end: dict[str, Any] = {"state": "failed", "code": 1}
     try:
         with killable():
             work()
         end = {"state": "finished"}
     except KeyboardInterrupt as interrupt:
-        end = _killed(interrupt)
+        end = _end_of_interrupted(interrupt)
         log.info("%s", end["error"])
         if end["state"] == "queued":
-            sys.exit(0)  # without a result, so that whoever waits for one goes on to wait
+            sys.exit(0)  # without a result, so that whoever waits for one goes on waiting
         raise
     except Exception as error:
-        end |= {"error": _told(error), "code": 2 if isinstance(error, ConfigError) else 1}
+        end |= {"error": _report_error(error), "code": 2 if isinstance(error, ConfigError) else 1}
     finally:
         seconds = time.monotonic() - begun
-        outcome.model_copy(update={**end, "seconds": seconds}).write(folder)
+        status.model_copy(update={**end, "seconds": seconds}).write(folder)
     return int(end.get("code", 0))
 
 
-def _killed(interrupt: KeyboardInterrupt) -> dict[str, Any]:
-    """How a job ended that was interrupted; under a scheduler that may be for a while only."""
+def _end_of_interrupted(interrupt: KeyboardInterrupt) -> dict[str, Any]:
+    """Return how an interrupted job ended. A scheduler may have interrupted it for a while only."""
     signum = interrupt.signum if isinstance(interrupt, Killed) else signal.SIGINT
     error = str(interrupt).removeprefix("killed by ") or "interrupted"
     try:
@@ -100,11 +102,9 @@ def _killed(interrupt: KeyboardInterrupt) -> dict[str, Any]:
     return {"state": "killed", "error": error, "code": 128 + signum}
 
 
-def _told(error: Exception) -> str:
-    """Say what stopped a job, with the traceback in its log, and on the console for a fault of stc; in one line."""
-    from stc.system.durable_files import disk_full
-
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _report_error(error: Exception) -> str:
+    """Report what stopped a job, with the traceback in its log, and on the console for a bug. Return one line."""
+    first = first_line(error)
     if isinstance(error, ConfigError):
         print(format_faults(error), file=sys.stderr)
     elif isinstance(error, StcError):
@@ -120,6 +120,6 @@ def _told(error: Exception) -> str:
 
 
 def format_faults(error: ConfigError) -> str:
-    """The faults of a config, a line each."""
+    """Return the faults of a config, a line each."""
     lines = "\n".join(f"  {fault}" for fault in error.faults)
     return f"stc: {len(error.faults)} fault{'s' * (len(error.faults) > 1)} in the config\n{lines}"

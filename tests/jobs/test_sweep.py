@@ -294,7 +294,7 @@ def test_damaged_status_is_that_of_no_job(text: str, tmp_path: Path) -> None:
     assert job_statuses(tmp_path) == {}
 
 
-def test_dry_runs_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+def test_job_statuses_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for name in ("10", "9", "0"):
         (tmp_path / name).mkdir()
         JobStatus(state="finished", overrides=(), process=Process.this()).write(tmp_path / name)
