@@ -37,24 +37,24 @@ in 4 bits or not."""
 
 @dataclass(frozen=True)
 class System:
-    """A model folder under the name it has in the table."""
+    """A model folder and its name in the table."""
 
     name: str
     folder: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Score what the command line asks for; 0, 1 (a folder or the data is at fault) or 2 (the arguments)."""
-    return run_command(lambda: _asked(arguments))
-
-
-def _asked(arguments: Sequence[str] | None) -> int:
+    """Score model folders and return the exit code: 0, 1 (a folder or the data is wrong) or 2 (the arguments)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    systems = [_system(argument) for argument in options.models]
-    if fault := _fault(systems):
-        parser.error(fault)
-    return _evaluate(systems, options)
+
+    def run() -> int:
+        options = parser.parse_args(arguments)
+        systems = [_system(argument) for argument in options.models]
+        if fault := _fault(systems):
+            parser.error(fault)
+        return _evaluate(systems, options)
+
+    return run_command(run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,9 +106,9 @@ def _system(argument: str) -> System:
 def _fault(systems: Sequence[System]) -> str | None:
     for index, system in enumerate(systems):
         if system.name in ("", ".", "..") or "/" in system.name:
-            return f"{system.name!r} is no name for a row of the table"
+            return f"{system.name!r} cannot be the name of a row of the table"
         if system.name in (other.name for other in systems[:index]):
-            return f"two systems are called {system.name!r}: say NAME={system.folder} for one of them"
+            return f"two systems are called {system.name!r}: give one of them as NAME={system.folder}"
     return None
 
 
@@ -120,10 +120,10 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     device = resolve_device(options.device)
     if options.output is not None:
         for system in systems:
-            _kept_in(options.output, system)
+            _output_folder(options.output, system)
     sizes: dict[str, dict[str, Any]] = {}
     found: list[System] = []
-    for named in systems:  # what a folder lacks is told before the first is translated with
+    for named in systems:  # faults of a folder are reported before the first translation
         try:
             system = replace(named, folder=resolve_artifact(named.folder, Kind.MODEL))
             sizes[system.name] = _size(system.folder)
@@ -145,16 +145,16 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
 
 
 def _manifest(options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
-    """The data, its audio where it is.
+    """Return the data with its audio in place.
 
     Raises:
-        InputError: naming the file and line of what is wrong.
+        InputError: something is wrong; the message names file and line.
     """
     data = resolve_artifact(options.data, Kind.MANIFEST)
     if not data.is_dir():
         return _json_lines(data, options, metrics)
     if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural_key)):
-        raise InputError(f"{data} is no manifest folder; name one of its files: {', '.join(map(str, splits))}")
+        raise InputError(f"{data} is not a manifest folder; name one of its files: {', '.join(map(str, splits))}")
     manifest = Manifest.load(data)
     if options.lang is not None and load_language(options.lang).code != manifest.task.target_lang:
         raise InputError(f"--lang {options.lang}: the references of {data} are in {manifest.task.target_lang!r}")
@@ -220,14 +220,14 @@ def _scored(
     told = (f"{metric_named(name).heading} {scored.score:.1f}" for name, scored in scores.metrics.items())
     say(f"{system.name}: {', '.join(told)}")
     if options.output is not None:
-        folder = _kept_in(options.output, system)
+        folder = _output_folder(options.output, system)
         write_texts(folder / HYPOTHESES_FILE, texts)
         write_texts(folder / REFERENCES_FILE, manifest.targets)
         scores.save(folder)
     return scores
 
 
-def _kept_in(output: Path, system: System) -> Path:
+def _output_folder(output: Path, system: System) -> Path:
     folder = output / system.name
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stc.decoding.long_recordings import TranslatedRecording
 
 STANDARD_INPUT = "-"
-STANDARD_INPUT_BYTES = 2**32  # of a recording that is piped: more than a WAV file can state
+STANDARD_INPUT_BYTES = 2**32  # the most that is read of a piped recording: more than a WAV file can hold
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 _DESCRIPTION = """\
@@ -38,9 +38,14 @@ translated, and the exit code is 1."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A recording: ``name`` as it is called in output, ``path`` (None is standard input), and where its translation
-    goes in an output folder, without suffix."""
+class Recording:
+    """A recording to translate.
+
+    Attributes:
+        name: what output and messages call it.
+        path: None for standard input.
+        place: where its translation goes in an output folder, without suffix.
+    """
 
     name: str
     path: Path | None
@@ -48,14 +53,14 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open the recording; raises InputError where it cannot be read."""
+        """Open the recording; raise InputError if it cannot be read."""
         from stc.data.audio_file import open_audio
 
         if self.path is not None:
             with open_audio(self.path) as file:
                 yield file
             return
-        with tempfile.TemporaryFile() as file:  # a decoder goes back and forth, which a pipe does not
+        with tempfile.TemporaryFile() as file:  # a decoder seeks, which is impossible in a pipe
             while block := sys.stdin.buffer.read(2**20):
                 if file.tell() > STANDARD_INPUT_BYTES:
                     raise InputError(f"{self.name}: standard input does not end after {STANDARD_INPUT_BYTES:,} bytes")
@@ -65,7 +70,7 @@ class Source:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Translate what the command line asks for; 0, 1 (a recording or the model is at fault) or 2 (the arguments)."""
+    """Translate recordings and return the exit code: 0, 1 (a recording or the model is wrong) or 2 (the arguments)."""
     parser = _parser()
     return run_command(lambda: _translate(parser, parser.parse_args(arguments)))
 
@@ -101,7 +106,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 1 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 1 or more")
     return seconds
 
 
@@ -134,20 +139,20 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
     return 1 if failed else 0
 
 
-def _sources(given: Sequence[str]) -> list[Source]:
-    """The recordings that arguments stand for."""
+def _sources(given: Sequence[str]) -> list[Recording]:
+    """Return the recordings that the arguments name."""
     sources = []
     for argument in given:
         path = Path(argument)
         if argument == STANDARD_INPUT:
-            sources.append(Source(argument, None, Path("stdin")))
+            sources.append(Recording(argument, None, Path("stdin")))
         elif path.is_dir():
             inside = sorted((file for file in path.rglob("*") if _is_audio(file)), key=natural_key)
             if not inside:
                 raise InputError(f"{path} has no audio files: none ends in {', '.join(AUDIO_SUFFIXES)}")
-            sources += [Source(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]
+            sources += [Recording(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]
         else:
-            sources.append(Source(argument, path, Path(path.stem)))
+            sources.append(Recording(argument, path, Path(path.stem)))
     return sources
 
 
@@ -159,10 +164,10 @@ def _output_folder(output: str | None) -> Path | None:
     return Path(output) if output and (output.endswith(("/", os.sep)) or Path(output).is_dir()) else None
 
 
-def _fault(sources: Sequence[Source], options: argparse.Namespace, folder: Path | None) -> str | None:
-    """What is wrong with the arguments taken together, before anything is computed or written."""
+def _fault(sources: Sequence[Recording], options: argparse.Namespace, folder: Path | None) -> str | None:
+    """Return what is wrong with the arguments as a whole, before anything is computed or written."""
     if sum(source.path is None for source in sources) > 1:
-        return f"{STANDARD_INPUT} (standard input) can be read once"
+        return f"{STANDARD_INPUT} (standard input) can be read only once"
     if any(source.path is None for source in sources) and sys.stdin.isatty():
         return f"{STANDARD_INPUT} reads a recording from standard input, which is a terminal: pipe a file into it"
     if folder is None and options.format == "srt" and len(sources) > 1:
@@ -181,15 +186,15 @@ def _fault(sources: Sequence[Source], options: argparse.Namespace, folder: Path 
     return None
 
 
-def _file(source: Source, form: str) -> Path:
+def _file(source: Recording, form: str) -> Path:
     return source.place.with_name(source.place.name + SUFFIXES[form])
 
 
 @contextmanager
 def _sink(output: str | None, folder: Path | None) -> Iterator[Callable[[str], None]]:
-    """What takes the text of one recording after the other, and lets nothing wait in a buffer.
+    """Yield a function that writes the text of one recording after the other, and flushes after each.
 
-    A file is opened with the first of them: where none comes, what was there stays.
+    A file is opened when the first text comes, so that an existing file stays as it is if there is none.
     """
     file: TextIO | None = None
     with ExitStack() as closing:
@@ -198,7 +203,7 @@ def _sink(output: str | None, folder: Path | None) -> Iterator[Callable[[str], N
             nonlocal file
             try:
                 if file is None:
-                    file = closing.enter_context(_opened(output)) if output else sys.stdout
+                    file = closing.enter_context(_open_output(output)) if output else sys.stdout
                 file.write(text)
                 file.flush()
             except BrokenPipeError:
@@ -209,12 +214,12 @@ def _sink(output: str | None, folder: Path | None) -> Iterator[Callable[[str], N
         yield write
 
 
-def _opened(output: str) -> TextIO:
+def _open_output(output: str) -> TextIO:
     return Path(output).open("w", encoding="utf-8", errors="replace")
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file whole, or leave what was there."""
+    """Write a file completely, or leave the old content."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.part")
@@ -224,7 +229,7 @@ def _replace(file: Path, text: str) -> None:
         raise InputError(f"{file} cannot be written: {error.strerror}") from None
 
 
-def _translations(sources: Sequence[Source], options: argparse.Namespace) -> Iterator[TranslatedRecording]:
+def _translations(sources: Sequence[Recording], options: argparse.Namespace) -> Iterator[TranslatedRecording]:
     device = resolve_device(options.device)
 
     from stc.decoding.long_recordings import translate_recordings
