@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from stc.decoding.attention import KeyValueCache, attend_to_cache, attend_within_prompts
 from stc.decoding.tokens import end_tokens, without_padding
-from stc.quantization import has_packed
+from stc.quantization import has_packed_layers
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
@@ -81,7 +81,7 @@ class GPUDecoder:
         self._decoder = family.stack(model, "decoder")
         self._layers = [self._decoder.layers[layer] for layer in layers]
         self._rotation = family.rotation
-        fused = not has_packed(model, [self._decoder]) and _fusable(self._decoder)
+        fused = not has_packed_layers(model, [self._decoder]) and _fusable(self._decoder)
         self._inputs: Any = _fused(family.attention_inputs) if fused else family.attention_inputs
         self._output: Any = _fused(family.layer_output) if fused else family.layer_output
         self._graphs = fused

@@ -1,4 +1,4 @@
-"""What the methods of bitsandbytes have in common."""
+"""The base class of the methods that bitsandbytes computes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,5 @@ from stc.quantization import Quantizer
 
 
 class BitsAndBytes(Quantizer):
-    """A method that bitsandbytes computes."""
-
     LIBRARY = "bitsandbytes"
     VLLM = "bitsandbytes left vLLM for vllm-bnb-plugin 0.0.3, which refuses a model without packed_modules_mapping"

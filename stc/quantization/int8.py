@@ -1,12 +1,11 @@
 """LLM.int8 (Dettmers et al. 2022, arXiv 2208.07339), by bitsandbytes.
 
-Linear layers of the chosen parts are packed, one weight a byte, each row with a scale of its own; everything else
-stays as it is. Beside a packed ``….weight`` a folder holds ``….SCB``, the scales, and ``….weight_format``.
+Linear layers of the chosen parts are packed, one weight a byte, with a scale for each row. Everything else stays as it
+is. Beside a packed ``….weight`` a folder has ``….SCB``, the scales, and ``….weight_format``.
 
-Their inputs are rounded to 8 bits as well, each row (a token) by its largest value. What would make that value too
-large is left out of it: a column (a feature) in which any row reaches ``threshold`` is computed in 16 bits. Which
-columns these are depends on all rows that are computed together, so a batch may give another text than its
-utterances one by one.
+Inputs are rounded to 8 bits as well, each row (a token) by its largest value. Columns (features) in which any row
+reaches ``threshold`` are computed in 16 bits, so that they do not make that value too large. Which columns these are
+depends on all rows of a batch, so a batch may give another text than its utterances one by one.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 WEIGHT = ".weight"
 SCALES = ".SCB"
 FORMAT = ".weight_format"
-NAMES = 200  # bytes a matrix, about, that name its scales and format
+NAME_BYTES = 200  # about: the names of a matrix's scales and format
 
 
 class Int8(BitsAndBytes):
     """Settings of LLM.int8.
 
     Attributes:
-        threshold: size of an input from which on its feature is computed in 16 bits; 0 computes all in 8.
+        threshold: features with an input of at least this size are computed in 16 bits; 0 computes all in 8.
     """
 
     VERSION = 1
@@ -45,15 +44,15 @@ class Int8(BitsAndBytes):
     method: Literal["int8"] = "int8"
     threshold: float = Field(default=6.0, ge=0)
 
-    def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
+    def transformers_config(self, compute_dtype: str, skipped: Sequence[str]) -> Any:
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(
-            load_in_8bit=True, llm_int8_threshold=self.threshold, llm_int8_skip_modules=list(kept)
+            load_in_8bit=True, llm_int8_threshold=self.threshold, llm_int8_skip_modules=list(skipped)
         )
 
     def packed_bytes(self, shape: tuple[int, ...]) -> float:
-        return math.prod(shape) + 4 * shape[0] + NAMES
+        return math.prod(shape) + 4 * shape[0] + NAME_BYTES
 
     @classmethod
     def matches_config(cls, quantization_config: Mapping[str, Any]) -> bool:
@@ -63,7 +62,7 @@ class Int8(BitsAndBytes):
 
     @classmethod
     def set_compute_dtype(cls, quantization_config: dict[str, Any], dtype: str) -> None:
-        """Nothing is stored about it: a layer gives what its input's precision is."""
+        """The config has no such field: a layer computes in the precision of its input."""
 
     @classmethod
     def is_state(cls, name: str) -> bool:
@@ -90,6 +89,6 @@ class Int8(BitsAndBytes):
         packed = Linear8bitLt(
             layer.in_features, layer.out_features, layer.bias is not None, False, threshold=self.threshold
         )
-        packed.weight = Int8Params(layer.weight.data.cpu(), requires_grad=False)  # packed on its way elsewhere
+        packed.weight = Int8Params(layer.weight.data.cpu(), requires_grad=False)  # packed when it is moved
         packed.bias = layer.bias
         return packed.to(layer.weight.device)

@@ -1,7 +1,7 @@
 """4-bit NormalFloat with optional double quantization (Dettmers et al. 2023, arXiv 2305.14314), by bitsandbytes.
 
-Linear layers of the chosen parts are packed, two weights a byte; everything else stays as it is.
-Beside a packed ``….weight`` a folder holds its state: block scales, code books, and a JSON record with the shape.
+Linear layers of the chosen parts are packed, two weights a byte. Everything else stays as it is. Beside a packed
+``….weight`` a folder has its state: block scales, code books, and a JSON record with the shape.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 RECORD = ".quant_state.bitsandbytes__nf4"
 SCALES = (".absmax", ".quant_map")
 NESTED_SCALES = (".nested_absmax", ".nested_quant_map")
-BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, scales that share one
-CODES, PLAIN_CODES = 2000, 700  # bytes a matrix, about: code books, the record and the names, with and without nesting
-MOST_BYTES = 100_000  # of a record
+BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, and scales that share a nested one
+# About the bytes of a matrix's code books, record and names, with and without nesting.
+NESTED_STATE_BYTES, STATE_BYTES = 2000, 700
+MAX_RECORD_BYTES = 100_000
 
 
 class _State(BaseModel):
-    """What a packed weight's record has to say here."""
+    """The fields of a packed weight's record that stc reads."""
 
     quant_type: Literal["nf4"]
     shape: list[Annotated[int, Field(strict=True, ge=1)]]
@@ -41,14 +42,14 @@ class NF4(BitsAndBytes):
     """Settings of NF4.
 
     Attributes:
-        double_quant: quantize the block scales too, which saves about 0.4 bits a weight.
+        double_quant: whether to quantize the block scales too, which saves about 0.4 bits a weight.
     """
 
     VERSION = 1
     BITS = 4
     STORED_DTYPES = ("U8",)
-    # Else bitsandbytes repacks a layer at its first pass on a CPU with AVX-512 BF16: it then computes in bfloat16
-    # whatever the input, rounds the scales for good, and passes no gradient on.
+    # With it, bitsandbytes repacks a layer at its first pass on a CPU with AVX-512 BF16. The layer then computes in
+    # bfloat16 whatever the input, has rounded its scales for good, and propagates no gradient.
     EXACT_SETTINGS: ClassVar[Mapping[str, Any]] = {"support_avx512bf16_for_cpu": False}
     TRAINABLE = True
     MAX_ERROR = 0.2  # four bits leave about a tenth
@@ -56,7 +57,7 @@ class NF4(BitsAndBytes):
     method: Literal["nf4"] = "nf4"
     double_quant: bool = True
 
-    def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
+    def transformers_config(self, compute_dtype: str, skipped: Sequence[str]) -> Any:
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(
@@ -64,12 +65,12 @@ class NF4(BitsAndBytes):
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=self.double_quant,
             bnb_4bit_compute_dtype=compute_dtype,
-            llm_int8_skip_modules=list(kept),  # read for 4 bits as well, whatever its name says
+            llm_int8_skip_modules=list(skipped),  # despite its name, also for 4 bits
         )
 
     def packed_bytes(self, shape: tuple[int, ...]) -> float:
         scales = 1 / BLOCK + 4 / (BLOCK * NESTED_BLOCK) if self.double_quant else 4 / BLOCK
-        return math.prod(shape) * (self.BITS / 8 + scales) + (CODES if self.double_quant else PLAIN_CODES)
+        return math.prod(shape) * (self.BITS / 8 + scales) + (NESTED_STATE_BYTES if self.double_quant else STATE_BYTES)
 
     @classmethod
     def matches_config(cls, quantization_config: Mapping[str, Any]) -> bool:
@@ -135,12 +136,7 @@ class NF4(BitsAndBytes):
 
 
 def _state(name: str, record: Stored) -> _State:
-    """What the record of a packed weight says.
-
-    Raises:
-        ModelError: it is none.
-    """
     where = f"{record.file}: {name + RECORD}"
-    if record.dtype != "U8" or record.elements > MOST_BYTES:
+    if record.dtype != "U8" or record.elements > MAX_RECORD_BYTES:
         raise ModelError(f"{where} is {record.dtype} of {record.elements:,} elements: a short text in U8 is needed")
     return parse_json(record.read(), where, _State, error=ModelError)

@@ -127,7 +127,7 @@ def _asking(plain: PlainPython) -> Iterator[None]:
         return json.loads(done.stdout)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stc.verification.independent.ask", ask)
+        patch.setattr("stc.verification.independent.run_json", ask)
         yield
 
 

@@ -19,7 +19,7 @@ import torch
 
 from stc.models.parts import part_parameters
 from stc.pipeline.stage import BoolOrAuto
-from stc.quantization import has_packed
+from stc.quantization import has_packed_layers
 from stc.training.acceleration.cuda_graphs import cuda_graph_layers
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compiled_layers(translator: Translator, wanted: BoolOrAuto, steps: int, *, r
         stacks.append((list(architecture.layers_of(model, "encoder")), False))
         replay = replay and not getattr(architecture.stack(model, "encoder"), "layerdrop", 0)
     layers = [layer for stack, _ in stacks for layer in stack]
-    plain = not has_packed(model, layers)
+    plain = not has_packed_layers(model, layers)
     on_gpu = model.device.type == "cuda"
     if wanted is True and not on_gpu:
         log.warning("resources.compile=true is for a GPU: on a CPU the layers are not compiled")

@@ -23,10 +23,10 @@ class Rounding(Quantizer):
     TRAINABLE = True
     MAX_ERROR = 0.05
 
-    def transformers_config(self, compute_dtype: str, kept: Sequence[str]) -> Any:
+    def transformers_config(self, compute_dtype: str, skipped: Sequence[str]) -> Any:
         from rounding_library import RoundingConfig
 
-        return RoundingConfig(kept=list(kept))
+        return RoundingConfig(kept=list(skipped))
 
     def packed_bytes(self, shape: tuple[int, ...]) -> float:
         return shape[0] * shape[1] + 2 * shape[0]
