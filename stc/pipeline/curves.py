@@ -1,4 +1,5 @@
-"""What a stage logs by step, kept in its artifact's record, so that a run that finds the artifact has its curves."""
+"""Metrics that a stage logs by step. They go into its artifact's record, so that a run that finds the artifact in the
+store has them too."""
 
 from __future__ import annotations
 
@@ -15,34 +16,33 @@ from stc.system.read_files import parse_json
 Curves = Mapping[str, list[list[float]]]
 """Name of a metric → its points [step, value], by step."""
 
-_Entry = dict[str, int | float]  # a line of the journal: ``step``, and what was logged at it
-_JOURNAL = "curves.jsonl"  # in scratch, so that a stage that goes on after a crash keeps what came before
+_JOURNAL = "curves.jsonl"  # in scratch, so that a stage that resumes after a crash keeps the points before it
 
 
 def with_journal(context: Context) -> Context:
-    """A context whose ``log`` also writes down what it is told with a step."""
+    """Return a context whose ``log`` also writes metrics that have a step to a file in scratch."""
     journal = context.scratch / _JOURNAL
 
     def log(metrics: Mapping[str, float], step: int | None = None) -> None:
         context.log(metrics, step)
         if step is not None:
             with journal.open("a", encoding="utf-8") as file:
-                # The line's end comes first: a line that a crash has torn does not run into the next.
+                # The newline comes first, so that a line torn by a crash does not run into the next one.
                 file.write("\n" + json.dumps({"step": step, **{key: float(one) for key, one in metrics.items()}}))
 
     return replace(context, log=log)
 
 
 def read_journal(scratch: Path) -> Curves:
-    """The curves of a stage that has ended. Of a step that was reached twice, the second time counts."""
+    """Return the curves that a stage has logged. Of a step that was logged twice, the second values count."""
     journal = scratch / _JOURNAL
     lines = journal.read_bytes().splitlines() if journal.exists() else []
     points: dict[str, dict[float, float]] = {}
     for line in lines:
         try:
-            entry = parse_json(line, str(journal), _Entry)
+            entry = parse_json(line, str(journal), dict[str, int | float])
             step = entry.pop("step")
-        except (InputError, KeyError):  # torn, or the empty one before the first
+        except (InputError, KeyError):  # a torn line, or the empty first one
             continue
         for key, value in entry.items():
             if math.isfinite(value):

@@ -1,4 +1,4 @@
-"""From the ``stages`` of a config to the nodes of a pipeline: stand-ins, copies and chains written out.
+"""Make the nodes of a pipeline from the ``stages`` of a config: folders, copies and chains.
 
 Imports neither torch nor transformers.
 """
@@ -17,31 +17,33 @@ from stc.pipeline.stage_by_name import stage_class
 from stc.store.artifact import Kind
 
 WIRING_KEYS = ("stage", "inputs", "then", "labels", "settings", "from", "like", "chain", "every", "kind")
-"""Keys of an entry that say where it stands in the graph, or where its fields are; every other one is a field."""
+"""Keys of an entry that say where it stands in the graph or where its fields are. Every other key is a field."""
 
 Entry = Mapping[str, Any]
 
 
 def build_nodes(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fault]]:
-    """Return the nodes of all entries, and every fault in place of an error. Of an entry at fault there are nodes as
-    well, without a stage, as far as it says what it gives, so that the others can be held to their inputs."""
+    """Return the nodes of all entries, and every fault.
+
+    A faulty entry whose kind is known also gives nodes, without a stage, so that the inputs of others can be checked.
+    """
     faults: list[Fault] = []
-    filled: dict[str, Entry] = {}
+    complete: dict[str, Entry] = {}
     chains: dict[str, Chain] = {}
     found: dict[str, Node] = {}
     for name, entry in entries.items():
         try:
-            filled[name] = _filled(name, entry, entries)
+            complete[name] = _with_copied_keys(name, entry, entries)
         except ConfigError as error:
             faults += error.faults
-    for name, entry in filled.items():
+    for name, entry in complete.items():
         try:
             if "chain" in entry:
                 chains[name] = _chain(name, entry)
         except ConfigError as error:
             faults += error.faults
             chains[name] = Chain(name, (1,), entry.get("from") is None)
-    for name, entry in filled.items():
+    for name, entry in complete.items():
         try:
             cls = _class(name, entry, entries)
         except ConfigError as error:
@@ -59,13 +61,12 @@ def build_nodes(entries: Mapping[str, Entry]) -> tuple[dict[str, Node], list[Fau
 
 
 def nodes_named(given: str, graph: Mapping[str, Node]) -> list[str]:
-    """The nodes that ``given`` names: one, or all the links of a chain."""
+    """Return the nodes that ``given`` means: one, or all the links of a chain."""
     return [name for name in graph if name == given or name.startswith(f"{given}.")]
 
 
-def _filled(name: str, entry: Entry, entries: Mapping[str, Entry]) -> Entry:
-    """``like: heal`` takes everything of ``heal`` that the entry does not say itself: a control stays a control
-    however ``heal`` is overridden."""
+def _with_copied_keys(name: str, entry: Entry, entries: Mapping[str, Entry]) -> Entry:
+    """Add the keys of the entry that ``like`` names, except those that this one has itself."""
     if "like" not in entry:
         return entry
     model = str(entry["like"])
@@ -78,26 +79,24 @@ def _filled(name: str, entry: Entry, entries: Mapping[str, Entry]) -> Entry:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain among the entries.
+    """A chain: one stage several times in a row, each link fed by the one before.
 
     Attributes:
-        name: of the entry.
-        steps: the step each link stands at. A chain of N takes N steps, and has a link after ``every`` so many of
-            them and at the last.
-        whole: whether its links are there; not so where a folder stands in for the chain.
+        steps: the step of each link. A chain of N has N steps, and a link after ``every`` so many and at the last.
+        has_links: False if a folder is in the place of the chain.
     """
 
     name: str
     steps: tuple[int, ...]
-    whole: bool
+    has_links: bool
 
     @property
     def last(self) -> str:
         return f"{self.name}.{len(self.steps)}"
 
     def link(self, step: int) -> str | None:
-        """The latest link that stands at ``step`` or before, if one does."""
-        if not self.whole:
+        """Return the latest link at ``step`` or before, if there is one."""
+        if not self.has_links:
             return self.last
         count = sum(1 for one in self.steps if one <= step)
         return f"{self.name}.{count}" if count else None
@@ -112,11 +111,7 @@ def _chain(name: str, entry: Entry) -> Chain:
 
 
 def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage] | None:
-    """The stage of an entry; None for one that is a folder and its kind.
-
-    Raises:
-        ConfigError: it is neither, or there is no such stage.
-    """
+    """Return the stage of an entry; None for a folder with its kind. Raises ConfigError if the entry is neither."""
     if "stage" not in entry:
         if entry.get("from") is not None and _kind(entry, None):
             return None
@@ -133,7 +128,7 @@ def _class(name: str, entry: Entry, entries: Mapping[str, Entry]) -> type[Stage]
 
 
 def _kind(entry: Entry, cls: type[Stage] | None) -> Kind | None:
-    """What an entry gives, as far as it says so."""
+    """Return the kind of an entry's result, if it is known."""
     given = entry.get("kind") if cls is None else cls.GIVES
     return Kind(given) if given in list(Kind) else None
 
@@ -146,50 +141,46 @@ def _first_leaf(key: str, value: Any) -> tuple[str, Any]:
 
 
 def _build_entry(name: str, entry: Entry, cls: type[Stage] | None, chains: Mapping[str, Chain]) -> list[Node]:
-    """An entry as the folder that stands in for it, as one node, or as a chain of them."""
+    """Return the node of an entry: a folder, one stage, or the links of a chain."""
     if entry.get("from") is not None or cls is None:
         kind = _kind(entry, cls)
-        assert kind is not None  # else it has no class
-        return [
-            Node(
-                chains[name].last if name in chains else name,
-                kind,
-                str(entry.get("stage", "from")),
-                source=model_source(str(entry["from"]), f"stages.{name}.from", kind),
-            )
-        ]
+        assert kind is not None  # otherwise it has no class
+        source = model_source(str(entry["from"]), f"stages.{name}.from", kind)
+        node_name = chains[name].last if name in chains else name
+        return [Node(node_name, kind, str(entry.get("stage", "from")), source=source)]
     settings = entry.get("settings") or {}
     if not isinstance(settings, Mapping):
         raise ConfigError([Fault(f"stages.{name}.settings", settings, "a mapping from field to value is needed")])
     own = {key: value for key, value in entry.items() if key not in WIRING_KEYS}
-    stage = validate_model(cls, _over(settings, own), f"stages.{name}")
+    stage = validate_model(cls, _merged(settings, own), f"stages.{name}")
     wiring, then = entry.get("inputs") or {}, entry.get("then") or {}
     for key, value in (("inputs", wiring), ("then", then)):
         if not isinstance(value, Mapping):
             raise ConfigError([Fault(f"stages.{name}.{key}", value, "a mapping from input to stage is needed")])
-    given = {key: target for key, target in wiring.items() if target is not None}  # null: an input that is not there
+    given = {key: target for key, target in wiring.items() if target is not None}  # null: no such input
     unused = set(stage.unused_inputs(given))
     given, then = ({key: target for key, target in one.items() if key not in unused} for one in (given, then))
-    labelled = _labelled(name, given, entry.get("labels"))
+    labelled = _with_labels(name, given, entry.get("labels"))
+    stage_name = cls.NAME or entry["stage"]
     if name not in chains:
-        inputs = {key: _ends(target, chains) for key, target in labelled.items()}
-        return [Node(name, cls.GIVES, cls.NAME or entry["stage"], stage, inputs)]
+        inputs = {key: _resolve_chains(target, chains) for key, target in labelled.items()}
+        return [Node(name, cls.GIVES, stage_name, stage, inputs)]
     links = []
     for number, step in enumerate(chains[name].steps, start=1):
-        inputs = {key: _ends(target, chains, step) for key, target in labelled.items()}
+        inputs = {key: _resolve_chains(target, chains, step) for key, target in labelled.items()}
         if "previous" in cls.TAKES and number > 1:
-            inputs["previous"] = _ends(name, chains, step - 1)
-        earlier = {key: target and _ends(target, chains, step - 1) for key, target in then.items()}
+            inputs["previous"] = _resolve_chains(name, chains, step - 1)
+        earlier = {key: target and _resolve_chains(target, chains, step - 1) for key, target in then.items()}
         if any(earlier.values()):
             left_out = [key for key, target in then.items() if target is None]
             inputs = {key: target for key, target in inputs.items() if key not in left_out}
         inputs |= {key: target for key, target in earlier.items() if target is not None}
-        links.append(Node(f"{name}.{number}", cls.GIVES, cls.NAME or entry["stage"], stage, inputs))
+        links.append(Node(f"{name}.{number}", cls.GIVES, stage_name, stage, inputs))
     return links
 
 
-def _over(settings: Entry, own: Entry) -> dict[str, Any]:
-    """``settings`` with the entry's ``own`` fields over them; of a mapping (``lora``), each of its keys."""
+def _merged(settings: Entry, own: Entry) -> dict[str, Any]:
+    """Return ``settings`` overridden by an entry's ``own`` fields; of a mapping (``lora``), by each of its keys."""
     merged = dict(settings)
     for key, value in own.items():
         below = settings.get(key)
@@ -197,9 +188,11 @@ def _over(settings: Entry, own: Entry) -> dict[str, Any]:
     return merged
 
 
-def _labelled(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, Any]:
-    """The inputs of an entry with every list of stages as a mapping, its keys the entry's ``labels`` in order: a key
-    of a mapping cannot follow the rest of the config (``${…}``), an item of a list can."""
+def _with_labels(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, Any]:
+    """Return the inputs with every list of stages as a mapping, whose keys are the entry's ``labels`` in order.
+
+    Items of a list can be interpolated (``${…}``), keys of a mapping cannot.
+    """
     lists = {key: targets for key, targets in wiring.items() if isinstance(targets, list)}
     if not lists:
         return dict(wiring)
@@ -215,11 +208,11 @@ def _labelled(name: str, wiring: Mapping[str, Any], labels: Any) -> dict[str, An
     return {**wiring, **{key: dict(zip(map(str, labels), targets, strict=True)) for key, targets in lists.items()}}
 
 
-def _ends(target: Any, chains: Mapping[str, Chain], step: int | None = None) -> Any:
-    """Where an input comes from. A chain stands for its last link; at a ``step`` of another chain, for the link it
-    has got to by then, and for None where it has none yet."""
+def _resolve_chains(target: Any, chains: Mapping[str, Chain], step: int | None = None) -> Any:
+    """Return where an input comes from. A chain means its last link; at a ``step`` of another chain, its latest link by
+    then, or None."""
     if isinstance(target, Mapping):
-        return {str(label): _ends(one, chains, step) for label, one in target.items()}
+        return {str(label): _resolve_chains(one, chains, step) for label, one in target.items()}
     if (chain := chains.get(str(target))) is None:
         return str(target)
     return chain.last if step is None else chain.link(step)

@@ -1,9 +1,10 @@
-"""A graph of named stages whose inputs fit. Knows nothing of models."""
+"""A graph of named stages whose inputs fit. It knows nothing of models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from stc.errors import ConfigError, Fault, suggestion
@@ -12,11 +13,12 @@ from stc.pipeline.stage import Stage
 from stc.store.artifact import Kind
 
 Wiring = str | Mapping[str, str]
+"""Where an input comes from: the name of a node, or a mapping from labels to names."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A stage under a name, or what stands in for it (``source``): a folder on this machine or on the hub."""
+    """A named stage, or a folder or a model of the hub in its place (``source``)."""
 
     name: str
     kind: Kind
@@ -26,7 +28,7 @@ class Node:
     source: Path | HubModel | None = None
 
     def upstream(self) -> Iterator[tuple[str, str]]:
-        """(key of the input, name of the node it comes from), labels spelled ``scores.teacher``."""
+        """Yield (key of the input, name of its node). Keys of labelled inputs are written ``scores.teacher``."""
         for name, wiring in self.inputs.items():
             if isinstance(wiring, str):
                 yield name, wiring
@@ -35,10 +37,10 @@ class Node:
 
 
 class Pipeline:
-    """Nodes that fit together: every input exists, has the kind its consumer takes, and nothing is circular.
+    """Nodes that fit together: every input exists and has the right kind, and there are no cycles.
 
     Raises:
-        ConfigError: naming every consumer whose inputs do not fit.
+        ConfigError: with a fault for every input that does not fit.
     """
 
     def __init__(self, nodes: Mapping[str, Node], outputs: Sequence[str]) -> None:
@@ -48,10 +50,16 @@ class Pipeline:
         for name in self.outputs:
             if name not in self.nodes:
                 faults.append(Fault("pipeline.outputs", name, f"no such stage{suggestion(name, self.nodes)}"))
-        if not faults:
-            faults += self._cycles()
         if faults:
             raise ConfigError(faults)
+        try:
+            TopologicalSorter(
+                {node.name: [target for _, target in node.upstream()] for node in nodes.values()}
+            ).prepare()
+        except CycleError as error:
+            cycle = error.args[1][::-1]
+            fault = Fault(f"stages.{cycle[0]}.inputs", " → ".join(cycle), "a stage cannot need its own result")
+            raise ConfigError([fault]) from None
 
     def _input_faults(self, node: Node) -> Iterator[Fault]:
         if node.stage is None:
@@ -68,34 +76,18 @@ class Pipeline:
             elif takes[name].many == isinstance(wiring, str):
                 form = "a mapping from label to stage" if takes[name].many else "the name of a stage"
                 yield Fault(f"{where}.{name}", wiring, f"{form} is needed")
-        for name, why in node.stage.invalid_inputs(node.inputs.keys()):
-            yield Fault(f"{where}.{name}", node.inputs.get(name), why)
+        for name, reason in node.stage.invalid_inputs(node.inputs.keys()):
+            yield Fault(f"{where}.{name}", node.inputs.get(name), reason)
         for key, target in node.upstream():
             wanted = takes.get(key.split(".")[0])
             if target not in self.nodes:
                 yield Fault(f"{where}.{key}", target, f"no such stage{suggestion(target, self.nodes)}")
             elif wanted and self.nodes[target].kind is not wanted.kind:
-                yield Fault(
-                    f"{where}.{key}", target, f"gives a {self.nodes[target].kind.value}, not a {wanted.kind.value}"
-                )
-
-    def _cycles(self) -> list[Fault]:
-        finished: set[str] = set()
-
-        def visit(name: str, path: tuple[str, ...]) -> list[Fault]:
-            if name in path:
-                circle = " → ".join((*path[path.index(name) :], name))
-                return [Fault(f"stages.{name}.inputs", circle, "a stage cannot need its own result")]
-            if name in finished:
-                return []
-            found = [f for _, target in self.nodes[name].upstream() for f in visit(target, (*path, name))]
-            finished.add(name)
-            return found
-
-        return [fault for name in self.nodes for fault in visit(name, ())]
+                kind = self.nodes[target].kind.value
+                yield Fault(f"{where}.{key}", target, f"gives a {kind}, not a {wanted.kind.value}")
 
     def required_nodes(self) -> list[str]:
-        """The nodes the outputs rest on, each after what it needs."""
+        """Return the nodes that the outputs depend on, each after those that it needs."""
         order: dict[str, None] = {}
 
         def visit(name: str) -> None:

@@ -1,11 +1,11 @@
-"""A graph of stages, evaluated backward from what is asked for.
+"""Evaluate a graph of stages, backward from the outputs.
 
-identity = hash of (stage, VERSION, its fields, its environment, the identities of its inputs). A result
-that is in the store is taken without looking at what it was made from, so evaluation starts at the outputs and
-goes only as deep as something is missing.
+The identity of a result is a hash of its stage, the stage's ``VERSION``, fields and environment, and the identities of
+its inputs. A result in the store is used without looking at what it was made from, so evaluation goes only as deep as
+something is missing.
 
-What another process is making is left to it: evaluation goes on with whatever else is needed, goes through the
-outputs again, and waits only when a whole round had nothing to do.
+A result that another process is making is left to that process. Evaluation goes on with everything else, goes through
+the outputs again, and waits only if there was nothing to do in a whole round.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stc.errors import InputError
 from stc.models import read_config
@@ -31,13 +31,12 @@ from stc.store.difference import explain_missing
 from stc.store.external import artifact_of_folder
 from stc.system.machine import git_commit, versions
 
-_POLL_SECONDS = 2.0  # between two looks at what another process is making, at most; the first looks come sooner
+_POLL_SECONDS = 2.0  # the longest pause between two looks at another process's work; the first ones are shorter
 
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What became of a node in this run. ``seconds`` is what making it took and ``curves`` what it logged on the way,
-    whenever that was."""
+    """The result of a node. ``seconds`` and ``curves`` are of when it was made, in this run or before."""
 
     name: str
     artifact: Artifact
@@ -46,15 +45,24 @@ class NodeResult:
     curves: Curves = field(default_factory=dict)
 
 
+class _Key(NamedTuple):
+    """``first`` is the identity of generation 0. Each forced run of a result makes one more generation."""
+
+    identity: str
+    first: str
+    generation: int
+    spec: dict[str, Any]
+
+
 class Evaluation:
     """One evaluation of a pipeline against a store.
 
     Args:
-        context: makes the context of a node from its scratch folder.
-        force: nodes to make anew; what is made from them follows. Of several processes that are at it at once, one
-            makes each anew and the others use that; who begins after it is there makes one more.
-        announce: hears one line about every node that is about to run, and why, and one about every node waited for.
-        before_stage: asked before a stage runs on its inputs; raises what stops it.
+        context: makes the context of a node from its name and scratch folder.
+        force: nodes to make anew; what is made from them follows. Of several processes at once, one makes each node
+            anew and the others use its result. A process that starts afterwards makes it once more.
+        announce: called with one line for every node that is about to run, with the reason, or is waited for.
+        before_stage: called before a stage runs on its inputs. It raises an error to stop the run.
     """
 
     def __init__(
@@ -70,41 +78,44 @@ class Evaluation:
         self._pipeline = pipeline
         self._store = store
         self._context = context
-        self._force = frozenset(_alike(pipeline, force))
+        self._force = frozenset(_with_equal_nodes(pipeline, force))
         self._announce = announce
         self._before_stage = before_stage
-        self._keys: dict[str, tuple[str, str, int, dict[str, Any]]] = {}
+        self._keys: dict[str, _Key] = {}
         self._generations: dict[str, int] = {}
-        self._blocked: set[str] = set()  # in this round: made elsewhere, or resting on what is
-        self._elsewhere: dict[str, str] = {}  # in this round: node → the line to say if it has to be waited for
-        self.done: dict[str, NodeResult] = {}
+        self._blocked: set[str] = set()  # in this round: nodes made elsewhere, and nodes that need them
+        self._elsewhere: dict[str, str] = {}  # in this round: node → the line to announce if it is waited for
+        self._results: dict[str, NodeResult] = {}
 
-    def run(self, finished: Callable[[NodeResult], None] = lambda done: None) -> list[NodeResult]:
-        """Bring every output about; returns what became of each node needed, in order."""
+    def run(self, finished: Callable[[NodeResult], None] = lambda result: None) -> list[NodeResult]:
+        """Make or find every output, and return the result of each node needed, in order.
+
+        Args:
+            finished: called with each result as soon as it is there.
+        """
         self._finished = finished
+        announced: set[str] = set()
+        pause = 0.0
         try:
-            self._bring_all()
+            while True:
+                before = len(self._results)
+                if self._run_round():
+                    break
+                if len(self._results) > before:
+                    pause = 0.0
+                    continue
+                for line in [line for line in self._elsewhere.values() if line not in announced]:
+                    self._announce(line)
+                    announced.add(line)
+                pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
+                model_cache.clear()  # the other process may need the memory
+                time.sleep(pause)
         finally:
             model_cache.clear()
-        return [self._status(name) for name in self._pipeline.required_nodes()]
+        return [self._result(name) for name in self._pipeline.required_nodes()]
 
-    def _bring_all(self) -> None:
-        said: set[str] = set()
-        pause = 0.0
-        while not self._round():
-            if self._progressed:
-                pause = 0.0
-                continue
-            for line in [line for line in self._elsewhere.values() if line not in said]:
-                self._announce(line)
-                said.add(line)
-            pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
-            model_cache.clear()  # another process may need the memory for what this one waits for
-            time.sleep(pause)
-
-    def _round(self) -> bool:
-        """Bring about what can be; whether that was everything."""
-        before = len(self.done)
+    def _run_round(self) -> bool:
+        """Make or find what can be, and return whether that was everything."""
         self._blocked.clear()
         self._elsewhere.clear()
         for name in self._pipeline.outputs:
@@ -112,45 +123,45 @@ class Evaluation:
                 self._bring(name)
             except _Blocked:
                 if self._pipeline.nodes[name].kind is Kind.CHECK:
-                    break  # it has to hold before anything is made that rests on it
-        self._progressed = len(self.done) > before
+                    break  # a check must pass before anything after it is made
         return not self._blocked
 
     def artifact(self, name: str) -> Artifact:
-        """Where the artifact of a node is, without making or reading it."""
-        return self._status(name).artifact
+        """Return the artifact of a node without making or reading it."""
+        return self._result(name).artifact
 
-    def _status(self, name: str) -> NodeResult:
-        if name in self.done:
-            return self.done[name]
+    def _result(self, name: str) -> NodeResult:
+        if name in self._results:
+            return self._results[name]
         node = self._pipeline.nodes[name]
         if node.source is not None:
             return self._bring(name)
-        identity = self._key(name)[0]
-        record = self._store.record(node.kind, identity) or {}
-        found = Artifact(node.kind, self._store.path(node.kind, identity), identity, record.get("facts", {}))
-        return NodeResult(name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
+        identity = self._key(name).identity
+        facts = (self._store.record(node.kind, identity) or {}).get("facts", {})
+        return self._stored(node, Artifact(node.kind, self._store.path(node.kind, identity), identity, facts))
 
-    def _key(self, name: str) -> tuple[str, str, int, dict[str, Any]]:
-        """(identity, identity of generation 0, generation, spec) of a node with a stage."""
+    def _stored(self, node: Node, artifact: Artifact) -> NodeResult:
+        record = self._store.record(node.kind, artifact.identity) or {}
+        return NodeResult(node.name, artifact, True, record.get("seconds", 0.0), record.get("curves", {}))
+
+    def _key(self, name: str) -> _Key:
         if name not in self._keys:
             node = self._pipeline.nodes[name]
             stage = node.stage
             assert stage is not None
-            inputs = {key: self._input_identity(node, key, target) for key, target in node.upstream()}
             spec: dict[str, Any] = {
                 "stage": node.stage_name,
                 "version": stage.VERSION,
                 "config": stage.model_dump(mode="json", exclude=set(stage.NOT_IDENTITY)),
+                "inputs": {key: self._input_identity(node, key, target) for key, target in node.upstream()},
                 "surroundings": dict(self._environment(node)),
-                "inputs": inputs,
             }
             first = identity_of(spec)
-            # Once for all names of a result: as soon as it is made, the store counts one more.
+            # Decided once for all nodes with this result: as soon as it is made, the store counts one more.
             generation = self._generations.setdefault(first, self._store.generation(first) + (name in self._force))
             if generation:
                 spec["generation"] = generation
-            self._keys[name] = (identity_of(spec), first, generation, spec)
+            self._keys[name] = _Key(identity_of(spec), first, generation, spec)
         return self._keys[name]
 
     def _environment(self, node: Node) -> Mapping[str, Any]:
@@ -170,38 +181,37 @@ class Evaluation:
             return {fact: found.facts[fact] for fact in by}
         if self._pipeline.nodes[target].source is not None:
             return self._bring(target).artifact.identity
-        return self._key(target)[0]
+        return self._key(target).identity
 
     def _bring(self, name: str) -> NodeResult:
-        """Raises _Blocked where it is made elsewhere, or rests on what is."""
+        """Find or make a node's result. Raises _Blocked if it, or something it needs, is made elsewhere."""
         if name in self._blocked:
             raise _Blocked
-        if name not in self.done:
+        if name not in self._results:
             node = self._pipeline.nodes[name]
             if node.source is not None:
                 folder = node.source.fetch(read_config) if isinstance(node.source, HubModel) else node.source
-                self.done[name] = NodeResult(name, external_artifact(self._store, node.kind, folder), True, 0.0)
+                self._results[name] = NodeResult(name, external_artifact(self._store, node.kind, folder), True, 0.0)
             else:
                 try:
-                    self.done[name] = self._find(node)
+                    self._results[name] = self._find_or_make(node)
                 except _Blocked:
                     self._blocked.add(name)
                     raise
-            self._finished(self.done[name])
-        return self.done[name]
+            self._finished(self._results[name])
+        return self._results[name]
 
-    def _find(self, node: Node) -> NodeResult:
+    def _find_or_make(self, node: Node) -> NodeResult:
         try:
             identity, first, generation, spec = self._key(node.name)
-        except _Blocked:  # by a fact that another process is finding out; what else it takes can be brought about
+        except _Blocked:  # another process is finding out a fact that identifies it; its other inputs can be made
             self._inputs(node)
             raise
-        found, why = self._store.get(node.kind, identity)
+        found, reason = self._store.get(node.kind, identity)
         if found is not None:
-            if node.name in self._force:  # made by another, or by a run that died before it could say so
+            if node.name in self._force:  # made by another process, or by a run that was killed before the next line
                 self._store.set_generation(first, generation)
-            record = self._store.record(node.kind, identity) or {}
-            return NodeResult(node.name, found, True, record.get("seconds", 0.0), record.get("curves", {}))
+            return self._stored(node, found)
         title = f"{node.name} ({node.stage_name} {identity[:8]})"
         holder = self._store.holder(identity)
         if holder is not None and holder.alive:
@@ -209,16 +219,16 @@ class Evaluation:
             raise _Blocked
         inputs = self._inputs(node)
         if holder is not None:
-            why = f"taken over from {holder.who}, which no longer answers"
-        elif why == ABSENT:
-            why = "forced" if node.name in self._force else explain_missing(self._store, node.kind, spec)
-        done = self._make(node, f"{title}: {why}", inputs)
+            reason = f"taken over from {holder.who}, which no longer answers"
+        elif reason == ABSENT:
+            reason = "forced" if node.name in self._force else explain_missing(self._store, node.kind, spec)
+        result = self._make(node, f"{title}: {reason}", inputs)
         if generation:
             self._store.set_generation(first, generation)
-        return done
+        return result
 
     def _inputs(self, node: Node) -> dict[str, Any]:
-        """What a node takes, all of it brought about as far as that can be done here."""
+        """Make or find all inputs of a node that can be; raises _Blocked if one cannot."""
         blocked = False
         for _, target in node.upstream():
             try:
@@ -228,9 +238,9 @@ class Evaluation:
         if blocked:
             raise _Blocked
         return {
-            name: self.done[wiring].artifact
+            name: self._results[wiring].artifact
             if isinstance(wiring, str)
-            else {label: self.done[target].artifact for label, target in wiring.items()}
+            else {label: self._results[target].artifact for label, target in wiring.items()}
             for name, wiring in node.inputs.items()
         }
 
@@ -269,8 +279,9 @@ class Evaluation:
 
 
 def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
-    """A folder from outside as an artifact, identified by the content of its files. What a model's files mean is also
-    up to its family and its quantizer, whose versions above 1 are part of the identity of all that is made with it.
+    """Return a folder from outside as an artifact, identified by the content of its files.
+
+    The results of a model also depend on its family and its quantizer, whose versions above 1 are part of the identity.
 
     Raises:
         InputError: as :func:`stc.store.external.artifact_of_folder`.
@@ -283,8 +294,8 @@ def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
     return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))
 
 
-def _alike(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
-    """Nodes, and whatever others have the same stage with the same fields and inputs: they stand for one result."""
+def _with_equal_nodes(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
+    """Return nodes with all others that have the same stage, fields and inputs, since they stand for one result."""
 
     def description(name: str) -> tuple[Any, ...]:
         node = pipeline.nodes[name]
@@ -298,4 +309,4 @@ def _alike(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
 
 
 class _Blocked(Exception):
-    """A node cannot be brought about here and now, since another process is making it or what it rests on."""
+    """A node cannot be made here and now, since another process is making it or something it needs."""

@@ -1,9 +1,8 @@
-"""The contract between a stage and everything around it.
+"""The interface between a stage and everything around it.
 
-A stage is one step of the method: it reads artifacts, writes one artifact into a folder, and knows nothing
-else. It cannot see other stages, the run's config, MLflow or the store. What decides its result is in its
-fields (its config), its ``VERSION`` and its inputs; what does not (device, workers, micro-batch, scratch) comes
-with the :class:`Context`. That split is what makes a result reusable on another machine.
+A stage is one step of the method. It reads artifacts and writes one artifact into a folder. It cannot see other stages,
+the run's config, MLflow or the store. Its fields, its ``VERSION`` and its inputs decide its result. Everything else
+(device, workers, micro-batch, scratch) comes with the :class:`Context`. Therefore another machine can reuse a result.
 
 This module imports neither torch nor transformers, and a stage module imports them inside ``run`` only.
 """
@@ -25,10 +24,11 @@ from stc.store.artifact import Kind
 class StageInput:
     """One named input of a stage.
 
-    With ``many`` the input is a mapping from a label to an artifact (``{teacher: evaluate_teacher, …}`` in
-    YAML); with ``optional`` it may be left out. With ``by`` the input is identified by those of its facts
-    instead of by how it was made: a pruned model is known by the set of layers removed, so two searches that
-    end in the same set share everything after it.
+    Attributes:
+        by: facts that identify the input, instead of how it was made. A pruned model is identified by the set of
+            layers removed, so two searches that end in the same set share everything after it.
+        many: whether the input is a mapping from labels to artifacts (``{teacher: evaluate_teacher, …}`` in YAML).
+        optional: whether it may be left out.
     """
 
     kind: Kind
@@ -38,14 +38,13 @@ class StageInput:
 
 
 BoolOrAuto = bool | Literal["auto"]
-"""Whether to do something; ``auto``: where it pays."""
+"""Whether to do something; ``auto`` means where it pays."""
 
-Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input declared with ``many``
+Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input with ``many``
 
 
 class Progress(Protocol):
-    """A progress bar: ``update(n)`` after every ``n`` finished items. A ``note`` says how the work goes, in a word or
-    two, and stands until there is another."""
+    """A progress bar: ``update(n)`` after every ``n`` finished items. A ``note`` is shown until there is another."""
 
     def update(self, n: int = 1, note: str = "") -> Any: ...
 
@@ -58,23 +57,22 @@ class ProgressFactory(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use and must not depend on: two contexts give the same result in fp32.
+    """What a stage may use, and its result must not depend on. Two contexts give the same result in float32.
 
     Attributes:
         device: ``"cpu"`` or ``"cuda"``.
         workers: processes or threads for reading audio.
-        train_micro_batch: examples a forward pass in training; the recipe's global batch is reached by
-            accumulation.
+        train_micro_batch: examples in a forward pass of training. Gradients are accumulated to the global batch.
         decode_batch: utterances translated together.
-        scratch: a folder of this artifact-to-be that survives a crash; removed once the artifact is published.
-        log: ``log({"loss": 1.2}, step=10)`` reports metrics to whoever watches the run.
+        scratch: a folder that survives a crash, and is removed once the artifact is published.
+        log: ``log({"loss": 1.2}, step=10)`` reports metrics of the run.
         progress: makes a progress bar.
-        unpack: whether to unpack a packed base while adapters are trained on it; ``auto``: where memory has plenty
-            of room.
-        compile: whether to compile the layers that a fine-tuning goes through, and on a GPU to replay them where
-            adapters are trained; ``auto``: on a GPU, for a long one. Dropout then draws other numbers.
-        gradient_checkpointing: whether a training keeps nothing of what is inside a layer, and computes it twice.
-        processes: that a stage which can share out its work uses (:mod:`stc.workers`); on GPUs, each has one.
+        unpack: whether to dequantize a base while adapters are trained on it; ``auto``: if there is plenty of memory.
+        compile: whether to compile layers for fine-tuning, and on a GPU to use CUDA graphs for adapters; ``auto``: on
+            a GPU, for a long training. Dropout then draws other numbers.
+        gradient_checkpointing: whether to store no activations inside of layers, and compute them twice.
+        processes: the number of processes for a stage that can share out its work (:mod:`stc.workers`). On GPUs, each
+            has its own.
     """
 
     device: str
@@ -93,44 +91,49 @@ class Context:
 class Stage(BaseModel):
     """A stage: frozen, typed fields that decide its result, and ``run``.
 
-    One module defines one stage. In YAML it is named by its file in ``stc/stages`` (``stage: finetune``), or by the
-    dotted path of a module of anybody's (``stage: talks.stages.pretrain``).
+    One module defines one stage. YAML names it by its file in ``stc/stages`` (``stage: finetune``), or by the dotted
+    path of any module (``stage: talks.stages.pretrain``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    NAME: ClassVar[str] = ""  # in identities, where it is another than in YAML
+    NAME: ClassVar[str] = ""  # in identities, if another than in YAML
     VERSION: ClassVar[int]
     TAKES: ClassVar[Mapping[str, StageInput]]
     GIVES: ClassVar[Kind]
-    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is, not what it is
-    KEEPS_MODEL: ClassVar[bool] = False  # reads a model that the stage before may have left in memory, and leaves it
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is and not what it is
+    KEEPS_MODEL: ClassVar[bool] = False  # uses the model cache, and does not change the model
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        """What else the result depends on, for identity: the content of a file from outside, or, for a
+        """Return what else the result depends on, for its identity: the content of outside files, or, for a
         measurement, this machine."""
         return {}
 
     def invalid_inputs(self, given: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Inputs that the fields do not go with, each with the reason; ``given`` are the names of those there are."""
+        """Yield inputs that contradict the fields, each with the reason.
+
+        Args:
+            given: the names of the inputs that there are.
+        """
         return iter(())
 
     def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
-        """The optional inputs that, with these fields, it would not look at; ``given`` are the names of those there
-        are.
+        """Yield optional inputs that the stage does not read with these fields.
 
-        The graph leaves them out, wherever a pipeline wires them, so that they are neither in the identity nor made
-        for nothing: a pipeline gives every training the encoder's states, and one that trains the encoder hears the
-        audio. What the fields contradict is :meth:`invalid_inputs`.
+        The graph leaves them out, so that they are neither in the identity nor made for nothing. For example, a
+        pipeline gives features to every training, and one that trains the encoder reads the audio instead.
+
+        Args:
+            given: the names of the inputs that there are.
         """
         return iter(())
 
     def missing_requirements(self) -> Iterator[str]:
-        """Yield what it needs and this machine does not have, a library for instance, each with how to get it."""
+        """Yield what this machine lacks for it, a library for instance, each with how to get it."""
         return iter(())
 
     def forecast(self, inputs: Mapping[str, Any]) -> Any:
-        """What the artifact will be, from what the inputs are or will be; None where that is not known.
+        """Return what the artifact will be, from what the inputs are or will be; None if that is not known.
 
         A model is a :class:`stc.models.layout.Layout`; adapters, features and a ranking are ``AdapterSize``,
         ``FeatureSize`` and ``RemovalCounts`` of the same module; a manifest is a
