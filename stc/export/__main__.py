@@ -1,4 +1,4 @@
-"""``python -m stc.export RESULT OUT``: a finished model as a folder for others."""
+"""``python -m stc.export RESULT OUT``: export a finished model as a folder for others."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from stc.system.console import run_command
 
 _DESCRIPTION = """\
-Copy a finished model to a folder of its own, write a model card, and prove the folder: a fresh process that knows
-transformers and not stc translates an utterance with it, and has to say what the original says.
+Copy a finished model to a folder of its own, write a model card, and prove the folder: a process without stc
+translates an utterance with it, and the translation must be that of the original.
 """
 
 
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Export what the command line names; 0, or 1 where that failed."""
+    """Run the command; return 0, or 1 if the export fails."""
     return run_command(lambda: _export(_parser().parse_args()))
 
 

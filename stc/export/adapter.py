@@ -1,4 +1,4 @@
-"""Adapter folders as peft writes them: which base they belong on, for us and for those who get them."""
+"""Adapter folders as peft writes them: the base that they are for, here and on the machines of their users."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from stc.quantization import quantizer_of
 from stc.store.artifact import Kind
 
 
-def base_folder(source: ExportSource, named: str | None) -> Path:
-    """The folder of an adapter's base: by the store, or by what the adapter or the user says; a hub id is fetched.
+def base_folder(source: ExportSource, base_model: str | None) -> Path:
+    """Return the folder of an adapter's base, by the store, the adapter's config or the user; a hub id is fetched.
 
     Raises:
-        InputError: nobody says what the base is.
+        InputError: none of them names the base.
         ModelError: adapter_config.json is damaged, the weights are missing, or the base is quantized.
     """
-    said = adapter_config(source.folder).get(BASE_MODEL_KEY)
-    adapter_tensors(source.folder)  # names what is missing or damaged
-    base = _stored(source) or _found(said) or _found(named)
+    name = adapter_config(source.folder).get(BASE_MODEL_KEY)
+    adapter_tensors(source.folder)  # raises an error that names what is missing or damaged
+    base = _base_in_store(source) or _model_folder(name) or _model_folder(base_model)
     if base is None:
         raise InputError(
-            f"{source.folder}: {BASE_MODEL_KEY} is {said!r}: --base-model NAME says which model it belongs on"
+            f"{source.folder}: {BASE_MODEL_KEY} is {name!r}: --base-model NAME says which model it belongs on"
         )
     if quantizer_of(read_config(base)) is not None:
         raise ModelError(f"{base} is quantized: an adapter goes on, and is merged into, the bfloat16 base")
     return base
 
 
-def set_base(folder: Path, named: str | None) -> None:
-    """Have an adapter name the base its users are to find.
+def set_base(folder: Path, base_model: str | None) -> None:
+    """Write the name under which users find the base into an adapter's config.
 
     Raises:
         InputError: no name is given, and the adapter's own is a folder of this machine.
     """
-    config = adapter_config(folder)
-    if named is None and (not config.get(BASE_MODEL_KEY) or Path(config[BASE_MODEL_KEY]).is_absolute()):
+    name = base_model or named_base(folder)
+    if base_model is None and (not name or Path(name).is_absolute()):
         raise InputError(
-            f"the adapter's base is {config.get(BASE_MODEL_KEY)!r}, which its users do not have: --base-model NAME "
-            "says under which name they find it; --merged exports base and adapter as one model"
+            f"the adapter's base is {name!r}, which its users do not have: --base-model NAME says under which name "
+            "they find it; --merged exports base and adapter as one model"
         )
-    set_base_model_name(folder, named or config[BASE_MODEL_KEY])
+    set_base_model_name(folder, name)
 
 
 def named_base(folder: Path) -> str | None:
-    """The base an adapter names; None for a folder that is no adapter."""
-    return adapter_config(folder)[BASE_MODEL_KEY] if (folder / ADAPTER_CONFIG).is_file() else None
+    """Return the base that an adapter names; None for a folder that is no adapter."""
+    return adapter_config(folder).get(BASE_MODEL_KEY) if (folder / ADAPTER_CONFIG).is_file() else None
 
 
-def _stored(source: ExportSource) -> Path | None:
-    identity = source.record.get("spec", {}).get("inputs", {}).get("model")
+def _base_in_store(source: ExportSource) -> Path | None:
+    identity = source.model_input
     if source.store is None or identity is None:
         return None
     folder = source.store.path(Kind.MODEL, identity)
     return folder if folder.is_dir() else None
 
 
-def _found(name: str | None) -> Path | None:
+def _model_folder(name: str | None) -> Path | None:
     if not name:
         return None
     if Path(name).is_dir():

@@ -1,4 +1,7 @@
-"""The model card: what was done, how large and how good the result is, how to use it. What is not known is left out."""
+"""The model card: what was done, how large and how good the result is, and how to use it.
+
+The card leaves out what is not known.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,17 @@ from stc.export import vllm
 from stc.export.history import History, ProofExample
 from stc.export.portable import OLDEST
 from stc.export.source import ExportForm
-from stc.export.usage import snippet
+from stc.export.usage import example_code
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
-from stc.metrics.size import bytes_on_disk
-from stc.models.counting import ParameterCounts, count_parameters
+from stc.metrics.size import size_of
 from stc.models.folder import ModelFolder
 from stc.models.layout import AdapterSize
 from stc.models.weights import attached_adapter
 
 CARD_FILE = "README.md"
 
-# How hub and users name the forms.
+# The names of the forms on the hub, and in the card.
 RELATIONS: dict[ExportForm, str] = {"merged": "finetune", "quantized": "quantized", "adapter": "adapter"}
 TITLES: dict[ExportForm, str] = {
     "merged": "a plain bfloat16 model",
@@ -33,12 +35,12 @@ TITLES: dict[ExportForm, str] = {
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is written from.
+    """The content of a card.
 
     Attributes:
         model_class: the transformers class of the model, or of an adapter's base.
-        conversation: what is said to it about an utterance.
-        vllm: as :func:`stc.export.vllm.refusals` gives it.
+        conversation: the prompt of an utterance, for a chat template.
+        vllm: as :func:`stc.export.vllm.refusals` returns it.
     """
 
     name: str
@@ -47,7 +49,7 @@ class Card:
     conversation: list[dict[str, Any]]
     base_model: str | None
     license_id: str | None
-    known: History
+    history: History
     example: ProofExample
     vllm: list[str] | None
 
@@ -56,14 +58,14 @@ class Card:
         return TITLES[self.form]
 
     def text(self, folder: Path) -> str:
-        """The card of an exported folder, in Markdown with the hub's metadata before it. Ends in a newline."""
+        """Return the card of an exported folder: the hub's metadata, then Markdown. It ends in a newline."""
         task = self.example.manifest.task
         body = [
             self._metadata(),
             f"# {self.name}",
             f"Translates speech (language `{task.source_lang}`) into {task.target_name} text. This is "
             f"{self.title}, made with stc: speech translation compression.",
-            *self._made(),
+            *self._lineage(),
             *self._size(folder),
             *self._quality(),
             *self._use(folder),
@@ -74,7 +76,7 @@ class Card:
         return "\n\n".join(body) + "\n"
 
     def vllm_statement(self) -> str:
-        """Whether vLLM can load the export, in one sentence or a few."""
+        """Return a few sentences that say whether vLLM can load the export."""
         checked = f"Checked against the source of vLLM {vllm.VERSION}, not run."
         if self.vllm is None:
             return "Not checked: stc knows what vLLM asks of Qwen2-Audio only."
@@ -86,7 +88,7 @@ class Card:
         from huggingface_hub import ModelCardData
 
         task = self.example.manifest.task
-        prunes = any(step.stage == "prune" for step in self.known.steps)
+        pruned = any(step.stage == "prune" for step in self.history.steps)
         data = ModelCardData(
             base_model=self.base_model,
             base_model_relation=RELATIONS[self.form] if self.base_model else None,
@@ -94,13 +96,13 @@ class Card:
             license=self.license_id,
             library_name="peft" if self.form == "adapter" else "transformers",
             pipeline_tag="audio-text-to-text",
-            tags=["speech-translation", *(["pruned"] if prunes else []), "stc"],
+            tags=["speech-translation", *(["pruned"] if pruned else []), "stc"],
         )
         return f"---\n{data.to_yaml().strip()}\n---"
 
-    def _made(self) -> Iterator[str]:
-        base = self.base_model or self.known.base
-        lines = ([f"The base is {base}."] if base else []) + [step.sentence for step in self.known.steps]
+    def _lineage(self) -> Iterator[str]:
+        base = self.base_model or self.history.base
+        lines = ([f"The base is {base}."] if base else []) + [step.sentence for step in self.history.steps]
         if lines:
             yield "## How it was made"
             yield "\n".join(f"{number}. {line}" for number, line in enumerate(lines, start=1))
@@ -108,89 +110,89 @@ class Card:
     def _size(self, folder: Path) -> Iterator[str]:
         yield "## Size"
         if self.form == "adapter":
-            adapters = AdapterSize.of_folder(folder)
-            counts, weight_bytes = ParameterCounts(adapters.parameters, adapters.parameters), adapters.weight_bytes
+            adapter = AdapterSize.of_folder(folder)
+            parameters, elements, size_on_disk = adapter.parameters, adapter.parameters, adapter.weight_bytes
         else:
-            counts, weight_bytes = count_parameters(folder), bytes_on_disk(folder)
-        rows = [
-            ("parameters", f"{counts.parameters:,}"),
-            ("packed elements", f"{counts.packed_elements:,}"),
-            ("bytes on disk", f"{weight_bytes:,}"),
-        ]
-        if found := self.known.measurement:
-            on = found.device if found.device != "cpu" else f"the CPU ({found.machine.get('cpu')})"
-            rows.append((f"peak memory on {on}, bytes", f"{found.peak_memory_bytes:,}"))
-        yield _table(("figure", "value"), rows)
-        what = "the adapter alone, without its base" if self.form == "adapter" else "the model"
-        yield f"These are of {what}. A packed weight counts as the parameters it stands for."
+            model = size_of(folder)
+            parameters, elements, size_on_disk = model.parameters, model.packed_elements, model.bytes_on_disk
+        figures = {"parameters": parameters, "packed elements": elements, "bytes on disk": size_on_disk}
+        if found := self.history.measurement:
+            device = found.device if found.device != "cpu" else f"the CPU ({found.machine.get('cpu')})"
+            figures[f"peak memory on {device}, bytes"] = found.peak_memory_bytes
+        yield _table(("figure", "value"), [(name, f"{figure:,}") for name, figure in figures.items()])
+        subject = "the adapter alone, without its base" if self.form == "adapter" else "the model"
+        yield f"These are of {subject}. A packed weight counts as the parameters it stands for."
 
     def _quality(self) -> Iterator[str]:
-        if (scores := self.known.scores) is None:
+        scores, dataset = self.history.scores, self.history.dataset
+        if scores is None:
             return
-        split = self.known.tested.get("spec", {}).get("config", {}).get("split")
-        where = f"{scores.sentences:,} utterances" + (f" of the split `{split}`" if split else "")
         yield "## Quality"
-        yield f"On {where}" + (f" of `{self.known.dataset}`" if self.known.dataset else "") + ", one reference each:"
+        split = self.history.test_record.get("spec", {}).get("config", {}).get("split")
+        data = (f" of the split `{split}`" if split else "") + (f" of `{dataset}`" if dataset else "")
+        yield f"On {scores.sentences:,} utterances{data}, one reference each:"
         rows = [
             (metric_named(name).heading, f"{metric.score:.2f}", f"`{metric.signature}`")
             for name, metric in scores.metrics.items()
         ]
         yield _table(("metric", "score", "signature"), rows)
-        row = self.known.compared
+        row = self.history.compared
         if row is None or row["retention"] is None:
             return
         compared = row["compared"]
+        metric = metric_named(compared["metric"])
         if row["name"] == compared["reference"]:
-            yield f"It is the best unpruned system of its table, by {metric_named(compared['metric']).title}."
+            yield f"It is the best unpruned system of its table, by {metric.title}."
             return
-        kept = f"It keeps {100 * row['retention']:.1f} % of the {metric_named(compared['metric']).better}"
+        retention = f"It keeps {100 * row['retention']:.1f} % of the {metric.better}"
         if row["retention_ci"] is not None and enough_sentences(scores.sentences):
             low, high = (100 * bound for bound in row["retention_ci"])
-            kept += (
+            retention += (
                 f" ({100 * compared['confidence']:g} % interval {low:.1f} to {high:.1f}, by {compared['resamples']:,} "
                 "paired bootstrap resamples)"
             )
-        yield f"{kept} of `{compared['reference']}`, the best unpruned system of its table."
+        yield f"{retention} of `{compared['reference']}`, the best unpruned system of its table."
         if sample_size_note(scores.sentences):
             yield sample_size_note(scores.sentences)
 
     def _use(self, folder: Path) -> Iterator[str]:
         yield "## Use"
-        attached = attached_adapter(folder) is not None
-        # An adapter is for layers by the names they have since transformers 5.
-        oldest = "5" if attached or self.form == "adapter" else OLDEST
-        transformers = f"transformers ({oldest} or later)"
-        packed_by = None if self.form == "adapter" else ModelFolder.of(folder).quantizer
-        further = [packed_by.LIBRARY] if packed_by else []
-        further += ["peft"] if attached or self.form == "adapter" else []
-        needs = ["torch", transformers, "accelerate", "soundfile", *further]
-        yield f"With {', '.join(needs)} installed, and `utterance.wav` a recording of one channel:"
-        code = snippet(
+        is_adapter, has_adapter = self.form == "adapter", attached_adapter(folder) is not None
+        # An adapter names the layers as transformers 5 does.
+        oldest = "5" if is_adapter or has_adapter else OLDEST
+        quantizer = None if is_adapter else ModelFolder.of(folder).quantizer
+        packages = ["torch", f"transformers ({oldest} or later)", "accelerate", "soundfile"]
+        packages += [quantizer.LIBRARY] if quantizer else []
+        packages += ["peft"] if is_adapter or has_adapter else []
+        yield f"With {', '.join(packages)} installed, and `utterance.wav` a recording of one channel:"
+        code = example_code(
             self.name,
             self.model_class,
             self.conversation,
             self.example.settings,
-            base=self.base_model if self.form == "adapter" else None,
-            attached=attached,
-            registers=packed_by.IMPORT_BEFORE_LOADING if packed_by else None,
+            base=self.base_model if is_adapter else None,
+            has_adapter=has_adapter,
+            first_import=quantizer.IMPORT_BEFORE_LOADING if quantizer else None,
         )
         yield f"```python\n{code}\n```"
 
     def _provenance(self) -> Iterator[str]:
         yield "## Provenance"
-        record = self.known.record
-        lines = []
+        record = self.history.record
+        sentences = []
         if record:
             versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-            lines.append(f"Result `{record['identity']}` of stage `{record['spec']['stage']}`, made with {versions}.")
+            sentences.append(
+                f"Result `{record['identity']}` of stage `{record['spec']['stage']}`, made with {versions}."
+            )
             if record.get("commit"):
                 commit, changed = record["commit"]
-                lines.append(f"Commit of stc: `{commit}`{', with changes' if changed else ''}.")
-        lines.append(
+                sentences.append(f"Commit of stc: `{commit}`{', with changes' if changed else ''}.")
+        sentences.append(
             f"Before it was handed out, a fresh process without stc translated utterance "
             f"`{self.example.manifest.rows[0].id}` with it."
         )
-        yield " ".join(lines)
+        yield " ".join(sentences)
 
 
 def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

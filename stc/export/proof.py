@@ -1,4 +1,4 @@
-"""The proof of an export: a fresh process without stc loads it, and gets what it gets from the original."""
+"""The proof of an export: a process without stc translates the same with it as with the original."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stc.verification.independent import CheckedModel, independent_translations
 
 @dataclass(frozen=True)
 class ProofResult:
-    """What a fresh process got of an utterance from the export, and from the original."""
+    """The translations of an utterance by the export and by the original, in a process without stc."""
 
     utterance: str
     text: str
@@ -19,7 +19,7 @@ class ProofResult:
 
     @property
     def same(self) -> bool:
-        """False only for an adapter merged into bfloat16, where rounding may decide a close call another way."""
+        """Whether the texts are equal. An adapter merged into bfloat16 is rounded, and may translate differently."""
         return self.text == self.original
 
 
@@ -29,7 +29,8 @@ def prove(exported: CheckedModel, original: CheckedModel, example: ProofExample,
     Raises:
         StcError: one of them does not load without stc, or a copy gives another text.
     """
-    (text,), (before,) = independent_translations([exported, original], example.manifest, example.settings, device)
+    models = [exported, original]
+    (text,), (before,) = independent_translations(models, example.manifest, example.settings, device)
     proof = ProofResult(example.manifest.rows[0].id, text, before)
     merged = exported[1] is None and original[1] is not None
     if not proof.same and not merged:

@@ -1,4 +1,4 @@
-"""What is to be exported: a folder, its form, and the store it lies in."""
+"""What to export: a folder, its form, and the store it is in."""
 
 from __future__ import annotations
 
@@ -22,18 +22,16 @@ from stc.system.paths import ROOT, expand_home
 from stc.system.read_files import read_json, read_yaml
 
 ExportForm = Literal["merged", "quantized", "adapter"]
-"""``merged`` is a plain bfloat16 model, with whatever adapters were trained merged into it."""
+"""``merged`` is a plain bfloat16 model, with any trained adapters merged into it."""
 
 
 @dataclass(frozen=True)
 class ExportSource:
-    """A result.
+    """A result to export.
 
     Attributes:
-        folder: where it is.
-        form: what it is.
-        store: the store it lies in, or None.
-        run: the composed config of the run it was named by, as far as it was read; else empty.
+        store: the store that the folder is in, or None.
+        run: dotted key → value of the run's config, if the result was named by its run.
     """
 
     folder: Path
@@ -47,35 +45,40 @@ class ExportSource:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the store wrote down about it; empty for a folder that is not in a store."""
+        """The store's record of it; empty for a folder that is not in a store."""
         record = self.store.record(self.kind, self.folder.name) if self.store else None
         return record or {}
 
+    @property
+    def model_input(self) -> str | None:
+        """The identity of the model it was made from."""
+        identity: str | None = self.record.get("spec", {}).get("inputs", {}).get("model")
+        return identity
+
     def plain(self) -> ExportSource:
-        """The model a quantized one was packed from.
+        """Return the model that a quantized one was packed from.
 
         Raises:
-            InputError: the store has it no longer, the folder is in no store, or an adapter belongs to it.
+            InputError: the store no longer has it, the folder is in no store, or an adapter belongs to it.
         """
         if attached_adapter(self.folder):
             raise InputError(f"{self.folder} has its adapter beside quantized weights, on which it was trained")
-        identity = self.record.get("spec", {}).get("inputs", {}).get("model")
-        if self.store is None or identity is None:
+        if self.store is None or self.model_input is None:
             raise InputError(f"{self.folder} is quantized and in no store, so its bfloat16 weights are not at hand")
-        return ExportSource(_checked(self.store, Kind.MODEL, identity), "merged", self.store, self.run)
+        return ExportSource(_verified(self.store, Kind.MODEL, self.model_input), "merged", self.store, self.run)
 
 
 def find_source(path: Path, system: str | None) -> ExportSource:
-    """The result a user means by ``path``: a model or adapter folder, its identity, or the folder of a run.
+    """Return the result that a user means by ``path``: a model or adapter folder, its identity, or the folder of a run.
 
     Raises:
         InputError: there is none, or the run has no such system.
-        ModelError: config.json is damaged, or quantized by a method stc does not know.
+        ModelError: config.json is damaged, or names a quantization method that stc does not know.
     """
     path = resolve_artifact(path, Kind.MODEL, Kind.ADAPTER)
     folder, run = path, {}
     if (path / RESULT_FILE).is_file():
-        folder, run = _system(path, system), _composed(path)
+        folder, run = _system_folder(path, system), _run_config(path)
     elif system is not None:
         raise InputError(f"--system {system}: {path} is no run's folder: it has no {RESULT_FILE}")
     folder = folder.resolve()
@@ -88,21 +91,22 @@ def find_source(path: Path, system: str | None) -> ExportSource:
             f"{path} is nothing to export: a folder with config.json (a model), {ADAPTER_CONFIG} (an adapter) or "
             f"{RESULT_FILE} (a run) is needed"
         )
-    kind = Kind.ADAPTER if form == "adapter" else Kind.MODEL
-    if not is_identity(folder.name) or folder.parent.name != kind.value or not is_store(folder.parent.parent):
-        return ExportSource(folder, form, None, run)
-    store = Store(folder.parent.parent)
-    return ExportSource(_checked(store, kind, folder.name), form, store, run)
+    source = ExportSource(folder, form, None, run)
+    root = folder.parent.parent
+    if not is_identity(folder.name) or folder.parent.name != source.kind.value or not is_store(root):
+        return source
+    store = Store(root)
+    return ExportSource(_verified(store, source.kind, folder.name), form, store, run)
 
 
-def _checked(store: Store, kind: Kind, identity: str) -> Path:
+def _verified(store: Store, kind: Kind, identity: str) -> Path:
     artifact, why = store.get(kind, identity)
     if artifact is None:
         raise InputError(f"{store.path(kind, identity)}: {why}")
     return artifact.path
 
 
-def _system(path: Path, wanted: str | None) -> Path:
+def _system_folder(path: Path, name: str | None) -> Path:
     try:
         systems = read_json(path / RESULT_FILE, Result)["systems"]
         folders = {row["name"]: Path(row["model_dir"]) for row in systems}
@@ -110,15 +114,15 @@ def _system(path: Path, wanted: str | None) -> Path:
         raise InputError(f"{path / RESULT_FILE} is of several seeds: name the folder of one, {path}/seed1") from None
     if not folders:
         raise InputError(f"the run in {path} compared no systems: name the folder of a model instead")
-    if wanted is None:
+    if name is None:
         return list(folders.values())[-1]
-    if wanted not in folders:
-        raise InputError(f"--system {wanted}: systems are {', '.join(folders)}{suggestion(wanted, folders)}")
-    return folders[wanted]
+    if name not in folders:
+        raise InputError(f"--system {name}: systems are {', '.join(folders)}{suggestion(name, folders)}")
+    return folders[name]
 
 
-def _composed(path: Path) -> dict[str, str]:
-    """What the config of a run says of model and data, by dotted key; empty where it is gone."""
+def _run_config(path: Path) -> dict[str, str]:
+    """Return names and paths of model and data in the config of a run, by dotted key; empty if the config is gone."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -131,7 +135,7 @@ def _composed(path: Path) -> dict[str, str]:
     for key in ("model.name", "model.path", "data.name", "data.path"):
         try:
             value = OmegaConf.select(config, key, throw_on_missing=True)
-        except OmegaConfBaseException:  # an interpolation of an environment variable that is not set here
+        except OmegaConfBaseException:  # it interpolates an environment variable that is not set here
             continue
         if value is not None:
             found[key] = expand_home(str(value)) if key.endswith(".path") else str(value)

@@ -1,4 +1,4 @@
-"""The code of a card: translating one recording with public libraries alone."""
+"""The example code in a model card: translating one recording with public libraries alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from stc.decoding.hypotheses import TranslationSettings
-
-ATTACHED = """\
-from peft import PeftModel
-model = PeftModel.from_pretrained(model, name, subfolder="adapter")
-"""
 
 MODEL = """\
 import soundfile
@@ -22,7 +17,12 @@ model = {model_class}.from_pretrained(name, dtype={dtype}, device_map="auto")
 processor = AutoProcessor.from_pretrained(name)
 """
 
-ADAPTER = """\
+ATTACHED_ADAPTER = """\
+from peft import PeftModel
+model = PeftModel.from_pretrained(model, name, subfolder="adapter")
+"""
+
+ADAPTER_ON_BASE = """\
 import soundfile
 from peft import PeftModel
 from transformers import AutoProcessor, {model_class}
@@ -33,7 +33,7 @@ model = PeftModel.from_pretrained(model, name)
 processor = AutoProcessor.from_pretrained(base)
 """
 
-# The generation config of an adapter's base may ask for sampling and penalties, which are not what was evaluated.
+# The arguments of generate are explicit, as the generation config of an adapter's base may ask for sampling.
 TRANSLATE = """
 conversation = {conversation}
 prompt = processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
@@ -44,31 +44,29 @@ tokens = model.generate(**inputs, do_sample=False, repetition_penalty=1.0, max_n
 print(processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])"""
 
 
-def snippet(
+def example_code(
     name: str,
     model_class: str,
     conversation: Sequence[Any],
     settings: TranslationSettings,
     *,
     base: str | None = None,
-    attached: bool = False,
-    registers: str | None = None,
+    has_adapter: bool = False,
+    first_import: str | None = None,
 ) -> str:
-    """Python that prints the translation of ``utterance.wav``.
+    """Return Python code that prints the translation of ``utterance.wav``.
 
     Args:
-        name: of the model, or, where ``base`` is given, of the adapter on it.
+        name: of the model; if there is a ``base``, of the adapter on it.
         model_class: the transformers class of the model, or of the base.
-        attached: whether the model's folder has an adapter that belongs to it.
-        registers: a module that makes the model's quantization known to transformers.
+        has_adapter: whether the model's folder has an adapter that belongs to it.
+        first_import: a module that makes the model's quantization known to transformers.
     """
-    told = ",\n    ".join(json.dumps(turn, ensure_ascii=False) for turn in conversation)
-    loading = ADAPTER if base else MODEL + ATTACHED if attached else MODEL
-    first = f"import {registers}\n" if registers else ""
+    turns = ",\n    ".join(json.dumps(turn, ensure_ascii=False) for turn in conversation)
+    loading = ADAPTER_ON_BASE if base else MODEL + ATTACHED_ADAPTER if has_adapter else MODEL
+    values = {"name": name, "base": base, "dtype": settings.dtype}
     return (
-        first
-        + loading.format(
-            name=json.dumps(name), base=json.dumps(base), model_class=model_class, dtype=json.dumps(settings.dtype)
-        )
-        + TRANSLATE.format(conversation=f"[\n    {told},\n]", max_new_tokens=settings.max_new_tokens)
+        (f"import {first_import}\n" if first_import else "")
+        + loading.format(model_class=model_class, **{key: json.dumps(value) for key, value in values.items()})
+        + TRANSLATE.format(conversation=f"[\n    {turns},\n]", max_new_tokens=settings.max_new_tokens)
     )

@@ -1,1 +1,1 @@
-"""Metrics: quality of the text, its significance, and speed, memory and size."""
+"""Metrics: quality of translations and its significance, and speed, memory and size of models."""

@@ -29,7 +29,7 @@ class _Record(BaseModel):
         """Read the record of a folder.
 
         Raises:
-            InputError: when the file is missing or is not such a record.
+            InputError: the file is missing or is no such record.
         """
         path = folder / cls.FILE
         try:
@@ -39,7 +39,7 @@ class _Record(BaseModel):
 
 
 class MetricScore(BaseModel):
-    """A corpus score, how exactly it was computed, and its sentence-level statistics: (sentences, statistics)."""
+    """A corpus score, its signature, and its sentence-level statistics: (sentences, statistics)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,16 +69,13 @@ class Scores(_Record):
         """Score translations by the metrics of these names.
 
         Raises:
-            InputError: as :func:`stc.metrics.metric.statistics`.
+            ConfigError, InputError: as :func:`stc.metrics.metric.statistics`.
         """
         metrics = {}
         for name in dict.fromkeys(names):
             rows = statistics(name, hypotheses, references, target_lang, sources)
-            metrics[name] = MetricScore(
-                score=corpus_score(name, rows),
-                signature=metric_named(name).signature(target_lang),
-                statistics=rows,
-            )
+            signature = metric_named(name).signature(target_lang)
+            metrics[name] = MetricScore(score=corpus_score(name, rows), signature=signature, statistics=rows)
         return cls(target_lang=target_lang, sentences=len(references), metrics=metrics)
 
 
@@ -86,18 +83,16 @@ class Measurement(_Record):
     """Size and speed of one system on one machine.
 
     Attributes:
-        decoder_layers: of the model's decoder, and ``encoder_layers``, of its encoder.
-        parameters: logical parameters, whatever they are packed in.
-        packed_elements: elements of the stored tensors, two 4-bit parameters in one.
+        parameters: a packed weight counts as the parameters it stands for.
+        packed_elements: elements of the stored tensors; two 4-bit parameters are one.
         bytes_on_disk: of the safetensors files.
-        rtf: real-time factor at batch 1: seconds of computing (reading the audio included, loading the model
-            not) per second of audio.
-        rtf_batched: the same, ``decode_batch`` utterances at a time.
-        decode_batch: as above.
-        peak_memory_bytes: of loading the model and translating at batch 1: on the CPU resident memory of the
+        rtf: real-time factor at batch size 1: seconds of computing per second of audio, with reading the audio and
+            without loading the model.
+        rtf_batched: the same with ``decode_batch`` utterances at a time.
+        peak_memory_bytes: of loading the model and translating at batch size 1; on the CPU the resident memory of the
             process, on a GPU what PyTorch allocated there.
-        peak_memory_batched_bytes: of everything, the batched translation included.
-        load_seconds: from the folder to a model ready to translate.
+        peak_memory_batched_bytes: the same, with the batched translation.
+        load_seconds: from the folder to a model that is ready to translate.
         utterances: how many were timed.
         audio_seconds: their duration.
         device: ``cpu`` or ``cuda``.

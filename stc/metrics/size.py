@@ -1,4 +1,4 @@
-"""How large a model folder is, without loading it."""
+"""The size of a model folder, read without loading the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stc.models.folder import ModelFolder
 
 @dataclass(frozen=True)
 class Size:
-    """A model folder's layers, and the three figures of its size that hold on every machine."""
+    """The layers of a model, and the three figures of its size that are the same on every machine."""
 
     decoder_layers: int
     encoder_layers: int
@@ -21,9 +21,10 @@ class Size:
 
 
 def size_of(folder: Path) -> Size:
-    """
+    """Return the size of a model folder. Bytes are those of the safetensors files that are loaded, with adapters.
+
     Raises:
-        ModelError: the folder is no model, or a damaged one.
+        ModelError: the folder is no model, or is damaged.
     """
     model = ModelFolder.of(folder)
     counts, layers = counted(model), model.family.layers(model.config)
@@ -34,12 +35,3 @@ def size_of(folder: Path) -> Size:
         packed_elements=counts.packed_elements,
         bytes_on_disk=model.weight_bytes,
     )
-
-
-def bytes_on_disk(folder: Path) -> int:
-    """Bytes of a model's weights: the safetensors files that are loaded together, its adapter's among them.
-
-    Raises:
-        ModelError: the folder is no model, or a damaged one.
-    """
-    return ModelFolder.of(folder).weight_bytes

@@ -1,8 +1,8 @@
 """Speed and peak memory of one system, measured in a process of its own.
 
-Memory that the measuring process has used for something else would count as the system's, so
-:func:`measure_speed` starts ``python -m stc.metrics.speed``, which reads a request as JSON from its standard
-input and answers in JSON on its standard output.
+Memory that the calling process has used for something else would count as the system's. So :func:`measure_speed` starts
+``python -m stc.metrics.speed``, which reads a request as JSON from standard input and answers as JSON on standard
+output.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from stc.system.subprocess_json import USER_ERROR, run_json
 
 @dataclass(frozen=True)
 class SpeedRequest:
-    """What to measure: a model folder, a manifest folder, and how to compute.
+    """What to measure, and how to compute.
 
-    ``utterances`` says how many of the manifest's first ones are timed, ``threads`` the CPU threads of PyTorch.
+    Attributes:
+        model: a model folder.
+        data: a manifest folder, of which the first ``utterances`` are timed.
+        threads: of PyTorch on the CPU.
     """
 
     model: str
@@ -42,7 +45,7 @@ class SpeedRequest:
 
 @dataclass(frozen=True)
 class Speed:
-    """The answer; the fields mean what they mean in :class:`stc.metrics.records.Measurement`."""
+    """The answer, with the fields of :class:`stc.metrics.records.Measurement`."""
 
     rtf: float
     rtf_batched: float
@@ -57,7 +60,7 @@ def measure_speed(request: SpeedRequest) -> Speed:
     """Measure in a fresh process.
 
     Raises:
-        StcError: when the process fails, with the end of what it said.
+        StcError: the process fails; the message has the end of its output.
     """
     return Speed(**run_json(f"measuring {request.model}", ["-m", "stc.metrics.speed"], asdict(request)))
 
@@ -74,23 +77,23 @@ def _measure(request: SpeedRequest) -> Speed:
     torch.set_num_threads(request.threads)
     start = time.perf_counter()
     translator = load(Path(request.model), device=request.device, dtype=request.dtype, attention=request.attention)
-    _wait(request.device)
+    _synchronize(request.device)
     load_seconds = time.perf_counter() - start
 
     def seconds(utterances: Manifest, batch_size: int) -> float:
         start = time.perf_counter()
         translate(translator, utterances, batch_size=batch_size, max_new_tokens=request.max_new_tokens)
-        _wait(request.device)
+        _synchronize(request.device)
         return time.perf_counter() - start
 
     def warm_up(utterances: int) -> None:
-        """First use compiles, allocates and fills caches."""
+        """Compile, allocate and fill caches, as the first use does."""
         seconds(Manifest(timed.folder, timed.task, timed.rows[:utterances]), utterances)
 
     warm_up(1)
     single = seconds(timed, 1)
     peak = _peak_memory(request.device)
-    warm_up(2)  # what was compiled for one is not for several
+    warm_up(2)  # a batch of several compiles again
     batched = seconds(timed, request.decode_batch)
     return Speed(
         rtf=single / timed.seconds,
@@ -103,7 +106,7 @@ def _measure(request: SpeedRequest) -> Speed:
     )
 
 
-def _wait(device: str) -> None:
+def _synchronize(device: str) -> None:
     import torch
 
     if device.startswith("cuda"):
@@ -111,12 +114,12 @@ def _wait(device: str) -> None:
 
 
 def _peak_memory(device: str) -> int:
-    """Bytes: allocated by PyTorch on a GPU, else the most this process has had resident."""
+    """Return bytes: on a GPU what PyTorch has allocated at most, else the most this process has had resident."""
     import torch
 
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
-    # Not ru_maxrss where it can be helped: on Linux a process starts with the value of the one that forked it.
+    # On Linux ru_maxrss is no use: a process starts with the value of the process that forked it.
     status = Path("/proc/self/status")
     peak = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE) if status.exists() else None
     if peak is not None:
@@ -127,7 +130,7 @@ def _peak_memory(device: str) -> int:
 def main() -> None:
     request = SpeedRequest(**json.load(sys.stdin))
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for the answer alone
             speed = _measure(request)
     except StcError as error:
         print(" ".join(str(error).splitlines()), file=sys.stderr)
@@ -138,4 +141,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # taking down all that was imported takes a second
+    os._exit(0)  # an ordinary exit takes a second to clean up the imported libraries

@@ -41,10 +41,8 @@ class Quantize(Compute, Stage):
         return f"Quantized: the linear layers{where} by {quant['method']}{how}; the rest is bfloat16."
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.metrics.size import bytes_on_disk
-        from stc.models import read_config
+        from stc.metrics.size import size_of
         from stc.models.checkpoint import load, save
-        from stc.models.counting import count_parameters
         from stc.models.surgery import check_reload
 
         translator = load(
@@ -52,10 +50,10 @@ class Quantize(Compute, Stage):
         )
         save(translator, out_dir)
         check_reload(translator, out_dir)
-        counts = count_parameters(out_dir)
+        size = size_of(out_dir)
         return {
-            "decoder_layers": translator.architecture.layers(read_config(out_dir))["decoder"],
-            "parameters": counts.parameters,
-            "packed_elements": counts.packed_elements,
-            "weight_bytes": bytes_on_disk(out_dir),
+            "decoder_layers": size.decoder_layers,
+            "parameters": size.parameters,
+            "packed_elements": size.packed_elements,
+            "weight_bytes": size.bytes_on_disk,
         }

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +18,7 @@ from stc.data.manifest import Manifest
 from stc.errors import StcError
 from stc.export import ExportResult, export
 from stc.metrics.records import Measurement
-from stc.metrics.size import bytes_on_disk
-from stc.models import read_config
-from stc.models.counting import count_parameters
+from stc.metrics.size import size_of
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Inputs, Progress, Stage, StageInput
@@ -56,14 +54,8 @@ class Measured(Stage):
     GIVES: ClassVar[Kind] = Kind.MEASUREMENT
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        counts = count_parameters(inputs["model"].path)
-        config = read_config(inputs["model"].path)
         measurement = Measurement(
-            decoder_layers=config["text_config"]["num_hidden_layers"],
-            encoder_layers=config["audio_config"]["encoder_layers"],
-            parameters=counts.parameters,
-            packed_elements=counts.packed_elements,
-            bytes_on_disk=bytes_on_disk(inputs["model"].path),
+            **asdict(size_of(inputs["model"].path)),
             peak_memory_bytes=123_456_789,
             peak_memory_batched_bytes=234_567_890,
             **dict.fromkeys(("rtf", "rtf_batched", "load_seconds", "audio_seconds"), 0.5),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stc.export.portable import finish
+from stc.export.portable import make_portable
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def finished(tiny_model: Path, tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     (folder / "chat_template.jinja").unlink()
     (folder / "generation_config.json").write_text('{"do_sample": true, "top_k": 20, "eos_token_id": [2, 1]}')
-    finish(folder)
+    make_portable(folder)
     return folder
 
 
@@ -51,5 +51,5 @@ def test_transformers_reads_what_it_read_before(finished: Path, tiny_model: Path
 
 def test_finishing_again_changes_nothing(finished: Path) -> None:
     before = {file.name: file.read_bytes() for file in finished.iterdir()}
-    finish(finished)
+    make_portable(finished)
     assert {file.name: file.read_bytes() for file in finished.iterdir()} == before

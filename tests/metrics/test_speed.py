@@ -13,7 +13,7 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.metrics.size import bytes_on_disk
+from stc.metrics.size import size_of
 from stc.metrics.speed import Speed, SpeedRequest, measure_speed
 
 
@@ -93,9 +93,9 @@ def test_size_counts_the_weights_alone(tiny_model: Path, tmp_path: Path) -> None
     shutil.copytree(tiny_model, copy)
     (copy / "notes.txt").write_text("x" * 1000)
     weights = sum(file.stat().st_size for file in copy.glob("*.safetensors"))
-    assert bytes_on_disk(copy) == weights > 0
+    assert size_of(copy).bytes_on_disk == weights > 0
 
 
 def test_folder_without_weights_has_no_size(tmp_path: Path) -> None:
     with pytest.raises(StcError, match=r"config\.json"):
-        bytes_on_disk(tmp_path)
+        size_of(tmp_path)

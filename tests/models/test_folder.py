@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stc.errors import ModelError
-from stc.metrics.size import bytes_on_disk
 from stc.models import read_config
 from stc.models.checkpoint import load
 from stc.models.folder import INDEX, SINGLE, ModelFolder
@@ -69,7 +68,11 @@ def test_bytes_on_disk_are_those_of_the_weights_alone(folder: Path, tiny_model: 
     (folder / "original").mkdir()
     shutil.copy(folder / SINGLE, folder / "original" / SINGLE)
     (folder / "pytorch_model.bin").write_bytes(bytes(100))
-    assert bytes_on_disk(folder) == bytes_on_disk(tiny_model) == (tiny_model / SINGLE).stat().st_size
+    assert (
+        ModelFolder.of(folder).weight_bytes
+        == ModelFolder.of(tiny_model).weight_bytes
+        == (tiny_model / SINGLE).stat().st_size
+    )
 
 
 def test_files_of_a_model_are_those_that_are_loaded(folder: Path) -> None:

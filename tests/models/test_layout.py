@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from stc.metrics.size import bytes_on_disk
 from stc.models import architecture, read_config
 from stc.models.counting import count_parameters
+from stc.models.folder import ModelFolder
 from stc.models.layout import AdapterSize, Layout, RemovalCounts
 from stc.models.qwen2_audio import PUBLISHED
 from stc.models.shapes import shapes_of
@@ -54,7 +54,7 @@ def same(layout: Layout, folder: Path) -> None:
     assert layout.counts.parameters == counts.parameters
     assert layout.counts.packed_elements == pytest.approx(counts.packed_elements, rel=0.01)
     assert layout.layers == architecture("qwen2_audio").layers(read_config(folder))
-    assert layout.weight_bytes == pytest.approx(bytes_on_disk(folder), rel=0.01)
+    assert layout.weight_bytes == pytest.approx(ModelFolder.of(folder).weight_bytes, rel=0.01)
 
 
 def test_layout_of_a_config_is_that_of_the_folder() -> None:

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from stc.errors import ModelError
-from stc.metrics.size import bytes_on_disk
 from stc.models.checkpoint import Translator, load, save
 from stc.models.counting import count_parameters
+from stc.models.folder import ModelFolder
 from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.adapt import Adapt
@@ -130,7 +130,7 @@ def test_adapter_counts_in_parameters_elements_and_bytes(adapter: Artifact, pack
     assert with_it.parameters == without.parameters + added
     assert with_it.packed_elements == without.packed_elements + added
     size = (adapter.path / "adapter_model.safetensors").stat().st_size
-    assert bytes_on_disk(kept) == bytes_on_disk(packed) + size
+    assert ModelFolder.of(kept).weight_bytes == ModelFolder.of(packed).weight_bytes + size
 
 
 def test_adapter_names_no_path_of_this_machine(adapter: Artifact) -> None:
