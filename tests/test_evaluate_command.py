@@ -161,7 +161,7 @@ def test_five_minutes_are_refused_by_id(tiny_model: Path, tmp_path: Path, capsys
 def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_lines: Path) -> None:
     at_fault: list[tuple[str, list[str], str]] = [
         ("mine.jsonl", [], "does not say its language: --lang is one of de, zh"),
-        ("mine.jsonl", ["--lang", "de", "--audio", "file"], "line 1: no text under 'text_de'; keys: file, deutsch"),
+        ("mine.jsonl", ["--lang", "de", "--audio", "file"], "line 1: nothing under 'text_de'"),
         ("gone.jsonl", ["--lang", "de"], "gone.jsonl is missing; splits there: "),
         ("task.json", ["--lang", "de"], "neither a folder nor the name of a JSON Lines file"),
         ("audio", [], "manifest.jsonl is missing: not a manifest folder"),
@@ -177,7 +177,7 @@ def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_
     ("arguments", "message"),
     [
         (["m", "m", "--data", "d"], "two systems are called 'm'"),
-        (["a/b=m", "--data", "d"], "'a/b' is no name"),
+        (["a/b=m", "--data", "d"], "'a/b'"),
         (["m"], "--data"),
     ],
 )
