@@ -162,7 +162,7 @@ def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_
     at_fault: list[tuple[str, list[str], str]] = [
         ("mine.jsonl", [], "does not say its language: --lang is one of de, zh"),
         ("mine.jsonl", ["--lang", "de", "--audio", "file"], "line 1: nothing under 'text_de'"),
-        ("gone.jsonl", ["--lang", "de"], "gone.jsonl is missing; splits there: "),
+        ("gone.jsonl", ["--lang", "de"], "gone.jsonl is missing; splits found: "),
         ("task.json", ["--lang", "de"], "neither a folder nor the name of a JSON Lines file"),
         ("audio", [], "manifest.jsonl is missing: not a manifest folder"),
         (".", ["--lang", "zh"], "--lang zh: the references of"),
