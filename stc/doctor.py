@@ -146,15 +146,14 @@ def _model(folder: Path, config: Config) -> Iterator[Check]:
 
 def _to_write(composed: Sequence[tuple[DictConfig, Plan]]) -> int | None:
     """Bytes of the models that the run is going to make; None where base or data are not at hand to tell."""
-    from stc.planning.jobs import plan_jobs
-    from stc.planning.memory import bytes_to_write
+    from stc.planning.jobs import bytes_to_write, plan_jobs
 
     try:
         jobs = plan_jobs(composed, [""])
     except (StcError, OSError):  # which the other checks tell
         return None
-    models = [row for job in jobs for row in job.rows if row.runs and row.step.node.kind in (Kind.MODEL, Kind.ADAPTER)]
-    return None if any(row.will_be is None for row in models) else bytes_to_write(jobs)
+    models = [one for job in jobs for one in job.steps if one.runs and one.step.node.kind in (Kind.MODEL, Kind.ADAPTER)]
+    return None if any(one.forecast is None for one in models) else bytes_to_write(jobs)
 
 
 def _data(plan: Plan) -> Iterator[Check]:

@@ -92,7 +92,7 @@ def identities(command: list[str], folder: Path, known: Environments) -> dict[st
     """
     plan = planned(*(one for one in command if one not in defaults()))
     context = Context("cpu", 0, 1, 1, folder, lambda *_, **__: None, lambda *_, **__: None)  # type: ignore[arg-type]
-    steps = DryRun(plan.pipeline, Prepared(folder), lambda name, scratch: context, known=known).steps()
+    steps = DryRun(plan.pipeline, Prepared(folder), context, environments=known).steps()
     return {step.name: step.identity[:DIGITS] for step in steps}
 
 

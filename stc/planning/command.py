@@ -1,75 +1,64 @@
-"""``plan=true``: what the jobs of a command will do, printed."""
+"""``plan=true``: prints what the jobs of a command will do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from stc.config.composition import compose_jobs
 from stc.planning.disk import bytes_on_disk, free_disk_space
 from stc.planning.dry_run import StepState
-from stc.planning.jobs import PlannedJob, PlannedStep, device_for, plan_jobs
-from stc.planning.memory import bytes_to_write, free_memory, peak_memory
+from stc.planning.jobs import PlannedJob, bytes_to_write, plan_jobs
+from stc.planning.memory import free_memory, peak_memory
 from stc.planning.preflight import check_jobs, collect_notes, hub_faults
 from stc.planning.text import format_jobs
 from stc.system.quantities import format_bytes
 
 
 def print_plan(arguments: list[str]) -> int:
-    """Print the plan of every job; 0, or 1 where it does not fit the machine.
+    """Print the plan of every job. Return 0, or 1 if it does not fit the machine.
 
     Raises:
         ConfigError: with the faults of all jobs, and what would stop them later.
     """
-    jobs = compose_jobs(arguments)
-    plans = [job.plan for job in jobs]
+    composed = compose_jobs(arguments)
+    plans = [job.plan for job in composed]
     check_jobs(plans, running=False)
-    found = plan_jobs([(job.config, job.plan) for job in jobs], _titles([job.overrides for job in jobs]))
-    for line in format_jobs(found):
+    jobs = plan_jobs([(job.config, job.plan) for job in composed], _titles([job.overrides for job in composed]))
+    for line in format_jobs(jobs):
         print(line)
-    print(_counted(found))
-    _, unasked = hub_faults(plans)
-    for note in [*unasked, *collect_notes(plans)]:
+    steps = [step for job in jobs for step in job.steps]
+    shared = sum(bool(one.shared) for one in steps)
+    cached = sum(one.step.state is StepState.CACHED for one in steps)
+    print(f"stages: {sum(one.runs for one in steps)} to run, {shared} shared, {cached} cached")
+    _, unreachable = hub_faults(plans)
+    for note in [*unreachable, *collect_notes(plans)]:
         print(f"note: {note}")
-    if fetched := {row.step.identity: bytes_on_disk(row.will_be) for job in found for row in job.rows if _fetched(row)}:
-        known = all(fetched.values())
-        amount = format_bytes(sum(fetched.values())) if known else "how much is not known"
+    downloads = {one.step.identity: bytes_on_disk(one.forecast) for one in steps if one.step.state is StepState.FETCH}
+    if downloads:
+        amount = format_bytes(sum(downloads.values())) if all(downloads.values()) else "how much is not known"
         print(f"download: {amount}, into the hub's cache")
-    lacking = False
-    for about, wanted, free, where in _needs(found):
-        fits = free is None or wanted <= free
-        lacking |= not fits
-        verdict = "how much is free is not known here" if free is None else f"{format_bytes(free)} free {where}"
-        print(f"{about}: {format_bytes(wanted)}; {verdict}{'' if fits else ': DOES NOT FIT'}")
-    return int(lacking)
-
-
-def _fetched(row: PlannedStep) -> bool:
-    return row.step.state is StepState.FETCH
+    everything_fits = True
+    for what, needed, free, where in _needs(jobs):
+        fits = free is None or needed <= free
+        everything_fits &= fits
+        found = "how much is free is not known here" if free is None else f"{format_bytes(free)} free {where}"
+        print(f"{what}: {format_bytes(needed)}; {found}{'' if fits else ': DOES NOT FIT'}")
+    return int(not everything_fits)
 
 
 def _titles(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """What sets each job of several apart; of a single one, all that it was told."""
+    """Return the overrides in which each of several jobs differs; for a single job, all of them."""
     common = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
-    apart = [[one.lstrip("+") for one in job if one not in common] for job in overrides]
-    return [" ".join(one) or "the defaults" for one in apart]
+    own = [[one.lstrip("+") for one in job if one not in common] for job in overrides]
+    return [" ".join(one) or "the defaults" for one in own]
 
 
-def _counted(found: Sequence[PlannedJob]) -> str:
-    rows = [row for job in found for row in job.rows]
-    runs = sum(row.runs for row in rows)
-    shared = sum(bool(row.shared) for row in rows)
-    cached = sum(row.step.state is StepState.CACHED for row in rows)
-    return f"stages: {runs} to run, {shared} shared, {cached} cached"
-
-
-def _needs(found: Sequence[PlannedJob]) -> Iterator[tuple[str, int, int | None, str]]:
-    """(what, bytes wanted, bytes free, where) of disk and memory."""
-    folder: Path = found[0].config.store.dir
-    if wanted := bytes_to_write(found):
-        yield "disk, models and features to come", wanted, free_disk_space(folder), f"in {folder}"
-    most = peak_memory(found)
-    if most.bytes:
-        device = device_for(found[0].config)
-        about = f"memory, about ({most.stage} of {most.job})"
-        yield about, most.bytes, free_memory(device), "on the GPU" if device == "cuda" else "of the machine"
+def _needs(jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, int, int | None, str]]:
+    """Yield (what, bytes needed, bytes free, where) of disk and memory."""
+    config = jobs[0].config
+    if needed := bytes_to_write(jobs):
+        yield "disk, models and features to come", needed, free_disk_space(config.store.dir), f"in {config.store.dir}"
+    peak = peak_memory(jobs)
+    if peak.bytes:
+        where = "on the GPU" if jobs[0].device == "cuda" else "of the machine"
+        yield f"memory, about ({peak.stage} of {peak.job})", peak.bytes, free_memory(jobs[0].device), where

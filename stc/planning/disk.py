@@ -1,4 +1,4 @@
-"""What an artifact is that is there already, and whether the disk has room for one that is to come."""
+"""The size of artifacts that exist and of those to come, and whether the disk has room for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stc.system.quantities import format_bytes
 
 
 def describe_artifact(artifact: Artifact) -> Any:
-    """What :meth:`stc.pipeline.stage.Stage.forecast` says of artifacts to come, of one that is there."""
+    """Return what :meth:`stc.pipeline.stage.Stage.forecast` returns for artifacts to come, for one that exists."""
     if artifact.kind is Kind.MODEL:
         return Layout.of_folder(artifact.path)
     if artifact.kind is Kind.ADAPTER:
@@ -35,21 +35,30 @@ def describe_artifact(artifact: Artifact) -> Any:
     return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
 
 
-def describe_folder(kind: Kind, folder: Path) -> Any:
-    """Return what :func:`describe_artifact` says of a folder that replaces a stage; None for one without record."""
-    record, _ = read_record(folder / RECORD_FILE)
-    if record is None and kind is Kind.RANKING:
+def forecast_node(node: Node, inputs: Mapping[str, Any]) -> Any:
+    """Return what a node will be, whatever a store has; None if that is not known, as of a ranking without a record.
+
+    Args:
+        inputs: the same of its inputs, without those that have labels.
+    """
+    if node.stage is not None:
+        return node.stage.forecast(inputs)
+    assert node.source is not None
+    if isinstance(node.source, HubModel):
+        return hub_layout(node.source)
+    record, _ = read_record(node.source / RECORD_FILE)
+    if record is None and node.kind is Kind.RANKING:
         return None
-    return describe_artifact(Artifact(kind, folder, "", (record or {}).get("facts", {})))
+    return describe_artifact(Artifact(node.kind, node.source, "", (record or {}).get("facts", {})))
 
 
 def hub_config(hub: HubModel) -> Mapping[str, Any]:
-    """The config.json of a model of the hub: that of this machine's cache, or else the hub's.
+    """Return the config.json of a model of the hub, from this machine's cache or from the hub.
 
     Raises:
         HubUnreachable: it is not on this machine, and the hub cannot be asked.
         InputError: the hub does not give it.
-        ModelError: it is of a family that stc does not handle.
+        ModelError: stc does not support its family.
     """
     folder = hub.cached()
     if folder is not None and (folder / "config.json").is_file():
@@ -58,49 +67,46 @@ def hub_config(hub: HubModel) -> Mapping[str, Any]:
 
 
 def hub_layout(hub: HubModel) -> Layout | None:
-    """A model of the hub, by its config, or where the hub cannot be asked by what is known of the published base; else
-    None. Raises InputError and ModelError as :func:`hub_config`."""
+    """Return the layout of a model of the hub by its config. If the hub cannot be asked, use what is known of the
+    published base, or return None. Raises InputError and ModelError as :func:`hub_config`."""
     try:
         return Layout.of_config(hub_config(hub))
     except HubUnreachable:
-        known_config = (architecture(family).known_config(hub.id) for family in families())
-        return next((Layout.of_config(config) for config in known_config if config is not None), None)
+        known = (architecture(family).known_config(hub.id) for family in families())
+        return next((Layout.of_config(config) for config in known if config is not None), None)
 
 
-def bytes_on_disk(will_be: Any) -> int:
-    """Bytes on disk of what a stage will give; 0 for all that is small."""
-    if isinstance(will_be, Layout):
-        return will_be.weight_bytes + will_be.other_bytes
-    return will_be.weight_bytes if isinstance(will_be, AdapterSize | FeatureSize) else 0
+def bytes_on_disk(forecast: Any) -> int:
+    """Return the bytes that an artifact will take on disk; 0 for small ones."""
+    if isinstance(forecast, Layout):
+        return forecast.weight_bytes + forecast.other_bytes
+    return forecast.weight_bytes if isinstance(forecast, AdapterSize | FeatureSize) else 0
 
 
 def free_disk_space(folder: Path) -> int:
-    """Bytes free where a folder is, or will be."""
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
+    """Return the bytes that are free where a folder is, or will be."""
+    existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(existing).free
 
 
 def check_disk_space(store: Store, node: Node, inputs: Inputs) -> None:
-    """Stop before a stage that will write more than the disk holds, and not hours later.
+    """Stop before a stage that will write more than the disk can hold, and not hours later.
 
     Raises:
         StcError: there is no room for its model, adapters or features.
     """
     if node.stage is None or node.kind not in (Kind.MODEL, Kind.ADAPTER, Kind.FEATURES):
         return
-    given = {key: one for key, one in inputs.items() if isinstance(one, Artifact)}
-    counted = node.kind is Kind.FEATURES  # no other size depends on the data, of which there may be much
-    foreseen = node.stage.forecast(
-        {
-            key: describe_artifact(one) if counted or one.kind is not Kind.MANIFEST else None
-            for key, one in given.items()
-        }
-    )
-    wanted, free = bytes_on_disk(foreseen), free_disk_space(store.root)
-    if wanted > free:
+    described = {
+        # Only the size of features depends on the data, and reading a large manifest takes time.
+        key: describe_artifact(one) if node.kind is Kind.FEATURES or one.kind is not Kind.MANIFEST else None
+        for key, one in inputs.items()
+        if isinstance(one, Artifact)
+    }
+    needed, free = bytes_on_disk(node.stage.forecast(described)), free_disk_space(store.root)
+    if needed > free:
         raise StcError(
-            f"{node.name} will write {format_bytes(wanted)}, and where the store is, {store.root}, "
+            f"{node.name} will write {format_bytes(needed)}, and where the store is, {store.root}, "
             f"{format_bytes(free)} are free: free some space (python -m stc.store gc), or name a folder on another "
-            "disk (store.dir), and run the same "
-            "command again; what was finished is kept"
+            "disk (store.dir), and run the same command again; what was finished is kept"
         )

@@ -1,11 +1,11 @@
-"""What a run would find in the store and what it would have to make, without making or changing anything.
+"""What a run would find in the store and what it would have to make, found out without making or changing anything.
 
 Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,17 +23,17 @@ from stc.store.difference import explain_missing
 from stc.store.records import read_record
 
 Environments = dict[str, Mapping[str, Any]]
-"""What the stages' environments gave, by stage and fields: the jobs of a sweep read the same files."""
+"""The environments of stages, by stage and fields: the jobs of a sweep read the same files."""
 
 
 class StepState(StrEnum):
-    """How a node stands before a run."""
+    """The state of a node before a run."""
 
-    GIVEN = "given"  # a folder that stands in for a stage
+    GIVEN = "given"  # a folder that replaces a stage
     FETCH = "download"  # a model of the hub that is not here yet
     CACHED = "cached"
     RUN = "run"
-    UNNEEDED = "not needed"  # what rests on it is there
+    UNNEEDED = "not needed"  # all that depends on it is there
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class DryRunStep:
     """A node as a run would find it.
 
     Attributes:
-        identity: equal for what two jobs share. Provisional where it is ``after`` something.
-        why: for a node to run, why it has to, where that does not follow from its inputs having to.
-        after: the node whose result decides the identity. Only once it is there can the store be asked.
-        artifact: what is there already.
+        identity: equal for what two jobs share. Provisional if ``after`` is set.
+        why: the reason to run it, unless its inputs have to run as well.
+        after: the node whose result decides the identity. The store can be asked only when that is there.
+        artifact: the artifact, if it exists.
     """
 
     node: Node
@@ -60,64 +60,62 @@ class DryRunStep:
 
 
 class DryRun(Evaluation):
-    """An evaluation that looks and makes nothing.
+    """An evaluation that makes nothing.
 
-    An input known ``by`` facts of a result that is not there has a stand-in for an identity, made of that of the
-    result. It is found in no store, and equal in two jobs if the result is the same one.
+    For an input known ``by`` facts of a result that is not there, the identity of that result replaces the facts.
+    The identity that follows is in no store, and is equal in two jobs if the result is the same.
+
+    Args:
+        environments: those known already; it is added to.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         store: Store,
-        context: Callable[[str, Path], Context],
+        context: Context,
         *,
         force: tuple[str, ...] = (),
-        known: Environments | None = None,
+        environments: Environments | None = None,
     ) -> None:
-        super().__init__(pipeline, store, context, force=force)
-        self._known: Environments = {} if known is None else known
+        super().__init__(pipeline, store, lambda name, scratch: context, force=force)
+        self._environments: Environments = {} if environments is None else environments
         self._after: dict[str, str] = {}
         self._steps: dict[str, DryRunStep] = {}
 
     def steps(self) -> list[DryRunStep]:
-        """Every node that the outputs rest on, each after what it needs."""
+        """Return every node that the outputs depend on, each after its inputs."""
         for name in self._pipeline.outputs:
             self._visit(name)
         return [self._steps.get(name) or self._unneeded(name) for name in self._pipeline.required_nodes()]
 
     def _visit(self, name: str) -> DryRunStep:
-        if name in self._steps:
-            return self._steps[name]
-        node = self._pipeline.nodes[name]
-        if node.source is not None:
-            step = self._source(node)
-        else:
-            identity, _, _, spec = self._key(name)
-            found, why = self._store.inspect(node.kind, identity)
-            if found is not None:
-                step = DryRunStep(node, StepState.CACHED, identity, artifact=found)
-            else:
-                inputs = [self._visit(target) for _, target in node.upstream()]
-                step = DryRunStep(
-                    node, StepState.RUN, identity, self._reason(node, why, spec, inputs), self._after.get(name)
-                )
-        self._steps[name] = step
-        return step
+        if name not in self._steps:
+            node = self._pipeline.nodes[name]
+            self._steps[name] = self._find_source(node) if node.source is not None else self._find_result(node)
+        return self._steps[name]
 
-    def _source(self, node: Node) -> DryRunStep:
+    def _find_result(self, node: Node) -> DryRunStep:
+        identity, _, _, spec = self._key(node.name)
+        found, why = self._store.inspect(node.kind, identity)
+        if found is not None:
+            return DryRunStep(node, StepState.CACHED, identity, artifact=found)
+        inputs = [self._visit(target) for _, target in node.upstream()]
+        why = self._reason(node, why, spec, inputs)
+        return DryRunStep(node, StepState.RUN, identity, why, self._after.get(node.name))
+
+    def _find_source(self, node: Node) -> DryRunStep:
         folder = node.source.cached() if isinstance(node.source, HubModel) else node.source
-        if isinstance(node.source, HubModel) and (folder is None or not _complete(folder)):
+        if isinstance(node.source, HubModel) and (folder is None or not _is_complete(folder)):
             self._after[node.name] = node.name
             return DryRunStep(node, StepState.FETCH, identity_of({"hub": node.source.id}), after=node.name)
         assert folder is not None
         if self._store.root.exists():
             artifact = external_artifact(self._store, node.kind, folder)
-        else:  # nothing can be found there, so that 17 GB need not be read to ask
+        else:  # nothing can be found there, so there is no need to read 17 GB
             record, _ = read_record(folder / RECORD_FILE)
-            artifact = Artifact(
-                node.kind, folder, identity_of({"folder": str(folder)}), (record or {}).get("facts", {})
-            )
+            facts = (record or {}).get("facts", {})
+            artifact = Artifact(node.kind, folder, identity_of({"folder": str(folder)}), facts)
         return DryRunStep(node, StepState.GIVEN, artifact.identity, artifact=artifact)
 
     def _reason(self, node: Node, why: str, spec: Mapping[str, Any], inputs: list[DryRunStep]) -> str:
@@ -131,15 +129,14 @@ class DryRun(Evaluation):
 
     def _unneeded(self, name: str) -> DryRunStep:
         node = self._pipeline.nodes[name]
-        identity = "" if node.source is not None else self._key(name)[0]
-        return DryRunStep(node, StepState.UNNEEDED, identity)
+        return DryRunStep(node, StepState.UNNEEDED, "" if node.source is not None else self._key(name)[0])
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
         assert node.stage is not None
         by = type(node.stage).TAKES[key.split(".")[0]].by
         if by or self._pipeline.nodes[target].source is not None:
             step = self._visit(target)
-            if step.artifact is None:  # its facts, or the content of a download
+            if step.artifact is None:  # its facts, or the content of a download, are not known
                 self._after.setdefault(node.name, target)
                 return {"after": step.identity}
         found = super()._input_identity(node, key, target)
@@ -148,7 +145,7 @@ class DryRun(Evaluation):
         return found
 
     def _bring(self, name: str) -> NodeResult:
-        """What is there already: asked for by :meth:`_input_identity` only."""
+        """Return what exists already; only :meth:`_input_identity` asks for it."""
         artifact = self._visit(name).artifact
         assert artifact is not None
         return NodeResult(name, artifact, True, 0.0)
@@ -156,12 +153,12 @@ class DryRun(Evaluation):
     def _environment(self, node: Node) -> Mapping[str, Any]:
         assert node.stage is not None
         key = f"{node.stage_name} {node.stage!r}"
-        if key not in self._known:
-            self._known[key] = super()._environment(node)
-        return self._known[key]
+        if key not in self._environments:
+            self._environments[key] = super()._environment(node)
+        return self._environments[key]
 
 
-def _complete(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     try:
         ModelFolder.of(folder)
     except ModelError:

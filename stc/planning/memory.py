@@ -1,23 +1,22 @@
-"""How much memory and disk the stages to run take, and how much there is.
+"""An estimate of the memory that stages take, and the memory that is free.
 
-Disk is the size of the models and features to come; whatever else a run writes is small, or linked and not copied.
-Memory is an estimate from the largest tensors, in bytes:
+The estimate follows from the largest tensors, in bytes:
 
-- weights: parameters × the width of the precision, 4 or 2; of packed ones what the folder has.
-- training: AdamW's two moments, each as wide as the parameter or a byte, of what is trained; three times the logits of
-  the targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs, which
-  is about twice the outputs of every linear layer for every position of a micro-batch, and under autocast copies of
-  the matrices in bfloat16. Where a batch is cut into several micro-batches, the gradient of the first is there beside
+- weights: parameters × the width of the precision, 4 or 2; for packed ones the size of the files.
+- training: AdamW's two moments of what is trained, each as wide as the parameter or a byte; three times the logits of
+  the targets in float32; and the larger of two that take turns: the gradient, and what the backward pass needs. The
+  latter is about twice the outputs of every linear layer for every position of a micro-batch, and under autocast
+  copies of the matrices in bfloat16. With several micro-batches in a batch, the gradient of the first is there beside
   what the second needs.
-- gradient checkpointing: of all layers their inputs, and the rest of the above of the largest one only.
-- a packed base that is unpacked (``resources.unpack=true``): its matrices once more, as wide as is computed. ``auto``
-  takes only what is free, and is not counted.
-- decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio,
-  if there are no features in its place. A greedy search keeps those keys and values for all its utterances.
-- what saves a model loads the folder again beside it, to compare.
+- gradient checkpointing: the inputs of all layers, and the rest of the above for the largest layer only.
+- a packed base that is dequantized (``resources.unpack=true``): its matrices once more, in the width of the
+  computation. ``auto`` takes only what is free, and is not counted.
+- decoding: keys and values of a batch, three times the logits of a step, and what one encoder layer makes of the audio
+  unless there are features. A greedy search keeps the keys and values of all its utterances.
+- saving a model loads the folder again beside it, to compare.
 
-The longest utterance counts, or the model's window where the data do not say. A tenth is added for all the rest.
-docs/store.md compares it with what was measured.
+It counts the longest utterance, or the model's window if the data do not say. A tenth is added for all the rest.
+docs/store.md compares it with measurements.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ from stc.models.architecture import Part
 from stc.models.layout import POSITIONS_PER_SECOND, WIDTH, Layout
 from stc.models.options import Compute
 from stc.pipeline.stage import Context, Stage
-from stc.planning.disk import bytes_on_disk
-from stc.planning.jobs import PlannedJob, device_for
+from stc.planning.jobs import PlannedJob
 from stc.pruning.greedy import Importance
 from stc.stages.features import Features
 from stc.training.fine_tuning import FineTuning
@@ -42,14 +40,14 @@ from stc.workers.stage import ParallelStage
 
 PROMPT_TOKENS = 32
 TARGET_TOKENS = 64  # of an utterance in training
-KEPT = 2  # for the backward pass, of the outputs of linear layers
-LOGITS = 3  # copies of the logits, in float32
+SAVED_OUTPUTS = 2  # copies of the outputs of linear layers, for the backward pass
+LOGITS_COPIES = 3  # in float32
 SAFETY_FACTOR = 1.1
 
 
 @dataclass(frozen=True)
 class MemoryPeak:
-    """The most memory a stage takes, estimated."""
+    """The estimated memory of the stage that takes most."""
 
     bytes: int
     stage: str = ""
@@ -57,35 +55,25 @@ class MemoryPeak:
 
 
 def peak_memory(jobs: Sequence[PlannedJob]) -> MemoryPeak:
-    """That of all stages which are to run, of the one that takes most."""
-    found = [
-        MemoryPeak(
-            estimate_memory(row.step.node.stage, row.inputs, row.will_be, context)
-            * _side_by_side(row.step.node.stage, job),
-            row.step.name,
-            job.name,
-        )
-        for job in jobs
-        for context in [job.config.resources.context(device_for(job.config))]
-        for row in job.rows
-        if row.runs and row.step.node.stage is not None
-    ]
-    return max(found, key=lambda one: one.bytes, default=MemoryPeak(0))
-
-
-def _side_by_side(stage: Stage, job: PlannedJob) -> int:
-    """How many processes take that of the same memory; on GPUs, each has its own."""
-    processes = job.config.resources.processes
-    return processes if isinstance(stage, ParallelStage) and processes > 1 and device_for(job.config) == "cpu" else 1
-
-
-def bytes_to_write(jobs: Sequence[PlannedJob]) -> int:
-    """Bytes of the models, adapters and features that are to be made."""
-    return sum(bytes_on_disk(row.will_be) for job in jobs for row in job.rows if row.runs)
+    """Return the largest estimate of all stages that will run."""
+    peak = MemoryPeak(0)
+    for job in jobs:
+        resources = job.config.resources
+        context = resources.context(job.device)
+        for one in job.steps:
+            if one.runs and one.step.node.stage is not None:
+                bytes_ = estimate_memory(one.step.node.stage, one.inputs, one.forecast, context)
+                if isinstance(one.step.node.stage, ParallelStage) and job.device == "cpu":
+                    bytes_ *= resources.processes  # on GPUs, each process has a memory of its own
+                peak = max(peak, MemoryPeak(bytes_, one.step.name, job.name), key=lambda found: found.bytes)
+    return peak
 
 
 def free_memory(device: str) -> int | None:
-    """Of the GPU that a run uses, or of the machine; None where the GPU does not say."""
+    """Return the free bytes of the GPU that a run uses, or of the machine; None if the GPU does not say.
+
+    It needs no torch, unlike :func:`stc.system.memory.free_memory`.
+    """
     if device != "cuda":
         import psutil
 
@@ -98,23 +86,27 @@ def free_memory(device: str) -> int | None:
     return int(answer[0]) * 2**20 if answer and answer[0].isdigit() else None
 
 
-def estimate_memory(stage: Stage | None, inputs: Mapping[str, Any], will_be: Any, ctx: Context) -> int:
-    """Bytes a stage takes at its peak; 0 where it has no model, or nothing is known of that."""
+def estimate_memory(stage: Stage | None, inputs: Mapping[str, Any], forecast: Any, ctx: Context) -> int:
+    """Return the bytes that a stage takes at its peak; 0 if it has no model, or nothing is known of the model.
+
+    Args:
+        inputs: the forecasts of its inputs, and ``forecast`` that of its result.
+    """
     model = inputs.get("model")
     if not isinstance(model, Layout):
         return 0
     if isinstance(stage, FineTuning):
-        fixed = _unpacked(stage, model) if ctx.unpack is True else 0
+        fixed = _dequantized(stage, model) if ctx.unpack is True else 0
         return round(SAFETY_FACTOR * (fixed + _training(stage, model, inputs, ctx)))
     dtype = stage.dtype if isinstance(stage, Compute) else "bfloat16"
-    saved = 2 * _weights(will_be, dtype) if isinstance(will_be, Layout) else 0
+    saved = 2 * _weights(forecast, dtype) if isinstance(forecast, Layout) else 0
     loaded = _weights(model, dtype)
     if isinstance(stage, TranslationSettings | Importance):
         loaded += _decoding(stage, model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     if isinstance(stage, Features) or (
         isinstance(stage, Importance | TranslationSettings) and "features" not in inputs
     ):
-        loaded += _hearing(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
+        loaded += _encoding(model, inputs.get("data"), ctx.decode_batch, WIDTH[dtype])
     return round(SAFETY_FACTOR * max(loaded, saved))
 
 
@@ -146,25 +138,25 @@ def _training(stage: FineTuning, model: Layout, inputs: Mapping[str, Any], ctx: 
     count = min(ctx.train_micro_batch, stage.batch_size)
     gradient, backward = trained * width, _backward(stage, model, inputs.get("train"), count, ctx)
     held = gradient + backward if count < stage.batch_size else max(gradient, backward)
-    logits = count * TARGET_TOKENS * model.dimensions.vocabulary * 4 * LOGITS
+    logits = count * TARGET_TOKENS * model.dimensions.vocabulary * 4 * LOGITS_COPIES
     return fixed + 2 * trained * moment + held + logits
 
 
 def _backward(stage: FineTuning, model: Layout, speech: Any, count: int, ctx: Context) -> int:
-    """What the forward pass of so many utterances leaves for the backward pass."""
+    """Return the bytes that the forward pass of ``count`` utterances leaves for the backward pass."""
     computed = 4 if stage.precision == "float32" else 2
-    heard, read = _lengths(model, speech)
+    encoder_positions, prompt = _lengths(model, speech)
     positions: dict[Part, int] = {
-        "projector": count * (read + TARGET_TOKENS),
-        "decoder": count * (read + TARGET_TOKENS),
+        "projector": count * (prompt + TARGET_TOKENS),
+        "decoder": count * (prompt + TARGET_TOKENS),
     }
     if "encoder" in stage.parts:
-        positions["encoder"] = count * heard
+        positions["encoder"] = count * encoder_positions
     copied = {*stage.parts, "head"} if stage.method == "full" and stage.precision == "bfloat16-mixed" else set()
 
     def needed(part: Part) -> int:
         copies = 2 * model.elements([part], linear=True) * (part in copied)
-        return KEPT * positions.get(part, 0) * model.outputs([part]) * computed + copies
+        return SAVED_OUTPUTS * positions.get(part, 0) * model.outputs([part]) * computed + copies
 
     if not ctx.gradient_checkpointing:
         return sum(needed(part) for part in {*positions, *copied})
@@ -177,8 +169,8 @@ def _backward(stage: FineTuning, model: Layout, speech: Any, count: int, ctx: Co
     return entering * (2 if stage.precision == "bfloat16" else 4) + largest + outside
 
 
-def _unpacked(stage: FineTuning, model: Layout) -> int:
-    """The matrices of a packed base, unpacked beside it."""
+def _dequantized(stage: FineTuning, model: Layout) -> int:
+    """Return the bytes of the matrices of a packed base, dequantized beside it."""
     packed = stage.base_quantizer.packed_parts if stage.base_quantizer else []
     return model.elements(packed, linear=True) * (4 if stage.precision == "float32" else 2)
 
@@ -190,18 +182,18 @@ def _decoding(stage: TranslationSettings | Importance, model: Layout, speech: An
     if isinstance(stage, Importance) and isinstance(speech, SpeechAmount):
         count = max(batch, speech.utterances)
     cached = count * (tokens + stage.max_new_tokens) * layer
-    logits = batch * model.dimensions.vocabulary * 4 * LOGITS
+    logits = batch * model.dimensions.vocabulary * 4 * LOGITS_COPIES
     return cached + logits
 
 
-def _hearing(model: Layout, speech: Any, batch: int, width: int) -> int:
-    """Of one encoder layer's work on a batch."""
+def _encoding(model: Layout, speech: Any, batch: int, width: int) -> int:
+    """Return the bytes of one encoder layer's work on a batch."""
     layer = model.outputs(["encoder"]) // max(model.layers.get("encoder", 0), 1)
-    return KEPT * batch * _lengths(model, speech)[0] * layer * width
+    return SAVED_OUTPUTS * batch * _lengths(model, speech)[0] * layer * width
 
 
 def _lengths(model: Layout, speech: Any) -> tuple[int, int]:
-    """Positions of the encoder and of the decoder, before anything is said, for the longest utterance."""
+    """Return the positions of the encoder, and of the decoder's prompt, for the longest utterance."""
     window = model.dimensions.encoder_positions
     positions = (
         min(window, round(speech.longest * POSITIONS_PER_SECOND)) if isinstance(speech, SpeechAmount) else window

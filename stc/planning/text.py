@@ -1,4 +1,4 @@
-"""A plan in words, for a terminal."""
+"""The plan as text, for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 118
 
 @dataclass
 class _Line:
-    """One step, or the links of a chain that stand alike."""
+    """The line of a step, or of several links of a chain that would have equal lines."""
 
     name: str
     state: str
@@ -26,84 +26,80 @@ class _Line:
     parameters: str
     bytes: str
     why: str
-    last: str = ""
+    last_name: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        name = f"{self.name}–{self.last.rpartition('.')[2]}" if self.last else self.name
+        name = f"{self.name}–{self.last_name.rpartition('.')[2]}" if self.last_name else self.name
         return name, self.state, self.stage, self.identity, self.parameters, self.bytes
+
+    def continues(self, before: _Line) -> bool:
+        """Return whether the step is the next link of the chain, and there is nothing else to say about it."""
+        chain, _, number = (before.last_name or before.name).rpartition(".")
+        is_next = chain and number.isdigit() and self.name == f"{chain}.{int(number) + 1}"
+        return bool(is_next and before.state == self.state and not self.parameters and not self.why)
 
 
 def format_jobs(jobs: Sequence[PlannedJob]) -> Iterator[str]:
-    """The first job in full, of the others what they do not share with one before them."""
+    """Yield the lines of all jobs: the first in full, the others without what they share with earlier ones."""
     for number, job in enumerate(jobs):
         yield f"{job.name}: {job.title}"
-        told_of = [row for row in job.rows if row.runs or (number == 0 and row.step.state is not StepState.UNNEEDED)]
-        yield from _table(told_of)
-        yield from _others([row for row in job.rows if row not in told_of])
+        in_table = [one for one in job.steps if one.runs or (number == 0 and one.step.state is not StepState.UNNEEDED)]
+        yield from _table(in_table)
+        yield from _name_lists([one for one in job.steps if one not in in_table])
         yield ""
 
 
-def _table(rows: Sequence[PlannedStep]) -> Iterator[str]:
+def _table(steps: Sequence[PlannedStep]) -> Iterator[str]:
     lines: list[_Line] = []
-    for row in rows:
-        line = _line(row)
-        if lines and _goes_on(lines[-1], line):
-            lines[-1].last, lines[-1].identity = line.name, line.identity
+    for line in map(_line, steps):
+        if lines and line.continues(lines[-1]):
+            lines[-1].last_name, lines[-1].identity = line.name, line.identity
         else:
             lines.append(line)
-    if not lines:
-        return
     widths = [max(map(len, column)) for column in zip(*(line.cells for line in lines), strict=True)]
     for line in lines:
-        *words, parameters, weight = line.cells
-        cells = [word.ljust(width) for word, width in zip(words, widths, strict=False)]
-        cells += [parameters.rjust(widths[-2]), weight.rjust(widths[-1])]
-        yield "  ".join(["", *cells]).rstrip()
+        padded = [
+            cell.ljust(width) if column < 4 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line.cells, widths, strict=True))
+        ]
+        yield "  ".join(["", *padded]).rstrip()
         if line.why:
             yield from textwrap.wrap(line.why, WIDTH, initial_indent="      ", subsequent_indent="      ")
 
 
-def _line(row: PlannedStep) -> _Line:
-    step = row.step
+def _line(planned: PlannedStep) -> _Line:
+    step, forecast = planned.step, planned.forecast
     identity = step.identity[:8]
     if step.after and step.after != step.name:
         identity = f"after {step.after}"
     elif step.node.source is not None:
-        identity = _near(step.artifact.path) if step.artifact else getattr(step.node.source, "id", "")
-    what, parameters, weight = row.will_be, "", ""
-    if isinstance(what, AdapterSize):
-        parameters, weight = f"{what.parameters:,} parameters", f"{what.weight_bytes:,} bytes"
-    elif isinstance(what, FeatureSize):
-        weight = f"about {what.weight_bytes:,} bytes"
-    elif isinstance(what, Layout):
-        most = "at most " * what.largest
-        parameters = f"{most}{what.counts.parameters:,} parameters"
-        weight = f"{most or 'about ' * (not what.exists)}{what.weight_bytes:,} bytes"
-    return _Line(step.name, _state(row), step.node.stage_name, identity, parameters, weight, step.why)
+        identity = _short_path(step.artifact.path) if step.artifact else getattr(step.node.source, "id", "")
+    parameters = size = ""
+    if isinstance(forecast, AdapterSize):
+        parameters, size = f"{forecast.parameters:,} parameters", f"{forecast.weight_bytes:,} bytes"
+    elif isinstance(forecast, FeatureSize):
+        size = f"about {forecast.weight_bytes:,} bytes"
+    elif isinstance(forecast, Layout):
+        at_most = "at most " * forecast.largest
+        parameters = f"{at_most}{forecast.counts.parameters:,} parameters"
+        size = f"{at_most or 'about ' * (not forecast.exists)}{forecast.weight_bytes:,} bytes"
+    return _Line(step.name, _state(planned), step.node.stage_name, identity, parameters, size, step.why)
 
 
-def _goes_on(before: _Line, line: _Line) -> bool:
-    """Whether a line is the next link of the chain of the one before, and there is nothing else to say of it."""
-    chain, _, number = (before.last or before.name).rpartition(".")
-    following = chain and number.isdigit() and line.name == f"{chain}.{int(number) + 1}"
-    return bool(following and before.state == line.state and not line.parameters and not line.why)
-
-
-def _others(rows: Sequence[PlannedStep]) -> Iterator[str]:
-    """Steps by name only, by what has become of them."""
+def _name_lists(steps: Sequence[PlannedStep]) -> Iterator[str]:
+    """Yield the names of steps, grouped by their state."""
     found: dict[str, list[str]] = {}
-    for row in rows:
-        if row.step.node.source is None:
-            found.setdefault(_state(row), []).append(row.step.name)
+    for one in steps:
+        if one.step.node.source is None:
+            found.setdefault(_state(one), []).append(one.step.name)
     for state, names in found.items():
-        yield from textwrap.wrap(
-            f"{state}: {', '.join(_short(names))}", WIDTH, initial_indent="  ", subsequent_indent="    "
-        )
+        text = f"{state}: {', '.join(_join_chains(names))}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
-def _short(names: Sequence[str]) -> list[str]:
-    """Names with the links of a chain as one: ``importance.1–8``."""
+def _join_chains(names: Sequence[str]) -> list[str]:
+    """Return the names with the links of a chain as one: ``importance.1–8``."""
     chains: dict[str, list[str]] = {}
     for name in names:
         match = re.fullmatch(r"(.+)\.(\d+)", name)
@@ -114,12 +110,12 @@ def _short(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _state(row: PlannedStep) -> str:
-    if row.shared:
-        return f"shared with {row.shared}" if row.shared.startswith("job ") else f"same as {row.shared}"
-    return row.step.state.value
+def _state(planned: PlannedStep) -> str:
+    if planned.shared:
+        return f"shared with {planned.shared}" if planned.shared.startswith("job ") else f"same as {planned.shared}"
+    return planned.step.state.value
 
 
-def _near(folder: Path) -> str:
+def _short_path(folder: Path) -> str:
     here = Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

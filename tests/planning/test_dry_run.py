@@ -83,7 +83,7 @@ def evaluated(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) ->
 
 
 def looked(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, DryRunStep]:
-    outlook = DryRun(pipeline(nodes), store, lambda name, scratch: ctx, force=force)
+    outlook = DryRun(pipeline(nodes), store, ctx, force=force)
     return {step.name: step for step in outlook.steps()}
 
 

@@ -195,8 +195,8 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
             }
         )
         step = SimpleNamespace(name="stage", node=SimpleNamespace(stage=stage))
-        row = SimpleNamespace(runs=True, step=step, inputs={"model": of_7b(8, 8)}, will_be=None)
-        job: Any = SimpleNamespace(name="job", config=SimpleNamespace(resources=resources), rows=[row])
+        row = SimpleNamespace(runs=True, step=step, inputs={"model": of_7b(8, 8)}, forecast=None)
+        job: Any = SimpleNamespace(name="job", device=device, config=SimpleNamespace(resources=resources), steps=[row])
         return peak_memory([job]).bytes
 
     assert planned(search, 3) == times * planned(search, 1)
