@@ -1,12 +1,12 @@
-"""The MLflow lifecycle, and the only package that talks to MLflow.
+"""Runs in MLflow, from their start to their end. No other package calls MLflow.
 
-MLflow is a view: nothing is read back from it and losing it loses no result. Hence two rules. Tracking that
-cannot *start* is an error, shown before anything is computed. Tracking that breaks *later* warns once, never
-stops the computation, and is made up for when MLflow is back (:mod:`stc.tracking.outbox`).
+Nothing is read back from MLflow, so losing it loses no result. If tracking cannot *start*, that is an error before
+anything is computed. If it breaks *later*, there is one warning, the computation goes on, and MLflow gets the rest when
+it is back (:mod:`stc.tracking.outbox`).
 
-A run always ends. Its status is FINISHED, FAILED after an exception (the traceback is kept as an artifact) or
-KILLED after SIGTERM or SIGINT. A process killed without a chance to say so leaves its run RUNNING; the next
-run on the same host closes it, recognising the dead process by its id and start time.
+Every run ends: as FINISHED, as FAILED after an exception (the traceback is an artifact), or as KILLED after SIGTERM or
+SIGINT. If the process is killed with SIGKILL, the run stays RUNNING until the next run on the same host closes it: that
+one recognizes a dead process by its id and start time.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stc.errors import InputError
+from stc.errors import InputError, first_line
 from stc.system.machine import git_commit, refuse_shared_database, versions
 from stc.system.paths import Folder
 from stc.system.process import Process
 from stc.system.signals import killable
-from stc.tracking.destination import Destination, is_reachable, mlflow_client
+from stc.tracking.destination import Creation, Destination, is_reachable, mlflow_client
 from stc.tracking.outbox import LOG, Outbox, send_leftovers
 from stc.tracking.run import TrackedRun
 
@@ -39,12 +39,17 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Tracking", "begin", "close_stale", "track"]
 
 
-_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens as one for language agents
+_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's UI expects language agents
 
 
 class Tracking(BaseModel):
-    """Where runs are shown: an MLflow tracking ``uri`` and the name of the ``experiment`` they belong to. ``unsent`` is
-    a folder for what a server that is away has not got yet."""
+    """Where runs are shown.
+
+    Attributes:
+        uri: MLflow's tracking URI.
+        experiment: the name of the experiment.
+        unsent: a folder for what a server that is away does not have yet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,17 +68,16 @@ def track(
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[TrackedRun]:
-    """Everything inside the ``with`` is one MLflow run, which ends when the block does, however it ends.
+    """Start an MLflow run that ends with the block, however the block ends.
 
     Args:
-        tracking: where to; with ``enabled=False`` the same interface does nothing and the run's id is None.
-        run_name: as MLflow shows it.
-        config: the composed config, kept as the artifact config.yaml.
-        params: what runs are compared by: a column each.
-        tags: more tags, e.g. ``mlflow.parentRunId`` for the jobs of a sweep.
+        tracking: with ``enabled=False``, the run does nothing and its id is None.
+        config: the composed config, which becomes the artifact config.yaml.
+        params: columns by which runs are compared.
+        tags: further tags, such as ``mlflow.parentRunId`` for the jobs of a sweep.
 
     Raises:
-        InputError: when the run cannot be started.
+        InputError: the run cannot be started.
         Killed: inside the block, when SIGTERM or SIGINT arrives (:mod:`stc.system.signals`).
     """
     with killable() as hold:
@@ -104,16 +108,16 @@ def start_run(
     params: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> TrackedRun:
-    """Start a run, which is ended by its method ``end``; the arguments are those of :func:`track`.
+    """Start a run, which its method ``end`` ends. The arguments are those of :func:`track`.
 
-    A run below another one (``mlflow.parentRunId``) is also started when the server is away, and made when it is back:
-    what the other one has begun goes on.
+    A run below another one (``mlflow.parentRunId``) starts even if the server is away, and is created when it is back,
+    so that a sweep goes on.
     """
     if not tracking.enabled:
         return TrackedRun()
     uri, database = _resolve(tracking.uri)
     tags = {**_tags(), **(tags or {})}
-    creation: dict[str, Any] | None = None
+    creation: Creation | None = None
     run_id = None
     try:
         with _lock(database):
@@ -126,13 +130,12 @@ def start_run(
         raise
     except Exception as error:
         if "mlflow.parentRunId" not in tags or is_reachable(uri):
-            message = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
-                f"tracking.uri={tracking.uri}: MLflow cannot start a run there: {message[0]}; "
+                f"tracking.uri={tracking.uri}: MLflow cannot start a run there: {first_line(error)}; "
                 "tracking.enabled=false runs without it"
             ) from error
         arguments = {"tags": tags, "run_name": run_name, "start_time": int(time.time() * 1000)}
-        creation = {"experiment": tracking.experiment, "arguments": arguments}
+        creation = Creation(experiment=tracking.experiment, arguments=arguments)
     destination = Destination(uri, run_id, creation)
     run = TrackedRun(Outbox(destination, tracking.unsent.absolute()))
     run.log_params(params or {})
@@ -141,7 +144,7 @@ def start_run(
 
 
 def _resolve(uri: str) -> tuple[str, Path | None]:
-    """The URI with an absolute path, and the SQLite file it names, if it does."""
+    """Return the URI with an absolute path, and the SQLite file that it names, or None."""
     prefix = "sqlite:///"
     if not uri.startswith(prefix) or uri.endswith(":memory:"):
         return uri, None
@@ -153,17 +156,17 @@ def _resolve(uri: str) -> tuple[str, Path | None]:
 
 @contextmanager
 def _lock(database: Path | None) -> Iterator[None]:
-    """Keep other processes out: creating a database, or an experiment in it, twice at once fails in MLflow."""
+    """Exclude other processes, as MLflow fails if two create a database or an experiment at the same time."""
     if database is None:
         yield
         return
     with Path(f"{database}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # goes with the file's closing, and with the process
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield
 
 
 def _experiment(client: MlflowClient, name: str, database: Path | None) -> str:
-    """The experiment's id; made if it is new, with its artifacts beside the database."""
+    """Return the experiment's id. A new experiment is created with its artifacts beside the database."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = (database.parent / "mlartifacts").as_uri() if database else None
@@ -174,8 +177,10 @@ def _experiment(client: MlflowClient, name: str, database: Path | None) -> str:
 
 
 def close_stale_runs(tracking: Tracking) -> None:
-    """End the runs of this host that are RUNNING although their process is gone; a warning where that cannot be done,
-    as the next run that starts does it."""
+    """End the runs of this host that are RUNNING although their process is gone.
+
+    If that fails there is only a warning, as the next run that starts does the same.
+    """
     uri, database = _resolve(tracking.uri)
     try:
         with _lock(database):
@@ -186,15 +191,14 @@ def close_stale_runs(tracking: Tracking) -> None:
 
 
 def _close_stale(client: MlflowClient, experiment: str) -> None:
-    """End the runs of this host that are RUNNING although their process is gone."""
     query = f"attributes.status = 'RUNNING' and tags.`stc.host` = '{socket.gethostname()}'"
     for run in client.search_runs([experiment], filter_string=query):
         tags = run.data.tags
         try:
             process = Process(tags["stc.host"], int(tags["stc.pid"]), float(tags["stc.pid_started"]))
         except (KeyError, ValueError):
-            continue  # not one of ours
-        # Asked again: it may have ended in order since the runs were looked up.
+            continue  # stc did not start it
+        # The status is read again, as the run may have ended since the search.
         if not process.alive and client.get_run(run.info.run_id).info.status == "RUNNING":
             client.set_tag(run.info.run_id, "stc.message", "its process ended without closing the run")
             client.set_terminated(run.info.run_id, "KILLED")

@@ -1,4 +1,4 @@
-"""A run in MLflow, as the place that things are sent to: the only module that calls MLflow's client for a run."""
+"""A run in MLflow as the destination of what is sent. Only this module calls MLflow's client for a run."""
 
 from __future__ import annotations
 
@@ -7,39 +7,43 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
+from stc.errors import first_line
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow's limits (mlflow.utils.validation); longer texts are cut here, so that no version of it refuses them.
+# MLflow's limits (mlflow.utils.validation). Longer texts are cut, so that no version of MLflow refuses them.
 _PARAM_LENGTH, _TAG_LENGTH = 6000, 8000
-_ANSWER_SECONDS = 3.0
+_HEALTH_SECONDS = 3.0
+_RETRY_STATUSES = (408, 429)  # statuses below 500 that are no refusal
 
 
 class MlflowUnavailable(Exception):
-    """MLflow takes nothing at present: nobody answers, its database is locked, or it has a fault of its own."""
+    """MLflow takes nothing at present: it does not answer, its database is locked, or it has a fault of its own."""
 
 
 class DatabaseLocked(MlflowUnavailable):
-    """Another process writes to the database, which may take long on a slow disk and passes by itself."""
+    """Another process writes to the database. On a slow disk that may take long, but it passes."""
 
 
 class RequestFailed(MlflowUnavailable):
-    """What was sent has met a fault of the server or of this machine; something else may be taken."""
-
-
-_NO_REFUSAL = (408, 429)  # statuses below 500 that say nothing against what was sent
+    """A request met a fault of the server or of this machine; another request may be taken."""
 
 
 def mlflow_client(uri: str) -> MlflowClient:
-    # Set before the first import of MLflow, which reads them; what the user has set stays.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else a wall of lines about database tables
+    # MLflow reads these when it is first imported. What the user has set stays.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it logs every database table
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # By itself it tries for four minutes and more before it says that a server is away.
+    # By default it tries for more than four minutes before it reports that a server is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
@@ -48,7 +52,7 @@ def mlflow_client(uri: str) -> MlflowClient:
 
 
 def is_reachable(uri: str) -> bool:
-    """Return whether a server answers at ``uri``; of what is no server that is taken for granted."""
+    """Return whether a server answers at ``uri``; always true for a database or a folder."""
     if not uri.startswith(("http://", "https://")):
         return True
     answer = health_status(uri)
@@ -56,9 +60,9 @@ def is_reachable(uri: str) -> bool:
 
 
 def health_status(uri: str) -> int | str:
-    """Return the status that a server's ``/health`` answers with, or why there is no answer."""
+    """Return the HTTP status of a server's ``/health``, or a text that says why there is no answer."""
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS) as answer:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_HEALTH_SECONDS) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -66,28 +70,37 @@ def health_status(uri: str) -> int | str:
         return str(getattr(error, "reason", error)) or type(error).__name__
 
 
+class Creation(TypedDict):
+    """How to create a run: the name of an existing experiment, and the arguments of ``create_run``."""
+
+    experiment: str
+    arguments: dict[str, Any]
+
+
+@dataclass
 class Destination:
-    """A run: where, and by which id, or how it is yet to be made (the name of an ``experiment`` that is there, and the
-    ``arguments`` of ``create_run``)."""
+    """A run in MLflow, by its id; or, if MLflow does not have it yet, how to create it."""
 
-    def __init__(self, uri: str, run_id: str | None, creation: dict[str, Any] | None = None) -> None:
-        self.uri = uri
-        self.run_id = run_id
-        self._creation = creation or {}
-        self._client: MlflowClient | None = None
+    uri: str
+    run_id: str | None
+    creation: Creation | None = None
 
-    def written(self) -> dict[str, Any]:
-        """What makes the same destination again."""
-        return {"uri": self.uri, "run_id": self.run_id, "creation": None if self.run_id else self._creation}
+    def __post_init__(self) -> None:
+        if self.run_id is None and self.creation is None:
+            raise ValueError("a run_id or how to make the run is needed")
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return mlflow_client(self.uri)
 
     def deliver(self, items: Sequence[tuple[str, list[Any]]]) -> str | None:
-        """Send metrics, parameters and tags in one request, or a single thing of another kind.
+        """Send metrics, parameters and tags in one request, or a single item of another kind.
 
         Returns:
-            why it was refused for what it is, None where it was taken.
+            None, or a text that says why MLflow refuses the items for what they are.
 
         Raises:
-            Away: it was not taken, and may be another time.
+            MlflowUnavailable: they were not taken, and may be taken later.
         """
         try:
             self._deliver(items)
@@ -96,26 +109,25 @@ class Destination:
                 raise MlflowUnavailable(f"{self.uri} does not answer") from error
             if "database is locked" in str(error):
                 raise DatabaseLocked(f"{self.uri} is locked") from error
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            if not _refusal(error):
-                raise RequestFailed(f"{self.uri} fails: {said}") from error
-            return f"{items[0][0]}: {said}"
+            if not _is_refusal(error):
+                raise RequestFailed(f"{self.uri} fails: {first_line(error)}") from error
+            return f"{items[0][0]}: {first_line(error)}"
         return None
 
     def _deliver(self, items: Sequence[tuple[str, list[Any]]]) -> None:
-        if self._client is None:
-            self._client = mlflow_client(self.uri)
-        if self.run_id is None:
-            name, arguments = self._creation["experiment"], self._creation["arguments"]
+        if self.creation is not None:
+            name = self.creation["experiment"]
             experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
                 raise LookupError(f"there is no experiment {name}")
-            self.run_id = self._client.create_run(experiment.experiment_id, **arguments).info.run_id
-        what, arguments = items[0]
-        if what not in ("metric", "param", "tag"):
-            if what == "log_artifact" and not Path(arguments[0]).exists():
+            created = self._client.create_run(experiment.experiment_id, **self.creation["arguments"])
+            self.run_id, self.creation = created.info.run_id, None
+        assert self.run_id is not None
+        kind, arguments = items[0]
+        if kind not in ("metric", "param", "tag"):
+            if kind == "log_artifact" and not Path(arguments[0]).exists():
                 raise FileNotFoundError(f"{arguments[0]} is missing")
-            getattr(self._client, what)(self.run_id, *arguments)
+            getattr(self._client, kind)(self.run_id, *arguments)
             return
         from mlflow.entities import Metric, Param, RunTag
 
@@ -127,16 +139,15 @@ class Destination:
         )
 
 
-def _refusal(error: Exception) -> bool:
+def _is_refusal(error: Exception) -> bool:
     """Return whether an error is about what was sent, and not about the server or this machine."""
-    status = _status(error)
+    status = _http_status(error)
     if status is not None:
-        return status < 500 and status not in _NO_REFUSAL
+        return status < 500 and status not in _RETRY_STATUSES
     return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
 
 
-def _status(error: Exception) -> int | None:
-    """Return the HTTP status of an error of MLflow's, None of any other."""
+def _http_status(error: Exception) -> int | None:
     from mlflow.exceptions import MlflowException
     from requests import HTTPError
 
@@ -144,6 +155,6 @@ def _status(error: Exception) -> int | None:
         return error.response.status_code if error.response is not None else None
     if not isinstance(error, MlflowException):
         return None
-    # MLflow takes a status that it has no name for, as 413, for 500; its message has the right one.
-    named = re.search(r"failed with error code (\d{3})", str(error))
-    return int(named[1]) if named else int(error.get_http_status_code())
+    # MLflow reports a status that it has no name for, such as 413, as 500. Its message has the right one.
+    found = re.search(r"failed with error code (\d{3})", str(error))
+    return int(found[1]) if found else int(error.get_http_status_code())

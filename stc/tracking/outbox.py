@@ -1,13 +1,13 @@
-"""What MLflow has not got yet of a run: it is sent from a thread of its own, so that nothing waits for a server.
+"""What MLflow does not have yet of a run. A thread sends it, so that nothing waits for a server.
 
-- A server that is away is asked again, at longer and longer intervals. What waits for it is in a file meanwhile.
-- What it has not got when the run ends, after a last wait of some seconds, stays in that file. The next run with the
-  same ``tracking.uri`` sends it before anything else (:func:`send_kept`).
-- A server that is there and refuses something (status 4xx) is not asked for that again: a warning, once, and on to the
-  next. One that has a fault of its own (5xx, or 408 and 429, which ask for patience) is away as far as that goes.
+- A server that is away is asked again at longer and longer intervals. Meanwhile the waiting items are in a file.
+- Items that are still waiting some seconds after the end of the run stay in that file. The next run with the same
+  ``tracking.uri`` sends them before anything else (:func:`send_leftovers`).
+- An item that the server refuses (status 4xx) is dropped, with one warning per run. A fault of the server (5xx, or 408
+  and 429, which mean "later") is treated like a server that is away.
 
-Figures are sent in the order in which they came. Sending one twice changes nothing: MLflow takes a metric with the same
-step and time for the same.
+Items are sent in the order in which they came. It does no harm to send one twice: to MLflow, a metric with the same
+step and time is the same.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from typing_extensions import TypedDict
 
 from stc.errors import InputError
 from stc.system.process import Process
@@ -35,27 +36,27 @@ LOG = logging.getLogger("stc.tracking")
 
 ItemKind = Literal["metric", "param", "tag", "log_text", "log_dict", "log_artifact", "log_table", "set_terminated"]
 Item = tuple[ItemKind, list[Any]]
-"""A metric, a parameter, a tag, or a method of MLflow's client, and its arguments after the run's id."""
+"""A metric, a parameter, a tag, or a method of MLflow's client; and its arguments after the run's id."""
 
-FLUSH_SECONDS = 2.0  # what is handed over can be seen in MLflow at most about this much later
-_LONGEST_PAUSE = 30.0  # seconds between two questions whether a server is back
-LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing, and
-LAST_WAIT_LOCAL = 120.0  # for a database of this machine, which is never away but may be slow
-_KEPT_SECONDS = 30.0  # the start of a run spends no more than this on what former runs have left
-_AT_ONCE = {"metric": 500, "param": 100, "tag": 100}  # MLflow's limits
+FLUSH_SECONDS = 2.0  # the longest time until MLflow shows an item
+LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing
+_LAST_WAIT_DATABASE = 120.0  # the same for a database of this machine, which may be slow but is never away
+_LONGEST_PAUSE = 30.0  # seconds between two attempts to reach a server
+_LEFTOVER_SECONDS = 30.0  # the start of a run spends at most this time on what former runs left
+_BATCH_LIMITS = {"metric": 500, "param": 100, "tag": 100}  # MLflow's
 
 
 class Outbox:
-    """The things to send of one run, to its destination; ``folder`` is for the file of what waits."""
+    """The waiting items of one run. If they have to wait for long, they are saved in a file in ``folder``."""
 
     def __init__(self, destination: Destination, folder: Path) -> None:
         self.destination = destination
         self._file = folder / f"{uuid.uuid4().hex}.jsonl"
-        self._incoming: queue.SimpleQueue[Item] = queue.SimpleQueue()  # may be put into from a signal's handler
+        self._incoming: queue.SimpleQueue[Item] = queue.SimpleQueue()  # a signal handler may put items here
         self._waiting: list[Item] = []
-        self._guard = threading.RLock()  # of what waits, and of its file
+        self._guard = threading.RLock()  # of _waiting and _file
         self._closing, self._given_up = threading.Event(), threading.Event()
-        self._moved = time.monotonic()
+        self._last_progress = time.monotonic()
         self._warned = self._failing = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
@@ -64,15 +65,15 @@ class Outbox:
         self._incoming.put(item)
 
     def close(self) -> None:
-        """Send what waits; give up when nothing has been taken for some seconds, and keep the rest in the file."""
-        self._moved = time.monotonic()
+        """Send what waits. If MLflow takes nothing for some seconds, give up and leave the rest in the file."""
+        self._last_progress = time.monotonic()
         self._closing.set()
-        while self._thread.is_alive() and time.monotonic() - self._moved < self._patience():
+        while self._thread.is_alive() and time.monotonic() - self._last_progress < self._patience():
             self._thread.join(0.1)
         self._given_up.set()
         with self._guard:
-            self._gather()
-            if self._waiting and self._keep(owner=None):
+            self._collect()
+            if self._waiting and self._save(owner=None):
                 LOG.warning(
                     "MLflow at %s is away or fails: what it has not got is kept in %s, and the next run that uses it "
                     "sends it",
@@ -81,13 +82,13 @@ class Outbox:
                 )
 
     def _patience(self) -> float:
-        return LAST_WAIT if self._failing or self.destination.uri.startswith("http") else LAST_WAIT_LOCAL
+        return LAST_WAIT if self._failing or self.destination.uri.startswith("http") else _LAST_WAIT_DATABASE
 
     def _work(self) -> None:
         pause = 1.0
         while not self._given_up.is_set():
             self._closing.wait(FLUSH_SECONDS)
-            closing = self._closing.is_set()  # asked first: whatever was handed over before the end is then gathered
+            closing = self._closing.is_set()  # read before sending, so that the last items are sent, too
             try:
                 self._send()
                 pause, self._failing = 1.0, False
@@ -99,7 +100,7 @@ class Outbox:
                 with self._guard:
                     if self._given_up.is_set():
                         return
-                    self._keep(owner=Process.this())
+                    self._save(owner=Process.this())
                 if self._closing.is_set():
                     time.sleep(0.5)
                 else:
@@ -108,17 +109,21 @@ class Outbox:
 
     def _send(self) -> None:
         with self._guard:
-            self._gather()
-        for refused in _sent(self.destination, self._waiting, lambda: not self._given_up.is_set(), self._guard):
-            if refused:
-                self._warn(refused)
-            self._moved = time.monotonic()
+            self._collect()
+        for refusal in _send_items(self.destination, self._waiting, lambda: not self._given_up.is_set(), self._guard):
+            if refusal:
+                self._warn(refusal)
+            self._last_progress = time.monotonic()
         with self._guard:
             if not self._waiting:
                 self._file.unlink(missing_ok=True)
 
-    def _keep(self, owner: Process | None) -> bool:
-        """Write down what waits; whether that could be done."""
+    def _collect(self) -> None:
+        while not self._incoming.empty():
+            self._waiting.append(self._incoming.get())
+
+    def _save(self, owner: Process | None) -> bool:
+        """Save the waiting items; return whether that worked."""
         try:
             save_unsent(self._file, self.destination, self._waiting, owner)
         except OSError as error:
@@ -126,81 +131,76 @@ class Outbox:
             return False
         return True
 
-    def _gather(self) -> None:
-        while not self._incoming.empty():
-            self._waiting.append(self._incoming.get())
-
-    def _warn(self, what: str) -> None:
+    def _warn(self, message: str) -> None:
         if not self._warned:
             LOG.warning(
                 "MLflow run %s: %s. The computation goes on; MLflow may miss some of it.",
                 self.destination.run_id,
-                what,
+                message,
             )
         self._warned = True
 
 
-def _sent(
-    destination: Destination, items: list[Item], goes_on: Callable[[], bool], guard: AbstractContextManager[Any]
+def _send_items(
+    destination: Destination, items: list[Item], may_continue: Callable[[], bool], guard: AbstractContextManager[Any]
 ) -> Iterator[str | None]:
-    """Send ``items`` as long as it ``goes_on``, and take out of the list, under the guard, what was taken or refused.
+    """Send ``items``, and under the guard take those out of the list that were taken or refused.
 
-    An artifact that meets a fault is passed over: a server whose files are away still takes figures, in their order.
+    An artifact whose request fails is skipped: a server without its artifact store still takes metrics, in their order.
 
     Yields:
-        for each request why it was refused, None where it was taken.
+        for each request why it was refused, or None.
 
     Raises:
-        Away: some were not taken, and stay in the list.
+        MlflowUnavailable: some items were not taken, and stay in the list.
     """
-    at, passed_over = 0, None
-    while at < len(items) and goes_on():
-        count = _together(items[at:])
+    at, failure = 0, None
+    while at < len(items) and may_continue():
+        count = _batch_length(items[at:])
         try:
-            refused = destination.deliver(items[at : at + count])
+            refusal = destination.deliver(items[at : at + count])
         except RequestFailed as error:
             if not items[at][0].startswith("log_"):
                 raise
-            at, passed_over = at + 1, error
+            at, failure = at + 1, error
             continue
         with guard:
             del items[at : at + count]
-        yield refused
-    if passed_over is not None:
-        raise passed_over
+        yield refusal
+    if failure is not None:
+        raise failure
 
 
-def _together(items: list[Item]) -> int:
-    """How many of the first items MLflow takes in one request: metrics, parameters and tags, or one of another kind."""
-    room = dict(_AT_ONCE)
-    for number, (what, _) in enumerate(items):
-        if room.get(what, 0) == 0:
+def _batch_length(items: list[Item]) -> int:
+    """Return how many of the first items fit into one request: metrics, parameters and tags, or one of another kind."""
+    room = dict(_BATCH_LIMITS)
+    for number, (kind, _) in enumerate(items):
+        if room.get(kind, 0) == 0:
             return max(number, 1)
-        room[what] -= 1
+        room[kind] -= 1
     return len(items)
 
 
 def save_unsent(file: Path, destination: Destination, items: list[Item], owner: Process | None) -> None:
-    """Write down what a destination has not got; ``owner`` is the process that still tries to send it."""
+    """Save the items that a destination does not have. ``owner`` is the process that is still trying to send them."""
     from stc.system.durable_files import write_atomically
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    head = {"destination": destination.written(), "owner": vars(owner) if owner else None}
+    head = {"destination": asdict(destination), "owner": asdict(owner) if owner else None}
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [head, *items])
-    write_atomically(file, text.encode("utf-8", "replace").decode())  # halves of surrogate pairs are no text
+    write_atomically(file, text.encode("utf-8", "replace").decode())  # a lone surrogate cannot be encoded
 
 
 def send_leftovers(folder: Path, uri: str) -> None:
-    """Send what former runs have left for this server; one process at a time, and for a limited time.
+    """Send what former runs left for this server, for a limited time and in one process at a time.
 
-    Nothing that is found there stops the run that asks: a file that cannot be read is set aside, and what cannot be
-    sent stays.
+    Nothing that is found stops the calling run. A file that cannot be read is renamed; what cannot be sent stays.
     """
     try:
         files = sorted(folder.glob("*.jsonl"), key=lambda file: file.lstat().st_mtime)
         if not files:
             return
-        until = time.monotonic() + _KEPT_SECONDS
+        until = time.monotonic() + _LEFTOVER_SECONDS
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for file in files:
@@ -214,21 +214,21 @@ def send_leftovers(folder: Path, uri: str) -> None:
 
 def _send_file(file: Path, uri: str, until: float) -> None:
     try:
-        head, items = _read(file)
-    except FileNotFoundError:  # sent meanwhile, by the run that left it
+        head, items = _read_unsent(file)
+    except FileNotFoundError:  # the run that left it has sent it meanwhile
         return
     except InputError as error:
-        aside = file.with_suffix(".damaged")
-        LOG.warning("MLflow: %s; what it holds is not sent, and it is set aside as %s", error, aside.name)
-        file.replace(aside)
+        renamed = file.with_suffix(".damaged")
+        LOG.warning("MLflow: %s; what it holds is not sent, and it is set aside as %s", error, renamed.name)
+        file.replace(renamed)
         return
-    if head.destination.uri != uri or (head.owner is not None and head.owner.alive):
+    destination, owner = head["destination"], head["owner"]
+    if destination.uri != uri or (owner is not None and owner.alive):
         return
-    destination = Destination(**head.destination.model_dump())
     try:
-        for refused in _sent(destination, items, lambda: time.monotonic() < until, nullcontext()):
-            if refused:
-                LOG.warning("MLflow run %s: %s", destination.run_id, refused)
+        for refusal in _send_items(destination, items, lambda: time.monotonic() < until, nullcontext()):
+            if refusal:
+                LOG.warning("MLflow run %s: %s", destination.run_id, refusal)
     except MlflowUnavailable as error:
         LOG.warning("MLflow run %s: %s; what it has not got stays in %s", destination.run_id, error, file)
     if items:
@@ -237,43 +237,20 @@ def _send_file(file: Path, uri: str, until: float) -> None:
         file.unlink()
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Head(TypedDict):
+    """The first line of a file of unsent items."""
 
-
-class _Creation(_Shape):
-    experiment: str
-    arguments: dict[str, Any]
-
-
-class _Where(_Shape):
-    uri: str
-    run_id: str | None
-    creation: _Creation | None
-
-    @model_validator(mode="after")
-    def _leads_somewhere(self) -> Self:
-        if self.run_id is None and self.creation is None:
-            raise ValueError("a run_id or how to make the run is needed")
-        return self
-
-
-class _Head(_Shape):
-    """The first line of a file of what waits."""
-
-    destination: _Where
+    destination: Destination
     owner: Process | None
 
 
-def _read(file: Path) -> tuple[_Head, list[Item]]:
-    """Read what :func:`keep` has written.
+def _read_unsent(file: Path) -> tuple[_Head, list[Item]]:
+    """Read what :func:`save_unsent` wrote.
 
     Raises:
-        FileNotFoundError: it is gone.
+        FileNotFoundError: the file is gone.
         InputError: it is no such file.
     """
-    lines = read_text(file).removesuffix("\n").split("\n")
-    head = parse_json(lines[0], f"{file}, line 1", _Head)
-    return head, [
-        parse_json(line, f"{file}, line {number}", cast(Any, Item)) for number, line in enumerate(lines[1:], start=2)
-    ]
+    first, *lines = read_text(file).removesuffix("\n").split("\n")
+    items = [parse_json(line, f"{file}, line {number}", cast(Any, Item)) for number, line in enumerate(lines, start=2)]
+    return parse_json(first, f"{file}, line 1", _Head), items

@@ -1,4 +1,4 @@
-"""A run as the rest of stc sees it: what is to be shown of it is handed over here, and nothing waits for MLflow."""
+"""A run as the rest of stc sees it: it takes what MLflow is to show, and never waits for MLflow."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from stc.tracking.outbox import LOG, ItemKind, Outbox
 
 
 class TrackedRun:
-    """A run in MLflow, or without an outbox one that is not shown anywhere. No method raises, none waits but
-    :meth:`end`."""
+    """A run in MLflow; without an outbox, one that is not shown anywhere.
+
+    No method raises, and only :meth:`end` waits.
+    """
 
     def __init__(self, outbox: Outbox | None = None) -> None:
         self._outbox = outbox
 
     @property
     def id(self) -> str | None:
-        """MLflow's id of the run: None where it is not shown, or as long as MLflow could not be asked for one."""
+        """MLflow's id of the run; None if it is not shown, or as long as MLflow could not be asked for one."""
         return self._outbox.destination.run_id if self._outbox else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         now = int(time.time() * 1000)
         for key, value in metrics.items():
+            name = re.sub(r"[^\w\-. /]", "_", key)  # MLflow refuses other characters
             try:
-                self._put("metric", _metric_key(key), float(value), now, step or 0)
+                self._put("metric", name, float(value), now, step or 0)
             except (TypeError, ValueError) as error:
                 LOG.warning("MLflow: metric %s=%r: %s", key, value, error)
 
     def log_stage(self, name: str, identity: str, cached: bool, seconds: float) -> None:
-        """Note how a stage's artifact was come by. It is a tag: twenty metrics more would hide those one compares."""
+        """Show whether a stage was cached. This is a tag, as twenty more metrics would hide those that matter."""
         self.set_tags({f"stage.{name}": f"{identity} ({'cached' if cached else f'made in {seconds:.1f} s'})"})
 
     def log_params(self, params: Mapping[str, str]) -> None:
@@ -45,33 +48,27 @@ class TrackedRun:
             self._put("tag", key, value)
 
     def log_text(self, text: str, name: str) -> None:
-        """Keep ``text`` as the artifact ``name``."""
+        """Save ``text`` as the artifact ``name``."""
         self._put("log_text", text, name)
 
     def log_dict(self, content: Mapping[str, Any], name: str) -> None:
-        """Keep ``content`` as the artifact ``name``, in YAML or JSON as the name ends."""
+        """Save ``content`` as the artifact ``name``, in YAML or JSON according to its ending."""
         self._put("log_dict", json.loads(json.dumps(content, default=str)), name)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file as an artifact of the same name, in a folder of the artifacts or at their top."""
+        """Copy a file to the artifacts, into ``folder`` or at the top."""
         self._put("log_artifact", str(path.absolute()), folder)
 
     def log_table(self, columns: Mapping[str, Sequence[Any]], name: str) -> None:
-        """Keep a table (column title → values, all of one length) that MLflow shows as such; ``name`` ends in
-        ``.json``."""
+        """Save a table (column title → values, all of the same length) as the artifact ``name``, ending in .json."""
         self._put("log_table", {title: list(values) for title, values in columns.items()}, name)
 
     def end(self, status: str) -> None:
-        """Close the run, FINISHED, FAILED or KILLED, and wait until all is sent, while MLflow takes it."""
+        """Close the run as FINISHED, FAILED or KILLED, and wait while MLflow still takes what is left to send."""
         self._put("set_terminated", status, int(time.time() * 1000))
         if self._outbox:
             self._outbox.close()
 
-    def _put(self, what: ItemKind, *arguments: Any) -> None:
+    def _put(self, kind: ItemKind, *arguments: Any) -> None:
         if self._outbox:
-            self._outbox.put((what, list(arguments)))
-
-
-def _metric_key(key: str) -> str:
-    """``key`` with what MLflow refuses in a name replaced."""
-    return re.sub(r"[^\w\-. /]", "_", key)
+            self._outbox.put((kind, list(arguments)))
