@@ -116,7 +116,8 @@ def test_library_that_is_missing_or_too_old_or_broken_is_named(monkeypatch: pyte
             raise ImportError("no libgfortran")
 
     monkeypatch.setattr(checks, "import_module", load)
-    monkeypatch.setattr(checks, "_dependencies", lambda: ["no-such-package>=1", "numpy>=99", "scipy", "tqdm>=4"])
+    needed = ["no-such-package>=1", "numpy>=99", "scipy", "tqdm>=4"]
+    monkeypatch.setattr(checks, "project_requirements", lambda: (">=3", needed))
     found = {check.about: check for check in checks.check_libraries()}
     assert [check.status for check in found.values()] == ["FAIL", "FAIL", "FAIL", "OK"]
     assert "pip install 'no-such-package>=1'" in found["no-such-package"].found

@@ -1,6 +1,6 @@
-"""What a run needs of this machine, tried out: each check says what it found, and what to do where that is not enough.
+"""Checks of this machine. Each says what it found, and what to do if that is not enough.
 
-Nothing here changes anything: a store or a database that does not exist yet is not made.
+They change nothing: a store or a database that does not exist is not made.
 """
 
 from __future__ import annotations
@@ -8,16 +8,21 @@ from __future__ import annotations
 import platform
 import sqlite3
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from stc.errors import StcError, first_line
 from stc.planning.disk import free_disk_space
 from stc.system.machine import resolve_device, usable_cores
+from stc.system.paths import ROOT
 from stc.system.quantities import format_bytes
 from stc.tracking.destination import health_status
 
@@ -27,39 +32,40 @@ if TYPE_CHECKING:
 Status = Literal["OK", "WARN", "FAIL"]
 
 MODULES = {"hydra-core": "hydra", "pyyaml": "yaml"}
-"""What a package is imported by, where that is not the name it is installed by."""
-WRITTEN = {  # format → libsndfile's names for it
+"""The module of a package, if its name differs from the package's."""
+AUDIO_FORMATS = {  # libsndfile's names for them
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
     "ogg (Vorbis)": ("OGG", "VORBIS"),
     "ogg (Opus)": ("OGG", "OPUS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
 }
-SHIPPED = "ogg (Opus)"  # what the embedded corpus is in
-ROOM = 500_000_000  # bytes beside them: audio of the manifests, scratch, translations
-MEMORY = 2 * 2**30  # bytes that torch, transformers and a small model want
+SHIPPED_FORMAT = "ogg (Opus)"  # of the embedded corpus
+ROOM = 500_000_000  # bytes beside the models: audio of the manifests, scratch, translations
+MEMORY = 2 * 2**30  # bytes that torch, transformers and a small model need
 ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line: how it stands with ``about``, and why."""
+    """The result of a check: a line of the report."""
 
     status: Status
     about: str
     found: str
 
 
-def check_python() -> Iterator[Check]:
-    from packaging.specifiers import SpecifierSet
-
-    from stc.system.paths import ROOT
-
-    here, allowed = platform.python_version(), ">=3.11,<3.14"
+def project_requirements() -> tuple[str, list[str]]:
+    """Return the Python versions and the packages that stc needs: as the checkout says that it runs from, or else the
+    installed package."""
     if (file := ROOT / "pyproject.toml").is_file():
-        import tomllib
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        return project["requires-python"], project["dependencies"]
+    return metadata("stc")["Requires-Python"], requires("stc") or []
 
-        allowed = tomllib.loads(file.read_text(encoding="utf-8"))["project"]["requires-python"]
+
+def check_python() -> Iterator[Check]:
+    here, allowed = platform.python_version(), project_requirements()[0]
     if SpecifierSet(allowed).contains(here):
         yield Check("OK", "python", here)
     else:
@@ -67,10 +73,8 @@ def check_python() -> Iterator[Check]:
 
 
 def check_libraries() -> Iterator[Check]:
-    """The packages stc depends on: installed, of a version it takes, and importable."""
-    from packaging.requirements import Requirement
-
-    for requirement in map(Requirement, _dependencies()):
+    """Check that the packages stc depends on are installed, in a version it accepts, and importable."""
+    for requirement in map(Requirement, project_requirements()[1]):
         name = requirement.name
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
@@ -90,23 +94,12 @@ def check_libraries() -> Iterator[Check]:
             yield Check("OK", name, found)
 
 
-def _dependencies() -> list[str]:
-    """Of the checkout stc runs from, where it is one, else of the installed package."""
-    from stc.system.paths import ROOT
-
-    if (file := ROOT / "pyproject.toml").is_file():
-        import tomllib
-
-        return list(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"])
-    return requires("stc") or []
-
-
-def check_devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantizer]) -> Iterator[Check]:
-    """Memory, and on each device bfloat16 and packed layers; a device a run would not use cannot fail one.
+def check_devices(requested: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantizer]) -> Iterator[Check]:
+    """Check memory, and on each device bfloat16 and packed layers. A device that a run would not use cannot fail.
 
     Args:
-        asked: ``resources.device``.
-        quantizers: by which the run packs.
+        requested: ``resources.device``.
+        quantizers: those of the run.
     """
     import psutil
     import torch
@@ -117,7 +110,7 @@ def check_devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Qu
     found = f"{cores} cores, {gib(memory.available)} of {gib(memory.total)} memory free"
     yield Check("OK" if enough else "WARN", "cpu", found + ("" if enough else f"; a run wants {gib(MEMORY)} at least"))
     try:
-        used = resolve_device(asked)
+        used = resolve_device(requested)
     except StcError as error:
         yield Check("FAIL", "gpu", str(error))
         used = "cpu"
@@ -131,18 +124,18 @@ def check_devices(asked: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Qu
         )
     elif not usable:
         yield Check("OK", "gpu", "none; everything runs on the CPU")
-    there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count() if usable else 0))]
-    for device in there[1:]:
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count() if usable else 0))]
+    for device in devices[1:]:
         free, total = torch.cuda.mem_get_info(device)
         yield Check("OK", device, f"{torch.cuda.get_device_name(device)}, {gib(free)} of {gib(total)} free")
-    for device in there:
-        lacking: Status = "FAIL" if device.split(":")[0] == used else "WARN"
-        yield _bfloat16(device, lacking)
+    for device in devices:
+        failure: Status = "FAIL" if device.split(":")[0] == used else "WARN"
+        yield _check_bfloat16(device, failure)
         for quantizer in quantizers:
-            yield _packed(quantizer, device, lacking)
+            yield _check_packed_layer(quantizer, device, failure)
 
 
-def _bfloat16(device: str, lacking: Status) -> Check:
+def _check_bfloat16(device: str, failure: Status) -> Check:
     import torch
 
     about = f"bfloat16, {device}"
@@ -150,28 +143,28 @@ def _bfloat16(device: str, lacking: Status) -> Check:
         ones = torch.ones(8, 8, dtype=torch.bfloat16, device=device)
         right = bool((ones @ ones == 8).all())
     except RuntimeError as error:
-        return Check(lacking, about, f"{first_line(error)}; compute in float32: model.dtype=float32")
+        return Check(failure, about, f"{first_line(error)}; compute in float32: model.dtype=float32")
     if not right:
-        return Check(lacking, about, "gives wrong sums; compute in float32: model.dtype=float32")
+        return Check(failure, about, "gives wrong sums; compute in float32: model.dtype=float32")
     if device != "cpu" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return Check("WARN", about, "emulated, which is slow: model.dtype=float32 may be faster")
     return Check("OK", about, "computes")
 
 
-def _packed(quantizer: Quantizer, device: str, lacking: Status) -> Check:
-    """A packed layer gives nearly what it gives unpacked."""
+def _check_packed_layer(quantizer: Quantizer, device: str, failure: Status) -> Check:
+    """Check that a packed layer computes nearly what the layer itself does."""
     about = f"{quantizer.method}, {device}"
     try:
         error = rounding_error(quantizer, device)
     except Exception as fault:  # libraries raise what their native parts do
-        return Check(lacking, about, f"{quantizer.LIBRARY} fails here: {first_line(fault)}")
+        return Check(failure, about, f"{quantizer.LIBRARY} fails here: {first_line(fault)}")
     if not error < quantizer.MAX_ERROR:
-        return Check(lacking, about, f"{quantizer.LIBRARY} computes wrongly here: a layer is off by {error:.1%}")
+        return Check(failure, about, f"{quantizer.LIBRARY} computes wrongly here: a layer is off by {error:.1%}")
     return Check("OK", about, f"a layer is packed by {quantizer.LIBRARY} and computes, {error:.1%} off as it should be")
 
 
 def rounding_error(quantizer: Quantizer, device: str) -> float:
-    """How far the output of a small packed layer is from that of the layer itself, relative to its norm."""
+    """Return the relative error of the output of a small packed layer."""
     import torch
 
     random = torch.Generator().manual_seed(0)
@@ -185,7 +178,7 @@ def rounding_error(quantizer: Quantizer, device: str) -> float:
 
 
 def check_audio_formats() -> Iterator[Check]:
-    """A tone is written in every format and read again."""
+    """Write a tone in every format and read it again."""
     import numpy as np
     import soundfile
 
@@ -193,7 +186,7 @@ def check_audio_formats() -> Iterator[Check]:
 
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     broken = []
-    for name, (form, subtype) in WRITTEN.items():
+    for name, (form, subtype) in AUDIO_FORMATS.items():
         try:
             with tempfile.TemporaryFile() as content:
                 soundfile.write(content, tone, 16_000, format=form, subtype=subtype)
@@ -208,16 +201,16 @@ def check_audio_formats() -> Iterator[Check]:
     library = f"libsndfile {soundfile.__libsndfile_version__}"
     for name, why in broken:
         yield Check(
-            "FAIL" if name == SHIPPED else "WARN",
+            "FAIL" if name == SHIPPED_FORMAT else "WARN",
             f"audio, {name}",
             f"{library} cannot: {why}; pip install -U soundfile brings its own",
         )
-    if fine := [name for name in WRITTEN if name not in dict(broken)]:
+    if fine := [name for name in AUDIO_FORMATS if name not in dict(broken)]:
         yield Check("OK", "audio", f"{library} reads {', '.join(fine)}")
 
 
 def check_store(folder: Path, to_write: int | None) -> Iterator[Check]:
-    """Whether the store can be written to, and has room for models of so many bytes; None if that is not known."""
+    """Check that the store can be written to, and has room for models of so many bytes; None if that is not known."""
     about = "store"
     there = _nearest_folder(folder)
     if (why := _unwritable(there)) is not None:
@@ -234,7 +227,7 @@ def check_store(folder: Path, to_write: int | None) -> Iterator[Check]:
 
 
 def check_tracking(uri: str) -> Iterator[Check]:
-    """Whether MLflow can be reached where ``tracking.uri`` says."""
+    """Check that MLflow can be reached at ``tracking.uri``."""
     about, instead = "mlflow", "tracking=none runs without it"
     if uri.startswith("sqlite:///"):
         fault = _database_fault(Path(uri.removeprefix("sqlite:///")).expanduser())
@@ -281,13 +274,13 @@ def _folder_fault(uri: str) -> str | None:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """The folder itself, or the nearest above it that exists."""
+    """Return the folder itself, or the nearest parent that exists."""
     path = path.expanduser().absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written there, None where it can: tried with a file that is gone at once."""
+    """Return why nothing can be written to a folder, None if it can. It writes a file that is gone at once."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return None
