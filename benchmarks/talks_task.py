@@ -19,10 +19,10 @@ from typing import Any
 
 from stc.config.languages import load_language
 from stc.data.manifest import Manifest, Utterance
-from stc.decoding.greedy import Encoded, decode, embed_prompts
+from stc.decoding.greedy import decode, embed_prompts
 from stc.metrics.metric import metric_named, score, statistics
 from stc.metrics.significance import retention
-from stc.models.architecture import ends
+from stc.models.architecture import protected_layers
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
 from stc.system.read_files import read_lines
@@ -106,7 +106,7 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
     encoded = embed_prompts(teacher, manifest, batch_size=BATCH)
     whole = score(metric, hypotheses(run["systems"][0]), manifest.targets, lang)
     count = len(teacher.architecture.layers_of(teacher.model, "decoder"))
-    free = [layer for layer in range(count) if layer not in ends(count)]
+    free = [layer for layer in range(count) if layer not in protected_layers(count)]
     greedy = unhealed(teacher, encoded, removed)
     chosen = statistics(metric, greedy, manifest.targets, lang)
     print("| layers removed, not healed | score | of the greedy choice's score (95 % interval) |\n| --- | --- | --- |")
@@ -129,7 +129,7 @@ def removal(run: Mapping[str, Any], rows: list[Row], lang: str) -> None:
         )
 
 
-def unhealed(teacher: Translator, encoded: Encoded, layers: list[int]) -> list[str]:
+def unhealed(teacher: Translator, encoded: list[Any], layers: list[int]) -> list[str]:
     with without_layers(teacher, {"decoder": layers}):
         return decode(teacher, encoded, batch_size=BATCH, max_new_tokens=MAX_NEW_TOKENS)
 

@@ -1,8 +1,8 @@
 """Attention for utterances that lie one after the other in memory, without padding between them.
 
-A batch of speech is ragged: with every utterance padded to the longest, a third of the keys and values that a step
-reads would be padding. Here a prompt's keys and values are read over its own length only, by a kernel for the one
-query that decoding has at a time (as flash decoding does, but over prompts of which several rows may share one).
+With every utterance padded to the longest, a third of the keys and values that a decoding step reads would be padding.
+Here a kernel for one query at a time reads a prompt's keys and values over its own length only, as flash decoding does.
+Several rows may share a prompt.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from torch import Tensor
 from torch.nn import functional
 
 BLOCK = 16
-"""Positions read at a time by a program of one warp. Of the blocks of 16 to 128 and the 1 to 8 warps tried on an H200,
-it reads fastest: 3.9 TB/s, and 2.8 with 64 and 4."""
+"""Positions that a program of one warp reads at a time. It was the fastest of blocks of 16 to 128 and 1 to 8 warps on
+an H200: 3.9 TB/s, and 2.8 with 64 and 4."""
 
 
 @dataclass(frozen=True)
 class KeyValueCache:
-    """The keys and values a step attends to.
+    """The keys and values that a decoding step attends to.
 
     Attributes:
-        prompts: of prompts, (slots, 2, heads, prompt tokens, width): keys, then values. A slot is what one layer makes
-            of all prompts.
-        said: of the tokens decoded so far, (layers, 2, rows, heads, new tokens, width).
-        slots: which slot each layer has for each row: (layers, rows), int64.
+        prompts: those of prompts, (slots, 2, heads, prompt tokens, width): keys, then values. A slot has all prompts in
+            one layer.
+        generated: those of the tokens decoded so far, (layers, 2, rows, heads, new tokens, width).
+        slots: the slot of each layer for each row: (layers, rows), int64.
         starts: where each row's prompt begins in a slot: (rows,), int64.
-        lengths: of each row's prompt in tokens, 0 for a row that has ended and reads nothing: (rows,), int64.
-        step: how many decoded tokens lie in ``said`` before this one: (1,), int64.
+        lengths: tokens of each row's prompt, 0 for a row that has ended and reads nothing: (rows,), int64.
+        step: the number of decoded tokens in ``generated`` before this one: (1,), int64.
     """
 
     prompts: Tensor
-    said: Tensor
+    generated: Tensor
     slots: Tensor
     starts: Tensor
     lengths: Tensor
@@ -45,15 +45,12 @@ class KeyValueCache:
 def attend_within_prompts(
     query: Tensor, key: Tensor, value: Tensor, starts: Tensor, longest: int, scale: float
 ) -> Tensor:
-    """Causal attention within each prompt.
+    """Return causal attention within each prompt, (prompt tokens, heads, width).
 
     Args:
-        query: (prompt tokens, heads, width); ``key`` and ``value`` may have fewer heads, each for a group of its.
+        query: (prompt tokens, heads, width). ``key`` and ``value`` may have fewer heads, one for a group of heads.
         starts: where prompts begin, and the end of the last: (prompts + 1,), int64.
         longest: the tokens of the longest prompt.
-
-    Returns:
-        (prompt tokens, heads, width).
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -73,43 +70,41 @@ def attend_within_prompts(
 
 
 def attend_to_cache(
-    query: Tensor, key: Tensor, value: Tensor, memory: KeyValueCache, layer: int, scale: float
+    query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache, layer: int, scale: float
 ) -> Tensor:
-    """Attention of one token a row to its prompt, to what the row has said, and to itself.
+    """Return attention of each row's token to its prompt, its decoded tokens and itself, (rows, heads, width).
 
-    Its key and value are added to ``memory.said``.
+    Its key and value are added to ``cache.generated``.
 
     Args:
-        query: (rows, heads, width); ``key`` and ``value`` may have fewer heads, each for a group of its.
-        layer: of ``memory``.
-
-    Returns:
-        (rows, heads, width).
+        query: (rows, heads, width). ``key`` and ``value`` may have fewer heads, one for a group of heads.
+        layer: its place in ``cache``.
     """
     if query.is_cuda:
-        return _on_gpu(query, key, value, memory, layer, scale)
-    step = int(memory.step)
-    memory.said[layer, 0, : len(query), :, step] = key
-    memory.said[layer, 1, : len(query), :, step] = value
+        return _on_gpu(query, key, value, cache, layer, scale)
+    step = int(cache.step)
+    cache.generated[layer, 0, : len(query), :, step] = key
+    cache.generated[layer, 1, : len(query), :, step] = value
     rows = []
     for row, one in enumerate(query):
-        start, length = int(memory.starts[row]), int(memory.lengths[row])
-        prompt = memory.prompts[memory.slots[layer, row], :, :, start : start + length]
+        start, length = int(cache.starts[row]), int(cache.lengths[row])
+        prompt = cache.prompts[cache.slots[layer, row], :, :, start : start + length]
         first = 0 if length else step
-        known = torch.cat([prompt, memory.said[layer, :, row, :, first : step + 1]], dim=2)
+        known = torch.cat([prompt, cache.generated[layer, :, row, :, first : step + 1]], dim=2)
         keys, values = known.repeat_interleave(len(one) // known.shape[1], dim=1)
         rows.append(functional.scaled_dot_product_attention(one[:, None], keys, values, scale=scale)[:, 0])
     return torch.stack(rows)
 
 
-def _on_gpu(query: Tensor, key: Tensor, value: Tensor, memory: KeyValueCache, layer: int, scale: float) -> Tensor:
+def _on_gpu(query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache, layer: int, scale: float) -> Tensor:
     rows, heads, width = query.shape
     found = torch.empty_like(query, memory_format=torch.contiguous_format)
-    prompts, said = memory.prompts, memory.said[layer]
+    prompts, generated = cache.prompts, cache.generated[layer]
     _kernel()[(rows, heads)](
         query.contiguous(), key.contiguous(), value.contiguous(), found,
-        prompts, said, memory.slots[layer], memory.starts, memory.lengths, memory.step,
-        scale, prompts.stride(0), prompts.stride(1), prompts.stride(2), said.stride(0), said.stride(1), said.stride(2),
+        prompts, generated, cache.slots[layer], cache.starts, cache.lengths, cache.step,
+        scale, prompts.stride(0), prompts.stride(1), prompts.stride(2),
+        generated.stride(0), generated.stride(1), generated.stride(2),
         heads, key.shape[1],
         WIDTH=width, BLOCK=BLOCK, num_warps=1,
     )  # fmt: skip
@@ -118,7 +113,7 @@ def _on_gpu(query: Tensor, key: Tensor, value: Tensor, memory: KeyValueCache, la
 
 @cache
 def _kernel() -> Any:
-    """One program for each head of each row. Compiled at its first use, by a compiler that CPU builds of torch lack."""
+    # Compiled at its first use, by a compiler that CPU builds of torch lack. One program a head and row.
     from stc.decoding.gpu_kernels import attend_one
 
     return attend_one

@@ -1,10 +1,10 @@
-"""What an encoder makes of recordings, kept on disk: computed once, and read in place of running the encoder.
+"""Features: the encoder's output for recordings, on disk, read instead of running the encoder again.
 
-    features.json                each recording, by the SHA-256 of its file: where its states are
+    features.json                the file of each recording's states, by the SHA-256 of its audio file
     features-00001.safetensors   the states, (positions, encoder width) each, named by the same SHA-256
 
-Any model may read them whose encoder has the same weights: one that lost decoder layers, or was trained in other
-parts since. That is compared.
+Any model with the same encoder weights may read them: one that lost decoder layers, or was trained in other parts. The
+weights are compared.
 """
 
 from __future__ import annotations
@@ -37,12 +37,10 @@ if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
 INDEX = "features.json"
-SHARD_BYTES = 1_000_000_000  # of one file, about: what is held in memory while writing
+SHARD_BYTES = 1_000_000_000  # of one file, about; so much is in memory while writing
 
 
 class Place(TypedDict):
-    """Where the states of a recording are: a file of the folder."""
-
     file: FileName
 
 
@@ -56,16 +54,16 @@ class Index(TypedDict):
 def write_features(
     translator: Translator, manifest: Manifest, folder: Path, *, batch_size: BatchSize, workers: int, progress: Progress
 ) -> dict[str, Any]:
-    """Run the encoder over every distinct recording of a manifest, in its order, and keep what it makes of them.
+    """Encode every distinct recording of a manifest, in its order, and write the states.
 
     Args:
-        workers: threads that decode audio.
+        workers: threads that read audio.
 
     Returns:
-        facts: ``recordings``, the ``positions`` of all together, and the ``encoder`` by its digest.
+        The number of ``recordings`` and of their ``positions``, and the digest of the ``encoder``.
 
     Raises:
-        InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window.
+        InputError: audio is unreadable, not the one that the manifest lists, or longer than the model's window.
     """
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, manifest.task)
@@ -78,7 +76,7 @@ def write_features(
         save_file(shard, folder / _shard(files), metadata={"format": "pt"})
         shard.clear()
 
-    def hear(rows: Sequence[Any]) -> None:
+    def encode(rows: Sequence[Any]) -> None:
         nonlocal positions, files
         audio = read_batch(manifest, rows, collator.sampling_rate, workers)
         _, features = collator.process([row.id for row in rows], audio)
@@ -92,7 +90,7 @@ def write_features(
                 flush()
         progress.update(len(rows))
 
-    batch_size.over(list({row.sha256: row for row in manifest.rows}.values()), hear)
+    batch_size.over(list({row.sha256: row for row in manifest.rows}.values()), encode)
     if shard:
         flush()
     (folder / INDEX).write_text(json.dumps({"recordings": recordings}, indent=1) + "\n", encoding="utf-8")
@@ -100,7 +98,7 @@ def write_features(
 
 
 class FeatureReader:
-    """The encoder states of some recordings, read from a folder as they are asked for.
+    """Reads the encoder's states for recordings from a folder.
 
     Raises:
         InputError: the folder has no index, or a damaged one.
@@ -108,14 +106,14 @@ class FeatureReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[str, Any] = {}  # mapped into memory as they are needed, and read from there
+        self._files: dict[str, Any] = {}  # mapped into memory
         try:
             self._recordings = read_json(folder / INDEX, Index)["recordings"]
         except FileNotFoundError:
             raise InputError(f"{folder / INDEX} is missing: not a folder of features") from None
 
     def require(self, manifest: Manifest) -> None:
-        """Raise InputError for recordings of a manifest that are not here, before any work is done."""
+        """Raise InputError if recordings of a manifest are missing."""
         if missing := [row for row in manifest.rows if row.sha256 not in self._recordings]:
             raise InputError(
                 f"{self._folder} lacks {len(missing)} of the {len(manifest)} utterances of {manifest.folder}, the "
@@ -124,11 +122,11 @@ class FeatureReader:
             )
 
     def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
-        """The prompt tokens of recordings, named by their SHA-256, with a placeholder for each of their states."""
+        """Return the prompt tokens of recordings, given by SHA-256, with a placeholder for each state."""
         return [collator.prompt_for_states(self._file(one).get_slice(one).get_shape()[0]) for one in recordings]
 
     def encoded(self, recordings: Sequence[str], device: Any) -> EncodedAudio:
-        """The states of recordings, named by their SHA-256, on a device."""
+        """Return the states of recordings, given by SHA-256, on a device."""
         states = [self._file(one).get_tensor(one) for one in recordings]
         counts = torch.tensor([len(one) for one in states], device=device)
         return EncodedAudio(torch.cat(states).to(device), counts)
@@ -140,10 +138,10 @@ class FeatureReader:
         return self._files[name]
 
     @torch.inference_mode()
-    def embeddings(
+    def embed_prompts(
         self, translator: Translator, manifest: Manifest, batch_size: BatchSize, progress: Progress | None = None
     ) -> list[torch.Tensor]:
-        """What :func:`stc.decoding.greedy.embed_prompts` gives for a manifest, without its audio and its encoder."""
+        """Return what :func:`stc.decoding.greedy.embed_prompts` does, without reading audio or running the encoder."""
         self.require(manifest)
         architecture, model = translator.architecture, translator.model
         collator = Collator.of(translator, manifest.task)
@@ -166,14 +164,14 @@ class FeatureReader:
 def features_of(
     artifact: Artifact | None, model: Artifact, translator: Translator, compute: Compute
 ) -> FeatureReader | None:
-    """Features for a model; None where none are given.
+    """Return a reader of features for a model; None without features.
 
     Args:
-        model: what ``translator`` was loaded from.
+        model: the artifact that ``translator`` was loaded from.
         compute: how the model computes.
 
     Raises:
-        InputError: they were computed otherwise, or by an encoder with other weights.
+        InputError: the features have another precision or attention, or are of an encoder with other weights.
     """
     if artifact is None:
         return None
@@ -181,7 +179,7 @@ def features_of(
     for name in ("dtype", "attention"):
         if facts.get(name) != (wanted := getattr(compute, name)):
             raise InputError(f"{artifact.path} has features with {name}={facts.get(name)}; {name}={wanted} is needed")
-    # Of the same artifact they need not be compared: reading all weights of a large encoder takes a second.
+    # For the same artifact, comparing is not needed. Reading all weights of a large encoder takes a second.
     if facts["model"] != model.identity and facts["encoder"] != encoder_digest(translator):
         raise InputError(
             f"{artifact.path} has features of another encoder than that of {model.path}: leave them out (null)"
@@ -190,7 +188,7 @@ def features_of(
 
 
 def encoder_digest(translator: Translator) -> str:
-    """Return the SHA-256 of the encoder's weights as they are loaded: of names, dtypes, shapes and values."""
+    """Return the SHA-256 of the loaded encoder's weights: names, types, shapes and values."""
     sha = hashlib.sha256()
     family = translator.architecture
     weights = family.stack(translator.model, "encoder").state_dict() if "encoder" in family.stacks else {}

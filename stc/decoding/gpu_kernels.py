@@ -1,4 +1,4 @@
-"""Kernels in Triton, which comes with torch where there is a GPU; importing this needs it."""
+"""Triton kernels. Importing this needs Triton, which comes with GPU builds of torch."""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
@@ -9,7 +9,7 @@ import triton.language as tl
 
 @triton.jit
 def _fold(asked, at, kind_stride, inside, most, total, sums):
-    """Count a block of positions in. ``at`` are addresses of keys, (block, width); values lie ``kind_stride`` on."""
+    """Add a block of positions. ``at`` are addresses of keys, (block, width); values are ``kind_stride`` further."""
     keys = tl.load(at, mask=inside[:, None], other=0.0).to(tl.float32)
     values = tl.load(at + kind_stride, mask=inside[:, None], other=0.0).to(tl.float32)
     scores = tl.where(inside, tl.sum(keys * asked[None, :], axis=1), float("-inf"))
@@ -22,12 +22,12 @@ def _fold(asked, at, kind_stride, inside, most, total, sums):
 @triton.jit
 def attend_one(
     query, key, value, found,
-    prompts, said, slots, starts, lengths, steps,
-    scale, slot_stride, kind_stride, head_stride, said_kind_stride, said_row_stride, said_head_stride,
+    prompts, generated, slots, starts, lengths, steps,
+    scale, slot_stride, kind_stride, head_stride, generated_kind_stride, generated_row_stride, generated_head_stride,
     heads, kv_heads,
     WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The softmax over a prompt, over what was said, and over the token itself, in one pass (Milakov and Gimelshein
+    """Attend to a prompt, the decoded tokens and the token itself, with one softmax in one pass (Milakov and Gimelshein
     2018, arXiv 1805.02867), in float32. See :func:`stc.decoding.attention.attend_to_cache`."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
@@ -41,9 +41,9 @@ def attend_one(
     asked = tl.load(query + (row * heads + head) * WIDTH + across).to(tl.float32) * scale
     own_key = tl.load(key + (row * kv_heads + kv_head) * WIDTH + across)
     own_value = tl.load(value + (row * kv_heads + kv_head) * WIDTH + across)
-    kept = said + row * said_row_stride + kv_head * said_head_stride
-    tl.store(kept + step * WIDTH + across, own_key)
-    tl.store(kept + said_kind_stride + step * WIDTH + across, own_value)
+    own = generated + row * generated_row_stride + kv_head * generated_head_stride
+    tl.store(own + step * WIDTH + across, own_key)
+    tl.store(own + generated_kind_stride + step * WIDTH + across, own_value)
 
     most = tl.sum(asked * own_key.to(tl.float32))
     total = 1.0
@@ -53,9 +53,9 @@ def attend_one(
     for start in range(0, length, BLOCK):
         at = keys + (start + block)[:, None] * WIDTH + across[None, :]
         most, total, sums = _fold(asked, at, kind_stride, start + block < length, most, total, sums)
-    spoken = tl.where(length > 0, step, 0)  # a row that has ended reads nothing
-    for start in range(0, spoken, BLOCK):
-        at = kept + (start + block)[:, None] * WIDTH + across[None, :]
-        most, total, sums = _fold(asked, at, said_kind_stride, start + block < spoken, most, total, sums)
+    decoded = tl.where(length > 0, step, 0)  # a row that has ended reads nothing
+    for start in range(0, decoded, BLOCK):
+        at = own + (start + block)[:, None] * WIDTH + across[None, :]
+        most, total, sums = _fold(asked, at, generated_kind_stride, start + block < decoded, most, total, sums)
 
     tl.store(found + (row * heads + head) * WIDTH + across, (sums / total).to(found.dtype.element_ty))

@@ -1,28 +1,27 @@
 """Greedy translation of many utterances at once.
 
-The audio tower, the projector and the prompt don't depend on which decoder layers are kept, so their output is
-computed once (:func:`embed_prompts`) and can be decoded many times (:func:`decode`). Of the folder's
-generation_config only the tokens that end a turn are used: a repetition penalty or sampling would change results. The
-loop is our own, unless the model is one that stc's engines do not compute; transformers' ``generate`` decodes that.
+The decoder's input embeddings do not depend on which decoder layers are kept. They are computed once
+(:func:`embed_prompts`) and can be decoded many times (:func:`decode`). Of a folder's generation_config only the tokens
+that end a turn are used, since a repetition penalty or sampling would change results. stc's own engines decode;
+transformers' ``generate`` decodes models that they do not support.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
-from stc.decoding import cpu_engine as ragged
-from stc.decoding import gpu_engine as packed
+from stc.decoding import cpu_engine, gpu_engine
 from stc.decoding.tokens import decode_texts
 from stc.models.task import Task
 from stc.pipeline.stage import Progress
@@ -35,24 +34,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-READERS = 4  # threads that decode audio ahead of the encoder
-DECODE_BATCH = "resources.decode_batch"  # what the user sets
-ENCODE_BATCH = 32  # at most; while the GPU hears some, the features of the next are made
+READERS = 4  # threads that read audio ahead of the encoder
+DECODE_BATCH = "resources.decode_batch"  # the setting, for messages
+ENCODE_BATCH = 32  # at most; the next batch's features are computed while the GPU encodes this one
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The decoder's input embeddings of each utterance's prompt and audio: (positions, hidden), not padded."""
-
-    embeddings: list[torch.Tensor]
-
-    def __len__(self) -> int:
-        return len(self.embeddings)
-
-    def rows(self, indices: Sequence[int]) -> list[torch.Tensor]:
-        """Those of some utterances."""
-        return [self.embeddings[index] for index in indices]
 
 
 def embed_prompts(
@@ -62,20 +47,20 @@ def embed_prompts(
     batch_size: int | BatchSize,
     progress: Progress | None = None,
     features: FeatureReader | None = None,
-) -> Encoded:
-    """Run the audio tower and the projector over every utterance; the result stays on the model's device.
+) -> list[Tensor]:
+    """Return the decoder's input embeddings for each utterance's prompt with its audio, (positions, hidden) each.
 
     Args:
-        progress: a bar, moved on by each batch's utterances.
-        features: what the encoder makes of the recordings, where that is known; no audio is read then.
+        progress: a bar that counts utterances.
+        features: the encoder's output for the recordings, if it is known. Then no audio is read.
 
     Raises:
-        InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window; or the
-            features lack it.
+        InputError: audio is unreadable, not the one that the manifest lists, or longer than the model's window; or
+            the features lack it.
         StcError: memory does not suffice for one utterance.
     """
     if features is not None:
-        return Encoded(features.embeddings(translator, manifest, BatchSize.of(batch_size, DECODE_BATCH), progress))
+        return features.embed_prompts(translator, manifest, BatchSize.of(batch_size, DECODE_BATCH), progress)
     rate = translator.processor.feature_extractor.sampling_rate
     audio = read_stream(manifest, manifest.rows, rate, READERS)
     ids = [row.id for row in manifest.rows]
@@ -91,48 +76,48 @@ def embed_audio_prompts(
     *,
     batch_size: int | BatchSize,
     progress: Progress | None = None,
-) -> Encoded:
-    """:func:`embed_prompts` for audio that is at hand.
+) -> list[Tensor]:
+    """Do :func:`embed_prompts` for audio in memory.
 
     Args:
         ids: of the utterances, for error messages.
-        audio: float32 samples of each at the model's sampling rate.
+        audio: float32 samples of each utterance, at the model's sampling rate.
     """
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, task)
     waiting = iter(audio)
-    size = BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
-    together = size.size
-    making = BatchSize(together, DECODE_BATCH)  # its own: in a thread, while another batch is heard
-    embeddings: list[torch.Tensor] = []
+    encode_size = BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
+    together = encode_size.size
+    collate_size = BatchSize(together, DECODE_BATCH)  # its own, since a thread collates while another batch is encoded
+    embeddings: list[Tensor] = []
 
-    def prepare(start: int) -> list[dict[str, torch.Tensor]]:
+    def collate(start: int) -> list[dict[str, Tensor]]:
         names = ids[start : start + together]
         samples = list(islice(waiting, len(names)))
-        made: list[dict[str, torch.Tensor]] = []
+        batches: list[dict[str, Tensor]] = []
 
-        def make(rows: Sequence[int]) -> None:
-            made.append(collator.prompts([names[row] for row in rows], [samples[row] for row in rows]))
+        def collate_part(rows: Sequence[int]) -> None:
+            batches.append(collator.prompts([names[row] for row in rows], [samples[row] for row in rows]))
 
-        making.over(range(len(names)), make)
-        return made
+        collate_size.over(range(len(names)), collate_part)
+        return batches
 
-    def hear(prepared: dict[str, torch.Tensor], rows: Sequence[int]) -> None:
-        batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in prepared.items()}
+    def embed(collated: dict[str, Tensor], rows: Sequence[int]) -> None:
+        batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in collated.items()}
         lengths = batch.pop("attention_mask").sum(dim=1).tolist()
-        on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        embedded = architecture.embed(model, on_device["input_ids"], architecture.encode_audio(model, on_device))
+        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        embedded = architecture.embed(model, batch["input_ids"], architecture.encode_audio(model, batch))
         embeddings.extend(row[:length] for row, length in zip(embedded, lengths, strict=True))
         if progress is not None:
             progress.update(len(rows))
 
-    for prepared in chain.from_iterable(_ahead(prepare, range(0, len(ids), together))):
-        size.over(range(len(prepared["input_ids"])), partial(hear, prepared))
-    return Encoded(embeddings)
+    for collated in chain.from_iterable(one_ahead(collate, range(0, len(ids), together))):
+        encode_size.over(range(len(collated["input_ids"])), partial(embed, collated))
+    return embeddings
 
 
-def _ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """What ``make`` gives for each item; while one is used, a thread makes the next."""
+def one_ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield what ``make`` returns for each item. A thread makes the next one while one is used."""
     with ThreadPoolExecutor(1) as thread:
         waiting: Future[R] | None = None
         for item in items:
@@ -147,39 +132,43 @@ def _ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 @torch.inference_mode()
 def decode(
     translator: Translator,
-    encoded: Encoded,
+    prompts: Sequence[Tensor],
     *,
     batch_size: int | BatchSize,
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> list[str]:
-    """The most probable token at every step, until the turn ends or after ``max_new_tokens``.
+    """Continue each prompt with the most probable token at every step, until its turn ends or at ``max_new_tokens``.
 
-    Utterances of similar length are decoded together; the texts come back in the order of ``encoded``, without
-    special tokens, stripped, on one line each. In float32 they don't depend on ``batch_size``, which is halved where
-    memory runs out.
+    Utterances of similar length are decoded together. In float32, texts do not depend on ``batch_size``, which is
+    halved when memory runs out.
+
+    Args:
+        prompts: what :func:`embed_prompts` returns.
+
+    Returns:
+        The texts in the order of ``prompts``, without special tokens, stripped, on one line each.
     """
-    texts = [""] * len(encoded)
+    texts = [""] * len(prompts)
     generate_tokens = _engine(translator)
 
-    def translated(indices: Sequence[int]) -> None:
-        said = decode_texts(translator, generate_tokens(translator, encoded.rows(indices), max_new_tokens))
-        for index, text in zip(indices, said, strict=True):
+    def decode_batch(indices: Sequence[int]) -> None:
+        tokens = generate_tokens(translator, [prompts[index] for index in indices], max_new_tokens)
+        for index, text in zip(indices, decode_texts(translator, tokens), strict=True):
             texts[index] = text
         if progress is not None:
             progress.update(len(indices))
 
-    BatchSize.of(batch_size, DECODE_BATCH).over(longest_first(encoded), translated)
+    BatchSize.of(batch_size, DECODE_BATCH).over(longest_first(prompts), decode_batch)
     return texts
 
 
-def _engine(translator: Translator) -> Callable[[Translator, Sequence[torch.Tensor], int], list[list[int]]]:
-    """What decodes a model, in the order of preference: on a GPU, on a CPU, and whatever neither computes."""
+def _engine(translator: Translator) -> Callable[[Translator, Sequence[Tensor], int], list[list[int]]]:
     if translator.unsupported_by_engines:
-        from stc.decoding import transformers_generate as generated  # which imports all of transformers' generation
+        from stc.decoding import transformers_generate  # imports all of transformers' generation
 
-        return generated.generate_tokens
-    return packed.generate_tokens if packed.is_supported(translator) else ragged.generate_tokens
+        return transformers_generate.generate_tokens
+    return gpu_engine.generate_tokens if gpu_engine.is_supported(translator) else cpu_engine.generate_tokens
 
 
 def translate(
@@ -191,17 +180,19 @@ def translate(
     progress: Progress | None = None,
     features: FeatureReader | None = None,
 ) -> list[str]:
-    """Translate a manifest of any size: :func:`embed_prompts` and :func:`decode` a few batches at a time.
+    """Translate a manifest of any size: :func:`embed_prompts` and :func:`decode`, a few batches at a time.
 
-    ``progress`` is moved on as utterances are finished; ``features`` are as for :func:`embed_prompts`.
+    Args:
+        progress: a bar that counts finished utterances.
+        features: as in :func:`embed_prompts`.
     """
 
-    def encoded(indices: list[int], size: BatchSize) -> Encoded:
+    def embed(indices: list[int], size: BatchSize) -> list[Tensor]:
         part = Manifest(manifest.folder, manifest.task, [manifest.rows[index] for index in indices])
         return embed_prompts(translator, part, batch_size=size, features=features)
 
     durations = [row.duration for row in manifest.rows]
-    return _in_chunks(translator, durations, encoded, batch_size, max_new_tokens, progress)
+    return _translate_in_chunks(translator, durations, embed, batch_size, max_new_tokens, progress)
 
 
 def translate_audio(
@@ -214,39 +205,42 @@ def translate_audio(
     max_new_tokens: int,
     progress: Progress | None = None,
 ) -> list[str]:
-    """:func:`translate` for audio that is at hand, as :func:`embed_audio_prompts` takes it."""
+    """Do :func:`translate` for audio in memory, as :func:`embed_audio_prompts` takes it."""
 
-    def encoded(indices: list[int], size: BatchSize) -> Encoded:
-        names = [ids[index] for index in indices]
-        return embed_audio_prompts(translator, task, names, [audio[index] for index in indices], batch_size=size)
+    def embed(indices: list[int], size: BatchSize) -> list[Tensor]:
+        names, samples = [ids[index] for index in indices], [audio[index] for index in indices]
+        return embed_audio_prompts(translator, task, names, samples, batch_size=size)
 
-    return _in_chunks(translator, list(map(len, audio)), encoded, batch_size, max_new_tokens, progress)
+    return _translate_in_chunks(translator, list(map(len, audio)), embed, batch_size, max_new_tokens, progress)
 
 
-def _in_chunks(
+def _translate_in_chunks(
     translator: Translator,
     lengths: Sequence[float],
-    encoded: Callable[[list[int], BatchSize], Encoded],
+    embed: Callable[[list[int], BatchSize], list[Tensor]],
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None,
 ) -> list[str]:
-    """The texts of utterances of these lengths, which ``encoded`` encodes by their indices, so many at a time: longest
-    first, so that a chunk's batches need little padding."""
+    """Translate utterances of these lengths, longest first, so that the batches of a chunk need little padding.
+
+    Args:
+        embed: returns the embedded prompts of utterances by their indices.
+    """
     texts = [""] * len(lengths)
     order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
-    decoding = BatchSize(batch_size, DECODE_BATCH)
-    hearing = BatchSize(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
+    decode_size = BatchSize(batch_size, DECODE_BATCH)
+    encode_size = BatchSize(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
     chunk = batch_size * CHUNK_BATCHES
     for start in range(0, len(order), chunk):
         indices = order[start : start + chunk]
-        heard = encoded(indices, hearing)
-        decoded = decode(translator, heard, batch_size=decoding, max_new_tokens=max_new_tokens, progress=progress)
-        for index, text in zip(indices, decoded, strict=True):
+        prompts = embed(indices, encode_size)
+        found = decode(translator, prompts, batch_size=decode_size, max_new_tokens=max_new_tokens, progress=progress)
+        for index, text in zip(indices, found, strict=True):
             texts[index] = text
     return texts
 
 
-def longest_first(encoded: Encoded) -> list[int]:
-    """The indices of the utterances, the longest first, so that a batch holds utterances of similar length."""
-    return sorted(range(len(encoded)), key=lambda index: len(encoded.embeddings[index]), reverse=True)
+def longest_first(prompts: Sequence[Tensor]) -> list[int]:
+    """Return the indices of prompts by length, so that batches hold utterances of similar length."""
+    return sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)

@@ -1,4 +1,4 @@
-"""What the stages that translate have in common: their fields, the translating, and how texts lie on disk."""
+"""The common base of stages that translate, and files of texts."""
 
 from __future__ import annotations
 
@@ -20,20 +20,16 @@ if TYPE_CHECKING:
 
 
 class TranslationSettings(Compute):
-    """Translation by a model folder.
+    """How a model translates.
 
     Attributes:
-        max_new_tokens: where a translation is cut off that has not ended by then.
+        max_new_tokens: longer translations are cut off.
     """
 
     max_new_tokens: int = Field(ge=1, le=1024)
 
     def load_model(self, model: Path, ctx: Context) -> Translator:
-        """A folder's model, to compute as the fields say.
-
-        Raises:
-            ModelError: the folder is no complete model.
-        """
+        """Load a model folder, to compute as the fields say; raises as :func:`stc.models.checkpoint.load`."""
         from stc.models.checkpoint import load
 
         return load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
@@ -46,39 +42,29 @@ class TranslationSettings(Compute):
         decoding: Decoding = GREEDY,
         features: FeatureReader | None = None,
     ) -> list[str]:
-        """One text an utterance, in the manifest's order; where ``decoding`` draws several, they follow each other.
-
-        Args:
-            features: what the encoder makes of the recordings, where that is known; no audio is read then.
-
-        Raises:
-            InputError: audio is unreadable, not the one the manifest lists, or longer than the model's window; or the
-                features lack it.
-        """
-        limits: dict[str, Any] = {
-            "batch_size": ctx.decode_batch,
-            "max_new_tokens": self.max_new_tokens,
-            "features": features,
-        }
+        """Return the translations of a manifest, in its order. If ``decoding`` draws several for an utterance, they
+        follow each other. Arguments and errors are those of :func:`stc.decoding.greedy.embed_prompts`."""
+        batch, tokens = ctx.decode_batch, self.max_new_tokens
+        settings: dict[str, Any] = {"batch_size": batch, "max_new_tokens": tokens, "features": features}
         with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
             if decoding.method == "greedy":
                 from stc.decoding.greedy import translate
 
-                return translate(translator, manifest, **limits, progress=bar)
-            from stc.decoding.beam_and_sampling import generate
+                return translate(translator, manifest, **settings, progress=bar)
+            from stc.decoding.transformers_generate import translate_by_beams_or_sampling
 
-            several = generate(translator, manifest, decoding, **limits, progress=bar)
+            several = translate_by_beams_or_sampling(translator, manifest, decoding, **settings, progress=bar)
         return [text for texts in several for text in texts]
 
 
 def write_texts(path: Path, texts: Iterable[str]) -> None:
-    """Write one text a line, each as :func:`stc.system.text_lines.one_line` has it."""
+    """Write one text a line, each as :func:`stc.system.text_lines.one_line` returns it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(one_line(text) + "\n" for text in texts)
 
 
 def read_texts(path: Path) -> list[str]:
-    """Return the texts of a file, one a line. Lines end in a newline, or as Windows has it, and in nothing else: a text
-    that others have written may hold a lone carriage return, or U+2028."""
+    """Return the texts of a file, one a line. Only a newline, as on Unix or Windows, ends a line: texts from elsewhere
+    may contain a lone carriage return or U+2028."""
     with path.open(encoding="utf-8", newline="\n") as file:
         return [line.removesuffix("\r") for line in file.read().removesuffix("\n").split("\n")]

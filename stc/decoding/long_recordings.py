@@ -1,8 +1,5 @@
-"""Translating recordings of any length: cut into segments that fit the model's window while they are read, and
-translated in batches.
-
-A recording that cannot be read is told as such, in its place, and the others are translated.
-"""
+"""Translate recordings of any length. They are cut, while they are read, into segments that fit the model's window, and
+translated in batches. A recording that cannot be read gives an error in its place, and the others are translated."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ Opener = Callable[[], AbstractContextManager[BinaryIO]]
 
 @dataclass(frozen=True)
 class TranslatedSegment:
-    """The translation of ``start`` to ``end``, in seconds."""
+    """The translation of a recording from ``start`` to ``end``, in seconds."""
 
     start: float
     end: float
@@ -38,58 +35,56 @@ class TranslatedSegment:
 
 @dataclass(frozen=True)
 class TranslatedRecording:
-    """What became of one recording.
+    """The translation of one recording.
 
     Attributes:
-        name: of the recording.
-        seconds: its length.
-        pieces: in their order; none where nothing is to be heard, or where it failed.
-        notes: what its user should know.
+        segments: in order; none if the recording is silent or failed.
+        notes: warnings for the user.
         error: why it could not be translated.
     """
 
     name: str
     seconds: float = 0.0
-    pieces: tuple[TranslatedSegment, ...] = ()
+    segments: tuple[TranslatedSegment, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
 
 
 @dataclass(eq=False)
-class _Recording:
-    """A recording on its way: the segments found in it so far, and what became of each."""
+class _RecordingInProgress:
+    """The segments found in a recording so far, and their translations."""
 
     name: str
     segments: list[Segment] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     samples: int = 0
-    whole: bool = True
+    complete: bool = True
     error: str | None = None
 
     def read(self, open_: Opener, rate: int, longest: int) -> Iterator[np.ndarray]:
-        """Yield the audio of each segment as the recording is read."""
+        """Yield the audio of each segment while the recording is read."""
         try:
             with open_() as file, open_sound(file, self.name) as sound:
                 for segment, audio in segments(self._counted(sound.blocks(rate)), rate, longest):
                     self.segments.append(segment)
                     yield audio
-                self.whole = sound.complete
+                self.complete = sound.complete
         except InputError as error:
             self.error = str(error)
 
-    def translation(self, rate: int) -> TranslatedRecording:
+    def result(self, rate: int) -> TranslatedRecording:
         if self.error is not None:
             return TranslatedRecording(self.name, error=self.error)
-        notes = [] if self.whole else ["is cut short: what is there is translated"]
+        notes = [] if self.complete else ["is cut short: what is there is translated"]
         if not self.segments:
             notes.append("is silent: its translation is empty")
         if forced := [f"{part.end / rate:.1f} s" for part in self.segments if part.forced]:
             notes.append(f"has no pause to be cut in and is cut at {first_few(forced)}, perhaps inside a word")
-        pieces = tuple(
+        translated = tuple(
             TranslatedSegment(part.start / rate, part.end / rate, text)
             for part, text in zip(self.segments, self.texts, strict=True)
         )
-        return TranslatedRecording(self.name, self.samples / rate, pieces, tuple(notes))
+        return TranslatedRecording(self.name, self.samples / rate, translated, tuple(notes))
 
     def _counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
@@ -107,19 +102,18 @@ def translate_recordings(
     max_new_tokens: int,
     progress: ProgressFactory,
 ) -> Iterator[TranslatedRecording]:
-    """Yield each recording's translation, in their order. Of their audio, about a batch of full windows is held at a
-    time, however long a recording is.
+    """Yield the translation of each recording, in order. At most about a batch of full windows of audio is in memory.
 
     Args:
-        recordings: their names, and what opens the audio file; it may raise InputError.
-        longest: the most seconds of a segment; None is the model's window.
+        recordings: their names, and functions that open the audio files and may raise InputError.
+        longest: the longest segment in seconds; None means the model's window.
         progress: makes the bar of a few batches.
     """
     extractor = translator.processor.feature_extractor
     rate: int = extractor.sampling_rate
     window: int = extractor.n_samples
     samples = window if longest is None else min(window, int(longest * rate))
-    waiting: list[tuple[_Recording, np.ndarray]] = []
+    waiting: list[tuple[_RecordingInProgress, np.ndarray]] = []
 
     def translate_waiting() -> None:
         with progress("translating", total=len(waiting), unit="segment") as bar:
@@ -136,19 +130,19 @@ def translate_recordings(
             recording.texts.append(text)
         waiting.clear()
 
-    done: list[_Recording] = []  # read, in their order, and not all of them translated
+    read: list[_RecordingInProgress] = []  # wholly read, in order, and not all translated yet
     held = 0
     for name, open_ in recordings:
-        recording = _Recording(name)
+        recording = _RecordingInProgress(name)
         for audio in recording.read(open_, rate, samples):
             waiting.append((recording, audio))
             held += len(audio)
             if len(waiting) >= batch_size * CHUNK_BATCHES or held >= batch_size * window:
                 translate_waiting()
                 held = 0
-                yield from (one.translation(rate) for one in done)
-                done.clear()
-        done.append(recording)
+                yield from (one.result(rate) for one in read)
+                read.clear()
+        read.append(recording)
     if waiting:
         translate_waiting()
-    yield from (one.translation(rate) for one in done)
+    yield from (one.result(rate) for one in read)

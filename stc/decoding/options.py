@@ -1,4 +1,4 @@
-"""How a teacher's translations are decoded: the settings, apart from the decoding, which needs torch."""
+"""The settings of decoding. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stc.errors import Fault, field_error
 from stc.system.fields import Seed
 
-_READ_BY: Mapping[str, tuple[str, ...]] = {
+_SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "greedy": (),
     "beam": ("beams",),
     "sample": ("temperature", "top_p", "samples", "seed"),
 }
-"""Method → the settings it reads."""
 
 
 class Decoding(BaseModel):
-    """A method and its settings. One that the method does not read has to be left out (None), so that nobody believes
-    to have beams without beam search; a ``seed`` is dropped where nothing is drawn, so that it is part of no identity.
+    """A decoding method and its settings.
+
+    Settings that the method does not read must be None, so that nobody believes to have beams without beam search. A
+    ``seed`` is dropped unless the method samples, so that it is not in the identity.
 
     Attributes:
         method: ``greedy``, the most probable token at every step; ``beam``, beam search (Kim and Rush 2016 distil
             from it); ``sample``, tokens drawn by their probability.
-        beams: how many hypotheses are kept at each step.
-        temperature: of the distribution, above 0; 1 leaves it as it is, and is assumed.
-        top_p: the smallest set of tokens with this probability together is drawn from (Holtzman et al. 2020, arXiv
-            1904.09751), in (0, 1]; 1 is assumed.
-        samples: translations an utterance, 1 if not said.
-        seed: of the drawing.
+        beams: the number of hypotheses at each step.
+        temperature: of the distribution; the default is 1.
+        top_p: tokens are drawn from the smallest set with this total probability (Holtzman et al. 2020, arXiv
+            1904.09751); the default is 1.
+        samples: translations of each utterance; the default is 1.
+        seed: of the sampling.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +45,7 @@ class Decoding(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _filled_in(cls, given: Any) -> Any:
+    def _with_defaults(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         stated = {key: value for key, value in given.items() if value is not None}
@@ -53,11 +54,11 @@ class Decoding(BaseModel):
         return {key: value for key, value in stated.items() if key != "seed"}
 
     @model_validator(mode="after")
-    def _fitting(self) -> Self:
-        read = _READ_BY[self.method]
+    def _check_settings(self) -> Self:
+        read = _SETTINGS_OF[self.method]
         chosen = ("method", self.method)
         faults = []
-        for method, names in _READ_BY.items():
+        for method, names in _SETTINGS_OF.items():
             for name in names:
                 value = getattr(self, name)
                 if name in read and value is None:

@@ -1,4 +1,4 @@
-"""The loss of speech translation: cross-entropy of the target's tokens, given audio, prompt and what precedes."""
+"""The loss of speech translation: cross-entropy of the target's tokens, given audio, prompt and the tokens before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model predicts for the labelled tokens of a batch, each given the true tokens before it.
+    """A model's predictions for the labelled tokens of a batch, each given the true tokens before it.
 
     Attributes:
-        logits: (labelled tokens, vocabulary), float32; those of the first utterance first.
-        targets: the tokens themselves, (labelled tokens,).
-        states: what comes in at each decoder layer, (utterances, tokens, hidden) each; empty unless asked for.
-        encoded: what the encoder made of the audio.
+        logits: (labelled tokens, vocabulary), float32, utterance after utterance.
+        targets: the true tokens, (labelled tokens,).
+        states: the input of each decoder layer, (utterances, tokens, hidden) each; empty unless asked for.
+        encoded: the encoder's output.
     """
 
     logits: Tensor
@@ -33,10 +33,10 @@ class Predictions:
 
 
 def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Predictions:
-    """One pass over a batch.
+    """Return the predictions of one pass over a batch.
 
-    The head is applied at the labelled positions only: prompt and audio are most of a sequence, and over a
-    vocabulary of 156,032 their logits would take more memory than the rest of the pass.
+    The head is applied at labelled positions only. Prompt and audio are most of a sequence, and with a vocabulary of
+    156,032 their logits would take more memory than the rest of the pass.
     """
     model, architecture = translator.model, translator.architecture
     encoded = batch.encoded or architecture.encode_audio(model, batch.inputs)
@@ -49,17 +49,17 @@ def predict(translator: Translator, batch: Batch, *, states: bool = False) -> Pr
     following = batch.labels[:, 1:]  # a position predicts the token after it
     predicts = following != IGNORED
     logits = model.get_output_embeddings()(decoded.last_hidden_state[:, :-1][predicts])
-    entering = decoded.hidden_states[:-1] if states else ()  # the last is what the final norm gives
-    return Predictions(logits.float(), following[predicts], tuple(entering), encoded)
+    layer_inputs = decoded.hidden_states[:-1] if states else ()  # the last one is the final norm's output
+    return Predictions(logits.float(), following[predicts], tuple(layer_inputs), encoded)
 
 
 def cross_entropy(predictions: Predictions, label_smoothing: float = 0.0) -> Tensor:
-    """In nats, summed over the labelled tokens."""
+    """Return the cross-entropy in nats, summed over the labelled tokens."""
     return functional.cross_entropy(
         predictions.logits, predictions.targets, reduction="sum", label_smoothing=label_smoothing
     )
 
 
 def translation_loss(translator: Translator, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-    """Teacher-forced cross-entropy in nats, summed over the labelled tokens of the batch."""
+    """Return the teacher-forced cross-entropy in nats, summed over the labelled tokens of a batch."""
     return cross_entropy(predict(translator, batch), label_smoothing)

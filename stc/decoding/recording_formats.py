@@ -1,71 +1,66 @@
-"""How a translated recording is written: text, JSON Lines or SRT."""
+"""Formats of a translated recording: text, JSON Lines or SRT."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from stc.decoding.long_recordings import TranslatedRecording
 
 FORMATS = ("text", "jsonl", "srt")
 SUFFIXES = {"text": ".txt", "jsonl": ".jsonl", "srt": ".srt"}
 
 
-def format_recording(translation: TranslatedRecording, form: str) -> str:
-    """A recording in one of :data:`FORMATS`, ending in a newline where there is anything.
+def format_recording(recording: TranslatedRecording, form: str) -> str:
+    """Return a recording in one of :data:`FORMATS`, with a newline at the end unless it is empty.
 
-    A recording that could not be translated is an empty line of text, so that lines keep counting recordings, an
-    object with ``error`` in JSON Lines, and nothing in SRT.
+    A recording that could not be translated is an empty line of text, so that lines count recordings, an object with
+    ``error`` in JSON Lines, and nothing in SRT.
     """
     if form == "jsonl":
-        return _json(translation)
+        return _json(recording)
     if form == "srt":
-        return _srt(translation)
-    return join_segments([piece.text for piece in translation.pieces]) + "\n"
+        shown = [segment for segment in recording.segments if segment.text]
+        return "".join(
+            f"{number}\n{_time(segment.start)} --> {_time(segment.end)}\n{segment.text}\n\n"
+            for number, segment in enumerate(shown, start=1)
+        )
+    return join_segments([segment.text for segment in recording.segments]) + "\n"
 
 
 def join_segments(texts: Sequence[str]) -> str:
-    """Segments as one text: a space between them, except between two signs of a script that has none."""
+    """Return segments as one text, with spaces between them except where two Chinese or Japanese characters meet."""
     whole = ""
     for text in filter(None, texts):
-        space = " " if whole and not (_wide(whole[-1]) and _wide(text[0])) else ""
+        space = " " if whole and not (_is_wide(whole[-1]) and _is_wide(text[0])) else ""
         whole += space + text
     return whole
 
 
-def _wide(sign: str) -> bool:
-    """Chinese and Japanese signs, and their punctuation."""
-    return unicodedata.east_asian_width(sign) in "WF"
+def _is_wide(character: str) -> bool:
+    """Return whether it is a Chinese or Japanese character or punctuation mark."""
+    return unicodedata.east_asian_width(character) in "WF"
 
 
-def _json(translation: TranslatedRecording) -> str:
-    line: dict[str, object] = {"audio": translation.name}
-    if translation.error is not None:
-        line["error"] = translation.error
+def _json(recording: TranslatedRecording) -> str:
+    line: dict[str, object] = {"audio": recording.name}
+    if recording.error is not None:
+        line["error"] = recording.error
     else:
-        line["seconds"] = round(translation.seconds, 3)
-        line["text"] = join_segments([piece.text for piece in translation.pieces])
+        line["seconds"] = round(recording.seconds, 3)
+        line["text"] = join_segments([segment.text for segment in recording.segments])
         line["segments"] = [
-            {"start": round(piece.start, 3), "end": round(piece.end, 3), "text": piece.text}
-            for piece in translation.pieces
+            {"start": round(segment.start, 3), "end": round(segment.end, 3), "text": segment.text}
+            for segment in recording.segments
         ]
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def _srt(translation: TranslatedRecording) -> str:
-    shown = [piece for piece in translation.pieces if piece.text]
-    return "".join(
-        f"{number}\n{_time(piece.start)} --> {_time(piece.end)}\n{piece.text}\n\n"
-        for number, piece in enumerate(shown, start=1)
-    )
-
-
 def _time(seconds: float) -> str:
-    """``00:01:02,345``."""
+    """Return a time as ``00:01:02,345``."""
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"

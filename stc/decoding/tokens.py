@@ -1,4 +1,4 @@
-"""From tokens to texts: what ends a turn, and what was said until then."""
+"""Which tokens end a turn, and texts from tokens."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def end_tokens(translator: Translator) -> set[int]:
-    """The tokenizer's end token, which training uses, and those the model's own configuration names."""
+    """Return the tokenizer's end token, which training uses, and those in the model's generation config."""
     named = translator.model.generation_config.eos_token_id
     several = named if isinstance(named, list) else [named]
     return {token for token in (*several, translator.processor.tokenizer.eos_token_id) if token is not None}
 
 
 def without_padding(tokens: Tensor) -> list[list[int]]:
-    """The tokens of each row, of (rows, new tokens) with -1 where there is none."""
+    """Return the tokens of each row of (rows, new tokens), without the padding of -1."""
     return [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
 def decode_texts(translator: Translator, tokens: list[list[int]]) -> list[str]:
-    """Tokens as texts: without special tokens, stripped, on one line each."""
+    """Return tokens as texts, without special tokens, stripped, on one line each."""
     decoded = translator.processor.tokenizer.batch_decode(
         tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
     )

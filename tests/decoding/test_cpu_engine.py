@@ -8,7 +8,7 @@ from transformers import AutoConfig
 
 from stc.data.manifest import Manifest
 from stc.decoding import gpu_engine as packed
-from stc.decoding.cpu_engine import TOGETHER, SharedPrefixPrompts, _groups, generate_tokens
+from stc.decoding.cpu_engine import GROUP_SIZE, SharedPrefixPrompts, generate_tokens, group_rows
 from stc.decoding.greedy import embed_prompts, translate
 from stc.decoding.tokens import decode_texts
 from stc.models.checkpoint import Translator, load
@@ -22,7 +22,7 @@ def translator(tiny_model: Path) -> Translator:
 
 @pytest.fixture(scope="module")
 def rows(translator: Translator, tiny_manifest: Path) -> list[torch.Tensor]:
-    return embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4).embeddings
+    return embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
 
 
 @torch.inference_mode()
@@ -61,7 +61,7 @@ def test_heads_that_share_keys_say_what_generate_does(
     found = translate(sharing, manifest, batch_size=8, max_new_tokens=12)
     with torch.inference_mode():
         alone = []
-        for row in embed_prompts(sharing, manifest, batch_size=4).embeddings:
+        for row in embed_prompts(sharing, manifest, batch_size=4):
             tokens = sharing.model.generate(inputs_embeds=row[None], max_new_tokens=12, do_sample=False)
             alone += decode_texts(sharing, tokens.tolist())
     assert found == alone
@@ -69,6 +69,6 @@ def test_heads_that_share_keys_say_what_generate_does(
 
 
 def test_rows_are_grouped_with_their_neighbours() -> None:
-    rows = [0, 1, TOGETHER - 1, TOGETHER, 3 * TOGETHER + 2]
-    assert _groups(rows) == [(0, TOGETHER), (TOGETHER, TOGETHER + 1), (3 * TOGETHER + 2, 3 * TOGETHER + 3)]
-    assert _groups([]) == []
+    rows = [0, 1, GROUP_SIZE - 1, GROUP_SIZE, 3 * GROUP_SIZE + 2]
+    assert group_rows(rows) == [(0, GROUP_SIZE), (GROUP_SIZE, GROUP_SIZE + 1), (3 * GROUP_SIZE + 2, 3 * GROUP_SIZE + 3)]
+    assert group_rows([]) == []

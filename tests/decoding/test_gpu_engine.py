@@ -11,7 +11,7 @@ from torch import Tensor
 from stc.data.manifest import Manifest
 from stc.decoding.attention import KeyValueCache, attend_to_cache, attend_within_prompts
 from stc.decoding.gpu_engine import GPUDecoder, generate_tokens
-from stc.decoding.greedy import Encoded, decode, embed_prompts
+from stc.decoding.greedy import decode, embed_prompts
 from stc.decoding.tokens import decode_texts
 from stc.models.checkpoint import Translator, load
 from stc.pruning.search.gpu import tokens_without_each
@@ -24,12 +24,12 @@ def translator(tiny_model: Path) -> Translator:
 
 
 @pytest.fixture(scope="module")
-def encoded(translator: Translator, tiny_manifest: Path) -> Encoded:
+def encoded(translator: Translator, tiny_manifest: Path) -> list[Tensor]:
     return embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
 
 
 def candidates_said(
-    translator: Translator, encoded: Encoded, removed: list[int], candidates: list[int], batch_size: int
+    translator: Translator, encoded: list[Tensor], removed: list[int], candidates: list[int], batch_size: int
 ) -> list[tuple[int, list[str]]]:
     sizes = {"batch_size": batch_size, "max_new_tokens": 10}
     return list(decode_without_each(translator, encoded, removed, candidates, **sizes))
@@ -37,7 +37,7 @@ def candidates_said(
 
 @pytest.fixture(scope="module", params=[([], [1, 2, 3, 4]), ([3], [1, 4])], ids=["whole", "pruned"])
 def searched(
-    request: pytest.FixtureRequest, translator: Translator, encoded: Encoded
+    request: pytest.FixtureRequest, translator: Translator, encoded: list[Tensor]
 ) -> tuple[list[int], list[int], list[tuple[int, list[str]]]]:
     """Layers that are removed, candidates, and what each candidate says by the CPU's engine."""
     removed, candidates = request.param
@@ -45,19 +45,19 @@ def searched(
 
 
 @torch.inference_mode()
-def test_texts_are_those_of_the_cpus_engine(translator: Translator, encoded: Encoded) -> None:
+def test_texts_are_those_of_the_cpus_engine(translator: Translator, encoded: list[Tensor]) -> None:
     expected = decode(translator, encoded, batch_size=8, max_new_tokens=16)
-    assert decode_texts(translator, generate_tokens(translator, encoded.embeddings, 16)) == expected
+    assert decode_texts(translator, generate_tokens(translator, encoded, 16)) == expected
 
 
 @torch.inference_mode()
-def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encoded: Encoded) -> None:
+def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encoded: list[Tensor]) -> None:
     said = decode(translator, encoded, batch_size=8, max_new_tokens=16)
     stated = translator.model.generation_config.eos_token_id
     translator.model.generation_config.eos_token_id = list(range(0, 2000, 8))
     try:
         expected = decode(translator, encoded, batch_size=8, max_new_tokens=16)
-        found = decode_texts(translator, generate_tokens(translator, encoded.embeddings, 16))
+        found = decode_texts(translator, generate_tokens(translator, encoded, 16))
     finally:
         translator.model.generation_config.eos_token_id = stated
     assert found == expected
@@ -68,7 +68,7 @@ def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encode
 @torch.inference_mode()
 def test_candidates_that_share_steps_say_what_each_says_alone(
     translator: Translator,
-    encoded: Encoded,
+    encoded: list[Tensor],
     searched: tuple[list[int], list[int], list[tuple[int, list[str]]]],
     rows: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -82,7 +82,7 @@ def test_candidates_that_share_steps_say_what_each_says_alone(
 
 @torch.inference_mode()
 def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
-    translator: Translator, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
+    translator: Translator, encoded: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = candidates_said(translator, encoded, [], [1, 2, 3, 4], batch_size=8)
     decoded: list[tuple[int, int]] = []  # candidate, utterances
@@ -102,10 +102,12 @@ def test_nothing_that_was_decoded_is_lost_where_memory_runs_out(
 
 
 @torch.inference_mode()
-def test_one_token_takes_no_graph(translator: Translator, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GPUDecoder, "captured", lambda decoder, step: step())  # the rehearsal of what would be recorded
-    said = generate_tokens(translator, encoded.embeddings, 1)
-    assert said == [tokens[:1] for tokens in generate_tokens(translator, encoded.embeddings, 4)]
+def test_one_token_takes_no_graph(
+    translator: Translator, encoded: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GPUDecoder, "captured", lambda decoder, step: step())  # runs it as a graph would
+    said = generate_tokens(translator, encoded, 1)
+    assert said == [tokens[:1] for tokens in generate_tokens(translator, encoded, 4)]
 
 
 @pytest.mark.gpu
@@ -118,7 +120,7 @@ def test_the_kernel_attends_to_what_the_plain_computation_does(dtype: torch.dtyp
     moved = KeyValueCache(**{name: each.cuda() for name, each in vars(memory).items()})
     found = attend_to_cache(query.cuda(), key.cuda(), value.cuda(), moved, 1, 0.3)
     torch.testing.assert_close(found.cpu(), plain)
-    torch.testing.assert_close(moved.said.cpu(), memory.said)
+    torch.testing.assert_close(moved.generated.cpu(), memory.generated)
 
 
 @pytest.mark.gpu
@@ -139,7 +141,7 @@ def _ragged(dtype: torch.dtype, kv_heads: int) -> tuple[Tensor, Tensor, Tensor, 
     torch.manual_seed(0)
     memory = KeyValueCache(
         prompts=torch.randn(3, 2, kv_heads, 200, 32).to(dtype),
-        said=torch.randn(2, 2, 3, kv_heads, 12, 32).to(dtype),
+        generated=torch.randn(2, 2, 3, kv_heads, 12, 32).to(dtype),
         slots=torch.tensor([[0, 0, 0], [2, 1, 2]]),
         starts=torch.tensor([0, 150, 80]),
         lengths=torch.tensor([140, 50, 0]),

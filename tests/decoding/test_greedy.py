@@ -13,7 +13,7 @@ from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.cpu_engine import generate_tokens
-from stc.decoding.greedy import _ahead, decode, embed_prompts, longest_first, translate
+from stc.decoding.greedy import decode, embed_prompts, longest_first, one_ahead, translate
 from stc.models.architecture import Architecture
 from stc.models.checkpoint import Translator, load
 from stc.models.surgery import without_layers
@@ -53,7 +53,7 @@ def test_texts_are_those_of_generate(translator: Translator, manifest: Manifest)
 def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Translator, manifest: Manifest) -> None:
     def tokens() -> list[list[int]]:
         encoded = embed_prompts(translator, manifest, batch_size=4)
-        return generate_tokens(translator, encoded.rows(longest_first(encoded)), 12)
+        return generate_tokens(translator, [encoded[index] for index in longest_first(encoded)], 12)
 
     free = tokens()
     end = free[0][5]
@@ -83,8 +83,8 @@ def test_encoded_audio_can_be_decoded_with_fewer_layers(translator: Translator, 
 
 
 def test_embeddings_are_those_of_one_utterance_alone(translator: Translator, manifest: Manifest) -> None:
-    together = embed_prompts(translator, manifest, batch_size=8).embeddings
-    alone = embed_prompts(translator, manifest, batch_size=1).embeddings
+    together = embed_prompts(translator, manifest, batch_size=8)
+    alone = embed_prompts(translator, manifest, batch_size=1)
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
@@ -96,7 +96,7 @@ def test_one_batch_is_made_ahead_and_no_more_and_its_error_comes_in_its_turn() -
         made.append(number)
         return 1 // (3 - number)
 
-    batches = _ahead(make, range(9))
+    batches = one_ahead(make, range(9))
     for number in range(3):
         assert next(batches) == 1 // (3 - number)
         assert len(made) <= number + 2
@@ -117,32 +117,32 @@ def test_memory_may_run_out_where_features_are_made(
             raise torch.OutOfMemoryError("simulated")
         return prompts(collator, ids, audio)
 
-    expected = embed_prompts(translator, manifest, batch_size=5).embeddings
+    expected = embed_prompts(translator, manifest, batch_size=5)
     monkeypatch.setattr(Collator, "prompts", short_of_memory)
     size = BatchSize(5, "resources.decode_batch")
-    found = embed_prompts(translator, manifest, batch_size=size).embeddings
+    found = embed_prompts(translator, manifest, batch_size=size)
     assert made[:3] == [5, 3, 2]
-    assert size.size == 5  # that many are heard and decoded
+    assert size.size == 5  # that many are encoded and decoded
     torch.testing.assert_close(found, expected)
 
 
-def test_memory_may_run_out_where_audio_is_heard(
+def test_memory_may_run_out_where_audio_is_encoded(
     translator: Translator, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[int] = []
+    encoded: list[int] = []
     architecture = type(translator.architecture)
-    hear = architecture.encode_audio
+    encode = architecture.encode_audio
 
     def short_of_memory(self: Architecture, model: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        heard.append(len(batch["input_features"]))
-        if heard[-1] > 2:
+        encoded.append(len(batch["input_features"]))
+        if encoded[-1] > 2:
             raise torch.OutOfMemoryError("simulated")
-        return hear(self, model, batch)
+        return encode(self, model, batch)
 
-    expected = embed_prompts(translator, manifest, batch_size=256).embeddings
+    expected = embed_prompts(translator, manifest, batch_size=256)
     monkeypatch.setattr(architecture, "encode_audio", short_of_memory)
-    found = embed_prompts(translator, manifest, batch_size=256).embeddings
-    assert heard == [8, 4, *[2] * 4]
+    found = embed_prompts(translator, manifest, batch_size=256)
+    assert encoded == [8, 4, *[2] * 4]
     torch.testing.assert_close(found, expected)
 
 

@@ -40,7 +40,7 @@ def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Transla
     for _ in decode_without_each(translator, encoded, [], [1, 2, 3, 4], batch_size=8, max_new_tokens=2):
         pass
     handle.remove()
-    assert [each for each in tokens if each > 8] == [len(SharedPrefixPrompts.of(encoded.embeddings, 2).embeddings)]
+    assert [each for each in tokens if each > 8] == [len(SharedPrefixPrompts.of(encoded, 2).embeddings)]
 
 
 def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(

@@ -60,7 +60,7 @@ def test_embeddings_and_texts_are_those_of_the_audio_to_the_last_bit(
     passes.clear()
     read = embed_prompts(translator, manifest, batch_size=ctx.decode_batch, features=features)
     assert passes == []
-    for one, other in zip(heard.embeddings, read.embeddings, strict=True):
+    for one, other in zip(heard, read, strict=True):
         assert torch.equal(one, other)
     settings = {"batch_size": 8, "max_new_tokens": 16}
     assert decode(translator, heard, **settings) == decode(translator, read, **settings)
@@ -87,7 +87,7 @@ def test_texts_do_not_depend_on_what_was_heard_together(
     manifest = Manifest.load(data.path)
     heard = embed_prompts(translator, manifest, batch_size=8)
     read = embed_prompts(translator, manifest, batch_size=5, features=features)
-    for one, other in zip(heard.embeddings, read.embeddings, strict=True):
+    for one, other in zip(heard, read, strict=True):
         torch.testing.assert_close(one, other)
     settings = {"batch_size": 8, "max_new_tokens": 16}
     assert decode(translator, heard, **settings) == decode(translator, read, **settings)

@@ -118,8 +118,7 @@ def _pairs(
     targets = [torch.from_numpy(row).to(translator.model.device) for row in tokens]
     embed = translator.model.get_input_embeddings()
     pairs = [
-        _Pair(torch.cat([before, embed(target[:-1])]), target)
-        for before, target in zip(encoded.embeddings, targets, strict=True)
+        _Pair(torch.cat([before, embed(target[:-1])]), target) for before, target in zip(encoded, targets, strict=True)
     ]
     return sorted(pairs, key=lambda pair: len(pair.inputs), reverse=True)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from stc.data.manifest import Manifest
 from stc.decoding.cpu_engine import CPUDecoder, SharedPrefixPrompts
 from stc.decoding.gpu_engine import is_supported
-from stc.decoding.greedy import DECODE_BATCH, Encoded, decode, embed_prompts, longest_first
+from stc.decoding.greedy import DECODE_BATCH, decode, embed_prompts, longest_first
 from stc.decoding.tokens import decode_texts, without_padding
 from stc.models.architecture import Stack
 from stc.models.surgery import without_layers
@@ -68,7 +68,7 @@ def translations_without_each(
 @torch.inference_mode()
 def decode_without_each(
     translator: Translator,
-    encoded: Encoded,
+    encoded: Sequence[Tensor],
     removed: Collection[int],
     candidates: Collection[int],
     *,
@@ -119,7 +119,7 @@ class _Unfinished:
 
 def _on_cpu(
     translator: Translator,
-    encoded: Encoded,
+    encoded: Sequence[Tensor],
     kept: Sequence[int],
     unfinished: _Unfinished,
     batch_size: int,
@@ -127,7 +127,7 @@ def _on_cpu(
 ) -> Iterator[tuple[int, list[str]]]:
     """As :func:`decode_without_each`. All batches go through the layers together."""
     starts = range(0, len(unfinished.order), batch_size)
-    batches = [encoded.rows(unfinished.order[start : start + batch_size]) for start in starts]
+    batches = [[encoded[index] for index in unfinished.order[start : start + batch_size]] for start in starts]
     ascents = [_Ascent(translator, SharedPrefixPrompts.of(rows, max_new_tokens)) for rows in batches]
     wanted = list(unfinished.texts)
     for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
@@ -142,7 +142,7 @@ def _on_cpu(
 
 def _on_gpu(
     translator: Translator,
-    encoded: Encoded,
+    encoded: Sequence[Tensor],
     kept: Sequence[int],
     unfinished: _Unfinished,
     batch_size: int,
@@ -158,7 +158,7 @@ def _on_gpu(
         behind = [layer for layer, texts in unfinished.texts.items() if len(texts) == start]
         found = tokens_without_each(
             translator,
-            encoded.rows(unfinished.order[start:end]),
+            [encoded[index] for index in unfinished.order[start:end]],
             kept,
             behind,
             rows=batch_size,
@@ -181,14 +181,14 @@ class _Ascent:
         self._above: list[Tensor] = []  # overwritten for each candidate
 
     def pass_through(self, layer: int) -> None:
-        memory = self._above.pop() if self._above else self._decoder.memory()
+        memory = self._above.pop() if self._above else self._decoder.empty_cache()
         self._hidden = self._decoder.run_layer(layer, self._hidden, memory)
         self._below.append(memory)
 
     def texts(self, below: Sequence[int], above: Sequence[int]) -> list[str]:
         """Return the translations by the decoder without the layer between ``below`` and ``above``."""
         while len(self._above) < len(above):
-            self._above.append(self._decoder.memory())
+            self._above.append(self._decoder.empty_cache())
         hidden = self._hidden
         for layer, memory in zip(above, self._above, strict=False):
             hidden = self._decoder.run_layer(layer, hidden, memory, last=layer == above[-1])

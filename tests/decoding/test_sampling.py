@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.data.manifest import Manifest
-from stc.decoding.beam_and_sampling import _Draw, generate
 from stc.decoding.greedy import translate
 from stc.decoding.options import Decoding
+from stc.decoding.transformers_generate import GumbelNoise
+from stc.decoding.transformers_generate import translate_by_beams_or_sampling as generate
 from stc.models.checkpoint import Translator, load
 
 NEW_TOKENS = 8
@@ -109,7 +110,7 @@ def test_generation_config_of_the_folder_decides_nothing(decoded: Generate, tiny
 def test_what_is_drawn_has_the_probability_it_should() -> None:
     probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05, 0.0])
     rows = 4000
-    drawn = _Draw(list(range(rows)))(torch.zeros(rows, 1), probabilities.log().expand(rows, 5)).argmax(dim=1)
+    drawn = GumbelNoise(list(range(rows)))(torch.zeros(rows, 1), probabilities.log().expand(rows, 5)).argmax(dim=1)
     shares = torch.bincount(drawn, minlength=5) / rows
     assert shares[4] == 0
     assert (shares - probabilities).abs().max() < 4 * (0.25 / rows) ** 0.5
