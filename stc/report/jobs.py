@@ -104,43 +104,38 @@ class _Overrides(BaseModel):
 
 
 class _Runtime(BaseModel):
-    choices: dict[str, Any]
-    cwd: str
+    choices: dict[str, Any] = {}
+    cwd: str = ""
 
 
-class _SweepHydra(BaseModel):
+class _Hydra(BaseModel):
     overrides: _Overrides
+    runtime: _Runtime = _Runtime()
 
 
-class _JobHydra(_SweepHydra):
-    runtime: _Runtime
+class _HydraFile(BaseModel):
+    """The parts that are read of a sweep's multirun.yaml and of a job's .hydra/hydra.yaml."""
+
+    hydra: _Hydra
 
 
-class _SweepFile(BaseModel):
-    """The parts of a sweep's multirun.yaml that are read."""
+def _read_hydra(file: Path) -> _Hydra:
+    from omegaconf import OmegaConf
 
-    hydra: _SweepHydra
-
-
-class _JobFile(BaseModel):
-    """The parts of a job's .hydra/hydra.yaml that are read."""
-
-    hydra: _JobHydra
+    return validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _HydraFile).hydra
 
 
 def _planned_jobs(folder: Path) -> list[tuple[str, ...]]:
     """Return the overrides of every job that a sweep was to have, as far as stc can tell."""
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
 
     from stc.config.command_line import expand_jobs
 
     file = folder / "multirun.yaml"
     if not file.exists():
         return []
-    overrides = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _SweepFile).hydra.overrides.task
     try:
-        return [tuple(job) for job in expand_jobs(["-m", *overrides])]
+        return [tuple(job) for job in expand_jobs(["-m", *_read_hydra(file).overrides.task])]
     except HydraException:  # only Hydra itself can expand some sweeps: glob(…)
         return []
 
@@ -149,13 +144,10 @@ class _StartedJob:
     """The settings of a job that was started: its overrides, its composed config, and the config group choices."""
 
     def __init__(self, folder: Path) -> None:
-        from omegaconf import OmegaConf
-
         self.folder = folder
         try:
             self._config: Any = read_yaml(folder / ".hydra" / "config.yaml")
-            file = folder / ".hydra" / "hydra.yaml"
-            hydra = validate_shape(OmegaConf.to_container(read_yaml(file)), str(file), _JobFile).hydra
+            hydra = _read_hydra(folder / ".hydra" / "hydra.yaml")
         except FileNotFoundError as error:
             raise InputError(f"{error} is missing: {folder} does not say what it was asked for") from None
         self.overrides = tuple(hydra.overrides.task)

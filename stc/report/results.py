@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from stc.errors import InputError
@@ -56,18 +57,24 @@ class ReportedRun:
     searches: Mapping[str, Sequence[Ranking]]
 
 
-@dataclass
 class ResultReader:
-    """A reader of results, which reads each file of a store once.
+    """A reader of results, which opens each store and reads each file of it once.
 
-    Attributes:
+    Args:
         store: the folder of the store to read from; None for the store of each job.
     """
 
-    store: Path | None
-    _stores: dict[Path, Store] = field(default_factory=dict)
-    _measurements: dict[tuple[Path, str], Measurement] = field(default_factory=dict)
-    _scores: dict[tuple[Path, str], tuple[str, Scores | None]] = field(default_factory=dict)
+    def __init__(self, store: Path | None) -> None:
+        self._folder = store
+        self._open, self._measurement, self._test_and_scores = cache(_open_store), cache(_measurement), cache(_scores)
+
+    def open(self, root: Path) -> Store:
+        """Open the store in ``root``, or the one to read from instead.
+
+        Raises:
+            InputError: there is none.
+        """
+        return self._open(self._folder or root)
 
     def run(self, result: Result, seed: int, root: Path) -> ReportedRun:
         """Read what a result.json refers to.
@@ -86,19 +93,6 @@ class ResultReader:
         last, identity = stages[-1] if stages else ("none", "was made")
         raise InputError(f"the comparison ({last} {identity}) is not in {store.root}; the same command makes it again")
 
-    def open(self, root: Path) -> Store:
-        """Open the store in ``root``, or the one to read from instead.
-
-        Raises:
-            InputError: there is none.
-        """
-        root = self.store or root
-        if root not in self._stores:
-            if not root.is_dir():
-                raise InputError(f"there is no store in {root}: name the folder it is in now (--store FOLDER)")
-            self._stores[root] = Store(root)
-        return self._stores[root]
-
     def _systems(self, store: Store, rows: Sequence[Row], inputs: Mapping[str, str]) -> list[ScoredSystem]:
         measured = [self._measurement(store, inputs[f"measurements.{row['name']}"]) for row in rows]
         layers = [one.decoder_layers + one.encoder_layers for one in measured]
@@ -106,25 +100,26 @@ class ResultReader:
         for row, measurement, count in zip(rows, measured, layers, strict=True):
             identity = inputs[f"scores.{row['name']}"]
             test, quality = self._test_and_scores(store, identity)
-            systems.append(
-                ScoredSystem(row, identity, test, quality, measurement.machine, unpruned=count == max(layers))
-            )
+            unpruned = count == max(layers)
+            systems.append(ScoredSystem(row, identity, test, quality, measurement.machine, unpruned))
         return systems
 
-    def _measurement(self, store: Store, identity: str) -> Measurement:
-        key = (store.root, identity)
-        if key not in self._measurements:
-            self._measurements[key] = Measurement.load(_artifact(store, Kind.MEASUREMENT, identity).path)
-        return self._measurements[key]
 
-    def _test_and_scores(self, store: Store, identity: str) -> tuple[str, Scores | None]:
-        key = (store.root, identity)
-        if key not in self._scores:
-            record = store.record(Kind.SCORES, identity)
-            found, _ = store.inspect(Kind.SCORES, identity)
-            test = str(record["spec"]["inputs"]["data"]) if record else ""
-            self._scores[key] = (test, Scores.load(found.path) if found else None)
-        return self._scores[key]
+def _open_store(root: Path) -> Store:
+    if not root.is_dir():
+        raise InputError(f"there is no store in {root}: name the folder it is in now (--store FOLDER)")
+    return Store(root)
+
+
+def _measurement(store: Store, identity: str) -> Measurement:
+    return Measurement.load(_artifact(store, Kind.MEASUREMENT, identity).path)
+
+
+def _scores(store: Store, identity: str) -> tuple[str, Scores | None]:
+    """Return the identity of the test set, and the statistics."""
+    record = store.record(Kind.SCORES, identity)
+    found, _ = store.inspect(Kind.SCORES, identity)
+    return str(record["spec"]["inputs"]["data"]) if record else "", Scores.load(found.path) if found else None
 
 
 def _artifact(store: Store, kind: Kind, identity: str) -> Artifact:
