@@ -75,5 +75,5 @@ def test_every_file_of_an_export_is_uploaded_to_a_private_repository(
 
 
 def test_name_the_hub_does_not_take_is_told_without_a_traceback(quantized: ExportResult) -> None:
-    with pytest.raises(InputError, match=r"--push-to-hub no/such/name: .*the export itself is in"):
+    with pytest.raises(InputError, match="--push-to-hub no/such/name"):
         push(quantized, "no/such/name")

@@ -89,7 +89,7 @@ def test_ratio_with_a_score_of_zero_is_left_open() -> None:
 
 
 def test_metric_that_reads_sources_is_refused_without() -> None:
-    with pytest.raises(InputError, match=r"lab\.length reads the source texts: 0 of them for 1 references"):
+    with pytest.raises(InputError, match=r"lab\.length .*source texts"):
         score("lab.length", ["a"], ["a"], "de")
 
 

@@ -77,21 +77,22 @@ def test_comparison_that_is_not_in_the_store_is_named(sweep: Any) -> None:
     identity = json.loads((job / "result.json").read_text())["stages"][0]["identity"]
     shutil.rmtree(sweep.store.root / "comparison")
     (found,) = read_jobs([sweep.folder])
-    assert f"the comparison (compare {identity}) is not in {sweep.store.root}" in found.fault
+    assert identity in found.fault
+    assert str(sweep.store.root) in found.fault
 
 
 def test_damaged_comparison_is_not_used(sweep: Any) -> None:
     sweep.add(WRONG)
     (file,) = sweep.store.root.glob("comparison/*/comparison.json")
     file.write_text(file.read_text().replace("1", "2"))
-    assert "damaged: comparison.json is not what was written" in read_jobs([sweep.folder])[0].fault
+    assert "damaged: comparison.json" in read_jobs([sweep.folder])[0].fault
 
 
 def test_results_are_read_from_where_the_store_is_now(sweep: Any, tmp_path: Path) -> None:
     sweep.add(WRONG)
     moved = tmp_path / "elsewhere"
     sweep.store.root.rename(moved)
-    with pytest.raises(InputError, match=r"there is no store in .*/store.*--store FOLDER"):
+    with pytest.raises(InputError, match=r"/store.*--store FOLDER"):
         read_jobs([sweep.folder])
     assert read_jobs([sweep.folder], moved)[0].fault == ""
 
@@ -106,7 +107,7 @@ def test_latest_sweep_is_taken_if_none_is_named(sweep: Any, tmp_path: Path, monk
 
 
 def test_folder_that_is_not_there_is_refused_with_those_beside_it(sweep: Any) -> None:
-    with pytest.raises(InputError, match=r"sweeep is not a folder of a sweep or a run; in .* are .*sweep"):
+    with pytest.raises(InputError, match=r"sweeep is not a folder .*sweep"):
         read_jobs([sweep.folder.with_name("sweeep")])
 
 

@@ -125,9 +125,7 @@ def test_seeds_are_compared_seed_by_seed_and_give_mean_and_deviation(sweep: Any)
     ]
     assert line.row["retention"] == pytest.approx(sum(ratios) / 3)
     assert line.row["chrf_pp_deviation"] > 0
-    assert "Mean ± standard deviation of the sample over 3 seeds (1, 2, 3)." in " ".join(
-        render(sweep.folder).terminal.split()
-    )
+    assert "3 seeds (1, 2, 3)" in " ".join(render(sweep.folder).terminal.split())
 
 
 def test_runs_of_several_seeds_are_not_mixed_with_runs_of_one(sweep: Any) -> None:
@@ -170,9 +168,9 @@ def test_key_is_found_by_its_end() -> None:
         "prune.ratio",
         "finetune.epochs",
     ]
-    with pytest.raises(InputError, match=r"'epochs' may be teacher\.epochs or finetune\.epochs"):
+    with pytest.raises(InputError, match=r"'epochs' .*teacher\.epochs or finetune\.epochs"):
         resolve_key("epochs", keys)
-    with pytest.raises(InputError, match=r"'ration' is no setting of these jobs.*did you mean 'ratio'"):
+    with pytest.raises(InputError, match=r"'ration' .*did you mean 'ratio'"):
         resolve_key("ration", keys)
 
 
@@ -183,9 +181,8 @@ def test_table_shows_what_differs_and_what_it_refers_to(sweep: Any) -> None:
     assert lines[3].split()[:3] == ["system", "finetune", "layers"]
     pruned = [line.split()[:3] for line in lines if line.startswith("pruned-nf4")]
     assert pruned == [["pruned-nf4", "full", "8"], ["pruned-nf4", "lora", "8"]]
-    assert "Retention: chrF++ relative to healed-nf4 (finetune=lora), the best unpruned system of these 2 jobs" in (
-        " ".join(lines)
-    )
+    assert "chrF++ relative to healed-nf4 (finetune=lora)" in " ".join(lines)
+    assert "2 jobs" in " ".join(lines)
 
 
 def test_run_alone_is_a_sweep_of_one(sweep: Any) -> None:

@@ -137,7 +137,7 @@ def test_pivot_of_a_control_is_filled_by_every_job_that_has_it(four: Any) -> Non
 
 
 def test_pivot_of_several_systems_is_refused(four: Any) -> None:
-    with pytest.raises(InputError, match="shows one system: --systems is one of teacher, healed-nf4"):
+    with pytest.raises(InputError, match="--systems is one of teacher, healed-nf4"):
         the_pivot(four, "prune", "finetune", systems="controls")
 
 
@@ -159,8 +159,8 @@ def test_the_same_result_twice_is_one(sweep: Any) -> None:
     [
         (("prune", "prune"), "prune cannot be both in rows and in columns"),
         (("prune", "lang"), "each language has a table of its own"),
-        (("prune", "finetun"), "'finetun' is no setting of these jobs.*did you mean 'finetune'"),
-        (("prune", "finetune", "retentoin"), "a cell shows one of retention, .*did you mean 'retention'"),
+        (("prune", "finetun"), "'finetun' .*did you mean 'finetune'"),
+        (("prune", "finetune", "retentoin"), "retention, .*did you mean 'retention'"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(asked: tuple[str, ...], message: str, four: Any) -> None:

@@ -96,9 +96,7 @@ def test_difference_is_shown_with_what_it_is_from_its_interval_and_both_p_values
         ["pruned_healed_nf4", "teacher", "−0.8", "−2.1", "to", "+0.3", "0.125", "0.118"],
         ["pruned_healed_nf4", "broken", "+12.0", "+8.0", "to", "+16.0", "<0.001", "<0.001"],
     ]
-    assert "Difference: chrF++ of the system minus that of the other, with its 95 % interval" in format_run_table(
-        SYSTEMS
-    )
+    assert "95 % interval by paired bootstrap" in format_run_table(SYSTEMS)
 
 
 @pytest.mark.parametrize(("points", "text"), [(0.44, "+0.4"), (-1.25, "−1.2"), (-0.04, "0.0"), (0.0, "0.0")])
@@ -113,7 +111,7 @@ def test_system_alone_has_no_table_of_tests() -> None:
 def test_note_says_what_retention_is() -> None:
     note = " ".join(format_run_table(SYSTEMS).split("\n\n")[1].split())
     assert "Retention: chrF++ relative to teacher" in note
-    assert "95 % interval of 1,000 paired bootstrap resamples of the 300 sentences" in note
+    assert all(words in note for words in ("95 % interval", "1,000 paired bootstrap", "300 sentences"))
 
 
 def few(sentences: int, **changes: Any) -> list[dict[str, Any]]:
@@ -140,8 +138,8 @@ def test_fewer_than_a_hundred_sentences_carry_a_warning(sentences: int, warned: 
 
 def test_reference_that_scores_zero_is_said() -> None:
     text = format_run_table([system("teacher", chrf_pp=0.0, retention=None, retention_ci=None)])
-    assert "There is no retention here: teacher scores 0." in text
-    assert "There is no retention" not in format_run_table(SYSTEMS)
+    assert "teacher scores 0" in text
+    assert "scores 0" not in format_run_table(SYSTEMS)
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:
