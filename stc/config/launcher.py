@@ -89,28 +89,30 @@ def _setting_faults(settings: Sequence[Override]) -> list[Fault]:
     faults, return one for every value that it does not accept."""
     choices = [one for one in settings if "/" in one.key_or_group]
     assignments = [one for one in settings if one not in choices]
+    groups = [one.input_line or "" for one in choices]
+
+    def refusal(overrides: Sequence[Override]) -> str | None:
+        try:
+            compose("config", [*groups, *(one.input_line or "" for one in overrides)], return_hydra_config=True)
+        except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
+            return first_line(error.__cause__ or error)
+        return None
+
     with initialize_config_dir(str(CONF), version_base=None):
+        if refusal(assignments) is None:
+            return []
         if found := _choice_faults(choices):
             return found
-        groups = [one.input_line or "" for one in choices]
         hydra = compose("config", groups, return_hydra_config=True).hydra
-
-        def refusal(overrides: Sequence[Override]) -> str | None:
-            try:
-                compose("config", [*groups, *(one.input_line or "" for one in overrides)], return_hydra_config=True)
-            except Exception as error:  # by Hydra or OmegaConf, which raise whatever a value makes them
-                return first_line(error.__cause__ or error)
-            return None
-
         unknown = {
             one.key_or_group: _unknown_key(hydra, one.key_or_group)
             for one in assignments
             if not (one.is_add() or one.is_delete())
         }
-        known = [one for one in assignments if unknown.get(one.key_or_group) is None]
-        if known and refusal(known):  # composing is slow: each by itself only where something is wrong
-            unknown |= {one.key_or_group: refusal([one]) for one in known}
-        return [_fault(one, wrong) for one in assignments if (wrong := unknown.get(one.key_or_group)) is not None]
+        for one in assignments:
+            if unknown.get(one.key_or_group) is None:
+                unknown[one.key_or_group] = refusal([one])
+        return [_fault(one, wrong) for one in assignments if (wrong := unknown[one.key_or_group]) is not None]
 
 
 def _choice_faults(choices: Sequence[Override]) -> list[Fault]:
