@@ -8,22 +8,18 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
-from importlib import import_module
-from typing import Any
 
 from stc.errors import StcError
 from stc.system.console import prepare_libraries
 from stc.system.gpu import visible_gpus
 from stc.system.signals import killable
-from stc.workers.protocol import Connection, LogForwarder, inputs_from_json
+from stc.workers.protocol import LogForwarder, WorkerConnection
 
 
 def main(address: str) -> int:
     rank = int(os.environ["RANK"])
-    connection = Connection(address)
-    connection.send(rank=rank, pid=os.getpid())
-    request = connection.receive_request()
+    connection = WorkerConnection(address)
+    connection.send("process", (rank, os.getpid()))
     prepare_libraries()
     logger = logging.getLogger("stc")
     logger.addHandler(LogForwarder(connection))
@@ -32,31 +28,31 @@ def main(address: str) -> int:
         with killable():
             if rank == 0:  # the first worker ends in order; the others are ended after it
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            _work(request, connection, rank)
+            _work(connection, rank)
     except KeyboardInterrupt:
         return 1
     except StcError as error:
-        connection.send(error=type(error).__name__, text=str(error))
+        connection.send("error", (type(error).__name__, str(error)))
     except Exception:
-        connection.send(error="", text="", trace=traceback.format_exc())
+        connection.send("fault", traceback.format_exc())
     else:
-        connection.send(done=True)
+        connection.send("done")
         return 0
     # If this process ended now, the others would fail too, and would hide the cause.
     threading.Event().wait()
     return 1
 
 
-def _work(request: Mapping[str, Any], connection: Connection, rank: int) -> None:
-    ctx = connection.context(request["context"], reports=rank == 0)
+def _work(connection: WorkerConnection, rank: int) -> None:
+    request = connection.receive_request()
+    ctx = connection.context(request.ctx, reports=rank == 0)
     if ctx.device == "cuda":  # before CUDA is used: each process sees its own GPU and no other
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[int(os.environ["LOCAL_RANK"])]
     from stc.workers.worker import process_group
 
-    stage = getattr(import_module(request["module"]), request["stage"])(**request["fields"])
     with process_group(ctx.device):
-        for result in stage.run_share(inputs_from_json(request["inputs"]), request["work"], ctx):
-            connection.send(result=result)
+        for result in request.stage.run_share(request.inputs, request.work, ctx):
+            connection.send("result", result)
 
 
 if __name__ == "__main__":

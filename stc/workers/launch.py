@@ -6,11 +6,9 @@ kernel closes its sockets, and each worker ends when its own is closed (``protoc
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-import selectors
 import signal
 import socket
 import subprocess
@@ -19,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from stc.errors import InputError, ModelError, StcError
 from stc.pipeline.stage import Context, Inputs, Progress
 from stc.system.machine import usable_cores
-from stc.workers.protocol import context_to_json, encode_message, inputs_to_json
+from stc.workers.protocol import Request
 from stc.workers.stage import ParallelStage
 
 STOP_SECONDS = 100.0  # for the first worker to end in order: SLURM's notice is 120 (conf/hydra/launcher)
@@ -44,15 +43,10 @@ def launch(stage: ParallelStage, inputs: Inputs, work: Mapping[str, Any], ctx: C
         StcError: a process failed, in its own words, or was killed.
     """
     _free_gpu_memory()
-    request = {
-        "module": type(stage).__module__,
-        "stage": type(stage).__name__,
-        "fields": stage.model_dump(mode="json"),
-        "inputs": inputs_to_json(inputs),
-        "work": dict(work),
-        # A worker starts no others, and has its part of the readers.
-        "context": context_to_json(ctx) | {"processes": 1, "workers": -(-ctx.workers // ctx.processes)},
-    }
+    functions: dict[str, Any] = {"log": None, "progress": None}  # cannot be sent
+    # A worker starts no others, and has its part of the readers.
+    share = replace(ctx, processes=1, workers=-(-ctx.workers // ctx.processes), **functions)
+    request = Request(stage, inputs, work, share)
     with (
         tempfile.TemporaryDirectory(prefix="stc-") as folder,  # not scratch: a socket's path must be short
         socket.socket(socket.AF_UNIX) as listener,
@@ -61,7 +55,7 @@ def launch(stage: ParallelStage, inputs: Inputs, work: Mapping[str, Any], ctx: C
         address = f"{folder}/socket"
         listener.bind(address)
         listener.listen(ctx.processes)
-        workers = _WorkerProcesses(_torchrun(address, ctx.processes, output), listener, encode_message(request), ctx)
+        workers = _WorkerProcesses(_torchrun(address, ctx.processes, output), listener, request, ctx)
         try:
             yield from workers.results()
         except KeyboardInterrupt:
@@ -103,15 +97,13 @@ def _free_gpu_memory() -> None:
 
 @dataclass
 class _Worker:
-    """One of the processes. ``error`` is the message it sent when it failed."""
+    """One of the processes. ``error`` is what it sent when it failed."""
 
-    connection: socket.socket
     rank: int = -1
     pid: int = 0
-    buffer: bytes = b""
     done: bool = False
     gone: bool = False
-    error: Mapping[str, Any] | None = None
+    error: Exception | None = None
 
     @property
     def lost(self) -> bool:
@@ -120,52 +112,49 @@ class _Worker:
 
 
 class _WorkerProcesses:
-    def __init__(self, torchrun: subprocess.Popen[bytes], listener: socket.socket, request: bytes, ctx: Context):
+    def __init__(self, torchrun: subprocess.Popen[bytes], listener: socket.socket, request: Request, ctx: Context):
         self._torchrun = torchrun
         self._listener = listener
         self._request = request
         self._ctx = ctx
-        self._workers: list[_Worker] = []
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(listener, selectors.EVENT_READ)
+        self._workers: dict[Connection, _Worker] = {}
         self._bars: list[tuple[ExitStack, Progress]] = []
-        self._logged: set[tuple[str, str]] = set()
+        self._logged: set[tuple[int, str, str]] = set()
 
     def results(self) -> Iterator[Any]:
         """Yield the workers' results until all are done or one has failed."""
         failed: float | None = None
         while not self._finished():
             running = self._torchrun.poll() is None
-            events = self._selector.select(_POLL_SECONDS if running else 0)
-            for key, _ in events:
-                if key.fileobj is self._listener:
-                    self._accept()
+            ready = wait([self._listener, *self._open()], _POLL_SECONDS if running else 0)
+            for one in ready:
+                if isinstance(one, Connection):
+                    yield from self._receive(one)
                 else:
-                    yield from self._read(key.data)
-            if failed is None and (not running or any(one.error or one.lost for one in self._workers)):
+                    self._accept()
+            workers = self._workers.values()
+            if failed is None and (not running or any(worker.error or worker.lost for worker in workers)):
                 failed = time.monotonic()
-            if failed is not None and (time.monotonic() - failed > REPORT_SECONDS or (not running and not events)):
+            if failed is not None and (time.monotonic() - failed > REPORT_SECONDS or (not running and not ready)):
                 return
 
     def stop(self) -> None:
         """Tell the first worker to end in order, and wait for that."""
-        first = next((one for one in self._workers if one.rank == 0 and not one.gone), None)
+        first = next((one for one in self._open() if self._workers[one].rank == 0), None)
         if first is None:
             return
-        os.kill(first.pid, signal.SIGTERM)
+        os.kill(self._workers[first].pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        while not first.gone and time.monotonic() < deadline:
-            for key, _ in self._selector.select(_POLL_SECONDS):
-                if key.data is first:
-                    list(self._read(first))  # for its log; its results are of no more use
+        while not self._workers[first].gone and time.monotonic() < deadline:
+            if first.poll(_POLL_SECONDS):
+                list(self._receive(first))  # for its log; its results are of no more use
 
     def end(self) -> None:
         """Return when no worker is left; kill those that do not end by themselves."""
         for stack, _ in reversed(self._bars):
             stack.close()
-        self._selector.close()
-        for one in self._workers:
-            one.connection.close()
+        for connection in self._workers:
+            connection.close()
         try:
             self._torchrun.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -180,10 +169,10 @@ class _WorkerProcesses:
         if self._finished():
             return
         count = self._ctx.processes
-        workers = sorted(self._workers, key=lambda one: one.rank)
+        workers = sorted(self._workers.values(), key=lambda one: one.rank)
         for one in workers:
-            if one.error is not None and "trace" not in one.error:
-                raise _ERRORS.get(one.error["error"], StcError)(one.error["text"])
+            if isinstance(one.error, StcError):
+                raise one.error
         # torchrun stops the others when one has died, and names that one.
         killed = {int(rank): number for number, rank in re.findall(r"exitcode: -(\d+)\) local_rank: (\d+)\b", output)}
         if lost := sorted((one.rank not in killed, one.rank) for one in workers if one.lost):
@@ -196,55 +185,53 @@ class _WorkerProcesses:
             )
         for one in workers:
             if one.error is not None:
-                raise RuntimeError(f"{stage}: process {one.rank + 1} of {count} failed\n{one.error['trace']}")
+                raise RuntimeError(f"{stage}: process {one.rank + 1} of {count} failed\n{one.error}")
         last = "\n".join(output.splitlines()[-OUTPUT_LINES:])
         raise StcError(f"{stage}: {count} processes could not be started\n{last}")
 
     def _finished(self) -> bool:
-        return len(self._workers) == self._ctx.processes and all(one.done for one in self._workers)
+        return len(self._workers) == self._ctx.processes and all(one.done for one in self._workers.values())
+
+    def _open(self) -> list[Connection]:
+        return [connection for connection, worker in self._workers.items() if not worker.gone]
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
-        worker = _Worker(connection)
-        self._workers.append(worker)
-        self._selector.register(connection, selectors.EVENT_READ, worker)
-        connection.sendall(self._request)
+        connection = Connection(self._listener.accept()[0].detach())
+        self._workers[connection] = _Worker()
+        connection.send(self._request)
 
-    def _read(self, worker: _Worker) -> Iterator[Any]:
-        """Handle what a worker has sent, and yield its results."""
+    def _receive(self, connection: Connection) -> Iterator[Any]:
+        """Handle the next message of a worker. Yield it if it is a result."""
+        worker = self._workers[connection]
         try:
-            received = worker.connection.recv(2**16)
-        except ConnectionResetError:
-            received = b""
-        if not received:
+            kind, value = connection.recv()
+        except (EOFError, OSError):
             worker.gone = True
-            self._selector.unregister(worker.connection)
-        *lines, worker.buffer = (worker.buffer + received).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            if "result" in message:
-                yield message["result"]
-            else:
-                self._handle(worker, message)
-
-    def _handle(self, worker: _Worker, message: Mapping[str, Any]) -> None:
-        match message:
-            case {"rank": rank, "pid": pid}:
-                worker.rank, worker.pid = rank, pid
-            case {"log": metrics, "step": step}:
-                self._ctx.log(metrics, step=step)
-            case {"begin": title, "total": total, "unit": unit}:
+            return
+        match kind:
+            case "result":
+                yield value
+            case "process":
+                worker.rank, worker.pid = value
+            case "log":
+                self._ctx.log(value[0], step=value[1])
+            case "begin":
+                title, total, unit = value
                 stack = ExitStack()
                 self._bars.append((stack, stack.enter_context(self._ctx.progress(title, total=total, unit=unit))))
-            case {"update": count, "note": note}:
-                self._bars[-1][1].update(count, note)
-            case {"end": True}:
+            case "update":
+                self._bars[-1][1].update(*value)
+            case "end":
                 self._bars.pop()[0].close()
-            case {"message": text, "level": level, "logger": name}:
-                if (name, text) not in self._logged:  # what all workers log is logged once
-                    self._logged.add((name, text))
+            case "message":
+                if value not in self._logged:  # what all workers log is logged once
+                    self._logged.add(value)
+                    level, name, text = value
                     logging.getLogger(name).log(level, "%s", text)
-            case {"error": _}:
-                worker.error = message
-            case {"done": True}:
+            case "error":
+                name, text = value
+                worker.error = _ERRORS.get(name, StcError)(text)
+            case "fault":
+                worker.error = RuntimeError(value)
+            case "done":
                 worker.done = True

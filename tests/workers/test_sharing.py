@@ -75,10 +75,10 @@ def test_a_search_by_two_processes_keeps_every_score_and_one_by_three_goes_on_to
     with pytest.raises(Interrupted):
         SEARCH.run(inputs, tmp_path / "died", replace(two, log=log))
     journal = two.scratch / "candidates.jsonl"
-    kept = [json.loads(line) for line in journal.read_text().splitlines()]
+    kept = [json.loads(line) for line in journal.read_text().strip().splitlines()]
     assert len(kept) == 3
     assert SEARCH.run(inputs, tmp_path / "resumed", replace(two, processes=3)) == facts
-    assert json.loads(journal.read_text().splitlines()[0]) == kept[0]
+    assert json.loads(journal.read_text().strip().splitlines()[0]) == kept[0]
     alone, resumed = ((tmp_path / name / "ranking.json").read_text() for name in ("alone", "resumed"))
     assert resumed == alone  # the score of every candidate among it
 
