@@ -1,4 +1,4 @@
-"""attach: keep adapters beside the quantized model they are for."""
+"""attach: put adapters beside the quantized model they are for."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from stc.training.fine_tuning import inherited_facts
 class Attach(Compute, Stage):
     """Gives the model's folder with the adapters in its folder ``adapter``.
 
-    Nothing is rounded a second time, which merging and quantizing the sum does; the adapters cost bytes and time.
-    Without stc it loads by ``from_pretrained(FOLDER)`` and then ``load_adapter(FOLDER/adapter)``, or peft's
+    Merging and quantizing the sum would round twice; this rounds nothing, but the adapters cost bytes and time. Without
+    stc the folder is loaded by ``from_pretrained(FOLDER)`` and ``load_adapter(FOLDER/adapter)``, or by peft's
     ``PeftModel.from_pretrained(model, FOLDER, subfolder="adapter")``.
     """
 

@@ -1,4 +1,4 @@
-"""compare: the table of a run: every system's size, quality, speed, and how much quality it kept."""
+"""compare: the table of a run, with the size, quality, speed and retention of every system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stc.system.tables import markdown_table
 
 
 class Compare(Stage):
-    """Systems side by side, in the order of ``scores``, as :mod:`stc.metrics.comparison` compares them.
+    """Compares systems, in the order of ``scores``, by :mod:`stc.metrics.comparison`.
 
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
     """
@@ -41,10 +41,10 @@ class Compare(Stage):
     seed: Seed
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        _same_labels(inputs)
+        _check_labels(inputs)
         scores = {label: Scores.load(artifact.path) for label, artifact in inputs["scores"].items()}
         measurements = {label: Measurement.load(inputs["measurements"][label].path) for label in scores}
-        self._comparable(inputs["scores"], scores)
+        self._check_comparable(inputs["scores"], scores)
 
         compared, quality = compare_systems(
             scores,
@@ -64,19 +64,15 @@ class Compare(Stage):
         (out_dir / "table.md").write_text(format_run_table(rows, markdown_table), encoding="utf-8")
         return {"reference": compared["reference"], "retention": {row["name"]: row["retention"] for row in rows}}
 
-    def _comparable(self, artifacts: Mapping[str, Artifact], scores: Mapping[str, Scores]) -> None:
-        """All systems were scored by our metric, and on the same sentences."""
-        first: str | None = None
-        references: bytes = b""
+    def _check_comparable(self, artifacts: Mapping[str, Artifact], scores: Mapping[str, Scores]) -> None:
+        """Raise an InputError unless all systems have scores of the metric on the same sentences."""
+        references = {label: (one.path / REFERENCES_FILE).read_bytes() for label, one in artifacts.items()}
+        first = next(iter(scores))
         for label, record in scores.items():
             if self.metric not in record.metrics:
-                raise InputError(
-                    f"compare.metric={self.metric}: {label!r} was scored by {', '.join(record.metrics)} only"
-                )
-            these = (artifacts[label].path / REFERENCES_FILE).read_bytes()
-            if first is None:
-                first, references = label, these
-            elif these != references:
+                known = ", ".join(record.metrics)
+                raise InputError(f"compare.metric={self.metric}: {label!r} was scored by {known} only")
+            if references[label] != references[first]:
                 raise InputError(f"{label!r} and {first!r} were scored on different data: their references differ")
 
 
@@ -97,13 +93,12 @@ def _system(label: str, quality: Mapping[str, Any], measurement: Measurement) ->
     }
 
 
-def _same_labels(inputs: Inputs) -> None:
-    """Every system that has scores has a measurement and a model, and there are no others."""
+def _check_labels(inputs: Inputs) -> None:
+    """Raise an InputError unless scores, measurements and models are of the same systems."""
     scored = inputs["scores"]
     for name in ("measurements", "models"):
-        for label in scored:
+        for label in [*scored, *inputs[name]]:
             if label not in inputs[name]:
                 raise InputError(f"compare: {name} lacks {label!r}{suggestion(label, inputs[name])}")
-        for label in inputs[name]:
             if label not in scored:
                 raise InputError(f"compare: {name} has {label!r}, which scores lacks{suggestion(label, scored)}")

@@ -1,4 +1,4 @@
-"""disjoint: the splits of a run share nothing, or the run stops before anything is selected or scored."""
+"""disjoint: check that the splits of a run share no utterance, before anything is selected or scored."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stc.errors import InputError
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
-LISTED = 5  # utterances named of two splits
-LONGEST = 60  # characters shown of a text
+LISTED = 5  # shared utterances that a message names, for two splits
+LONGEST = 60  # characters of a text that a message shows
 
 
 class Disjoint(Stage):
     """Compares every two splits by content: equal audio, or equal source text up to case and punctuation.
 
-    Writes disjoint.json, the number of utterances of each split; these are the facts too.
+    Writes disjoint.json, the number of utterances of each split. These are the facts too.
     """
 
     VERSION: ClassVar[int] = 1
@@ -37,18 +37,18 @@ class Disjoint(Stage):
             for first, second in combinations(manifests, 2)
         }
         if found := {splits: pairs for splits, pairs in shared.items() if pairs}:
-            trained = all("train" in splits for splits in found)
+            only_train = all("train" in splits for splits in found)
             raise InputError(
-                f"splits share utterances, by audio or text: {'; '.join(starmap(_told, found.items()))}; take them out "
-                f"of one of the two{', or leave them out of train: data.on_overlap=drop' if trained else ''}"
+                f"splits share utterances, by audio or text: {'; '.join(starmap(_describe, found.items()))}; take them out "
+                f"of one of the two{', or leave them out of train: data.on_overlap=drop' if only_train else ''}"
             )
         sizes = {label: len(manifest) for label, manifest in manifests.items()}
         (out_dir / "disjoint.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
         return sizes
 
 
-def _told(splits: tuple[str, str], pairs: list[tuple[Utterance, Utterance]]) -> str:
-    """What two splits have in common: the rows of both, and what they say."""
+def _describe(splits: tuple[str, str], pairs: list[tuple[Utterance, Utterance]]) -> str:
+    """Return a text about what two splits share: the ids and texts of both."""
     rows = [" is ".join(f"{row.id} {_short(row.source)}" for row in pair) for pair in pairs[:LISTED]]
     more = f" and {len(pairs) - LISTED} more" if len(pairs) > LISTED else ""
     return f"{len(pairs)} of {splits[1]!r} in {splits[0]!r} ({', '.join(rows)}{more})"

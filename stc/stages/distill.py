@@ -1,4 +1,4 @@
-"""Sequence-level knowledge distillation: add a teacher's translations of the training audio to the originals."""
+"""distill: add a teacher's translations of the training audio to the data (sequence-level distillation)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest, SpeechAmount, Utterance, place_file
 from stc.decoding.hypotheses import read_texts
-from stc.distillation.filters import Filter, Filters
+from stc.distillation.filters import Filters
 from stc.errors import InputError
 from stc.metrics.metric import raised_versions
 from stc.metrics.records import HYPOTHESES_FILE
@@ -22,18 +22,17 @@ DROPPED_FILE = "dropped.jsonl"
 
 
 class Distill(Stage):
-    """Original pairs and the teacher's (Kim and Rush 2016, arXiv 1606.07947), without exact duplicates and without
-    what the filters drop.
+    """Gives the original pairs and those of the teacher (Kim and Rush 2016, arXiv 1606.07947), without duplicates.
 
-    Beside the manifest there is dropped.jsonl, with each translation a filter dropped: id, filter, text.
+    Filters drop translations. The file dropped.jsonl beside the manifest has each of them: id, filter, text.
 
-    Facts: ``originals``, ``translations`` (distinct ones that were kept), ``pairs``; ``empty_dropped``,
-    ``duplicates_dropped``, and ``dropped_by_NAME`` for each filter that is on. A translation counts for the first that
-    drops it.
+    Facts: ``originals``, ``translations`` (distinct and not dropped), ``pairs``; ``empty_dropped``,
+    ``duplicates_dropped``, and ``dropped_by_NAME`` for each active filter. A translation counts for the first filter
+    that drops it.
 
     Attributes:
         repeat: how often each of the teacher's pairs is in the result.
-        filters: what a translation has to be.
+        filters: the filters of translations.
     """
 
     VERSION: ClassVar[int] = 2
@@ -50,8 +49,7 @@ class Distill(Stage):
         return {} if self.filters.chrf is None else raised_versions(["chrf"])
 
     def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
-        """No recording is added; of how many pairs each is part, the translations decide."""
-        found: SpeechAmount | None = inputs["data"]
+        found: SpeechAmount | None = inputs["data"]  # no recording is added
         return found
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
@@ -62,15 +60,19 @@ class Distill(Stage):
         taught: list[Utterance] = []
         with (out_dir / DROPPED_FILE).open("w", encoding="utf-8") as file:
             for row, number, text in texts:
-                reason = _reason(filters, row, text)
+                failed = (name for name, accepts in filters.items() if not accepts(row, text))
+                reason = next(failed, None) if text else "empty"
                 if reason is None:
                     name = f"{row.id}.kd" if number == 1 else f"{row.id}.s{number}.kd"
                     taught.append(row.model_copy(update={"id": name, "target": text}))
                 else:
                     counts[reason] += 1
                     file.write(json.dumps({"id": row.id, "filter": reason, "text": text}, ensure_ascii=False) + "\n")
-        originals, seen = _distinct(data.rows, set())
-        translations, _ = _distinct(taught, seen)
+        distinct: dict[tuple[str, str], Utterance] = {}
+        for row in [*data.rows, *taught]:
+            distinct.setdefault((row.sha256, row.target), row)
+        count = len({(row.sha256, row.target) for row in data.rows})
+        originals, translations = list(distinct.values())[:count], list(distinct.values())[count:]
         rows = originals + [
             row if turn == 1 else row.model_copy(update={"id": f"{row.id}{turn}"})
             for turn in range(1, self.repeat + 1)
@@ -93,28 +95,12 @@ class Distill(Stage):
 
 
 def _read(path: Path, data: Manifest) -> list[tuple[Utterance, int, str]]:
-    """Each translation with its utterance, and which of the utterance's translations it is, counted from 1."""
+    """Return (utterance, number, text) for each translation; several of one utterance are numbered from 1."""
     texts = read_texts(path)
     each, rest = divmod(len(texts), len(data))
     if rest or not each:
         raise InputError(
             f"{path} has {len(texts)} translations for the {len(data)} utterances of {data.folder}: "
-            "as many are needed, or a multiple"
+            "each utterance needs one, or all the same number"
         )
     return [(data.rows[place // each], place % each + 1, text) for place, text in enumerate(texts)]
-
-
-def _reason(filters: Mapping[str, Filter], row: Utterance, text: str) -> str | None:
-    """What speaks against a translation, or None."""
-    return next((name for name, keeps in filters.items() if not keeps(row, text)), None) if text else "empty"
-
-
-def _distinct(rows: list[Utterance], seen: set[tuple[str, str]]) -> tuple[list[Utterance], set[tuple[str, str]]]:
-    """The rows whose audio content and target were not ``seen`` before, and all that are seen now."""
-    kept: list[Utterance] = []
-    seen = set(seen)
-    for row in rows:
-        if (pair := (row.sha256, row.target)) not in seen:
-            seen.add(pair)
-            kept.append(row)
-    return kept, seen

@@ -1,4 +1,4 @@
-"""evaluate: translate a data set with a model as it is saved, and score the translations."""
+"""evaluate: translate a data set with a saved model, and score the translations."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from stc.system.fields import EachOnce
 
 
 class Evaluate(TranslationSettings, Stage):
-    """Quality of one system.
+    """Measures the quality of one system.
 
-    Writes hypotheses.txt and references.txt (one sentence a line, in the manifest's order) and scores.json (the
-    corpus scores, their signatures, and the sentence-level statistics from which they can be resampled).
+    Writes hypotheses.txt and references.txt (one sentence per line, in the manifest's order) and scores.json (corpus
+    scores, their signatures, and the sentence statistics needed to resample them).
 
-    A fresh process that imports transformers and not stc translates the first utterances as well
-    (:mod:`stc.verification.independent`). In float32, plain weights that give it another text are an error.
+    As an independent check, a new process that imports transformers and not stc translates the first utterances too
+    (:mod:`stc.verification.independent`). In float32 and with plain weights, a different text is an error.
 
     Facts: every metric's score, ``sentences``, and ``witness_agreement``: the share of equal texts, in [0, 1].
 
     Attributes:
-        witnessed: how many utterances that is; with 0 it is left out.
+        witnessed: the number of utterances in the independent check; 0 for no check.
     """
 
     VERSION: ClassVar[int] = 3

@@ -1,4 +1,4 @@
-"""features: what a model's encoder makes of a manifest's recordings, computed once for all that go on from it."""
+"""features: the output of a model's encoder for a manifest's recordings, computed once for all stages that use it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from stc.store.artifact import Kind
 
 
 class Features(Compute, Stage):
-    """Keeps the encoder's states of every distinct recording, before the projector and over its own length only.
+    """Gives the encoder's states of every distinct recording, before the projector and without padding.
 
-    They are known by the model they were computed with. Whoever reads them with another model compares the weights of
-    the two encoders, so that models which share an encoder share them.
+    They are identified by the model that computed them. A reader with another model compares the weights of the two
+    encoders, so models with the same encoder can share features.
     """
 
     VERSION: ClassVar[int] = 1

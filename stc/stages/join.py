@@ -1,4 +1,4 @@
-"""Several manifests of one language pair as one: more data for a training than one source has."""
+"""join: several manifests of one language pair as one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from stc.store.artifact import Artifact, Kind
 
 
 class Join(Stage):
-    """The parts' utterances in the order of the parts' labels, none left out.
+    """Gives all utterances of the parts, in the order of the parts' labels.
 
-    An id is preceded by its part's label, and the audio lies in a folder of that name.
+    The label of the part is put before the id, and is the name of the folder with the audio.
     """
 
     VERSION: ClassVar[int] = 1

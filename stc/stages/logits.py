@@ -1,4 +1,4 @@
-"""logits: what a model predicts at every token of a manifest's targets, computed once for all trainings on it."""
+"""logits: the predictions of a model at every target token of a manifest, computed once for all trainings on it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from stc.store.artifact import Kind
 
 
 class Logits(Compute, Stage):
-    """Keeps the most probable tokens at each position, each target given the true tokens before it.
+    """Gives the most probable tokens at each target position, after the true tokens before it.
 
-    A training whose ``train`` is the same manifest can learn from them, without the model in memory.
-
-    ``features`` are what the encoder makes of the recordings of ``data``, where that is known.
+    A training whose ``train`` is the same manifest can learn from them without the model in memory. ``features`` are
+    the encoder's output for the recordings of ``data``, if it is known.
 
     Attributes:
-        top_k: how many; the rest of the vocabulary is kept as one probability.
+        top_k: the number of tokens; the rest of the vocabulary is kept as one probability.
         temperature: the logits are divided by it.
     """
 
@@ -55,21 +54,21 @@ class Logits(Compute, Stage):
         select_trainable(translator, [])
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         examples = Examples(translator, manifest, ctx, features=features)
-        kept: list[TopK] = []
+        found: list[TopK] = []
         with torch.inference_mode(), ctx.progress("logits", total=len(manifest), unit="utterance") as bar:
 
-            def keep(indices: Sequence[int]) -> None:
+            def compute(indices: Sequence[int]) -> None:
                 batch = examples.batch(indices)
                 counts = (batch.labels != IGNORED).sum(dim=1).tolist()
-                found = TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu")
-                kept.extend(found.split(counts))
+                top = TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu")
+                found.extend(top.split(counts))
                 bar.update(len(indices))
 
-            BatchSize(ctx.train_micro_batch, MICRO_BATCH).over(range(len(manifest)), keep)
-        write(out_dir, kept)
+            BatchSize(ctx.train_micro_batch, MICRO_BATCH).over(range(len(manifest)), compute)
+        write(out_dir, found)
         return {
             "data": inputs["data"].identity,
             "temperature": self.temperature,
-            "positions": sum(len(one.rest) for one in kept),
-            "mean_rest": float(torch.cat([one.rest for one in kept]).exp().mean()),
+            "positions": sum(len(one.rest) for one in found),
+            "mean_rest": float(torch.cat([one.rest for one in found]).exp().mean()),
         }

@@ -1,4 +1,4 @@
-"""manifest: one split of speech with texts, from a data source, as this project's manifest."""
+"""manifest: read a split of a data source into a manifest."""
 
 from __future__ import annotations
 
@@ -27,28 +27,27 @@ from stc.system.language_tags import WITHOUT_SPACES, script
 
 log = logging.getLogger(__name__)
 
-
-LISTED = 20  # utterances named of those that are left out
+LISTED = 20  # dropped utterances that a message names
 
 
 class Manifest(SourceSettings, Stage):
     """Reads a split of a data source (:mod:`stc.data.sources`).
 
-    ``id``, ``sha256`` and ``duration`` of a row are found out where it has none, and compared with the audio where it
-    has. A row with an ``offset`` is a segment of its audio, of that ``duration`` or to the end, and is cut from it. The
-    result is identified by what the rows and their audio contain, not by where they are or what reads them.
+    If a row states ``id``, ``sha256`` or ``duration``, they are compared with the audio; otherwise they are found. A row
+    with an ``offset`` is a segment of its audio, with that ``duration`` or to the end, and is cut out. The content of
+    rows and audio identifies the result, not their place or the source class.
 
     Attributes:
-        limit: only the first so many utterances.
-        on_overlap: what becomes of an utterance that has the audio or the text of one in a split of the input
-            ``without``: with ``drop`` it is left out, which is said and counted (the fact ``dropped``); with ``refuse``
-            that input is not read, and the stage ``disjoint`` is who refuses.
+        limit: only this many utterances, from the start.
+        on_overlap: about an utterance with the audio or text of one in a split of the input ``without``. ``drop`` leaves
+            it out, logs it and counts it (the fact ``dropped``). With ``refuse`` the input is not read; the stage
+            ``disjoint`` refuses such splits.
     """
 
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, StageInput]] = {"without": StageInput(Kind.MANIFEST, many=True, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
-    # Whether overlaps are dropped shows in the inputs.
+    # on_overlap need not be in the identity: with drop there is an input more.
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"source", "path", "allow_links", "on_overlap"})
 
     split: str
@@ -67,23 +66,22 @@ class Manifest(SourceSettings, Stage):
             digest.update(json.dumps(row.content, sort_keys=True).encode())
             if row.duration is not None or row.offset is not None:
                 start, end, whole = row.span()
-                if not whole:  # a row of a whole file is known by its content alone
+                if not whole:  # a whole file is identified by its content alone
                     digest.update(f"{start} {end}".encode())
         found = {"content": digest.hexdigest()}
-        written = script(self.task.target_lang)
-        if written in (*WITHOUT_SPACES, "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
-            found["script"] = written  # scores go by the script, which these tags name beside the language
+        target_script = script(self.task.target_lang)
+        if target_script in (*WITHOUT_SPACES, "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+            found["script"] = target_script  # it decides how texts are scored
         return found
 
     def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
-        """Known where the audio of every line can be looked at."""
         seconds = [one for _, one in self.lengths()]
         known = [one for one in seconds if one is not None]
         return SpeechAmount.of(known) if len(known) == len(seconds) else None
 
     def lengths(self) -> Iterator[tuple[str, float | None]]:
-        """Yield the place in its file and the seconds of every utterance; None for those whose audio does not say so:
-        :meth:`run` says why.
+        """Yield each utterance's place in its file and its seconds; None if they cannot be read, for which :meth:`run`
+        has the error.
 
         Raises:
             DataNotFound: the data are not there.
@@ -106,9 +104,9 @@ class Manifest(SourceSettings, Stage):
                 utterance = _placed(row, out_dir)
             except FileExistsError:
                 raise InputError(f"{row.where}: id {row.id!r} is the file of another line") from None
-            if having := [label for label, split in others.items() if split.match(utterance) is not None]:
+            if overlaps := [label for label, split in others.items() if split.match(utterance) is not None]:
                 (out_dir / utterance.audio).unlink()
-                dropped.append(f"{row.place} {utterance.source!r} ({', '.join(having)})")
+                dropped.append(f"{row.place} {utterance.source!r} ({', '.join(overlaps)})")
             else:
                 rows.append(utterance)
         if dropped:
@@ -122,11 +120,12 @@ class Manifest(SourceSettings, Stage):
         return facts | ({"dropped": len(dropped)} if others else {})
 
     def in_place(self) -> Rows:
-        """Return the utterances with their audio where it is: what :meth:`run` makes a folder of. Segments, and
-        audio that came as bytes, are in a temporary folder, which goes with the process.
+        """Return the utterances with their audio where it is, without a folder of their own.
+
+        Segments, and audio that came as bytes, are written to a temporary folder, which is deleted with the process.
 
         Raises:
-            InputError: naming the file and line of what is wrong.
+            InputError: a row is wrong; the message names file and line.
         """
         folder = Path(os.path.realpath(self.path or _temporary().name))
         return Rows(folder, self.task, [_in_place(row) for row in self._rows()])
@@ -139,60 +138,50 @@ class Manifest(SourceSettings, Stage):
 
 
 def _placed(row: CheckedRow, folder: Path) -> Utterance:
-    """Bring a row's audio into a manifest's folder.
+    """Put a row's audio into a manifest's folder.
 
     Raises:
-        FileExistsError: another row's is in its place.
+        FileExistsError: the audio of another row has the same name.
     """
-    start, end, whole = _checked(row)
-    audio = f"audio/{row.id}{Path(row.audio).suffix if whole else '.wav'}"
-    if not whole:
-        return _cut(row, start, end, folder / audio, audio)
-    place_file(Path(row.audio), folder / audio)
-    return _row(row, audio, row.sha256, end)
+    span = _checked_span(row)
+    audio = f"audio/{row.id}{Path(row.audio).suffix if span[2] else '.wav'}"
+    return _place(row, span, folder / audio, audio)
 
 
 def _in_place(row: CheckedRow) -> Utterance:
-    start, end, whole = _checked(row)
-    if whole and not row.temporary:
-        return _row(row, row.audio, row.sha256, end)
+    span = _checked_span(row)
+    if span[2] and not row.temporary:
+        return _utterance(row, audio=row.audio, sha256=row.sha256, duration=span[1])
     file = Path(mkdtemp(dir=_temporary().name), "segment.wav")
-    if not whole:
-        return _cut(row, start, end, file, str(file))
-    place_file(Path(row.audio), file)
-    return _row(row, str(file), row.sha256, end)
+    return _place(row, span, file, str(file))
 
 
-def _checked(row: CheckedRow) -> tuple[float, float, bool]:
-    """Return the row's span, of a file that is the one the row describes."""
+def _checked_span(row: CheckedRow) -> tuple[float, float, bool]:
     span = row.span()
     if row.stated_sha256 not in (None, row.sha256):
         raise InputError(f"{row.where}: {row.audio} is not the file the line describes (sha256)")
     return span
 
 
-def _cut(row: CheckedRow, start: float, end: float, file: Path, audio: str) -> Utterance:
+def _place(row: CheckedRow, span: tuple[float, float, bool], file: Path, audio: str) -> Utterance:
+    """Put a row's audio into ``file``, which the manifest names ``audio``."""
     from stc.data.audio_file import cut_audio
 
+    start, end, whole = span
+    if whole:
+        place_file(Path(row.audio), file)
+        return _utterance(row, audio=audio, sha256=row.sha256, duration=end)
     with error_context(row.where):
         seconds = cut_audio(Path(row.audio), start, end, file)
-    whole = Span(sha256=row.sha256, start=start, end=end)
-    return _row(row, audio, file_sha256(file), seconds, cut_from=whole)
+    cut_from = Span(sha256=row.sha256, start=start, end=end)
+    return _utterance(row, audio=audio, sha256=file_sha256(file), duration=seconds, cut_from=cut_from)
 
 
-def _row(row: CheckedRow, audio: str, sha256: str, duration: float, cut_from: Span | None = None) -> Utterance:
-    return Utterance(
-        id=row.id,
-        audio=audio,
-        sha256=sha256,
-        duration=duration,
-        source=row.source,
-        target=row.target,
-        cut_from=cut_from,
-    )
+def _utterance(row: CheckedRow, **audio: Any) -> Utterance:
+    return Utterance(id=row.id, source=row.source, target=row.target, **audio)
 
 
 @lru_cache(maxsize=1)
 def _temporary() -> TemporaryDirectory[str]:
-    """A folder that goes with the process."""
+    """Return a folder that is deleted with the process."""
     return TemporaryDirectory(prefix="stc-segments-")

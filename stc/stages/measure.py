@@ -17,10 +17,10 @@ from stc.system.machine import fingerprint
 
 
 class Measure(Compute, Stage):
-    """Size and speed of one system, as :class:`stc.metrics.records.Measurement` describes them.
+    """Measures the size and speed of one system, for a :class:`stc.metrics.records.Measurement`.
 
-    The first ``utterances`` of the data are translated one at a time, then batched, by a fresh process.
-    The result holds for one machine, whose fingerprint is part of its identity.
+    A new process translates the first ``utterances`` of the data one at a time, then in batches. The result is valid
+    for one machine, whose fingerprint is part of the identity.
 
     Facts: the measurement, without the machine.
     """

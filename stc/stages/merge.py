@@ -13,7 +13,7 @@ from stc.training.fine_tuning import inherited_facts, refuse_quantized
 
 
 class Merge(Stage):
-    """Gives a plain bfloat16 folder. The model is the one the adapters were trained for, before it was quantized."""
+    """Gives a plain bfloat16 folder. ``model`` is the one the adapters were trained for, before it was quantized."""
 
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "adapter": StageInput(Kind.ADAPTER)}

@@ -1,4 +1,4 @@
-"""Take the layers of a ranking out of a model."""
+"""prune: remove the layers of a ranking from a model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from stc.store.artifact import Kind
 
 
 class Prune(Compute, Stage):
-    """``ranking`` says which layers. The rest of the model stays as it is.
+    """Removes the layers that ``ranking`` names.
 
-    A model that has fewer layers than the ranking is of has lost the first of the removed ones already. The facts
-    say all that are gone, numbered as in the ranking.
-
-    The precision and attention are those of the checks; the weights pass through unchanged.
+    If the model has fewer layers than the ranking was made for, it has already lost the first of the removed ones. The
+    facts name all removed layers, numbered as in the ranking. ``dtype`` and ``attention`` are used for checks; the
+    remaining weights are not changed.
     """
 
     VERSION = 2

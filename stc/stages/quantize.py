@@ -1,4 +1,4 @@
-"""Store a model in fewer bits."""
+"""quantize: store a model in fewer bits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from stc.store.artifact import Kind
 
 
 class Quantize(Compute, Stage):
-    """``quant`` names the method and its settings: ``{method: nf4, double_quant: true}``.
+    """Quantizes a model by the method ``quant``, for instance ``{method: nf4, double_quant: true}``.
 
-    ``dtype`` is what the saved folder computes in where its user does not say otherwise.
+    ``dtype`` is the type that the saved model computes in by default.
     """
 
     VERSION = 1

@@ -1,4 +1,4 @@
-"""Translate a data set, as a teacher does for distillation."""
+"""translate: translate a data set, as a teacher does for distillation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from stc.store.artifact import Kind
 
 
 class Translate(TranslationSettings, Stage):
-    """Writes hypotheses.txt: one translation a line, in the manifest's order; several of an utterance follow each
-    other.
+    """Writes hypotheses.txt: one translation per line, in the manifest's order. Several translations of one utterance
+    follow each other.
 
-    ``features`` are what the encoder makes of the recordings of ``data``, where that is known.
+    ``features`` are the encoder's output for the recordings of ``data``, if it is known.
 
-    Facts: ``utterances``, ``translations`` and how many of them are ``empty``.
+    Facts: ``utterances``, ``translations``, and how many of these are ``empty``.
 
     Attributes:
         decoding: greedy, beam search or sampling.
