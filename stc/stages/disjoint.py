@@ -38,9 +38,10 @@ class Disjoint(Stage):
         }
         if found := {splits: pairs for splits, pairs in shared.items() if pairs}:
             only_train = all("train" in splits for splits in found)
+            described = "; ".join(starmap(_describe, found.items()))
+            drop = ", or leave them out of train: data.on_overlap=drop" if only_train else ""
             raise InputError(
-                f"splits share utterances, by audio or text: {'; '.join(starmap(_describe, found.items()))}; take them out "
-                f"of one of the two{', or leave them out of train: data.on_overlap=drop' if only_train else ''}"
+                f"splits share utterances, by audio or text: {described}; take them out of one of the two{drop}"
             )
         sizes = {label: len(manifest) for label, manifest in manifests.items()}
         (out_dir / "disjoint.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")

@@ -33,15 +33,15 @@ LISTED = 20  # dropped utterances that a message names
 class Manifest(SourceSettings, Stage):
     """Reads a split of a data source (:mod:`stc.data.sources`).
 
-    If a row states ``id``, ``sha256`` or ``duration``, they are compared with the audio; otherwise they are found. A row
-    with an ``offset`` is a segment of its audio, with that ``duration`` or to the end, and is cut out. The content of
-    rows and audio identifies the result, not their place or the source class.
+    If a row states ``id``, ``sha256`` or ``duration``, they are compared with the audio; otherwise they are found. A
+    row with an ``offset`` is a segment of its audio, with that ``duration`` or to the end, and is cut out. The content
+    of rows and audio identifies the result, not their place or the source class.
 
     Attributes:
         limit: only this many utterances, from the start.
-        on_overlap: about an utterance with the audio or text of one in a split of the input ``without``. ``drop`` leaves
-            it out, logs it and counts it (the fact ``dropped``). With ``refuse`` the input is not read; the stage
-            ``disjoint`` refuses such splits.
+        on_overlap: about an utterance with the audio or text of one in a split of the input ``without``. ``drop``
+            leaves it out, logs it and counts it (the fact ``dropped``). With ``refuse`` the input is not read; the
+            stage ``disjoint`` refuses such splits.
     """
 
     VERSION: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Train a small base model from scratch, on one corpus of speech with translations into several languages."""
+"""pretrain: train a small base model from scratch, on speech with translations into several languages."""
 
 from __future__ import annotations
 
@@ -16,16 +16,31 @@ from stc.models.layout import POSITIONS_PER_SECOND, Layout
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.training.recipe import Optimisation
-from talks.training.spelling import Spelling
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
 
-FAMILY = "qwen2_audio"  # of the models that are made here
+FAMILY = "qwen2_audio"  # of the model
+
+
+class Spelling(BaseModel):
+    """The second objective: to spell the source text from the encoder's output (``talks/training/ctc.py``).
+
+    Attributes:
+        weight: its weight at first, relative to the translation loss.
+        share: the share of the steps with this weight.
+        later: its weight in the other steps.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(ge=0)
+    share: float = Field(ge=0, le=1)
+    later: float = Field(ge=0)
 
 
 class StackShape(BaseModel):
-    """The shape of a stack of transformer layers; ``ffn`` is the width of their feed-forward part."""
+    """The shape of a stack of transformer layers. ``ffn`` is the width of their feed-forward part."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,14 +58,17 @@ class StackShape(BaseModel):
 
 
 class Pretrain(Optimisation, Stage):
-    """Facts: ``parameters``, ``steps``, ``train_loss``, and ``dev_chrf`` of each dev manifest by its label.
+    """Trains a model from random weights.
+
+    Facts: ``parameters``, ``steps``, ``train_loss``, and ``dev_chrf`` for each dev manifest by its label.
 
     Attributes:
         steps: optimizer steps.
         vocab_size: of the byte-level BPE, learnt from the targets and the prompts.
-        window_seconds: longest utterance the model can hear.
-        mel_bins: of its log-mel spectrogram.
-        max_new_tokens: when it translates the dev manifests.
+        window_seconds: the longest utterance of the model.
+        mel_bins: of the log-mel spectrogram.
+        spelling: the second objective.
+        max_new_tokens: for the translations of the dev manifests.
     """
 
     NAME: ClassVar[str] = "pretrain"
@@ -75,7 +93,7 @@ class Pretrain(Optimisation, Stage):
         return {"family_version": version} if version > 1 else {}
 
     def forecast(self, inputs: Mapping[str, Any]) -> Layout:
-        """The vocabulary may come out smaller, where the texts do not give as many merges."""
+        """Return the largest layout: the vocabulary is smaller if the texts do not give enough merges."""
         config = self._config()
         config["text_config"]["vocab_size"] = self.vocab_size
         return replace(Layout.of_config({"model_type": FAMILY, **config}), largest=True)
@@ -93,7 +111,7 @@ class Pretrain(Optimisation, Stage):
 
         manifests = {label: Manifest.load(inputs["train"][label].path) for label in sorted(inputs["train"])}
         translator = self._create(list(manifests.values()), ctx)
-        outcome = train_from_scratch(translator, list(manifests.values()), self, self.steps, self.spelling, ctx)
+        result = train_from_scratch(translator, list(manifests.values()), self, self.steps, self.spelling, ctx)
         save(translator, out_dir)
 
         saved = load(out_dir, device=ctx.device, dtype="float32")
@@ -107,13 +125,13 @@ class Pretrain(Optimisation, Stage):
             dev_chrf[label] = score("chrf", texts, dev.targets, dev.task.target_lang)
         return {
             "parameters": count_parameters(out_dir).parameters,
-            "steps": outcome.steps,
-            "train_loss": outcome.loss,
+            "steps": result.steps,
+            "train_loss": result.loss,
             "dev_chrf": dev_chrf,
         }
 
     def _create(self, manifests: Sequence[Manifest], ctx: Context) -> Translator:
-        """The model with random weights, on the device, and its processor."""
+        """Return a model with random weights, on the device, with its processor."""
         from stc.models.new_qwen2_audio import create
         from talks.training.from_scratch import learn_processor
 

@@ -1,4 +1,4 @@
-"""synthesize: a part of the embedded corpus, written by the grammar and spoken by the engines."""
+"""synthesize: make a part of the embedded corpus, with sentences of the grammar and voices of speech engines."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ if TYPE_CHECKING:
 
 
 class Synthesize(Stage):
-    """Sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
+    """Makes sentences of one part, and their speech. The same fields give the same sentences, voices and samples.
 
-    With the input ``audio``, the manifest of the same part in another language, its recordings are used again.
-    The sentences of the manifest ``without`` are left out: another seed draws other sentences of the same part, but
-    some of them come again.
+    With the input ``audio``, the manifest of the same part in another language, its recordings are used again. The
+    sentences of the manifest ``without`` are left out, since another seed may draw some sentences again.
 
     Attributes:
         part: the grammar's part; parts share no sentence.
-        sentences: how many.
+        sentences: the number of sentences.
         seed: of sentences, voices and noise.
         target_lang: the language of the translations.
-        engines: who speaks, each with its weight; 0 leaves one out.
+        engines: the speech engines, each with its weight; 0 leaves one out.
         noise: the share of noisy utterances.
         max_seconds: longer utterances are replaced by others.
         audio_format: 16-bit PCM, or Opus in Ogg (lossy, an eighth of the size, slower to write).
@@ -107,7 +106,7 @@ class Synthesize(Stage):
         return {"utterances": len(manifest), "hours": round(manifest.seconds / 3600, 4)}
 
     def _translate(self, other: Manifest, wanted: Iterator[Request], out_dir: Path) -> list[Utterance]:
-        """The rows of ``other`` with this language's translations; the files are linked, not copied."""
+        """Return the rows of ``other`` with translations into this language. The audio files are linked, not copied."""
         from stc.data.manifest import place_file
 
         if len(other) != self.sentences:

@@ -1,7 +1,7 @@
-"""A second objective while a model is trained from scratch: the encoder alone has to spell what is said.
+"""A second objective for training from scratch: the encoder alone has to spell what is said.
 
-Translation gives a random encoder hardly any signal to align sound and text by; connectionist temporal
-classification (Graves et al. 2006) of the source's characters gives it one. The head is thrown away afterwards.
+From translation alone a random encoder hardly learns to align sound and text. Connectionist temporal classification
+(CTC, Graves et al. 2006) of the source's characters teaches it. The CTC head is thrown away afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BLANK = 0
 
 
 class Characters:
-    """The character inventory of the source texts: letters, digits, apostrophe and space, in lower case."""
+    """The characters of the source texts: letters, digits, apostrophe and space, in lower case."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._index = {
@@ -29,7 +29,7 @@ class Characters:
         }
 
     def __len__(self) -> int:
-        """How many classes there are, with the blank."""
+        """Return the number of classes, with the blank."""
         return len(self._index) + 1
 
     def encode(self, text: str) -> np.ndarray:
@@ -37,7 +37,7 @@ class Characters:
 
 
 class CtcHead(nn.Module):
-    """A linear layer over the encoder's output, which it takes from the running model on its way to the projector."""
+    """A linear layer over the encoder's output. A hook before the projector takes this output from the model."""
 
     def __init__(self, translator: Translator, characters: int) -> None:
         super().__init__()
@@ -51,20 +51,20 @@ class CtcHead(nn.Module):
         self._encoded = args[0]
 
     def detach(self) -> None:
-        """Leave the model as it was."""
+        """Remove the hook from the model."""
         self._hook.remove()
         self._encoded = torch.empty(0)
 
     def losses(self, positions: Sequence[int], spellings: torch.Tensor, letters: Sequence[int]) -> torch.Tensor:
-        """CTC loss a character of each utterance of the model's last pass: (utterances,).
+        """Return the CTC loss per character of each utterance in the model's last pass: (utterances,).
 
-        An utterance with more characters than positions has loss 0. On CUDA the gradient is summed in no fixed
-        order, so trainings agree to rounding only.
+        An utterance with more characters than positions has loss 0. On CUDA the gradient is summed in no fixed order,
+        so trainings agree only up to rounding.
 
         Args:
-            positions: how many of the encoder's output each utterance has.
-            spellings: characters, (utterances, longest), padded with anything.
-            letters: how many characters each has.
+            positions: the number of encoder positions of each utterance.
+            spellings: characters, (utterances, longest), with any padding.
+            letters: the number of characters of each utterance.
         """
         flat = functional.log_softmax(self.classes(self._encoded).float(), dim=-1)
         counts = torch.tensor(positions, device=flat.device)

@@ -21,20 +21,21 @@ from stc.training.loop import TrainingResult, train
 from stc.training.order import batches
 from stc.training.recipe import Optimisation
 from talks.training.ctc import Characters, CtcHead
-from talks.training.spelling import Spelling
 
 if TYPE_CHECKING:
     from stc.models.checkpoint import Translator
+    from talks.stages.pretrain import Spelling
 
 
 @dataclass(frozen=True)
 class SpeechBatch:
-    """A translation batch, and what spelling the source needs.
+    """A batch with the source texts spelled in characters.
 
     Attributes:
-        positions: encoder positions of each utterance, without padding.
-        spellings: characters of the sources, (utterances, longest), padded; ``letters`` of each count.
-        weights: target tokens of each utterance, (utterances,), float32.
+        positions: the encoder positions of each utterance, without padding.
+        spellings: the characters of the sources, (utterances, longest), padded.
+        letters: the number of characters of each source.
+        weights: the target tokens of each utterance, (utterances,), float32.
     """
 
     translation: Batch
@@ -58,7 +59,7 @@ class SpelledCorpus(Corpus):
         self._spellings = [self.characters.encode(source) for source in sources]
 
     def spelled_batch(self, indices: Sequence[int]) -> SpeechBatch:
-        """These examples as :meth:`Corpus.batch` gives them, with their spellings."""
+        """Return the batch of :meth:`Corpus.batch` with the spellings of its examples."""
         translation, positions = self.batch_with_positions(indices)
         device = translation.labels.device
         spellings = [self._spellings[index] for index in indices]
@@ -80,27 +81,27 @@ def train_from_scratch(
     spelling: Spelling,
     ctx: Context,
 ) -> TrainingResult:
-    """Train all of a model on the examples of all manifests together; the model is left in eval mode.
+    """Train all of a model on the examples of all manifests together. The model is left in eval mode.
 
-    The spelling loss a character counts, in each utterance, as often as the utterance has target tokens, so that
-    both objectives are means over tokens and add up the same however a batch is cut.
+    In each utterance, the spelling loss per character is multiplied by the number of target tokens. So both objectives
+    are means over tokens, and their sum does not depend on how a batch is cut.
     """
     corpus = SpelledCorpus(translator, manifests, settings.seed, ctx)
     torch.manual_seed(settings.seed)
-    speller = CtcHead(translator, len(corpus.characters)).to(ctx.device, translator.model.dtype)
+    ctc_head = CtcHead(translator, len(corpus.characters)).to(ctx.device, translator.model.dtype)
     model = translator.model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def loss(batch: SpeechBatch, step: int) -> torch.Tensor:
         weight = spelling.weight if step < spelling.share * steps else spelling.later
         translation = translation_loss(translator, batch.translation, settings.label_smoothing)
-        spelt = speller.losses(batch.positions, batch.spellings, batch.letters)
-        return translation + weight * (spelt * batch.weights).sum()
+        spelling_losses = ctc_head.losses(batch.positions, batch.spellings, batch.letters)
+        return translation + weight * (spelling_losses * batch.weights).sum()
 
     model.train()
     with gradient_checkpointing(model, ctx.gradient_checkpointing):
-        outcome = train(
-            [*parameters, *speller.parameters()],
+        result = train(
+            [*parameters, *ctc_head.parameters()],
             batches(corpus.lengths, settings.batch_size, settings.seed),
             steps,
             corpus.spelled_batch,
@@ -110,15 +111,15 @@ def train_from_scratch(
             title="training from scratch",
             stateful={"corpus": corpus},
         )
-    speller.detach()
+    ctc_head.detach()
     model.eval()
-    return outcome
+    return result
 
 
 def learn_processor(manifests: Sequence[Manifest], vocab_size: int, window_seconds: int, mel_bins: int) -> Any:
-    """A processor whose vocabulary is learnt from the targets, and from a prompt for each of them.
+    """Return a processor whose vocabulary is learnt from the targets and their prompts.
 
-    Every training example starts with its prompt, so a vocabulary that knows its words makes all of them shorter.
+    Every training example starts with its prompt, so a vocabulary with the prompt's words makes all examples shorter.
     """
     from stc.models import architecture
 
