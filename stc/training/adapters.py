@@ -24,8 +24,7 @@ def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
     """Return the base that adapters are trained on, quantized for ``qlora``."""
     from stc.models.checkpoint import load
 
-    compute = "float32" if recipe.precision == "float32" else "bfloat16"
-    return load(folder, device=device, dtype=compute, quantize=recipe.base_quantizer)
+    return load(folder, device=device, dtype=recipe.weights_dtype, quantize=recipe.base_quantizer)
 
 
 def add_adapters(translator: Translator, recipe: Recipe) -> Any:

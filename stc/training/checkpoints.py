@@ -101,7 +101,11 @@ class Checkpoints:
     def resume(self) -> int:
         """Load the newest usable checkpoint, and return how many steps it has done; 0 if there is none."""
         group = current_group()
-        steps = group.first_then_others(self._resume)
+        if not group.is_first:  # the others wait for the first, which may set checkpoints aside
+            group.gather(None)
+        steps = self._resume()
+        if group.is_first:
+            group.gather(None)
         if len(set(group.gather(steps))) > 1:
             raise StcError(f"the processes of a training do not all find the same checkpoint in {self._folder}")
         return steps

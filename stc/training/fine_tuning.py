@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stc.data.manifest import Manifest
 from stc.distillation.options import TokenDistillation
 from stc.errors import InputError, ModelError
-from stc.models.options import Compute, DType
+from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.store.artifact import Artifact, Kind
 from stc.training.recipe import QLORA, Recipe
@@ -50,12 +50,6 @@ class FineTuning(Recipe, ParallelStage):
     }
 
     distillation: TokenDistillation | None = None
-
-    @property
-    def weights_dtype(self) -> DType:
-        """The type of the model's weights, if they are not quantized. The weights of adapters have their own type."""
-        narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
-        return "bfloat16" if narrow else "float32"
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {"quantizer_version": self.quant.VERSION} if self.quant else {}

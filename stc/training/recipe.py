@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import Fault, field_error
 from stc.models.architecture import Part
+from stc.models.options import DType
 from stc.quantization import Quant, Quantizer, methods, quantizer
 from stc.system.fields import EachOnce, Seed
 
@@ -92,6 +93,12 @@ class Recipe(Optimisation):
     lora: Lora | None = None
     # Not in the identity of a training with the paper's quantization, so that older results stay valid.
     quant: Quant | None = Field(default=None, exclude_if=lambda quant: quant is None)
+
+    @property
+    def weights_dtype(self) -> DType:
+        """The type of the model's weights, if they are not quantized. The weights of adapters have their own type."""
+        narrow = self.precision == "bfloat16" if self.method == "full" else self.precision != "float32"
+        return "bfloat16" if narrow else "float32"
 
     @property
     def base_quantizer(self) -> Quantizer | None:

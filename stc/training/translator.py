@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -69,6 +70,7 @@ def fit(
     Raises:
         InputError: the features lack a recording, or the teacher has another encoder and needs the audio.
     """
+    group = current_group()
     encode_once = teacher is None or teacher.shares_encoder
     if features is not None and not encode_once:
         raise InputError(
@@ -77,17 +79,21 @@ def fit(
         )
     examples: Examples | Corpus
     if recipe.augment:
-        examples = Corpus(translator, [manifest], recipe.seed + current_group().rank, ctx)
+        examples = Corpus(translator, [manifest], recipe.seed + group.rank, ctx)
     else:
         examples = Examples(translator, manifest, ctx, encode_once=encode_once, features=features)
     stateful: dict[str, Stateful] = {"examples": PerProcessState(examples)}
     epoch = batches_per_epoch(len(manifest), recipe.batch_size)
     stopping = None
     if recipe.patience is not None and dev is not None:
-        held_out, group = TeacherForcing(translator, dev, ctx, features=dev_features), current_group()
-        stopping = EarlyStopping(parameters, epoch, recipe.patience, lambda: group.from_first(held_out.loss), ctx)
+        held_out = TeacherForcing(translator, dev, ctx, features=dev_features)
+
+        def dev_loss() -> float:  # the first process computes it for all
+            return group.gather(held_out.loss() if group.is_first else math.nan)[0]
+
+        stopping = EarlyStopping(parameters, epoch, recipe.patience, dev_loss, ctx)
         stateful["stopping"] = stopping
-    torch.manual_seed(recipe.seed + current_group().rank)  # for dropout, which each process draws for its own share
+    torch.manual_seed(recipe.seed + group.rank)  # for dropout, which each process draws for its own share
 
     def loss(batch: IndexedBatch, step: int) -> torch.Tensor:
         if teacher is None:

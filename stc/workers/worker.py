@@ -44,19 +44,6 @@ class WorkerGroup:
             distributed.all_gather_object(values, value)
         return values
 
-    def from_first(self, make: Callable[[], T]) -> T:
-        """Call ``make`` in the first process, and return its value in all of them."""
-        return self.gather(make() if self.is_first else None)[0]  # type: ignore[return-value]
-
-    def first_then_others(self, run: Callable[[], T]) -> T:
-        """Call ``run`` in the first process and, when that is done, in the others."""
-        if not self.is_first:
-            self.gather(None)
-        result = run()
-        if self.is_first:
-            self.gather(None)
-        return result
-
     def mean_loss(self, parameters: Sequence[nn.Parameter], compute: Callable[[], tuple[Tensor, int]]) -> Tensor:
         """Return the mean loss per token over all processes. Its gradient is then in ``.grad``.
 
