@@ -1,4 +1,4 @@
-"""What the store knows of a result: its lineage, its scores, and its size and speed."""
+"""The history of a result in the store: its lineage, its scores, and its size and speed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LineageStep:
 
     @property
     def sentence(self) -> str:
-        """What the stage did, in the words of its class; only its name if the class has none or is not installed."""
+        """A sentence by the stage's own class; with its name only if the class has none or is not installed."""
         sentence = ""
         with suppress(ConfigError):
             stage = stage_class(self.stage)
@@ -52,7 +52,7 @@ class LineageStep:
 
 @dataclass(frozen=True)
 class History:
-    """What is known of a result. The card leaves out what is None or empty.
+    """The history of a result, as far as it is known. The card leaves out what is None or empty.
 
     Attributes:
         steps: from the base on.
@@ -63,7 +63,7 @@ class History:
         scores: of the result itself, like ``measurement``.
         test_record: the record of the data that it was scored on.
         compared: its row in a comparison.
-        evaluation: how it was evaluated, or how the model was that it was asked for by.
+        evaluation: the settings of its evaluation, or else of that of the result that the user named.
         manifests: folders of data to take an example from, the best first.
     """
 

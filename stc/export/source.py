@@ -1,4 +1,4 @@
-"""What to export: a folder, its form, and the store it is in."""
+"""The result to export: its folder, its form, and the store it is in."""
 
 from __future__ import annotations
 

@@ -23,8 +23,7 @@ from stc.pipeline.stage import Context
 from stc.planning.disk import check_disk_space
 from stc.planning.preflight import shipped_corpus_notes
 from stc.report.run_plots import plot_run, plot_seeds
-from stc.report.run_table import compared_systems, format_run_table
-from stc.report.seeds import aggregate_seeds, format_seeds_table
+from stc.report.run_table import aggregate_seeds, compared_systems, format_run_table, format_seeds_table
 from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.run_result import RESULT_FILE

@@ -1,4 +1,4 @@
-"""What a metric is, how one is found by its name, and how texts are scored by it.
+"""The interface of metrics, their lookup by name, and the scoring of texts.
 
 A corpus score is a function of sums over sentences. A score is stored with these sentence-level numbers (its
 "sufficient statistics"), so that a bootstrap over sentences never has to read the text again.

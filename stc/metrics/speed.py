@@ -24,7 +24,7 @@ from stc.system.subprocess_json import USER_ERROR, run_json
 
 @dataclass(frozen=True)
 class SpeedRequest:
-    """What to measure, and how to compute.
+    """A system to measure, and how to compute.
 
     Attributes:
         model: a model folder.

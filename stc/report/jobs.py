@@ -149,7 +149,7 @@ class _StartedJob:
             self._config: Any = read_yaml(folder / ".hydra" / "config.yaml")
             hydra = _read_hydra(folder / ".hydra" / "hydra.yaml")
         except FileNotFoundError as error:
-            raise InputError(f"{error} is missing: {folder} does not say what it was asked for") from None
+            raise InputError(f"{error} is missing: {folder} does not say what its settings are") from None
         self.overrides = tuple(hydra.overrides.task)
         self._runtime = hydra.runtime
         keys = [parse_assignment(one)[0] for one in self.overrides]

@@ -13,8 +13,7 @@ from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.significance import Difference, difference
 from stc.report.comparison import metric_names_in
 from stc.report.formats import TitledTable
-from stc.report.run_table import format_difference, format_interval, format_p_value, retention_note
-from stc.report.seeds import deviation_note
+from stc.report.run_table import deviation_note, format_difference, format_interval, format_p_value, retention_note
 from stc.report.sweep import Group, TableLine, group_title, resolve_key
 from stc.system.quantities import format_bytes, format_count, format_percent, format_setting
 from stc.system.tables import NONE, Column, Row

@@ -20,10 +20,10 @@ from stc.report.run_table import (
     SYSTEM,
     format_interval,
     score_columns,
+    seed_columns,
     speed_note,
     zero_note,
 )
-from stc.report.seeds import seed_columns
 from stc.report.sweep import Group, group_jobs, group_title, varying_keys
 from stc.system.quantities import format_setting
 from stc.system.tables import NONE, Column, Row, filled_columns
@@ -37,7 +37,7 @@ class Report:
         name: of the sweep, for a heading.
         jobs: all of them, also those without a result.
         groups: the systems that can be compared, one table each.
-        pivots: those that were asked for.
+        pivots: as requested.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def terminal(self) -> str:
-        """The pivots if any were asked for, else the tables; and the jobs without a result."""
+        """The pivots if there are any, else the tables; and the jobs without a result."""
         return formats.terminal([*(self._pivot_tables() or self._tables()), *self._missing()])
 
     @property

@@ -45,7 +45,7 @@ class ScoredSystem:
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """What a job has computed with one seed.
+    """The results of a job with one seed.
 
     Attributes:
         systems: of the comparison, in its order.

@@ -80,7 +80,7 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     """Draw quality against size over several seeds.
 
     Args:
-        systems: as :func:`stc.report.seeds.aggregate_seeds` returns them.
+        systems: as :func:`stc.report.run_table.aggregate_seeds` returns them.
         seeds: how many there were.
     """
     if not systems:

@@ -1,10 +1,11 @@
-"""The table of a run, for a terminal and in Markdown, from what the stage ``compare`` wrote.
+"""The table of a run, or of several runs with different seeds, for a terminal and in Markdown.
 
 Nothing heavy is imported, so that a run in which everything is cached prints its table at once.
 """
 
 from __future__ import annotations
 
+import statistics
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from stc.system.quantities import format_bytes, format_count, format_percent
 from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, terminal_table
 
 _NOTE_WIDTH = 112
+_SAME = ("layers", "params", "packed_elements", "bytes_on_disk")  # figures that all seeds have alike
+_VARYING = ("retention", "rtf", "peak_memory_bytes")
 
 
 def compared_systems(comparison: Artifact, inputs: Mapping[str, Mapping[str, Artifact]]) -> list[dict[str, Any]]:
@@ -163,3 +166,61 @@ def _test_notes(compared: Row) -> list[str]:
         f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
         "number of comparisons.",
     ]
+
+
+def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
+    """Return each system of several runs once, with its mean figures.
+
+    Args:
+        runs: the rows of each seed's comparison; all have the same systems.
+
+    Returns:
+        name, ``metric`` (the one of retention), ``metrics`` and the figures of each system: means, and under
+        ``…_deviation`` the standard deviation of the sample (n - 1). Both are None if a seed has no such figure, and
+        the deviation also if there is only one seed.
+    """
+    systems = []
+    for rows in zip(*runs, strict=True):
+        metrics = metric_names_in(rows)
+        system = {"name": rows[0]["name"], "metric": rows[0]["compared"]["metric"], "metrics": metrics}
+        system |= {key: round(statistics.fmean(row[key] for row in rows)) for key in _SAME}
+        for key in (*metrics, *_VARYING):
+            values = [row.get(key) for row in rows]
+            complete = None not in values
+            system[key] = statistics.fmean(values) if complete else None
+            system[f"{key}_deviation"] = statistics.stdev(values) if complete and len(values) > 1 else None
+        systems.append(system)
+    return systems
+
+
+def format_seeds_table(systems: Sequence[Row], seeds: Sequence[int], table_format: TableFormat = terminal_table) -> str:
+    """Return the table of aggregated systems and a note on its figures. It ends in a newline."""
+    note = (
+        f"{deviation_note(seeds)} Retention: {metric_named(systems[0]['metric']).better} relative",
+        "to the best unpruned system of the same seed.",
+    )
+    return "\n".join([*table_format((SYSTEM, *SIZES, *seed_columns(systems)), systems), "", *note]) + "\n"
+
+
+def deviation_note(seeds: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, seeds))
+    return f"Mean ± standard deviation of the sample over {len(seeds)} seeds ({numbers})."
+
+
+def seed_columns(systems: Sequence[Row]) -> list[Column]:
+    """Return the columns of the figures that differ from seed to seed."""
+    return [
+        *(_mean_column(("", metric_named(name).heading), name) for name in metric_names_in(systems)),
+        _mean_column(("retention", "in %"), "retention", 100),
+        _mean_column(("real-time", "factor"), "rtf", digits=".3f"),
+    ]
+
+
+def _mean_column(title: tuple[str, str], key: str, scale: float = 1.0, digits: str = ".1f") -> Column:
+    def show(row: Row) -> str:
+        mean, deviation = row.get(key), row.get(f"{key}_deviation")
+        if mean is None:
+            return NONE
+        return f"{scale * mean:{digits}} ± " + (NONE if deviation is None else f"{scale * deviation:{digits}}")
+
+    return Column(title, show)

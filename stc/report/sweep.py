@@ -19,9 +19,10 @@ from stc.errors import InputError, suggestion
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences
 from stc.metrics.significance import Resampling, retention
+from stc.models.removal import Ranking
 from stc.report.jobs import ReportedJob
 from stc.report.results import ScoredSystem
-from stc.report.seeds import aggregate_seeds
+from stc.report.run_table import aggregate_seeds
 from stc.system.quantities import format_setting
 from stc.system.tables import Row
 
@@ -34,7 +35,7 @@ class TableLine:
         settings: key → value; of a control only the settings that decide which control it is.
         jobs: all jobs that have it.
         systems: one for each seed, as they were scored.
-        row: the figures, as in comparison.json or as :func:`stc.report.seeds.aggregate_seeds` returns them;
+        row: the figures, as in comparison.json or as :func:`stc.report.run_table.aggregate_seeds` returns them;
             ``retention`` is relative to the reference of the group, and ``is_reference`` says whether this is it.
     """
 
@@ -246,6 +247,28 @@ def group_title(group: Group) -> str:
     """Return the language of a group and the settings that tell it from other groups."""
     names = short_names(list(group.fixed))
     return ", ".join([group.language, *(f"{names[key]}={format_setting(one)}" for key, one in group.fixed.items())])
+
+
+def layer_searches(group: Group) -> list[tuple[str, Sequence[Ranking]]]:
+    """Return the searches for layers of a group's jobs, each once, with the settings that decide it in words.
+
+    A search that continues another one stands for both.
+    """
+    found = [(search, job) for job in group.jobs for run in job.runs for search in run.searches.values()]
+    searches: list[tuple[Sequence[Ranking], list[ReportedJob]]] = []
+    for search, job in sorted(found, key=lambda one: -len(one[0])):
+        jobs = next((jobs for longer, jobs in searches if list(longer[: len(search)]) == list(search)), None)
+        if jobs is None:
+            searches.append((search, [job]))
+        else:
+            jobs.append(job)
+    names = short_names(group.keys)
+    described = []
+    for search, jobs in searches:
+        values = {key: {format_setting(job.settings[key]) for job in jobs} for key in group.keys}
+        settings = ", ".join(f"{names[key]}={one.pop()}" for key, one in values.items() if len(one) == 1)
+        described.append((settings, search))
+    return described
 
 
 def resolve_key(given: str, keys: Sequence[str]) -> str:

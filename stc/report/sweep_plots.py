@@ -8,10 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stc.config.override_names import short_names
 from stc.metrics.metric import metric_named
-from stc.models.removal import Ranking
-from stc.report.jobs import ReportedJob
 from stc.report.pivot import Pivot, cell_value
 from stc.report.plot_style import (
     RATIO,
@@ -25,7 +22,7 @@ from stc.report.plot_style import (
     shifted,
 )
 from stc.report.run_plots import describe_intervals, plot_importance
-from stc.report.sweep import Group, TableLine, group_title
+from stc.report.sweep import Group, TableLine, group_title, layer_searches
 from stc.system.quantities import format_bytes, format_setting
 
 if TYPE_CHECKING:
@@ -66,28 +63,6 @@ def _file_stems(titles: Sequence[str]) -> list[str]:
     """Return the titles as parts of file names, each of them different."""
     stems = [re.sub(r"[^\w.]+", "-", title).strip("-").lower() for title in titles]
     return [stem if stems.count(stem) == 1 else f"{stem}-{stems[:at].count(stem) + 1}" for at, stem in enumerate(stems)]
-
-
-def layer_searches(group: Group) -> list[tuple[str, Sequence[Ranking]]]:
-    """Return the searches for layers of a group's jobs, each once, with the settings that decide it in words.
-
-    A search that continues another one stands for both.
-    """
-    found = [(search, job) for job in group.jobs for run in job.runs for search in run.searches.values()]
-    searches: list[tuple[Sequence[Ranking], list[ReportedJob]]] = []
-    for search, job in sorted(found, key=lambda one: -len(one[0])):
-        jobs = next((jobs for longer, jobs in searches if list(longer[: len(search)]) == list(search)), None)
-        if jobs is None:
-            searches.append((search, [job]))
-        else:
-            jobs.append(job)
-    names = short_names(group.keys)
-    described = []
-    for search, jobs in searches:
-        values = {key: {format_setting(job.settings[key]) for job in jobs} for key in group.keys}
-        settings = ", ".join(f"{names[key]}={one.pop()}" for key, one in values.items() if len(one) == 1)
-        described.append((settings, search))
-    return described
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What MLflow does not have yet of a run. A thread sends it, so that nothing waits for a server.
+"""The items of a run that MLflow does not have yet. A thread sends them, so that nothing waits for a server.
 
 - A server that is away is asked again at longer and longer intervals. Meanwhile the waiting items are in a file.
 - Items that are still waiting some seconds after the end of the run stay in that file. The next run with the same
@@ -75,7 +75,7 @@ class Outbox:
             self._collect()
             if self._waiting and self._save(owner=None):
                 LOG.warning(
-                    "MLflow at %s is away or fails: what it has not got is kept in %s, and the next run that uses it "
+                    "MLflow at %s is away or fails: what was not sent is saved in %s, and the next run that uses it "
                     "sends it",
                     self.destination.uri,
                     self._file,
@@ -127,7 +127,7 @@ class Outbox:
         try:
             save_unsent(self._file, self.destination, self._waiting, owner)
         except OSError as error:
-            self._warn(f"what it has not got cannot be kept in {self._file}: {error.strerror}")
+            self._warn(f"what was not sent cannot be saved in {self._file}: {error.strerror}")
             return False
         return True
 
@@ -209,7 +209,7 @@ def send_leftovers(folder: Path, uri: str) -> None:
     except BlockingIOError:  # another process sends them
         return
     except OSError as error:
-        LOG.warning("MLflow: what former runs have left in %s cannot be sent: %s", folder, error)
+        LOG.warning("MLflow: what former runs left in %s cannot be sent: %s", folder, error)
 
 
 def _send_file(file: Path, uri: str, until: float) -> None:
@@ -230,7 +230,7 @@ def _send_file(file: Path, uri: str, until: float) -> None:
             if refusal:
                 LOG.warning("MLflow run %s: %s", destination.run_id, refusal)
     except MlflowUnavailable as error:
-        LOG.warning("MLflow run %s: %s; what it has not got stays in %s", destination.run_id, error, file)
+        LOG.warning("MLflow run %s: %s; what was not sent stays in %s", destination.run_id, error, file)
     if items:
         save_unsent(file, destination, items, owner=None)
     else:

@@ -23,7 +23,7 @@ class TrackedRun:
 
     @property
     def id(self) -> str | None:
-        """MLflow's id of the run; None if it is not shown, or as long as MLflow could not be asked for one."""
+        """MLflow's id of the run; None if it is not shown, or before MLflow could create it."""
         return self._outbox.destination.run_id if self._outbox else None
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stc.report.seeds import aggregate_seeds, format_seeds_table
+from stc.report.run_table import aggregate_seeds, format_seeds_table
 from stc.system.tables import markdown_table
 
 SCORES = {"teacher": [70.0, 71.0, 75.0], "pruned": [60.0, 62.0, 64.0]}
