@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,32 +39,26 @@ class Logits(Compute, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         import torch
 
-        from stc.data.collate import IGNORED
+        from stc.data.collate import IGNORED, Batch
         from stc.decoding.features import features_of
         from stc.decoding.predictions import predict
         from stc.distillation.cached_logits import TopK, write
         from stc.models.checkpoint import load
-        from stc.system.memory import BatchSize
-        from stc.training.examples import Examples
-        from stc.training.loop import MICRO_BATCH
-        from stc.training.translator import select_trainable
+        from stc.training.teacher_forcing import TeacherForcing
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        select_trainable(translator, [])
+        translator.model.requires_grad_(False)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
-        examples = Examples(translator, manifest, ctx, features=features)
         found: list[TopK] = []
-        with torch.inference_mode(), ctx.progress("logits", total=len(manifest), unit="utterance") as bar:
 
-            def compute(indices: Sequence[int]) -> None:
-                batch = examples.batch(indices)
-                counts = (batch.labels != IGNORED).sum(dim=1).tolist()
-                top = TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu")
-                found.extend(top.split(counts))
-                bar.update(len(indices))
+        def add(batch: Batch) -> None:
+            counts = (batch.labels != IGNORED).sum(dim=1).tolist()
+            top = TopK.of(predict(translator, batch).logits, self.top_k, self.temperature).to("cpu")
+            found.extend(top.split(counts))
 
-            BatchSize(ctx.train_micro_batch, MICRO_BATCH).over(range(len(manifest)), compute)
+        with torch.inference_mode():
+            TeacherForcing(translator, manifest, ctx, features=features).run("logits", add)
         write(out_dir, found)
         return {
             "data": inputs["data"].identity,

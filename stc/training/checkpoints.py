@@ -158,15 +158,16 @@ class Checkpoints:
             log.warning("told to stop: saving the training after step %d", steps)
             self._write(steps, others)
 
-    def advice(self) -> str:
-        """Return what the user can do if the training has numbers that are not finite."""
-        if not self._newest:
-            return "no checkpoint had been written yet; a lower learning_rate may help"
-        return (
-            f"the checkpoint of step {self._newest} is kept in {self._path(self._newest)}. The same command continues "
-            "from there, which helps if the machine was at fault. If not, a lower learning_rate may help; it starts "
-            "the training from the beginning"
-        )
+    def failure(self, cause: str) -> StcError:
+        """Return the error of a training with numbers that are not finite. It says what the user can do."""
+        advice = "no checkpoint had been written yet; a lower learning_rate may help"
+        if self._newest:
+            advice = (
+                f"the checkpoint of step {self._newest} is kept in {self._path(self._newest)}. The same command "
+                "continues from there, which helps if the machine was at fault. If not, a lower learning_rate may "
+                "help; it starts the training from the beginning"
+            )
+        return StcError(f"training stopped: {cause}; {advice}")
 
     def _path(self, steps: int) -> Path:
         return self._folder / f"{steps:08}"

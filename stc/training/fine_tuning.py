@@ -177,7 +177,6 @@ class FineTuning(Recipe, ParallelStage):
         from stc.distillation import cached_logits
         from stc.distillation.token_level import CachedTeacher, OnlineTeacher
         from stc.models.checkpoint import load
-        from stc.training.translator import select_trainable
 
         if self.distillation is None:
             return None
@@ -194,7 +193,7 @@ class FineTuning(Recipe, ParallelStage):
             return CachedTeacher(cached_logits.read(logits.path), self.distillation)
         precision = "float32" if self.precision == "float32" else "bfloat16"
         teacher = load(inputs["teacher"].path, device=ctx.device, dtype=precision)
-        select_trainable(teacher, [])
+        teacher.model.requires_grad_(False)
         layers = _teacher_layers(inputs, student, teacher) if self.distillation.hidden else []
         return OnlineTeacher(teacher, student, layers, self.distillation)
 

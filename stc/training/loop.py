@@ -24,7 +24,6 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
-from stc.errors import StcError
 from stc.pipeline.stage import Context
 from stc.system.memory import BatchSize
 from stc.training.checkpoint_state import PerProcessState, RandomState, RecentLosses, Stateful, TrainedWeights
@@ -135,9 +134,7 @@ def train(
             losses.each.append(micro_batch.attempt(gradient))
             norm = nn.utils.clip_grad_norm_(trained, settings.max_grad_norm)
             if settings.optimizer == "adamw_8bit" and not torch.isfinite(norm):  # its kernels skip such gradients
-                raise StcError(
-                    f"training stopped: the gradient of step {step + 1} is not finite; {checkpoints.advice()}"
-                )
+                raise checkpoints.failure(f"the gradient of step {step + 1} is not finite")
             rate = scheduler.get_last_lr()[0]
             checkpoints.before_update()
             optimizer.step()
@@ -163,9 +160,7 @@ def train(
             if stopped:
                 break
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trained):  # no later loss would show it
-        raise StcError(
-            f"training stopped: the weights after step {done}, the last, are not finite; {checkpoints.advice()}"
-        )
+        raise checkpoints.failure(f"the weights after step {done}, the last, are not finite")
     return TrainingResult(done, mean)
 
 
@@ -210,5 +205,5 @@ def _mean(losses: list[torch.Tensor], first: int, checkpoints: Checkpoints) -> f
     values: list[float] = torch.stack(losses).tolist()
     for step, value in enumerate(values, start=first + 1):
         if not math.isfinite(value):
-            raise StcError(f"training stopped: the loss of step {step} is {value}; {checkpoints.advice()}")
+            raise checkpoints.failure(f"the loss of step {step} is {value}")
     return sum(values) / len(values)
