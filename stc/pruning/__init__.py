@@ -77,10 +77,10 @@ class ByRatio(PruningMethod):
 
     def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
         total, most = sum(of.values()), len(removable(of))
-        wanted = self.ratio * total
-        removed = round(wanted)
+        exact = self.ratio * total
+        removed = round(exact)
         faults = []
-        if abs(wanted - removed) > 0.01 or not 1 <= removed <= most:
+        if abs(exact - removed) > 0.01 or not 1 <= removed <= most:
             valid = ", ".join(f"{count / total:.4g}" for count in range(1, most + 1))
             named = " and ".join(f"{count} {stack}" for stack, count in of.items())
             allowed = f"must be a whole number of the {named} layers: {valid}"

@@ -36,7 +36,7 @@ class Features(Compute, Stage):
 
         manifest = Manifest.load(inputs["data"].path)
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
-        with ctx.progress("hearing", total=len({row.sha256 for row in manifest.rows}), unit="recording") as bar:
+        with ctx.progress("encoding audio", total=len({row.sha256 for row in manifest.rows}), unit="recording") as bar:
             facts = write_features(
                 translator,
                 manifest,

@@ -73,16 +73,16 @@ class Synthesize(Stage):
 
         known: Artifact | None = inputs.get("without")
         without = [row.source for row in Manifest.load(known.path).rows] if known is not None else []
-        wanted = requests(self.seed, self.part, self.engines, self.noise, without)
+        drawn = requests(self.seed, self.part, self.engines, self.noise, without)
         task = load_language(self.target_lang).task
         reused: Artifact | None = inputs.get("audio")
         if reused is not None:
-            rows = self._translate(Manifest.load(reused.path), wanted, out_dir)
+            rows = self._translate(Manifest.load(reused.path), drawn, out_dir)
         else:
             require(self.engines)
             with ctx.progress(f"speaking {self.part}", total=self.sentences, unit="utterance") as bar:
                 spoken = speak(
-                    wanted,
+                    drawn,
                     self.sentences,
                     out_dir,
                     audio_format=self.audio_format,
@@ -105,7 +105,7 @@ class Synthesize(Stage):
         manifest.save()
         return {"utterances": len(manifest), "hours": round(manifest.seconds / 3600, 4)}
 
-    def _translate(self, other: Manifest, wanted: Iterator[Request], out_dir: Path) -> list[Utterance]:
+    def _translate(self, other: Manifest, drawn: Iterator[Request], out_dir: Path) -> list[Utterance]:
         """Return the rows of ``other`` with translations into this language. The audio files are linked, not copied."""
         from stc.data.manifest import place_file
 
@@ -113,7 +113,7 @@ class Synthesize(Stage):
             raise InputError(f"{other.folder} has {len(other)} utterances, not sentences={self.sentences}")
         rows = []
         for row in other.rows:
-            request = next((one for one in wanted if one.id >= row.id), None)
+            request = next((one for one in drawn if one.id >= row.id), None)
             if request is None or request.id != row.id or request.sentence.en != row.source:
                 raise InputError(
                     f"{other.folder}: {row.id} is not of part={self.part}, seed={self.seed}: {row.source!r}"

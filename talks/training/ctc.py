@@ -79,5 +79,5 @@ class CtcHead(nn.Module):
 
 
 def _spelling(text: str) -> str:
-    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower().replace("’", "'"))
-    return " ".join(kept.split())
+    cleaned = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower().replace("’", "'"))
+    return " ".join(cleaned.split())

@@ -25,7 +25,7 @@ MEMORY_SHARE = 0.75  # of the GPU's free memory, for keys and values; the rest i
 def tokens_without_each(
     translator: Translator,
     embeddings: Sequence[Tensor],
-    kept: Sequence[int],
+    remaining: Sequence[int],
     candidates: Collection[int],
     *,
     rows: int,
@@ -37,20 +37,20 @@ def tokens_without_each(
 
     Args:
         embeddings: of each utterance's prompt, (positions, hidden).
-        kept: the layers of the model before a candidate is removed.
-        candidates: some of ``kept``, but not its last.
+        remaining: the layers of the model before a candidate is removed.
+        candidates: some of ``remaining``, but not its last.
         rows: how many are decoded together at most; at least one for each utterance.
     """
-    ascent = _GPUAscent(translator, embeddings, kept, max(1, rows // len(embeddings)), max_new_tokens)
-    wanted = [place for place, layer in enumerate(kept) if layer in candidates]
+    ascent = _GPUAscent(translator, embeddings, remaining, max(1, rows // len(embeddings)), max_new_tokens)
+    places = [place for place, layer in enumerate(remaining) if layer in candidates]
     found: list[tuple[int, Tensor]] = []
-    for place, following in zip(wanted, [*wanted[1:], None], strict=True):
+    for place, following in zip(places, [*places[1:], None], strict=True):
         ascent.up_to(place)
         ascent.leave_out()
         if following is None or not ascent.has_room(following):
             # The caller scores the finished candidates while the GPU works on the prompts.
             yield from found
-            found = [(kept[without], tokens) for without, tokens in ascent.decode()]
+            found = [(remaining[without], tokens) for without, tokens in ascent.decode()]
     yield from found
 
 
@@ -65,7 +65,7 @@ class _GPUAscent:
         self,
         translator: Translator,
         embeddings: Sequence[Tensor],
-        kept: Sequence[int],
+        remaining: Sequence[int],
         together: int,
         max_new_tokens: int,
     ) -> None:
@@ -76,11 +76,11 @@ class _GPUAscent:
         heads, width, _ = family.attention_shape(family.stack(translator.model, "decoder"))
         layer_bytes = 2 * heads * width * self._prompts.embeddings.element_size()
         self._slots = _slots(
-            len(kept), together, tokens * layer_bytes, rows * max_new_tokens * layer_bytes * len(kept),
+            len(remaining), together, tokens * layer_bytes, rows * max_new_tokens * layer_bytes * len(remaining),
             self._prompts.embeddings.device,
         )  # fmt: skip
         self._decoder = GPUDecoder(
-            translator, kept, tokens=tokens, rows=rows, max_new_tokens=max_new_tokens, slots=self._slots
+            translator, remaining, tokens=tokens, rows=rows, max_new_tokens=max_new_tokens, slots=self._slots
         )
         self._rotation = self._decoder.rotation(self._prompts)
         self._hidden = self._prompts.embeddings
@@ -133,7 +133,7 @@ class _GPUAscent:
 
 def _slots(layers: int, together: int, slot_bytes: int, token_bytes: int, device: torch.device) -> int:
     """Return how many slots this many candidates need, or how many fit; at least those of one candidate."""
-    wanted = together * (layers - 2) + 1
+    count = together * (layers - 2) + 1
     if device.type == "cuda":
-        wanted = min(wanted, int((MEMORY_SHARE * free_memory("cuda") - token_bytes) // slot_bytes))
-    return max(wanted, layers - 1)
+        count = min(count, int((MEMORY_SHARE * free_memory("cuda") - token_bytes) // slot_bytes))
+    return max(count, layers - 1)

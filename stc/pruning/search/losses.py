@@ -145,15 +145,15 @@ def _without_each(
     one layer after the other, and a candidate's own pass starts at the layer above it.
     """
     count = len(translator.architecture.layers_of(translator.model, "decoder"))
-    kept = [layer for layer in range(count) if layer not in removed]
+    remaining = [layer for layer in range(count) if layer not in removed]
     batches = [PairBatch.of(pairs[start : start + batch_size]) for start in range(0, len(pairs), batch_size)]
-    wanted = sorted(candidates)
-    for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
-        if layer in wanted:
-            with only_layers(translator, kept[place + 1 :]):
+    ordered = sorted(candidates)
+    for place, layer in enumerate(remaining[: remaining.index(ordered[-1]) + 1] if ordered else []):
+        if layer in ordered:
+            with only_layers(translator, remaining[place + 1 :]):
                 loss = _per_token([batch.nats(translator) for batch in batches], pairs)
             yield layer, loss
-        if layer != wanted[-1]:
+        if layer != ordered[-1]:
             with only_layers(translator, [layer], norm=False):
                 batches = [batch.through(translator) for batch in batches]
 

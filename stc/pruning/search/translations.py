@@ -92,11 +92,11 @@ def decode_without_each(
             yield layer, texts
         return
     count = len(translator.architecture.layers_of(translator.model, "decoder"))
-    kept = [layer for layer in range(count) if layer not in removed]
+    remaining = [layer for layer in range(count) if layer not in removed]
     unfinished = _Unfinished(longest_first(encoded), {layer: [] for layer in sorted(candidates)})
     engine = _on_gpu if is_supported(translator) else _on_cpu
     size = BatchSize.of(batch_size, DECODE_BATCH)
-    yield from size.resumed(lambda rows: engine(translator, encoded, kept, unfinished, rows, max_new_tokens))
+    yield from size.resumed(lambda rows: engine(translator, encoded, remaining, unfinished, rows, max_new_tokens))
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Unfinished:
 def _on_cpu(
     translator: Translator,
     encoded: Sequence[Tensor],
-    kept: Sequence[int],
+    remaining: Sequence[int],
     unfinished: _Unfinished,
     batch_size: int,
     max_new_tokens: int,
@@ -129,13 +129,13 @@ def _on_cpu(
     starts = range(0, len(unfinished.order), batch_size)
     batches = [[encoded[index] for index in unfinished.order[start : start + batch_size]] for start in starts]
     ascents = [_Ascent(translator, SharedPrefixPrompts.of(rows, max_new_tokens)) for rows in batches]
-    wanted = list(unfinished.texts)
-    for place, layer in enumerate(kept[: kept.index(wanted[-1]) + 1] if wanted else []):
-        if layer in wanted:
-            below, above = kept[:place], kept[place + 1 :]
+    ordered = list(unfinished.texts)
+    for place, layer in enumerate(remaining[: remaining.index(ordered[-1]) + 1] if ordered else []):
+        if layer in ordered:
+            below, above = remaining[:place], remaining[place + 1 :]
             unfinished.texts[layer] = [text for ascent in ascents for text in ascent.texts(below, above)]
             yield unfinished.pop(layer)
-        if layer != wanted[-1]:
+        if layer != ordered[-1]:
             for ascent in ascents:
                 ascent.pass_through(layer)
 
@@ -143,7 +143,7 @@ def _on_cpu(
 def _on_gpu(
     translator: Translator,
     encoded: Sequence[Tensor],
-    kept: Sequence[int],
+    remaining: Sequence[int],
     unfinished: _Unfinished,
     batch_size: int,
     max_new_tokens: int,
@@ -159,7 +159,7 @@ def _on_gpu(
         found = tokens_without_each(
             translator,
             [encoded[index] for index in unfinished.order[start:end]],
-            kept,
+            remaining,
             behind,
             rows=batch_size,
             max_new_tokens=max_new_tokens,

@@ -33,13 +33,13 @@ MIN_STEPS = 1000  # if compiling saves half of a step, this many steps save abou
 
 
 @contextmanager
-def compiled_layers(translator: Translator, wanted: BoolOrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
+def compiled_layers(translator: Translator, enabled: BoolOrAuto, steps: int, *, replay: bool = False) -> Iterator[None]:
     """Compile the layers of the decoder, and those of an encoder that is trained, inside the block.
 
     On a CPU nothing is compiled.
 
     Args:
-        wanted: ``auto`` means: for a training of at least :data:`MIN_STEPS` steps, of a model that is not quantized.
+        enabled: ``auto`` means: for a training of at least :data:`MIN_STEPS` steps, of a model that is not quantized.
             Quantized layers have their own kernels.
         replay: whether to record the layers as CUDA graphs too. Not for a training that compares the states between
             layers or uses gradient checkpointing.
@@ -52,9 +52,9 @@ def compiled_layers(translator: Translator, wanted: BoolOrAuto, steps: int, *, r
     layers = [layer for stack, _ in stacks for layer in stack]
     plain = not has_packed_layers(model, layers)
     on_gpu = model.device.type == "cuda"
-    if wanted is True and not on_gpu:
+    if enabled is True and not on_gpu:
         log.warning("resources.compile=true is for a GPU: on a CPU the layers are not compiled")
-    if not wanted or not on_gpu or (wanted == "auto" and not (steps >= MIN_STEPS and plain)):
+    if not enabled or not on_gpu or (enabled == "auto" and not (steps >= MIN_STEPS and plain)):
         yield
         return
     try:

@@ -25,17 +25,17 @@ SHARE = 0.5  # of the free memory that dequantized matrices may take with ``auto
 
 
 @contextmanager
-def dequantized_base(model: Any, wanted: BoolOrAuto, device: str) -> Iterator[None]:
+def dequantized_base(model: Any, enabled: BoolOrAuto, device: str) -> Iterator[None]:
     """Compute every quantized linear layer with its dequantized matrix inside the block.
 
     Args:
         model: of transformers, with or without adapters.
-        wanted: ``auto`` means: if the matrices take no more than :data:`SHARE` of the free memory.
+        enabled: ``auto`` means: if the matrices take no more than :data:`SHARE` of the free memory.
     """
     method = quantizer_of(model.config.to_dict())
     layers = {} if method is None else method.packed_layers(model)
     needed = sum(layer.in_features * layer.out_features for layer in layers.values()) * model.dtype.itemsize
-    if method is None or not wanted or (wanted == "auto" and needed > SHARE * free_memory(device)):
+    if method is None or not enabled or (enabled == "auto" and needed > SHARE * free_memory(device)):
         yield
         return
     with modules_replaced(model, layers, partial(DequantizedLinear, unpack=method.dequantize_layer, dtype=model.dtype)):

@@ -12,13 +12,13 @@ from typing import Any
 
 
 @contextmanager
-def gradient_checkpointing(model: Any, wanted: bool) -> Iterator[None]:
-    """Use gradient checkpointing inside the block if it is ``wanted``; a model in eval mode never uses it.
+def gradient_checkpointing(model: Any, enabled: bool) -> Iterator[None]:
+    """Use gradient checkpointing inside the block if ``enabled``; a model in eval mode never uses it.
 
     Args:
         model: of transformers, with or without adapters.
     """
-    if not wanted:
+    if not enabled:
         yield
         return
     model.gradient_checkpointing_enable({"use_reentrant": False})
