@@ -43,7 +43,7 @@ def test_a_layer_below_a_candidate_works_on_the_prompts_once(translator: Transla
     assert [each for each in tokens if each > 8] == [len(SharedPrefixPrompts.of(encoded, 2).embeddings)]
 
 
-def test_candidates_of_both_stacks_are_heard_by_the_encoder_that_is_left(
+def test_candidates_of_both_stacks_are_encoded_by_the_encoder_that_is_left(
     planted_model: Path, tiny_manifest: Path
 ) -> None:
     planted = load(planted_model, device="cpu", dtype="float32")

@@ -1,4 +1,4 @@
-"""Features are what the encoder gives, and whoever reads them gets the texts and scores of hearing the audio itself."""
+"""Features are what the encoder gives, and whoever reads them gets the texts and scores of encoding the audio itself."""
 
 import json
 from collections.abc import Mapping
@@ -56,14 +56,14 @@ def test_embeddings_and_texts_are_those_of_the_audio_to_the_last_bit(
 ) -> None:
     features = features_of(make(model, data, tmp_path / "out", ctx), model, translator, STAGE)
     manifest = Manifest.load(data.path)
-    heard = embed_prompts(translator, manifest, batch_size=ctx.decode_batch)
+    encoded = embed_prompts(translator, manifest, batch_size=ctx.decode_batch)
     passes.clear()
     read = embed_prompts(translator, manifest, batch_size=ctx.decode_batch, features=features)
     assert passes == []
-    for one, other in zip(heard, read, strict=True):
+    for one, other in zip(encoded, read, strict=True):
         assert torch.equal(one, other)
     settings = {"batch_size": 8, "max_new_tokens": 16}
-    assert decode(translator, heard, **settings) == decode(translator, read, **settings)
+    assert decode(translator, encoded, **settings) == decode(translator, read, **settings)
 
 
 def test_prompts_are_those_of_the_processor(
@@ -79,21 +79,21 @@ def test_prompts_are_those_of_the_processor(
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-def test_texts_do_not_depend_on_what_was_heard_together(
+def test_texts_do_not_depend_on_what_was_encoded_together(
     model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
 ) -> None:
     made = make(model, data, tmp_path / "out", replace(ctx, decode_batch=3))
     features = features_of(made, model, translator, STAGE)
     manifest = Manifest.load(data.path)
-    heard = embed_prompts(translator, manifest, batch_size=8)
+    encoded = embed_prompts(translator, manifest, batch_size=8)
     read = embed_prompts(translator, manifest, batch_size=5, features=features)
-    for one, other in zip(heard, read, strict=True):
+    for one, other in zip(encoded, read, strict=True):
         torch.testing.assert_close(one, other)
     settings = {"batch_size": 8, "max_new_tokens": 16}
-    assert decode(translator, heard, **settings) == decode(translator, read, **settings)
+    assert decode(translator, encoded, **settings) == decode(translator, read, **settings)
 
 
-def test_equal_recordings_are_heard_once_and_files_stay_small(
+def test_equal_recordings_are_encoded_once_and_files_stay_small(
     model: Artifact,
     tiny_manifest: Path,
     passes: list[int],
@@ -113,8 +113,8 @@ def test_equal_recordings_are_heard_once_and_files_stay_small(
     assert made.facts["recordings"] == len(whole)
     files = list(made.path.glob("*.safetensors"))
     assert len(files) > 1
-    heard = FeatureReader(made.path).encoded([row.sha256 for row in reversed(whole.rows)], "cpu")
-    assert len(heard.states) == int(heard.counts.sum()) == made.facts["positions"]
+    encoded = FeatureReader(made.path).encoded([row.sha256 for row in reversed(whole.rows)], "cpu")
+    assert len(encoded.states) == int(encoded.counts.sum()) == made.facts["positions"]
 
 
 @pytest.mark.parametrize("metric", ["chrf", "loss"])
@@ -123,7 +123,7 @@ def test_a_search_gives_the_same_ranking_without_the_encoder(
 ) -> None:
     features = make(model, data, tmp_path / "features", ctx)
     rankings = []
-    for name, inputs in (("heard", {}), ("read", {"features": features})):
+    for name, inputs in (("encoded", {}), ("read", {"features": features})):
         (tmp_path / name).mkdir()
         (tmp_path / f"scratch-{name}").mkdir()
         passes.clear()
@@ -131,7 +131,7 @@ def test_a_search_gives_the_same_ranking_without_the_encoder(
         search = SEARCH.model_copy(update={"metric": metric})
         search.run({"model": model, "data": data, **inputs}, tmp_path / name, context)
         rankings.append(json.loads((tmp_path / name / "ranking.json").read_text()))
-        assert bool(passes) == (name == "heard")
+        assert bool(passes) == (name == "encoded")
     assert rankings[0] == rankings[1]
     assert len({candidate["score"] for candidate in rankings[0]["candidates"]}) > 1
 
@@ -143,15 +143,15 @@ def test_candidates_of_the_encoder_and_of_a_decoder_behind_one_that_lost_a_layer
     features = make(planted, data, tmp_path / "features", ctx)
     search = SEARCH.model_copy(update={"scope": "both"})
     rankings = []
-    for name, inputs in (("heard", {}), ("read", {"features": features})):
+    for name, inputs in (("encoded", {}), ("read", {"features": features})):
         (tmp_path / name).mkdir()
         (tmp_path / f"scratch-{name}").mkdir()
         context = replace(ctx, scratch=tmp_path / f"scratch-{name}")
         passes.clear()
         search.run({"model": planted, "data": data, **inputs}, tmp_path / name, context)
         rankings.append((json.loads((tmp_path / name / "ranking.json").read_text()), len(passes)))
-    (heard, all_passes), (read, fewer) = rankings
-    assert heard == read
+    (encoded, all_passes), (read, fewer) = rankings
+    assert encoded == read
     assert fewer == all_passes - 2  # the decoder's candidates share two batches
 
 
@@ -162,15 +162,15 @@ def test_logits_are_those_of_the_audio(
     stage = Logits(dtype="float32", top_k=8, temperature=1.0)
     passes.clear()
     found = []
-    for name, inputs in (("read", {"features": features}), ("heard", {})):
+    for name, inputs in (("read", {"features": features}), ("encoded", {})):
         assert passes == []
         (tmp_path / name).mkdir()
         stage.run({"model": model, "data": data, **inputs}, tmp_path / name, ctx)
         found.append(top_k.read(tmp_path / name))
     assert passes != []
-    for read, heard in zip(*found, strict=True):
-        assert torch.equal(read.tokens, heard.tokens)
-        torch.testing.assert_close(read.rest, heard.rest)
+    for read, encoded in zip(*found, strict=True):
+        assert torch.equal(read.tokens, encoded.tokens)
+        torch.testing.assert_close(read.rest, encoded.rest)
 
 
 @pytest.mark.parametrize("decoding", [{}, {"method": "beam", "beams": 2}], ids=["greedy", "beam"])
@@ -181,7 +181,7 @@ def test_translations_are_those_of_the_audio(
     stage = Translate.model_validate({"dtype": "float32", "max_new_tokens": 12, "decoding": decoding})
     passes.clear()
     texts = []
-    for name, inputs in (("read", {"features": features}), ("heard", {})):
+    for name, inputs in (("read", {"features": features}), ("encoded", {})):
         assert passes == []
         (tmp_path / name).mkdir()
         stage.run({"model": model, "data": data, **inputs}, tmp_path / name, ctx)

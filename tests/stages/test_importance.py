@@ -78,7 +78,9 @@ def test_candidates_score_what_the_pruned_model_scores(
     assert ranking.facts["score"] == max(candidates(ranking).values()) == candidates(ranking)[best]
 
 
-def test_candidates_of_the_encoder_are_heard_anew(planted: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+def test_candidates_of_the_encoder_are_encoded_again(
+    planted: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
     ranking = run(planted, tmp_path / "one", ctx, scope="encoder")
     assert scored(ranking).keys() == {("encoder", layer) for layer in (1, 2, 3)}
     assert candidates(ranking, "encoder") == {layer: score_without(planted, [], [layer]) for layer in (1, 2, 3)}

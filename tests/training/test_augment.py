@@ -75,7 +75,7 @@ def test_coloured_noise_falls_with_frequency_by_a_slope_of_its_own() -> None:
     assert 1.5 < slope.max() < 2.5
 
 
-def test_forgetting_changes_a_share_of_the_targets_tokens_and_nothing_else() -> None:
+def test_replacing_targets_changes_a_share_of_the_targets_tokens_and_nothing_else() -> None:
     tokens = torch.arange(4000).view(4, 1000)
     labels = tokens.where(torch.arange(1000) >= 500, torch.tensor(-100))
     read = replace_targets(tokens, labels, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Examples for training: what a frozen encoder hears is kept, and the loss is what the audio would have given."""
+"""Examples for training: the output of a frozen encoder is kept, and the loss is that of the audio."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def passes(translator: Translator) -> list[int]:
     return seen
 
 
-def test_a_frozen_encoder_hears_each_recording_once(
+def test_a_frozen_encoder_encodes_each_recording_once(
     translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
 ) -> None:
     manifest = Manifest.load(tiny_manifest)
@@ -39,7 +39,7 @@ def test_a_frozen_encoder_hears_each_recording_once(
     assert passes == [2, 1]
 
 
-def test_what_was_heard_gives_the_loss_of_the_audio(
+def test_what_was_encoded_gives_the_loss_of_the_audio(
     translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
 ) -> None:
     manifest = Manifest.load(tiny_manifest)
@@ -52,7 +52,7 @@ def test_what_was_heard_gives_the_loss_of_the_audio(
         torch.testing.assert_close(translation_loss(translator, frozen), translation_loss(translator, unfrozen))
 
 
-def test_a_trained_encoder_hears_anew_each_time(
+def test_a_trained_encoder_encodes_again_each_time(
     translator: Translator, passes: list[int], tiny_manifest: Path, ctx: Context
 ) -> None:
     select_trainable(translator, ["encoder"])

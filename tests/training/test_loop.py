@@ -108,14 +108,14 @@ def test_a_warm_up_as_long_as_the_training_is_shortened_to_a_tenth_of_it_and_tha
     ctx: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     rates: list[float] = []
-    heard = replace(ctx, log=lambda metrics, step: rates.append(metrics["learning_rate"]))
-    Problem().train(heard, steps=20, warmup_steps=400, schedule="constant", learning_rate=0.05)
+    logging_ctx = replace(ctx, log=lambda metrics, step: rates.append(metrics["learning_rate"]))
+    Problem().train(logging_ctx, steps=20, warmup_steps=400, schedule="constant", learning_rate=0.05)
     assert rates == [0.05, 0.05]  # after 10 and 20 steps; the warm-up takes 2
     assert "warmup_steps=400" in caplog.text
     assert "20 steps" in caplog.text
 
 
-def test_a_warm_up_that_is_shorter_than_the_training_is_as_it_was_told() -> None:
+def test_a_warm_up_that_is_shorter_than_the_training_is_as_it_was_set() -> None:
     assert [SETTINGS.model_copy(update={"warmup_steps": 10}).warmup(steps) for steps in (12, 11, 10, 9)] == [
         10,
         10,

@@ -1,4 +1,4 @@
-"""A training that reads what the encoder makes of the audio gives what one that hears it does."""
+"""A training that reads what the encoder makes of the audio gives what one that encodes it gives."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ STAGES: dict[str, FineTuning] = {
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_becomes_by_hearing(
+def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_becomes_by_encoding(
     stage: FineTuning,
     teacher: Artifact,
     train: Artifact,
@@ -99,13 +99,13 @@ def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_become
     inputs: dict[str, Any] = {"model": pruned(teacher, tmp_path / "pruned"), "train": distilled, "dev": train}
     if stage.distillation:
         inputs["teacher"] = teacher
-    heard_facts, heard = run(stage, inputs, "heard", ctx)
+    encoded_facts, encoded = run(stage, inputs, "encoded", ctx)
     assert passes
     passes.clear()
     facts, read = run(stage, {**inputs, "features": features, "dev_features": features}, "read", ctx)
     merged = isinstance(stage, Finetune) and stage.method == "lora"
     assert passes == ([4, 4] if merged else [])  # for the merged model's loss on dev
-    assert facts.keys() == heard_facts.keys()
+    assert facts.keys() == encoded_facts.keys()
     compared = {"steps", "train_loss", "dev_loss", "dev_losses", "best_epoch"}
     if merged:  # it computes in bfloat16, where one weight that was rounded otherwise moves the loss by a thousandth
         compared.remove("dev_loss")
@@ -114,15 +114,15 @@ def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_become
         )
         assert facts["dev_loss"] == pytest.approx(again.loss(), rel=1e-5)
     for fact in facts.keys() & compared:
-        assert facts[fact] == pytest.approx(heard_facts[fact], rel=1e-5), fact
-    assert read.keys() == heard.keys()
+        assert facts[fact] == pytest.approx(encoded_facts[fact], rel=1e-5), fact
+    assert read.keys() == encoded.keys()
     start = load_file(inputs["model"].path / "model.safetensors") if merged else {}
-    for name in heard:  # saved in bfloat16, of which the last bit may be another; so are the adapters that are merged
-        added = (heard[name].float() - start[name].float()).abs().max().item() if merged else 0.0
-        torch.testing.assert_close(read[name], heard[name], rtol=2**-7, atol=1e-5 + 2**-7 * added)
+    for name in encoded:  # saved in bfloat16, of which the last bit may be another; so are the adapters that are merged
+        added = (encoded[name].float() - start[name].float()).abs().max().item() if merged else 0.0
+        torch.testing.assert_close(read[name], encoded[name], rtol=2**-7, atol=1e-5 + 2**-7 * added)
 
 
-def test_a_training_that_died_goes_on_to_the_same_weights_without_hearing_anything(
+def test_a_training_that_died_goes_on_to_the_same_weights_without_encoding_anything(
     teacher: Artifact, train: Artifact, features: Artifact, ctx: Context, passes: list[int], monkeypatch: Any
 ) -> None:
     class Crash(Exception):
@@ -160,7 +160,7 @@ def test_features_of_another_encoder_than_the_pruned_one_are_refused(
             run(STAGES["full"], inputs, f"out-{name}", ctx)
 
 
-def test_a_teacher_with_another_encoder_has_to_hear_the_audio(
+def test_a_teacher_with_another_encoder_has_to_encode_the_audio(
     teacher: Artifact, train: Artifact, features: Artifact, tmp_path: Path, ctx: Context
 ) -> None:
     other = replace(pruned(teacher, tmp_path / "pruned", "encoder"), facts={})
@@ -169,7 +169,7 @@ def test_a_teacher_with_another_encoder_has_to_hear_the_audio(
         run(STAGES["distilled online"], inputs, "out", ctx)
 
 
-def test_a_training_that_hears_otherwise_does_not_look_at_them(
+def test_a_training_that_encodes_otherwise_does_not_look_at_them(
     teacher: Artifact, train: Artifact, features: Artifact, tmp_path: Path, ctx: Context
 ) -> None:
     bare = Artifact(Kind.FEATURES, tmp_path / "nowhere", "bare")

@@ -24,10 +24,10 @@ def manifest(tiny_manifest: Path) -> Manifest:
     return Manifest.load(tiny_manifest)
 
 
-def test_loss_is_the_same_heard_once_or_each_time(translator: Translator, manifest: Manifest, ctx: Context) -> None:
-    heard_each_time = TeacherForcing(translator, manifest, ctx, encode_once=False).loss()
+def test_loss_is_the_same_encoded_once_or_each_time(translator: Translator, manifest: Manifest, ctx: Context) -> None:
+    encoded_each_time = TeacherForcing(translator, manifest, ctx, encode_once=False).loss()
     translator.model.requires_grad_(False)
-    assert TeacherForcing(translator, manifest, ctx).loss() == pytest.approx(heard_each_time, rel=1e-5)
+    assert TeacherForcing(translator, manifest, ctx).loss() == pytest.approx(encoded_each_time, rel=1e-5)
 
 
 def test_similarity_is_that_of_the_model_s_own_hidden_states(
