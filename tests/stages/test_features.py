@@ -1,4 +1,4 @@
-"""Features are what the encoder gives, and whoever reads them gets the texts and scores of encoding the audio itself."""
+"""Features are the output of the encoder, and stages that read them give the texts and scores of the audio itself."""
 
 import json
 from collections.abc import Mapping
