@@ -14,7 +14,7 @@ from stc.metrics.significance import Difference, difference
 from stc.report.comparison import metric_names_in
 from stc.report.formats import TitledTable
 from stc.report.run_table import deviation_note, format_difference, format_interval, format_p_value, retention_note
-from stc.report.sweep import Group, TableLine, group_title, resolve_key
+from stc.report.sweep import Group, TableLine, group_title, resolve_key, settings_in_words
 from stc.system.quantities import format_bytes, format_count, format_percent, format_setting
 from stc.system.tables import NONE, Column, Row
 
@@ -176,13 +176,13 @@ def make_pivots(groups: Sequence[Group], rows: str, columns: str, value: str = "
     pivots = []
     for group in groups:
         other_keys = [key for key in group.keys if key not in (*row_keys, *column_keys)]
-        names = short_names(other_keys)
         tables: dict[str, list[tuple[CellPosition, TableLine]]] = {}
         for line in _lines_of_one_system(group):
             for job in line.jobs:
-                others = (f"{names[key]}={format_setting(job.settings[key])}" for key in other_keys)
+                others = settings_in_words({key: job.settings[key] for key in other_keys}, other_keys)
+                title = ", ".join(filter(None, [group_title(group), others]))
                 position = (_label(job.settings, row_keys), _label(job.settings, column_keys))
-                tables.setdefault(", ".join([group_title(group), *others]), []).append((position, line))
+                tables.setdefault(title, []).append((position, line))
         pivots += [_pivot(group, title, row_keys, value, placed) for title, placed in tables.items()]
     return pivots
 

@@ -238,15 +238,18 @@ def _retention(system: ScoredSystem, reference: ScoredSystem, metric: str, resam
 
 def describe_system(name: str, settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """Return the name of a system, and in brackets the settings that tell it from others of the same name."""
+    return f"{name} ({settings_in_words(settings, keys)})" if settings else name
+
+
+def settings_in_words(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return ``ratio=0.5, finetune=lora``, with names that are clear among ``keys``."""
     names = short_names(keys)
-    words = ", ".join(f"{names[key]}={format_setting(value)}" for key, value in settings.items())
-    return f"{name} ({words})" if words else name
+    return ", ".join(f"{names[key]}={format_setting(value)}" for key, value in settings.items())
 
 
 def group_title(group: Group) -> str:
     """Return the language of a group and the settings that tell it from other groups."""
-    names = short_names(list(group.fixed))
-    return ", ".join([group.language, *(f"{names[key]}={format_setting(one)}" for key, one in group.fixed.items())])
+    return ", ".join(filter(None, [group.language, settings_in_words(group.fixed, list(group.fixed))]))
 
 
 def layer_searches(group: Group) -> list[tuple[str, Sequence[Ranking]]]:
@@ -262,12 +265,10 @@ def layer_searches(group: Group) -> list[tuple[str, Sequence[Ranking]]]:
             searches.append((search, [job]))
         else:
             jobs.append(job)
-    names = short_names(group.keys)
     described = []
     for search, jobs in searches:
-        values = {key: {format_setting(job.settings[key]) for job in jobs} for key in group.keys}
-        settings = ", ".join(f"{names[key]}={one.pop()}" for key, one in values.items() if len(one) == 1)
-        described.append((settings, search))
+        shared = {key: jobs[0].settings[key] for key in group.keys if _agree(jobs, key)}
+        described.append((settings_in_words(shared, group.keys), search))
     return described
 
 
