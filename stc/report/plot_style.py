@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stc.system.quantities import format_setting
+from stc.system.quantities import format_bytes, format_setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX<>hp8d"
-SIZE_AXIS = "bytes on disk (systems of the same size are drawn side by side)"
 RATIO = "prune.ratio"
 _DPI = 150
 _SHIFT = 5.0  # points between marks that would cover one another
@@ -32,6 +31,16 @@ def plain_axes(axes: Axes) -> None:
     """Give the axes a light grid and no frame above and to the right."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def label_quality_axes(axes: Axes, metric: str) -> None:
+    """Label the axes of a plot of quality against size."""
+    from matplotlib.ticker import FuncFormatter
+
+    plain_axes(axes)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(value) if value else "0"))
+    axes.set_xlabel("bytes on disk (systems of the same size are drawn side by side)")
+    axes.set_ylabel(f"{metric} on the test split")
 
 
 def shifted(axes: Axes, points: float) -> Transform:

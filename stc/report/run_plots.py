@@ -12,7 +12,7 @@ from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.selection import LOSS, title_of
 from stc.pipeline.curves import Curves
-from stc.report.plot_style import COLOURS, SIZE_AXIS, canvas, colour, marker, plain_axes, shifted
+from stc.report.plot_style import COLOURS, canvas, colour, label_quality_axes, marker, plain_axes, shifted
 from stc.report.results import read_searches
 from stc.store.artifact import Kind
 from stc.system.quantities import format_bytes
@@ -169,8 +169,6 @@ def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float])
 
 def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSystem], bars: str) -> Path:
     """Draw quality against bytes on disk. ``bars`` says what the error bars are, or why there are none."""
-    from matplotlib.ticker import FuncFormatter
-
     largest, smallest = max(mark.bytes for mark in marks), min(mark.bytes for mark in marks)
     with canvas(path, (7.5, 4.8)) as figure:
         axes = figure.subplots()
@@ -195,10 +193,7 @@ def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSys
                 label=f"{mark.name}: {format_bytes(mark.bytes)}, {mark.score:.1f}",
                 transform=shifted(axes, _SHIFT * (neighbours.index(mark) - (len(neighbours) - 1) / 2)),
             )
-        plain_axes(axes)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(value) if value else "0"))
-        axes.set_xlabel(SIZE_AXIS)
-        axes.set_ylabel(f"{metric} on the test split")
+        label_quality_axes(axes, metric)
         axes.set_title(f"Quality against size: {title}\n{bars}")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return path

@@ -12,10 +12,10 @@ from stc.metrics.metric import metric_named
 from stc.report.pivot import Pivot, cell_value
 from stc.report.plot_style import (
     RATIO,
-    SIZE_AXIS,
     SeriesStyles,
     canvas,
     colour,
+    label_quality_axes,
     legend_handle,
     marker,
     plain_axes,
@@ -23,7 +23,7 @@ from stc.report.plot_style import (
 )
 from stc.report.run_plots import describe_intervals, plot_importance
 from stc.report.sweep import Group, TableLine, group_title, layer_searches
-from stc.system.quantities import format_bytes, format_setting
+from stc.system.quantities import format_setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,8 +83,6 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
     """Draw quality against size of every line of a group, with names at the controls and on the Pareto front."""
-    from matplotlib.ticker import FuncFormatter
-
     points = [(float(line.row["bytes_on_disk"]), float(line.row[group.metric])) for line in group.lines]
     styles = SeriesStyles(group, [line for line in group.lines if not line.control])
     metric = metric_named(group.metric)
@@ -116,10 +114,7 @@ def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
             if line.control or best:
                 weight = "bold" if best else "normal"
                 names.append(axes.text(x, y, _short_name(line), fontsize=8, fontweight=weight, zorder=4))
-        plain_axes(axes)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_bytes(value) if value else "0"))
-        axes.set_xlabel(SIZE_AXIS)
-        axes.set_ylabel(f"{metric.heading} on the test split")
+        label_quality_axes(axes, metric.heading)
         axes.set_title(
             f"Quality against size: {title}\non the line, with black rims: nothing as small (to 1 %) is as good",
             fontsize=11,

@@ -125,13 +125,13 @@ def test_run_that_ends_while_those_of_dead_processes_are_looked_for_is_left_as_i
     assert "SIGTERM" in client.get_run(run_id).data.tags["stc.message"]
 
 
-def test_eight_processes_create_the_same_database_at_once(tmp_path: Path) -> None:
+def test_several_processes_create_the_same_database_at_once(tmp_path: Path) -> None:
     new = Tracking(uri=f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}")
-    at_once(8, partial(tracked, new, tmp_path / "ids"))
+    at_once(4, partial(tracked, new, tmp_path / "ids"))
     client = MlflowClient(tracking_uri=new.uri)
     [experiment] = [e for e in client.search_experiments() if e.name == "stc"]
     runs = client.search_runs([experiment.experiment_id])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 8
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
     assert {run.info.run_id for run in runs} == set(noted(tmp_path / "ids"))
 
 
