@@ -146,10 +146,10 @@ def _task(config: Config) -> Task:
 def _bytes_to_write(composed: Sequence[ComposedJob]) -> int | None:
     """Return the bytes of the models that the run will make; None if base or data are not there."""
     try:
-        jobs = plan_jobs([(job.config, job.plan) for job in composed], [""])
+        jobs = plan_jobs(composed)
     except (StcError, OSError):  # reported by the other checks
         return None
-    models = [one for job in jobs for one in job.steps if one.runs and one.step.node.kind in (Kind.MODEL, Kind.ADAPTER)]
+    models = [one for job in jobs for one in job.steps if one.runs and one.node.kind in (Kind.MODEL, Kind.ADAPTER)]
     return None if any(one.forecast is None for one in models) else bytes_to_write(jobs)
 
 

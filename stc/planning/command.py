@@ -23,17 +23,17 @@ def print_plan(arguments: list[str]) -> int:
     composed = compose_jobs(arguments)
     plans = [job.plan for job in composed]
     check_jobs(plans, running=False)
-    jobs = plan_jobs([(job.config, job.plan) for job in composed], _titles([job.overrides for job in composed]))
+    jobs = plan_jobs(composed)
     for line in format_jobs(jobs):
         print(line)
     steps = [step for job in jobs for step in job.steps]
     shared = sum(bool(one.shared) for one in steps)
-    cached = sum(one.step.state is StepState.CACHED for one in steps)
+    cached = sum(one.state is StepState.CACHED for one in steps)
     print(f"stages: {sum(one.runs for one in steps)} to run, {shared} shared, {cached} cached")
     _, unreachable = hub_faults(plans)
     for note in [*unreachable, *collect_notes(plans)]:
         print(f"note: {note}")
-    downloads = {one.step.identity: bytes_on_disk(one.forecast) for one in steps if one.step.state is StepState.FETCH}
+    downloads = {one.identity: bytes_on_disk(one.forecast) for one in steps if one.state is StepState.FETCH}
     if downloads:
         amount = format_bytes(sum(downloads.values())) if all(downloads.values()) else "how much is not known"
         print(f"download: {amount}, into the hub's cache")
@@ -44,13 +44,6 @@ def print_plan(arguments: list[str]) -> int:
         found = "how much is free is not known here" if free is None else f"{format_bytes(free)} free {where}"
         print(f"{what}: {format_bytes(needed)}; {found}{'' if fits else ': DOES NOT FIT'}")
     return int(not everything_fits)
-
-
-def _titles(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Return the overrides in which each of several jobs differs; for a single job, all of them."""
-    common = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
-    own = [[one.lstrip("+") for one in job if one not in common] for job in overrides]
-    return [" ".join(one) or "the defaults" for one in own]
 
 
 def _needs(jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, int, int | None, str]]:

@@ -6,7 +6,7 @@ Imports neither torch nor transformers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class StepState(StrEnum):
 
 
 @dataclass(frozen=True)
-class DryRunStep:
+class PlannedStep:
     """A node as a run would find it.
 
     Attributes:
@@ -45,6 +45,9 @@ class DryRunStep:
         why: the reason to run it, unless its inputs have to run as well.
         after: the node whose result decides the identity. The store can be asked only when that is there.
         artifact: the artifact, if it exists.
+        forecast: what it is or will be, as :meth:`stc.pipeline.stage.Stage.forecast` returns; None if not known.
+        inputs: the forecasts of its inputs, without those that have labels.
+        shared: what makes it earlier: another job, or a step of this one.
     """
 
     node: Node
@@ -53,6 +56,13 @@ class DryRunStep:
     why: str = ""
     after: str | None = None
     artifact: Artifact | None = None
+    forecast: Any = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    shared: str = ""
+
+    @property
+    def runs(self) -> bool:
+        return self.state is StepState.RUN and not self.shared
 
     @property
     def name(self) -> str:
@@ -81,34 +91,34 @@ class DryRun(Evaluation):
         super().__init__(pipeline, store, lambda name, scratch: context, force=force)
         self._environments: Environments = {} if environments is None else environments
         self._after: dict[str, str] = {}
-        self._steps: dict[str, DryRunStep] = {}
+        self._steps: dict[str, PlannedStep] = {}
 
-    def steps(self) -> list[DryRunStep]:
+    def steps(self) -> list[PlannedStep]:
         """Return every node that the outputs depend on, each after its inputs."""
         for name in self._pipeline.outputs:
             self._visit(name)
         return [self._steps.get(name) or self._unneeded(name) for name in self._pipeline.required_nodes()]
 
-    def _visit(self, name: str) -> DryRunStep:
+    def _visit(self, name: str) -> PlannedStep:
         if name not in self._steps:
             node = self._pipeline.nodes[name]
             self._steps[name] = self._find_source(node) if node.source is not None else self._find_result(node)
         return self._steps[name]
 
-    def _find_result(self, node: Node) -> DryRunStep:
+    def _find_result(self, node: Node) -> PlannedStep:
         identity, _, _, spec = self._key(node.name)
         found, why = self._store.inspect(node.kind, identity)
         if found is not None:
-            return DryRunStep(node, StepState.CACHED, identity, artifact=found)
+            return PlannedStep(node, StepState.CACHED, identity, artifact=found)
         inputs = [self._visit(target) for _, target in node.upstream()]
         why = self._reason(node, why, spec, inputs)
-        return DryRunStep(node, StepState.RUN, identity, why, self._after.get(node.name))
+        return PlannedStep(node, StepState.RUN, identity, why, self._after.get(node.name))
 
-    def _find_source(self, node: Node) -> DryRunStep:
+    def _find_source(self, node: Node) -> PlannedStep:
         folder = node.source.cached() if isinstance(node.source, HubModel) else node.source
         if isinstance(node.source, HubModel) and (folder is None or not _is_complete(folder)):
             self._after[node.name] = node.name
-            return DryRunStep(node, StepState.FETCH, identity_of({"hub": node.source.id}), after=node.name)
+            return PlannedStep(node, StepState.FETCH, identity_of({"hub": node.source.id}), after=node.name)
         assert folder is not None
         if self._store.root.exists():
             artifact = external_artifact(self._store, node.kind, folder)
@@ -116,9 +126,9 @@ class DryRun(Evaluation):
             record, _ = read_record(folder / RECORD_FILE)
             facts = (record or {}).get("facts", {})
             artifact = Artifact(node.kind, folder, identity_of({"folder": str(folder)}), facts)
-        return DryRunStep(node, StepState.GIVEN, artifact.identity, artifact=artifact)
+        return PlannedStep(node, StepState.GIVEN, artifact.identity, artifact=artifact)
 
-    def _reason(self, node: Node, why: str, spec: Mapping[str, Any], inputs: list[DryRunStep]) -> str:
+    def _reason(self, node: Node, why: str, spec: Mapping[str, Any], inputs: list[PlannedStep]) -> str:
         if node.name in self._force:
             return "forced"
         if why != ABSENT:
@@ -127,9 +137,9 @@ class DryRun(Evaluation):
             return ""
         return explain_missing(self._store, node.kind, spec) if self._store.root.exists() else ""
 
-    def _unneeded(self, name: str) -> DryRunStep:
+    def _unneeded(self, name: str) -> PlannedStep:
         node = self._pipeline.nodes[name]
-        return DryRunStep(node, StepState.UNNEEDED, "" if node.source is not None else self._key(name)[0])
+        return PlannedStep(node, StepState.UNNEEDED, "" if node.source is not None else self._key(name)[0])
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
         assert node.stage is not None

@@ -61,11 +61,11 @@ def peak_memory(jobs: Sequence[PlannedJob]) -> MemoryPeak:
         resources = job.config.resources
         context = resources.context(job.device)
         for one in job.steps:
-            if one.runs and one.step.node.stage is not None:
-                bytes_ = estimate_memory(one.step.node.stage, one.inputs, one.forecast, context)
-                if isinstance(one.step.node.stage, ParallelStage) and job.device == "cpu":
+            if one.runs and one.node.stage is not None:
+                bytes_ = estimate_memory(one.node.stage, one.inputs, one.forecast, context)
+                if isinstance(one.node.stage, ParallelStage) and job.device == "cpu":
                     bytes_ *= resources.processes  # on GPUs, each process has a memory of its own
-                peak = max(peak, MemoryPeak(bytes_, one.step.name, job.name), key=lambda found: found.bytes)
+                peak = max(peak, MemoryPeak(bytes_, one.name, job.name), key=lambda found: found.bytes)
     return peak
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc.models.layout import AdapterSize, FeatureSize, Layout
-from stc.planning.dry_run import StepState
-from stc.planning.jobs import PlannedJob, PlannedStep
+from stc.planning.dry_run import PlannedStep, StepState
+from stc.planning.jobs import PlannedJob
 
 WIDTH = 118
 
@@ -44,7 +44,7 @@ def format_jobs(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     """Yield the lines of all jobs: the first in full, the others without what they share with earlier ones."""
     for number, job in enumerate(jobs):
         yield f"{job.name}: {job.title}"
-        in_table = [one for one in job.steps if one.runs or (number == 0 and one.step.state is not StepState.UNNEEDED)]
+        in_table = [one for one in job.steps if one.runs or (number == 0 and one.state is not StepState.UNNEEDED)]
         yield from _table(in_table)
         yield from _name_lists([one for one in job.steps if one not in in_table])
         yield ""
@@ -68,8 +68,8 @@ def _table(steps: Sequence[PlannedStep]) -> Iterator[str]:
             yield from textwrap.wrap(line.why, WIDTH, initial_indent="      ", subsequent_indent="      ")
 
 
-def _line(planned: PlannedStep) -> _Line:
-    step, forecast = planned.step, planned.forecast
+def _line(step: PlannedStep) -> _Line:
+    forecast = step.forecast
     identity = step.identity[:8]
     if step.after and step.after != step.name:
         identity = f"after {step.after}"
@@ -84,15 +84,15 @@ def _line(planned: PlannedStep) -> _Line:
         at_most = "at most " * forecast.largest
         parameters = f"{at_most}{forecast.counts.parameters:,} parameters"
         size = f"{at_most or 'about ' * (not forecast.exists)}{forecast.weight_bytes:,} bytes"
-    return _Line(step.name, _state(planned), step.node.stage_name, identity, parameters, size, step.why)
+    return _Line(step.name, _state(step), step.node.stage_name, identity, parameters, size, step.why)
 
 
 def _name_lists(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """Yield the names of steps, grouped by their state."""
     found: dict[str, list[str]] = {}
     for one in steps:
-        if one.step.node.source is None:
-            found.setdefault(_state(one), []).append(one.step.name)
+        if one.node.source is None:
+            found.setdefault(_state(one), []).append(one.name)
     for state, names in found.items():
         text = f"{state}: {', '.join(_join_chains(names))}"
         yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
@@ -110,10 +110,10 @@ def _join_chains(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _state(planned: PlannedStep) -> str:
-    if planned.shared:
-        return f"shared with {planned.shared}" if planned.shared.startswith("job ") else f"same as {planned.shared}"
-    return planned.step.state.value
+def _state(step: PlannedStep) -> str:
+    if step.shared:
+        return f"shared with {step.shared}" if step.shared.startswith("job ") else f"same as {step.shared}"
+    return step.state.value
 
 
 def _short_path(folder: Path) -> str:

@@ -14,7 +14,7 @@ from stc.models.hub import HubModel
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
-from stc.planning.dry_run import DryRun, DryRunStep, StepState
+from stc.planning.dry_run import DryRun, PlannedStep, StepState
 from stc.store import Store
 from stc.store.artifact import Kind
 
@@ -82,12 +82,12 @@ def evaluated(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) ->
     return {one.name: one.artifact.identity for one in done}
 
 
-def looked(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, DryRunStep]:
+def looked(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, PlannedStep]:
     outlook = DryRun(pipeline(nodes), store, ctx, force=force)
     return {step.name: step for step in outlook.steps()}
 
 
-def states(steps: Mapping[str, DryRunStep]) -> dict[str, str]:
+def states(steps: Mapping[str, PlannedStep]) -> dict[str, str]:
     return {name: step.state.value for name, step in steps.items()}
 
 

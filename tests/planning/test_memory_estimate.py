@@ -194,8 +194,8 @@ def test_processes_that_share_a_stage_share_the_memory_of_the_machine_but_not_of
                 "processes": processes,
             }
         )
-        step = SimpleNamespace(name="stage", node=SimpleNamespace(stage=stage))
-        row = SimpleNamespace(runs=True, step=step, inputs={"model": of_7b(8, 8)}, forecast=None)
+        node = SimpleNamespace(stage=stage)
+        row = SimpleNamespace(runs=True, name="stage", node=node, inputs={"model": of_7b(8, 8)}, forecast=None)
         job: Any = SimpleNamespace(name="job", device=device, config=SimpleNamespace(resources=resources), steps=[row])
         return peak_memory([job]).bytes
 
