@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,17 @@ SHORT = 8  # digits of an identity that are shown
 
 @dataclass(frozen=True)
 class InventoryEntry:
-    """An artifact of a store, whole or evicted.
+    """An artifact of a store, whole or evicted. Without a record, all that follows ``made`` has its default.
 
     Attributes:
         record: None if it is damaged.
         fault: what is wrong with the record.
         made: in seconds since 1970.
+        name: of the stage in the run that made it.
+        seconds: that it took to make.
+        bytes: of its files; for an evicted artifact, of those it had.
+        evicted: when its files were deleted to free space; empty if they are there.
+        inputs: the identity of each input; for an input known by facts, those facts.
     """
 
     kind: Kind
@@ -36,34 +40,11 @@ class InventoryEntry:
     record: Mapping[str, Any] | None
     fault: str
     made: float
-
-    @property
-    def evicted(self) -> str:
-        """When its files were deleted to free space; empty if they are there."""
-        return str((self.record or {}).get("evicted", ""))
-
-    @property
-    def name(self) -> str:
-        """The name of the stage in the run that made it."""
-        return str((self.record or {}).get("name", "?"))
-
-    @property
-    def stage(self) -> str:
-        return str((self.record or {}).get("spec", {}).get("stage", "?"))
-
-    @property
-    def seconds(self) -> float:
-        return float((self.record or {}).get("seconds", 0.0))
-
-    @property
-    def bytes(self) -> int:
-        """The size of its files; for an evicted artifact, of those it had."""
-        return sum(file["bytes"] for file in (self.record or {}).get("files", {}).values())
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """The identity of each input; for an input known by facts, those facts."""
-        return dict((self.record or {}).get("spec", {}).get("inputs", {}))
+    name: str = "?"
+    seconds: float = 0.0
+    bytes: int = 0
+    evicted: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -137,7 +118,21 @@ def _entries(store: Store) -> Iterator[InventoryEntry]:
 def _entry(kind: Kind, identity: str, folder: Path, file: Path) -> InventoryEntry:
     record, fault = read_store_record(file, kind, identity)
     made = next((one.lstat().st_mtime for one in (file, folder) if os.path.lexists(one)), 0.0)  # may go meanwhile
-    return InventoryEntry(kind, identity, folder, record, fault, made)
+    if record is None:
+        return InventoryEntry(kind, identity, folder, None, fault, made)
+    return InventoryEntry(
+        kind,
+        identity,
+        folder,
+        record,
+        fault,
+        made,
+        name=record.get("name", "?"),
+        seconds=record.get("seconds", 0.0),
+        bytes=sum(file["bytes"] for file in record["files"].values()),
+        evicted=record.get("evicted", ""),
+        inputs=record["spec"]["inputs"],
+    )
 
 
 class DiskUsage:
