@@ -93,81 +93,73 @@ def decode_without_each(
         return
     count = len(translator.architecture.layers_of(translator.model, "decoder"))
     remaining = [layer for layer in range(count) if layer not in removed]
-    unfinished = _Unfinished(longest_first(encoded), {layer: [] for layer in sorted(candidates)})
-    engine = _on_gpu if is_supported(translator) else _on_cpu
+    texts_by_candidate: dict[int, list[str]] = {layer: [] for layer in sorted(candidates)}
+    search = _Round(translator, encoded, longest_first(encoded), remaining, texts_by_candidate, max_new_tokens)
     size = BatchSize.of(batch_size, DECODE_BATCH)
-    yield from size.resumed(lambda rows: engine(translator, encoded, remaining, unfinished, rows, max_new_tokens))
+    yield from size.resumed(search.on_gpu if is_supported(translator) else search.on_cpu)
 
 
 @dataclass(frozen=True)
-class _Unfinished:
+class _Round:
     """The candidates of a round that are not finished.
 
     Attributes:
         order: in which the utterances are translated.
+        remaining: the layers of the decoder before a candidate is removed.
         texts: for each candidate, the translations of the first utterances in that order.
     """
 
+    translator: Translator
+    encoded: Sequence[Tensor]
     order: Sequence[int]
+    remaining: Sequence[int]
     texts: dict[int, list[str]]
+    max_new_tokens: int
 
-    def pop(self, layer: int) -> tuple[int, list[str]]:
-        """Remove a finished candidate, and return it with its translations in the manifest's order."""
+    def on_cpu(self, batch_size: int) -> Iterator[tuple[int, list[str]]]:
+        """Take all batches through the layers together."""
+        batches = [self._embeddings(start, start + batch_size) for start in range(0, len(self.order), batch_size)]
+        prompts = [SharedPrefixPrompts.of(batch, self.max_new_tokens) for batch in batches]
+        ascents = [_Ascent(self.translator, one) for one in prompts]
+        candidates = list(self.texts)
+        for place, layer in enumerate(self.remaining[: self.remaining.index(candidates[-1]) + 1] if candidates else []):
+            if layer in candidates:
+                below, above = self.remaining[:place], self.remaining[place + 1 :]
+                self.texts[layer] = [text for ascent in ascents for text in ascent.texts(below, above)]
+                yield self._finish(layer)
+            if layer != candidates[-1]:
+                for ascent in ascents:
+                    ascent.pass_through(layer)
+
+    def on_gpu(self, batch_size: int) -> Iterator[tuple[int, list[str]]]:
+        """Take one batch after the other through the layers, since only one has its keys and values in memory. So no
+        candidate is finished before the last batch."""
+        while self.texts:
+            counts = [len(texts) for texts in self.texts.values()]
+            start = min(counts)
+            # Some candidates may be further: a larger batch, which ran out of memory, had finished them.
+            end = min(start + batch_size, *(count for count in counts if count > start), len(self.order))
+            behind = [layer for layer, texts in self.texts.items() if len(texts) == start]
+            found = tokens_without_each(
+                self.translator,
+                self._embeddings(start, end),
+                self.remaining,
+                behind,
+                rows=batch_size,
+                max_new_tokens=self.max_new_tokens,
+            )
+            for layer, tokens in found:
+                self.texts[layer] += decode_texts(self.translator, without_padding(tokens))
+                if end == len(self.order):
+                    yield self._finish(layer)
+
+    def _embeddings(self, start: int, end: int) -> list[Tensor]:
+        return [self.encoded[index] for index in self.order[start:end]]
+
+    def _finish(self, layer: int) -> tuple[int, list[str]]:
+        """Remove a candidate, and return it with its translations in the manifest's order."""
         texts = dict(zip(self.order, self.texts.pop(layer), strict=True))
         return layer, [texts[index] for index in range(len(texts))]
-
-
-def _on_cpu(
-    translator: Translator,
-    encoded: Sequence[Tensor],
-    remaining: Sequence[int],
-    unfinished: _Unfinished,
-    batch_size: int,
-    max_new_tokens: int,
-) -> Iterator[tuple[int, list[str]]]:
-    """As :func:`decode_without_each`. All batches go through the layers together."""
-    starts = range(0, len(unfinished.order), batch_size)
-    batches = [[encoded[index] for index in unfinished.order[start : start + batch_size]] for start in starts]
-    ascents = [_Ascent(translator, SharedPrefixPrompts.of(rows, max_new_tokens)) for rows in batches]
-    ordered = list(unfinished.texts)
-    for place, layer in enumerate(remaining[: remaining.index(ordered[-1]) + 1] if ordered else []):
-        if layer in ordered:
-            below, above = remaining[:place], remaining[place + 1 :]
-            unfinished.texts[layer] = [text for ascent in ascents for text in ascent.texts(below, above)]
-            yield unfinished.pop(layer)
-        if layer != ordered[-1]:
-            for ascent in ascents:
-                ascent.pass_through(layer)
-
-
-def _on_gpu(
-    translator: Translator,
-    encoded: Sequence[Tensor],
-    remaining: Sequence[int],
-    unfinished: _Unfinished,
-    batch_size: int,
-    max_new_tokens: int,
-) -> Iterator[tuple[int, list[str]]]:
-    """As :func:`decode_without_each`. Only one batch at a time has its keys and values in memory, so no candidate is
-    finished before the last batch."""
-    while unfinished.texts:
-        counts = [len(texts) for texts in unfinished.texts.values()]
-        start = min(counts)
-        # Some candidates may be further: a larger batch, which ran out of memory, had finished them.
-        end = min(start + batch_size, *(count for count in counts if count > start), len(unfinished.order))
-        behind = [layer for layer, texts in unfinished.texts.items() if len(texts) == start]
-        found = tokens_without_each(
-            translator,
-            [encoded[index] for index in unfinished.order[start:end]],
-            remaining,
-            behind,
-            rows=batch_size,
-            max_new_tokens=max_new_tokens,
-        )
-        for layer, tokens in found:
-            unfinished.texts[layer] += decode_texts(translator, without_padding(tokens))
-            if end == len(unfinished.order):
-                yield unfinished.pop(layer)
 
 
 class _Ascent:
