@@ -56,13 +56,13 @@ class PruningMethod(BaseModel, ABC):
         return False
 
     @abstractmethod
-    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
+    def fill_in(self, counts: Mapping[Stack, int]) -> FilledSettings:
         """Return the values to fill in for a model whose stacks have these numbers of layers."""
 
-    def _filled(self, of: Mapping[Stack, int], ratio: float, removed: int) -> dict[str, Any]:
+    def _filled(self, counts: Mapping[Stack, int], ratio: float, removed: int) -> dict[str, Any]:
         other_encoder = self.trains_encoder or "encoder" in self.stacks
         features = {name: None if other_encoder else name for name in (HEAL_FEATURES, DEV_FEATURES)}
-        return {"ratio": ratio, "layers_removed": removed, "of": dict(of), **features}
+        return {"ratio": ratio, "layers_removed": removed, "of": dict(counts), **features}
 
 
 class ByRatio(PruningMethod):
@@ -75,19 +75,19 @@ class ByRatio(PruningMethod):
     def stacks(self) -> tuple[Stack, ...]:
         return STACKS if self.scope == "both" else (self.scope,)
 
-    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
-        total, most = sum(of.values()), len(removable(of))
+    def fill_in(self, counts: Mapping[Stack, int]) -> FilledSettings:
+        total, most = sum(counts.values()), len(removable(counts))
         exact = self.ratio * total
         removed = round(exact)
         faults = []
         if abs(exact - removed) > 0.01 or not 1 <= removed <= most:
             valid = ", ".join(f"{count / total:.4g}" for count in range(1, most + 1))
-            named = " and ".join(f"{count} {stack}" for stack, count in of.items())
+            named = " and ".join(f"{count} {stack}" for stack, count in counts.items())
             allowed = f"must be a whole number of the {named} layers: {valid}"
             if not most:
                 allowed = f"none of the {named} layers can be removed: the first and the last are protected"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
-        return self._filled(of, self.ratio, removed), faults
+        return self._filled(counts, self.ratio, removed), faults
 
 
 def methods() -> list[str]:

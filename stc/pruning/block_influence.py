@@ -15,7 +15,7 @@ from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.layout import RemovalCounts
 from stc.models.options import Compute
-from stc.models.removal import Layer, Removal, Scope, in_scope, layers_per_stack, removable
+from stc.models.removal import Layer, Removal, Scope, by_stack, in_scope, layers_per_stack, removable
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
@@ -86,48 +86,38 @@ class OneShot(Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts | None:
         if inputs["similarity"] is None:
             return None
-        of = in_scope(inputs["similarity"], self.scope, "the model")
-        if self.method == "angular" or len(of) == 1:
-            return RemovalCounts(of, layers_per_stack(self.layers, of))
-        return RemovalCounts(of, {}, either=self.layers)
+        counts = in_scope(inputs["similarity"], self.scope, "the model")
+        if self.method == "angular" or len(counts) == 1:
+            return RemovalCounts(counts, layers_per_stack(self.layers, counts))
+        return RemovalCounts(counts, {}, either=self.layers)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        folder = inputs["similarity"].path
+        file = inputs["similarity"].path / SIMILARITY_FILE
         try:
-            found = read_json(folder / SIMILARITY_FILE, dict[Stack, StackSimilarity])
+            found = in_scope(read_json(file, dict[Stack, StackSimilarity]), self.scope, file)
         except FileNotFoundError:
-            raise InputError(f"{folder / SIMILARITY_FILE} is missing") from None
-        compared = in_scope(found, self.scope, folder / SIMILARITY_FILE)
-        of = {stack: len(similarity["influence"]) for stack, similarity in compared.items()}
-        if self.layers > len(removable(of)):
-            raise InputError(f"layers={self.layers}: of {of}, {len(removable(of))} layers can be removed")
-        order, how = self._lowest(found, of) if self.method == "block_influence" else self._blocks(found, of)
-        return Removal(of, tuple(order)).save(out_dir, {"method": self.method, **how})
-
-    def _lowest(
-        self, found: Mapping[Stack, StackSimilarity], of: Mapping[Stack, int]
-    ) -> tuple[list[Layer], dict[str, Any]]:
-        influence: dict[Layer, float] = {(stack, at): found[stack]["influence"][at] for stack, at in removable(of)}
-        candidates = [
-            {"stack": stack, "layer": layer, "influence": value} for (stack, layer), value in influence.items()
-        ]
-        return sorted(influence, key=lambda layer: influence[layer])[: self.layers], {"candidates": candidates}
-
-    def _blocks(
-        self, found: Mapping[Stack, StackSimilarity], of: Mapping[Stack, int]
-    ) -> tuple[list[Layer], dict[str, Any]]:
-        order: list[Layer] = []
+            raise InputError(f"{file} is missing") from None
+        counts = {stack: len(similarity["influence"]) for stack, similarity in found.items()}
+        layers = removable(counts)
+        if self.layers > len(layers):
+            raise InputError(f"layers={self.layers}: of {counts}, {len(layers)} layers can be removed")
         candidates: list[dict[str, Any]] = []
-        for stack, layers in layers_per_stack(self.layers, of).items():
-            if not layers:
-                continue
-            room = [layer for of_stack, layer in removable(of) if of_stack == stack]
-            starts = room[: len(room) - layers + 1]
-            distance = {start: found[stack]["angular"][start][layers - 1] for start in starts}
-            first = min(starts, key=lambda start: distance[start])
-            order += [(stack, layer) for layer in range(first, first + layers)]
-            candidates += [
-                {"stack": stack, "first": start, "layers": layers, "distance": value}
-                for start, value in distance.items()
-            ]
-        return order, {"candidates": candidates}
+        order: list[Layer] = []
+        if self.method == "block_influence":
+            influence = {(stack, layer): found[stack]["influence"][layer] for stack, layer in layers}
+            candidates = [{"stack": one[0], "layer": one[1], "influence": value} for one, value in influence.items()]
+            order = sorted(layers, key=influence.__getitem__)[: self.layers]
+        else:
+            for stack, length in layers_per_stack(self.layers, counts).items():
+                if length:
+                    removable_here = by_stack(layers)[stack]
+                    starts = removable_here[: len(removable_here) - length + 1]
+                    distances = {start: found[stack]["angular"][start][length - 1] for start in starts}
+                    candidates += [
+                        {"stack": stack, "first": start, "layers": length, "distance": value}
+                        for start, value in distances.items()
+                    ]
+                    first = min(starts, key=distances.__getitem__)
+                    order += [(stack, layer) for layer in range(first, first + length)]
+        details = {"method": self.method, "candidates": candidates}
+        return Removal(counts, tuple(order)).save(out_dir, details)

@@ -42,19 +42,19 @@ class Explicit(PruningMethod):
         named: dict[Stack, tuple[int, ...]] = {"decoder": self.layers, "encoder": self.encoder_layers}
         return tuple(stack for stack, layers in named.items() if layers)
 
-    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
+    def fill_in(self, counts: Mapping[Stack, int]) -> FilledSettings:
         layers = _named_layers(self.layers, self.encoder_layers)
         keys: dict[Stack, str] = {"decoder": "layers", "encoder": "encoder_layers"}
         faults = [
             Fault(f"prune.{keys[stack]}", list(getattr(self, keys[stack])), message)
-            for stack, message in removal_faults(layers, of).items()
+            for stack, message in removal_faults(layers, counts).items()
         ]
-        total = sum(of.values())
+        total = sum(counts.values())
         ratio = len(layers) / total
         if self.ratio is not None and abs(self.ratio * total - len(layers)) > 0.01:
             allowed = f"must be {ratio:.4g}, the ratio of the named layers, or null, which means the same"
             faults.append(Fault("prune.ratio", self.ratio, allowed))
-        return self._filled(of, ratio, len(layers)), faults
+        return self._filled(counts, ratio, len(layers)), faults
 
 
 class ExplicitLayers(LayerCounts, Stage):

@@ -54,8 +54,8 @@ class Greedy(ByRatio):
             raise field_error(Fault("screen", self.screen, allowed, others=(("search", self.search),)))
         return self
 
-    def fill_in(self, of: Mapping[Stack, int]) -> FilledSettings:
-        filled, faults = super().fill_in(of)
+    def fill_in(self, counts: Mapping[Stack, int]) -> FilledSettings:
+        filled, faults = super().fill_in(counts)
         filled["features"] = "features" if self.scope == "decoder" else None
         if self.search == "screened":
             filled["screen"] = self.screen or SCREEN
@@ -169,8 +169,8 @@ class Importance(Compute, ParallelStage):
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
         work = {"metric": metric, "removed": removed, "candidates": sorted(missing)}
         with ctx.progress(title, total=len(missing), unit="candidate") as bar:
-            for of, place, score in self.run_shares(inputs, work, ctx):
-                stack, layer = missing[of, place]
+            for in_stack, place, score in self.run_shares(inputs, work, ctx):
+                stack, layer = missing[in_stack, place]
                 scores[stack, layer] = score
                 # Logged before the score is written: a continued round does not score this candidate again.
                 ctx.log({f"{'loss' if screen else 'score'}_without_{stack}_layer": score}, step=layer)
