@@ -181,19 +181,19 @@ def _read_job(started: _StartedJob, settings: Mapping[str, Any], reader: ResultR
         return without_result(f"has no {RESULT_FILE}: it failed, was ended, or is still running")
     try:
         result = read_json(file, Result)
-        results = {0: result}
+        results = [result]
         if "runs" in result:
-            files = {one["seed"]: started.folder / one["result"] for one in result["runs"]}
-            if missing := [path for path in files.values() if not path.exists()]:
+            files = [started.folder / one["result"] for one in result["runs"]]
+            if missing := [path for path in files if not path.exists()]:
                 return without_result(f"lacks {', '.join(map(str, missing))}")
-            results = {seed: read_json(path, Result) for seed, path in files.items()}
+            results = [read_json(path, Result) for path in files]
     except InputError as error:
         return without_result(error)
-    if not all(one["systems"] for one in results.values()):
+    if not all(one["systems"] for one in results):
         return without_result("compares no systems: there is no comparison among its outputs")
     reader.open(started.store)  # without any store, the report ends here
     try:
-        runs = [reader.run(one, seed, started.store) for seed, one in results.items()]
+        runs = [reader.run(one, started.store) for one in results]
     except InputError as error:  # missing from the store, or written by a version with other records
         return without_result(error)
     return ReportedJob(started.folder, settings, tuple(result.get("seeds", ())), runs)

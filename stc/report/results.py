@@ -52,7 +52,6 @@ class ReportedRun:
         searches: searches for layers by name, each as the contents of its rankings.
     """
 
-    seed: int
     systems: Sequence[ScoredSystem]
     searches: Mapping[str, Sequence[Ranking]]
 
@@ -76,7 +75,7 @@ class ResultReader:
         """
         return self._open(self._folder or root)
 
-    def run(self, result: Result, seed: int, root: Path) -> ReportedRun:
+    def run(self, result: Result, root: Path) -> ReportedRun:
         """Read what a result.json refers to.
 
         Raises:
@@ -89,7 +88,7 @@ class ResultReader:
             if record is not None:
                 rows = comparison_rows(read_comparison(_artifact(store, Kind.COMPARISON, identity).path))
                 searches = read_searches((name, store.path(Kind.RANKING, one)) for name, one in stages)
-                return ReportedRun(seed, self._systems(store, rows, record["spec"]["inputs"]), searches)
+                return ReportedRun(self._systems(store, rows, record["spec"]["inputs"]), searches)
         last, identity = stages[-1] if stages else ("none", "was made")
         raise InputError(f"the comparison ({last} {identity}) is not in {store.root}; the same command makes it again")
 
