@@ -64,7 +64,7 @@ def export(
         StcError: the proof fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already: an export goes to a new or an empty folder")
+        raise InputError(f"{out} already exists: an export needs a new or an empty folder")
     requested = find_source(path, system)
     source = requested.plain() if merged and requested.form == "quantized" else requested
     history = history_of(source, requested)

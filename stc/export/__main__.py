@@ -17,18 +17,18 @@ translates an utterance with it, and the translation must be that of the origina
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stc.export", description=_DESCRIPTION)
     parser.add_argument("result", type=Path, help="a run's folder (outputs/…), a model or adapter folder, or its id")
-    parser.add_argument("out", type=Path, help="where to; a new or an empty folder")
+    parser.add_argument("out", type=Path, help="a new or an empty folder")
     parser.add_argument("--system", help="which system of a run's table (default: the last, the compressed model)")
     parser.add_argument(
         "--merged",
         action="store_true",
         help="the plain bfloat16 model: what a quantized one was packed from, or base and adapter in one",
     )
-    parser.add_argument("--base-model", metavar="NAME", help="under which name users find the base, such as a hub id")
+    parser.add_argument("--base-model", metavar="NAME", help="the name by which users find the base, such as a hub id")
     parser.add_argument("--license", metavar="ID", dest="license_id", help="the license the card states")
     parser.add_argument("--data", type=Path, help="a manifest folder to take the utterance of the proof from")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the proof")
-    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the folder to the Hugging Face hub, too")
+    parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="also upload the folder to the Hugging Face hub")
     return parser
 
 

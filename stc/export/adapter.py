@@ -25,10 +25,10 @@ def base_folder(source: ExportSource, base_model: str | None) -> Path:
     base = _base_in_store(source) or _model_folder(name) or _model_folder(base_model)
     if base is None:
         raise InputError(
-            f"{source.folder}: {BASE_MODEL_KEY} is {name!r}: --base-model NAME says which model it belongs on"
+            f"{source.folder}: {BASE_MODEL_KEY} is {name!r}: name the model that it is for with --base-model NAME"
         )
     if quantizer_of(read_config(base)) is not None:
-        raise ModelError(f"{base} is quantized: an adapter goes on, and is merged into, the bfloat16 base")
+        raise ModelError(f"{base} is quantized: an adapter needs the bfloat16 base")
     return base
 
 
@@ -41,8 +41,8 @@ def set_base(folder: Path, base_model: str | None) -> None:
     name = base_model or named_base(folder)
     if base_model is None and (not name or Path(name).is_absolute()):
         raise InputError(
-            f"the adapter's base is {name!r}, which its users do not have: --base-model NAME says under which name "
-            "they find it; --merged exports base and adapter as one model"
+            f"the adapter's base is {name!r}, which its users do not have: give the name under which they find it with "
+            "--base-model NAME, or export base and adapter as one model with --merged"
         )
     set_base_model_name(folder, name)
 

@@ -136,7 +136,7 @@ def proof_example(history: History, data: Path | None) -> ProofExample:
     folder = resolve_artifact(data, Kind.MANIFEST) if data else next(iter(history.manifests), None)
     if folder is None:
         raise InputError(
-            "no utterance is at hand to prove the export with: --data FOLDER (store/manifest/…) names some"
+            "the proof of the export needs an utterance: name a manifest folder with --data FOLDER (store/manifest/…)"
         )
     manifest = Manifest.load(folder)
     return ProofExample(Manifest(manifest.folder, manifest.task, manifest.rows[:1]), history.evaluation)

@@ -35,7 +35,7 @@ def prove(exported: CheckedModel, original: CheckedModel, example: ProofExample,
     merged = exported[1] is None and original[1] is not None
     if not proof.same and not merged:
         raise StcError(
-            f"the export gives another text than the original for utterance {proof.utterance!r}, so it was not kept:\n"
+            f"the export gives another text than the original for utterance {proof.utterance!r}, so it was deleted:\n"
             f"  original  {proof.original}\n  export    {proof.text}"
         )
     return proof

@@ -62,9 +62,11 @@ class ExportSource:
             InputError: the store no longer has it, the folder is in no store, or an adapter belongs to it.
         """
         if attached_adapter(self.folder):
-            raise InputError(f"{self.folder} has its adapter beside quantized weights, on which it was trained")
+            raise InputError(
+                f"{self.folder} has an adapter that was trained on quantized weights: it has no plain form"
+            )
         if self.store is None or self.model_input is None:
-            raise InputError(f"{self.folder} is quantized and in no store, so its bfloat16 weights are not at hand")
+            raise InputError(f"{self.folder} is quantized and in no store, so its bfloat16 weights are not available")
         return ExportSource(_verified(self.store, Kind.MODEL, self.model_input), "merged", self.store, self.run)
 
 
@@ -80,7 +82,7 @@ def find_source(path: Path, system: str | None) -> ExportSource:
     if (path / RESULT_FILE).is_file():
         folder, run = _system_folder(path, system), _run_config(path)
     elif system is not None:
-        raise InputError(f"--system {system}: {path} is no run's folder: it has no {RESULT_FILE}")
+        raise InputError(f"--system {system}: {path} is not the folder of a run: it has no {RESULT_FILE}")
     folder = folder.resolve()
     if (folder / ADAPTER_CONFIG).is_file():
         form: ExportForm = "adapter"
@@ -88,7 +90,7 @@ def find_source(path: Path, system: str | None) -> ExportSource:
         form = "merged" if quantizer_of(read_config(folder)) is None else "quantized"
     else:
         raise InputError(
-            f"{path} is nothing to export: a folder with config.json (a model), {ADAPTER_CONFIG} (an adapter) or "
+            f"{path} cannot be exported: a folder with config.json (a model), {ADAPTER_CONFIG} (an adapter) or "
             f"{RESULT_FILE} (a run) is needed"
         )
     source = ExportSource(folder, form, None, run)

@@ -98,7 +98,7 @@ def test_folder_without_an_utterance_at_hand_is_refused(tiny_model: Path, tmp_pa
 def test_place_that_is_taken_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path, tmp_path / "file"):
-        with pytest.raises(InputError, match="is there already"):
+        with pytest.raises(InputError, match="already exists"):
             export(tiny_model, out)
 
 
