@@ -1,4 +1,4 @@
-"""A model's most probable tokens at each position of some utterances, computed once and kept on disk."""
+"""A model's most probable tokens at each position of some utterances, computed once and stored on disk."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ FILE = "logits.safetensors"
 
 @dataclass(frozen=True)
 class TopK:
-    """The ``k`` most probable tokens at each position, and how probable all others are together.
+    """The ``k`` most probable tokens at each position, and the probability of all others together.
 
-    A divergence over these k + 1 outcomes is never larger than the one over the vocabulary, and the same for a k
-    that is the whole vocabulary.
+    A divergence over these k + 1 outcomes is at most the one over the vocabulary, and equal to it if k is the size of
+    the vocabulary.
 
     Attributes:
         tokens: (positions, k), int64.
-        logprobs: logarithms of their probabilities, (positions, k), float32.
-        rest: of the probability of all other tokens, (positions,), float32; minus infinity where there are none.
+        logprobs: their log probabilities, (positions, k), float32.
+        rest: log probability of all other tokens, (positions,), float32; minus infinity if there are none.
     """
 
     tokens: Tensor
@@ -32,34 +32,33 @@ class TopK:
 
     @classmethod
     def of(cls, logits: Tensor, k: int, temperature: float) -> TopK:
-        """Of logits (positions, vocabulary), after division by ``temperature``."""
+        """Take the top k of logits, (positions, vocabulary), after division by ``temperature``."""
         logprobs = functional.log_softmax(logits.float() / temperature, dim=-1)
         top = logprobs.topk(min(k, logits.shape[-1]), dim=-1)
         return cls(top.indices, top.values, _rest(logprobs, top.indices))
 
     @classmethod
     def joined(cls, parts: Sequence[TopK]) -> TopK:
-        return cls(
-            torch.cat([part.tokens for part in parts]),
-            torch.cat([part.logprobs for part in parts]),
-            torch.cat([part.rest for part in parts]),
-        )
+        return cls(*(torch.cat(tensors) for tensors in zip(*(part._tensors() for part in parts), strict=True)))
 
     def to(self, device: torch.device | str) -> TopK:
-        return TopK(self.tokens.to(device), self.logprobs.to(device), self.rest.to(device))
+        return TopK(*(tensor.to(device) for tensor in self._tensors()))
 
     def split(self, counts: Sequence[int]) -> list[TopK]:
-        """Of each utterance, which have so many positions."""
-        parts = (tensor.split(list(counts)) for tensor in (self.tokens, self.logprobs, self.rest))
+        """Return one for each utterance, which have so many positions."""
+        parts = (tensor.split(list(counts)) for tensor in self._tensors())
         return [TopK(*part) for part in zip(*parts, strict=True)]
 
     def outcomes(self) -> Tensor:
-        """Logarithms of the probabilities of the k tokens, and of any other where there is one."""
+        """Return the log probabilities of the k tokens, and of any other token if there is one."""
         return _outcomes(self.logprobs, self.rest)
 
     def logprobs_of_same_outcomes(self, logprobs: Tensor) -> Tensor:
-        """How probable the same outcomes are to another model, of (positions, vocabulary) for it."""
+        """Return the log probabilities of the same outcomes for another model, from its (positions, vocabulary)."""
         return _outcomes(logprobs.gather(-1, self.tokens), _rest(logprobs, self.tokens))
+
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.tokens, self.logprobs, self.rest
 
 
 def _rest(logprobs: Tensor, tokens: Tensor) -> Tensor:
@@ -88,8 +87,8 @@ def write(folder: Path, utterances: Sequence[TopK]) -> None:
 
 
 def read(folder: Path) -> list[TopK]:
-    """Of each utterance, in the order they were written."""
+    """Return the logits of each utterance, in the order in which they were written."""
     from safetensors.torch import load_file
 
-    held = load_file(folder / FILE)
-    return TopK(held["tokens"].long(), held["logprobs"], held["rest"]).split(held["positions"].tolist())
+    stored = load_file(folder / FILE)
+    return TopK(stored["tokens"].long(), stored["logprobs"], stored["rest"]).split(stored["positions"].tolist())

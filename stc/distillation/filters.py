@@ -1,9 +1,8 @@
-"""Which of a teacher's translations are fit to learn from.
+"""Filters for a teacher's translations.
 
-A teacher that has lost its way ends in one of a few manners: it stops early or never, repeats itself, answers in
-another language, or says something else altogether. Each has a filter of its own, as in the cleaning of parallel
-corpora (Moses, Koehn et al. 2007; OpusCleaner, Bogoychev et al. 2023), and each is off unless it is asked for: the
-publication drops nothing but duplicates.
+A bad translation stops early or never, repeats itself, is in another language, or says something else. Each case has a
+filter, as in the cleaning of parallel corpora (Moses, Koehn et al. 2007; OpusCleaner, Bogoychev et al. 2023). All are
+off by default: the publication drops nothing but duplicates.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from stc.models.task import Task
 from stc.system.language_tags import HAN_SCRIPTS, LanguageTag, nearest_entry, script
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_NEAR = 5  # langcodes' distance, up to which two tags are one language to py3langid (nb and no are)
-HAN_SHARE = 0.5  # of the letters of a Chinese text; names and abbreviations may be Latin
+_MAX_DISTANCE = 5  # langcodes' distance up to which two tags are one language to py3langid, such as nb and no
+HAN_SHARE = 0.5  # of the letters of a Chinese text, at least: names and abbreviations may be Latin
 
 _TOKEN = re.compile(rf"[{HAN}]|[^\W{HAN}]+")  # a word, or one Chinese character
 
 Filter = Callable[[Utterance, str], bool]
-"""(the utterance, the teacher's translation of it) → whether the translation is kept."""
+"""Takes an utterance and the teacher's translation, and returns whether to keep it."""
 
 
 def _ordered(range_: tuple[float, float]) -> tuple[float, float]:
@@ -38,14 +37,13 @@ def _ordered(range_: tuple[float, float]) -> tuple[float, float]:
 
 
 class Filters(BaseModel):
-    """What a translation has to be; a field that is None or false asks nothing.
+    """Requirements for a translation. None or false means no requirement.
 
     Attributes:
-        length_ratio: language → the range of characters of the translation per character of the source.
-        repetition: the largest share of bigrams that are there a second time, in [0, 1), over words or Chinese
-            characters.
-        language: it is in the target language and not in the source's. A Chinese text is known by its characters,
-            another by py3langid, which decides between the two languages; one without letters passes.
+        length_ratio: for each language, the range of characters of the translation per character of the source.
+        repetition: the largest share of repeated bigrams, of words or Chinese characters, in [0, 1).
+        language: whether it must be in the target language and not in the source's. Chinese is recognized by its
+            characters, other languages by py3langid, which decides between the two. A text without letters passes.
         chrf: the least chrF to the original target, in (0, 100].
     """
 
@@ -57,24 +55,27 @@ class Filters(BaseModel):
     chrf: float | None = Field(default=None, gt=0, le=100)
 
     def active(self, task: Task) -> dict[str, Filter]:
-        """The filters asked for, by name, in the order in which they are applied.
+        """Return the filters that are on, by name, in the order in which they are applied.
 
         Raises:
             InputError: ``length_ratio`` has no range for the target language.
         """
         found: dict[str, Filter] = {}
         if self.length_ratio is not None:
-            found["length_ratio"] = _within(self.length_range(task.target_lang))
-        if self.repetition is not None:
-            found["repetition"] = _not_repeating(self.repetition)
+            low, high = self.length_range(task.target_lang)
+            found["length_ratio"] = lambda row, text: low <= len(text) / max(len(row.source), 1) <= high
+        if (most := self.repetition) is not None:
+            found["repetition"] = lambda row, text: repetition(text) <= most
         if self.language:
             found["language"] = _in_target_language(task)
-        if self.chrf is not None:
-            found["score"] = _close_to_target(self.chrf, task)
+        if (least := self.chrf) is not None:
+            from stc.metrics.metric import score
+
+            found["score"] = lambda row, text: score("chrf", [text], [row.target], task.target_lang) >= least
         return found
 
     def length_range(self, lang: str) -> tuple[float, float]:
-        """Return the range for a language, or for the nearest wider one.
+        """Return the range for a language, or for the nearest more general one.
 
         Raises:
             InputError: there is none.
@@ -89,17 +90,8 @@ class Filters(BaseModel):
         return found
 
 
-def _within(range_: tuple[float, float]) -> Filter:
-    low, high = range_
-    return lambda row, text: low <= len(text) / max(len(row.source), 1) <= high
-
-
-def _not_repeating(most: float) -> Filter:
-    return lambda row, text: repetition(text) <= most
-
-
 def repetition(text: str) -> float:
-    """The share of a text's bigrams, of words or Chinese characters, that were there before; 0 if it has none."""
+    """Return the share of a text's bigrams, of words or Chinese characters, that occurred before; 0 if it has none."""
     tokens = _TOKEN.findall(text.casefold())
     bigrams = list(pairwise(tokens))
     return 1 - len(set(bigrams)) / len(bigrams) if bigrams else 0.0
@@ -114,29 +106,19 @@ def _in_target_language(task: Task) -> Filter:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
     labels = list(identifier.labels)
     source, target = (
-        closest_supported_match(tag, labels, max_distance=_NEAR) for tag in (task.source_lang, task.target_lang)
+        closest_supported_match(tag, labels, max_distance=_MAX_DISTANCE) for tag in (task.source_lang, task.target_lang)
     )
     if source is None or target is None:
         unknown = task.source_lang if source is None else task.target_lang
         raise InputError(
             f"distill.filters.language: py3langid does not know {unknown}; distill.filters.language=false does without"
         )
-    # Between two languages a short sentence is decided well, which among a hundred it is not.
+    # It identifies a short sentence well between two languages, and badly among a hundred.
     identifier.set_languages([source, target])
-    return lambda row, text: not _has_letters(text) or identifier.classify(text)[0] == target
-
-
-def _has_letters(text: str) -> bool:
-    return any(map(str.isalpha, text))
+    return lambda row, text: not any(map(str.isalpha, text)) or identifier.classify(text)[0] == target
 
 
 def han_share(text: str) -> float:
-    """The share of a text's letters that are Chinese characters; 1 if it has no letters."""
-    letters = [sign for sign in text if sign.isalpha()]
+    """Return the share of a text's letters that are Chinese characters; 1 if it has no letters."""
+    letters = [character for character in text if character.isalpha()]
     return len(re.findall(f"[{HAN}]", text)) / len(letters) if letters else 1.0
-
-
-def _close_to_target(least: float, task: Task) -> Filter:
-    from stc.metrics.metric import score
-
-    return lambda row, text: score("chrf", [text], [row.target], task.target_lang) >= least

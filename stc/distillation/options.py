@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TokenDistillation(BaseModel):
-    """Learning from a teacher at every token (``distillation.py``).
+    """How a student learns from a teacher at every token (:mod:`stc.distillation.token_level`).
 
     Attributes:
-        weight: share of the teacher's distribution in the loss; the rest is cross-entropy with the target's tokens.
+        weight: share of the divergence from the teacher in the loss; the rest is cross-entropy with the targets.
         reverse: share of the reverse Kullback-Leibler divergence; the rest is the forward one.
-        temperature: both models' logits are divided by it.
-        hidden: weight of the distance between both models' hidden states, relative to the whole of the rest.
+        temperature: the divisor of both models' logits.
+        hidden: weight of the distance between both models' hidden states, relative to all the rest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

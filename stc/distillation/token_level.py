@@ -1,6 +1,6 @@
-"""Learning from a teacher at every token: its distribution over the vocabulary, and its hidden states.
+"""Token-level distillation: the student learns the teacher's distribution over the vocabulary and its hidden states.
 
-Sequence-level distillation (``stages/distill.py``) makes data. This changes the loss, and goes with any data.
+It changes the loss and works with any data. Sequence-level distillation (``stages/distill.py``) makes data.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Teacher(Protocol):
-    """What a training learns from at every token.
+    """A teacher for every token.
 
     Attributes:
-        shares_encoder: whether what the student's encoder makes of audio will do for the teacher too.
+        shares_encoder: whether the teacher can use the output of the student's encoder.
         needs_hidden_states: whether the student's hidden states are compared with the teacher's.
     """
 
@@ -35,19 +35,19 @@ class Teacher(Protocol):
     needs_hidden_states: bool
 
     def loss(self, batch: Batch, indices: Sequence[int], predictions: Predictions, label_smoothing: float) -> Tensor:
-        """Distillation and cross-entropy by their weights, in nats, summed over the labelled tokens of the batch.
+        """Return the weighted sum of distillation and cross-entropy, in nats, over the labelled tokens of the batch.
 
         Args:
-            indices: of the batch's utterances in the manifest.
-            predictions: the student's for the batch, with its hidden states if they are wanted.
+            indices: the places of the batch's utterances in the manifest.
+            predictions: the student's, with its hidden states if they are needed.
         """
 
 
 class OnlineTeacher:
-    """A model that hears every batch beside the student.
+    """A model that predicts every batch beside the student.
 
     Args:
-        kept: for each of the student's decoder layers, its number in the teacher.
+        kept: the number in the teacher of each of the student's decoder layers.
     """
 
     def __init__(
@@ -56,33 +56,33 @@ class OnlineTeacher:
         self._translator = teacher
         self._kept = list(kept)
         self._settings = settings
-        self.shares_encoder = _shares_encoder(teacher, student)
+        self.shares_encoder = _has_same_frozen_encoder(teacher, student)
         self.needs_hidden_states = settings.hidden > 0
 
     def loss(self, batch: Batch, indices: Sequence[int], predictions: Predictions, label_smoothing: float) -> Tensor:
         settings = self._settings
         with torch.no_grad():
-            heard = replace(batch, encoded=predictions.encoded) if self.shares_encoder else batch
-            taught = predict(self._translator, heard, states=self.needs_hidden_states)
+            batch_for_teacher = replace(batch, encoded=predictions.encoded) if self.shares_encoder else batch
+            taught = predict(self._translator, batch_for_teacher, states=self.needs_hidden_states)
         ours, theirs = (
             functional.log_softmax(one.logits / settings.temperature, dim=-1) for one in (predictions, taught)
         )
-        loss = _mixed(ours, theirs, settings, predictions, label_smoothing)
+        loss = _weighted_loss(ours, theirs, settings, predictions, label_smoothing)
         if self.needs_hidden_states:
             expected = [taught.states[layer] for layer in self._kept]
-            # Both models get the first layer's input from the same embedding and projector to begin with.
+            # The first layer's input comes from the embedding and the projector, which are equal to begin with.
             loss = loss + settings.hidden * hidden_error(predictions.states[1:], expected[1:], batch)
         return loss
 
 
 class CachedTeacher:
-    """What a model predicted for the same manifest before: its most probable tokens at each position.
+    """Cached predictions of a model for the same manifest: its most probable tokens at each position.
 
     Args:
-        cache: of each utterance of the manifest, in its order.
+        cache: one item for each utterance of the manifest, in its order.
     """
 
-    shares_encoder = True  # it does not hear
+    shares_encoder = True  # it needs no encoder
     needs_hidden_states = False
 
     def __init__(self, cache: Sequence[TopK], settings: TokenDistillation) -> None:
@@ -94,10 +94,10 @@ class CachedTeacher:
         ours = taught.logprobs_of_same_outcomes(
             functional.log_softmax(predictions.logits / self._settings.temperature, dim=-1)
         )
-        return _mixed(ours, taught.outcomes(), self._settings, predictions, label_smoothing)
+        return _weighted_loss(ours, taught.outcomes(), self._settings, predictions, label_smoothing)
 
 
-def _mixed(
+def _weighted_loss(
     ours: Tensor, theirs: Tensor, settings: TokenDistillation, predictions: Predictions, label_smoothing: float
 ) -> Tensor:
     loss = settings.weight * settings.temperature**2 * divergence(ours, theirs, settings.reverse)
@@ -107,14 +107,15 @@ def _mixed(
 
 
 def divergence(student: Tensor, teacher: Tensor, reverse: float) -> Tensor:
-    """Kullback-Leibler divergence between two models' predictions, summed over tokens.
+    """Return the Kullback-Leibler divergence between two models' predictions, summed over tokens.
 
-    Forward is KL(teacher ‖ student), which covers all that the teacher finds likely (Hinton et al. 2015,
-    arXiv 1503.02531, section 2, from where also is the loss's factor temperature²); reverse is
-    KL(student ‖ teacher), which avoids what it finds unlikely (Gu et al. 2024, arXiv 2306.08543, section 2.1).
+    The forward divergence, KL(teacher ‖ student), makes the student cover everything that the teacher finds likely
+    (Hinton et al. 2015, arXiv 1503.02531, section 2, also the source of the loss's factor temperature²). The reverse
+    one, KL(student ‖ teacher), makes it avoid what the teacher finds unlikely (Gu et al. 2024, arXiv 2306.08543,
+    section 2.1).
 
     Args:
-        student: logarithms of probabilities, (tokens, outcomes), and ``teacher``, the same.
+        student: log probabilities, (tokens, outcomes). ``teacher`` has the same shape.
         reverse: share of the reverse divergence, from 0 to 1; the rest is forward.
     """
     total = student.new_zeros(())
@@ -126,14 +127,14 @@ def divergence(student: Tensor, teacher: Tensor, reverse: float) -> Tensor:
 
 
 def hidden_error(student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
-    """Squared distance of the student's hidden states from the teacher's, relative to the teacher's squared norm,
-    over an utterance's positions; the mean over layers. An utterance counts as often as it has labelled tokens.
+    """Return the squared distance of the student's hidden states from the teacher's, relative to the teacher's squared
+    norm, over an utterance's positions; the mean over layers, weighted by the utterances' labelled tokens.
 
-    As patient distillation (Sun et al. 2019, arXiv 1908.09355, section 3.2) at every layer the student has, but
-    without their normalisation of each state: the student's next layer was made for states of the teacher's scale.
+    This is patient distillation (Sun et al. 2019, arXiv 1908.09355, section 3.2) at every layer of the student, but
+    states are not normalised, since the student's next layer was made for states of the teacher's scale.
 
     Args:
-        student: (utterances, tokens, hidden) of each layer compared, and ``teacher``, the same.
+        student: (utterances, tokens, hidden) of each layer compared. ``teacher`` has the same shape.
     """
     inside = batch.inputs["attention_mask"][..., None]
     total = torch.zeros(len(inside), device=inside.device)
@@ -143,8 +144,7 @@ def hidden_error(student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Ba
     return (total / max(len(student), 1) * (batch.labels != IGNORED).sum(dim=1)).sum()
 
 
-def _shares_encoder(teacher: Translator, student: Translator) -> bool:
-    """Whether the student's encoder is and stays the teacher's, so that what it hears will do for both."""
+def _has_same_frozen_encoder(teacher: Translator, student: Translator) -> bool:
     if next(part_parameters(student, ["encoder"]), None) is not None:
         return False
     ours, theirs = part_state(student, "encoder"), part_state(teacher, "encoder")

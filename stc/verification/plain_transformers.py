@@ -1,16 +1,16 @@
-"""What transformers alone makes of a model folder: greedy translations by ``generate``, one utterance at a time.
+"""Translate with a model folder by transformers alone: greedily by ``generate``, one utterance at a time.
 
-A script of its own, started by :mod:`stc.verification.independent`, that imports nothing of stc: what it gives is what
-anybody gets who has the folder and public libraries. It reads a request as JSON from standard input and writes
-the texts to standard output, a JSON list with a list for each model. The request:
+This script is started by :mod:`stc.verification.independent` and imports nothing of stc. So its texts are what anybody
+gets who has the folder and public libraries. It reads a JSON request from standard input and writes the texts to
+standard output, a JSON list with a list for each model. The request:
 
-    models          each a folder, and a folder with an adapter that peft puts on that model, or null
-    conversation    what is said to the model about each utterance, for the folder's chat template
-    chat_template   the template of folders that have none; null or left out where they have one
-    audio           files, one an utterance
+    models          pairs of a model folder, and the folder of an adapter that peft loads onto it, or null
+    conversation    the request about each utterance, for the folder's chat template
+    chat_template   the template if the folder has none, else null; may be left out
+    audio           files, one for each utterance
     device, dtype, attention, max_new_tokens, threads
-    registers       modules that make the models' quantization known to transformers; left out where there are none
-    exactly         attributes of packed layers, with the values by which they compute in float32; may be left out
+    registers       modules to import before the models are loaded; may be left out
+    exactly         attributes of packed layers, with their values for computing in float32; may be left out
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 
 def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> list[str]:
-    """The text of each file of ``request["audio"]``, on one line, stripped."""
+    """Return the text of each file of ``request["audio"]``, on one line, stripped."""
     import torch
     import transformers
 
@@ -46,7 +46,7 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
                 if hasattr(module, name):
                     setattr(module, name, value)
     processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
-    # The tokens that end a turn, and none of the penalties a folder may ask for: they are not greedy decoding.
+    # Of the folder's settings, only the tokens that end a turn are used. Penalties would not be greedy decoding.
     stated = model.generation_config.eos_token_id
     ends = {*(stated if isinstance(stated, list) else [stated]), processor.tokenizer.eos_token_id} - {None}
     model.generation_config = transformers.GenerationConfig(
@@ -72,10 +72,10 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
 
 
 def _read(file: str, rate: int) -> Any:
-    """The file as float32 samples, channels averaged, at ``rate`` a second."""
+    """Return the file as float32 samples, channels averaged, at ``rate`` a second."""
     import soundfile
 
-    with open(file, "rb") as content:  # by its name, soundfile would take a .raw file for one without a header
+    with open(file, "rb") as content:  # by name, soundfile would take a .raw file as headerless
         samples, found = soundfile.read(content, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     if found == rate:
@@ -92,7 +92,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     for name in request.get("registers", []):
         importlib.import_module(name)
-    with contextlib.redirect_stdout(sys.stderr):  # the answer alone goes to standard output
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for the answer only
         texts = [translations(folder, adapter, request) for folder, adapter in request["models"]]
     json.dump(texts, sys.stdout)
 
@@ -100,4 +100,4 @@ def main() -> None:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # taking down all that was imported takes a second
+    os._exit(0)  # a normal exit takes a second longer
