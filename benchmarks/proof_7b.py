@@ -34,7 +34,7 @@ from stc.data.collate import IGNORED, Batch
 from stc.decoding.predictions import translation_loss
 from stc.models import architecture
 from stc.models.checkpoint import Translator, load, save
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.models.new_qwen2_audio import build_processor, random_model
 from stc.models.qwen2_audio_config import published_config
 from stc.models.surgery import check_cache, drop_layers

@@ -8,11 +8,9 @@ transformers' ``generate`` decodes models that they do not support.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,12 +29,9 @@ if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
     from stc.models.checkpoint import Translator
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 READERS = 4  # threads that read audio ahead of the encoder
 DECODE_BATCH = "resources.decode_batch"  # the setting, for messages
-ENCODE_BATCH = 32  # at most; the next batch's features are computed while the GPU encodes this one
+ENCODE_BATCH = 32  # utterances that are encoded together, at most
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
 
@@ -85,48 +80,23 @@ def embed_audio_prompts(
     """
     architecture, model = translator.architecture, translator.model
     collator = Collator.of(translator, task)
-    waiting = iter(audio)
-    encode_size = BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
-    together = encode_size.size
-    collate_size = BatchSize(together, DECODE_BATCH)  # its own, since a thread collates while another batch is encoded
+    samples = iter(audio)
+    unfinished: list[np.ndarray] = []  # read, and not embedded yet: more than a batch once memory has run out
     embeddings: list[Tensor] = []
 
-    def collate(start: int) -> list[dict[str, Tensor]]:
-        names = ids[start : start + together]
-        samples = list(islice(waiting, len(names)))
-        batches: list[dict[str, Tensor]] = []
-
-        def collate_part(rows: Sequence[int]) -> None:
-            batches.append(collator.prompts([names[row] for row in rows], [samples[row] for row in rows]))
-
-        collate_size.over(range(len(names)), collate_part)
-        return batches
-
-    def embed(collated: dict[str, Tensor], rows: Sequence[int]) -> None:
-        batch = {name: tensor[rows[0] : rows[-1] + 1] for name, tensor in collated.items()}
+    def embed(rows: Sequence[int]) -> None:
+        unfinished.extend(islice(samples, max(0, len(rows) - len(unfinished))))
+        batch = collator.prompts([ids[row] for row in rows], unfinished[: len(rows)])
         lengths = batch.pop("attention_mask").sum(dim=1).tolist()
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
         embedded = architecture.embed(model, batch["input_ids"], architecture.encode_audio(model, batch))
         embeddings.extend(row[:length] for row, length in zip(embedded, lengths, strict=True))
+        del unfinished[: len(rows)]
         if progress is not None:
             progress.update(len(rows))
 
-    for collated in chain.from_iterable(one_ahead(collate, range(0, len(ids), together))):
-        encode_size.over(range(len(collated["input_ids"])), partial(embed, collated))
+    BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH).over(range(len(ids)), embed)
     return embeddings
-
-
-def one_ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield what ``make`` returns for each item. A thread makes the next one while one is used."""
-    with ThreadPoolExecutor(1) as thread:
-        waiting: Future[R] | None = None
-        for item in items:
-            following = thread.submit(make, item)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
 
 
 @torch.inference_mode()

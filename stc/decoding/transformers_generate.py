@@ -1,5 +1,5 @@
 """Decoding by transformers' ``generate``: beam search and sampling, and greedy decoding of models that stc's engines
-do not support (:func:`stc.models.fast_path.unsupported_by_engines`). It is slower than those.
+do not support (:meth:`stc.models.architecture.Architecture.unsupported_by_engines`). It is slower than those.
 
 ``generate`` takes settings that it is not given from the folder's generation_config, even if it is given a
 configuration. So the model's own is replaced meanwhile, and of the folder's only the tokens that end a turn are used.

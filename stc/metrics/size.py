@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.models.counting import counted
 from stc.models.folder import ModelFolder
 
 
@@ -27,7 +26,7 @@ def size_of(folder: Path) -> Size:
         ModelError: the folder is no model, or is damaged.
     """
     model = ModelFolder.of(folder)
-    counts, layers = counted(model), model.family.layers(model.config)
+    counts, layers = model.counts, model.family.layers(model.config)
     return Size(
         decoder_layers=layers.get("decoder", 0),
         encoder_layers=layers.get("encoder", 0),

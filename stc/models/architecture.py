@@ -171,6 +171,11 @@ class Architecture(ABC):
             ModelError: the prompts have another number of placeholders than the audio has positions.
         """
 
+    def unsupported_by_engines(self, config: Mapping[str, Any]) -> str:
+        """Return, in words, what only transformers computes of a model with this parsed config.json; empty if stc's own
+        engines compute all of it."""
+        return f"an architecture, {self.model_type}, that stc's engines do not know"
+
     def stored_name(self, name: str) -> str:
         """Return the name that a weight of the model has in a published checkpoint."""
         return name

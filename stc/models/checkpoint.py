@@ -16,7 +16,7 @@ import torch
 
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
-from stc.models.fast_path import FastPath, unsupported_by_engines
+from stc.models.fast_path import FastPath
 from stc.models.folder import ModelFolder
 from stc.models.generation_config import GENERATION_FILE, GenerationSettings
 from stc.models.prompts import load_processor
@@ -42,7 +42,7 @@ class Translator:
     @property
     def unsupported_by_engines(self) -> str:
         """What stc's own engines do not compute of the model as it is now, in words."""
-        return unsupported_by_engines(self.architecture, self.model.config.to_dict())
+        return self.architecture.unsupported_by_engines(self.model.config.to_dict())
 
     @property
     def fast_path(self) -> FastPath:

@@ -20,8 +20,7 @@ class FastPath(Architecture, ABC):
 
     @abstractmethod
     def unsupported_by_engines(self, config: Mapping[str, Any]) -> str:
-        """Return, in words, what a model with this config.json has that the methods below and full causal attention do
-        not compute; empty if they compute all of it."""
+        """Return what the methods below and full causal attention do not compute."""
 
     @abstractmethod
     def attention_inputs(
@@ -47,11 +46,3 @@ class FastPath(Architecture, ABC):
     @abstractmethod
     def attention_shape(self, decoder: Any) -> tuple[int, int, float]:
         """Return the number of key-value heads, their width, and the factor of attention scores."""
-
-
-def unsupported_by_engines(family: Architecture, config: Mapping[str, Any]) -> str:
-    """Return, in words, what a model with this parsed config.json has that only transformers computes; empty if stc's
-    own engines compute all of it."""
-    if not isinstance(family, FastPath):
-        return f"an architecture, {family.model_type}, that stc's engines do not know"
-    return family.unsupported_by_engines(config)

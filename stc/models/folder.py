@@ -7,6 +7,7 @@ and identified.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,6 @@ from pydantic import BaseModel
 from stc.errors import ModelError
 from stc.models import architecture, read_config
 from stc.models.architecture import Architecture
-from stc.models.fast_path import unsupported_by_engines
 from stc.models.generation_config import GenerationSettings
 from stc.models.weights import (
     ADAPTER_CONFIG,
@@ -43,6 +43,19 @@ FLOATS = ("BF16", "F16", "F32", "F64")
 
 class _Index(BaseModel):
     weight_map: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Two sizes, which are equal for a model that is not quantized.
+
+    Attributes:
+        parameters: a packed weight counts with its shape before packing.
+        packed_elements: elements of the weight tensors as stored: two 4-bit weights share one.
+    """
+
+    parameters: int
+    packed_elements: int
 
 
 @dataclass(frozen=True)
@@ -101,9 +114,26 @@ class ModelFolder:
         found = {
             "family": self.family.VERSION,
             "quantizer": self.quantizer.VERSION if self.quantizer else 1,
-            "decoding": 2 if unsupported_by_engines(self.family, self.config) else 1,
+            "decoding": 2 if self.family.unsupported_by_engines(self.config) else 1,
         }
         return {name: version for name, version in found.items() if version > 1}
+
+    @cached_property
+    def logical_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every weight of the model, by its name on disk; of a packed one, its shape before packing."""
+        method, tensors = self.quantizer, self.tensors
+        if method is None:
+            return {name: tensor.shape for name, tensor in tensors.items()}
+        return {name: method.logical_shape(name, tensors) for name in tensors if not method.is_state(name)}
+
+    @property
+    def counts(self) -> ParameterCounts:
+        """Its size with the adapter that belongs to it. Tied weights count once, quantization state does not count."""
+        adapter = sum(tensor.elements for tensor in self.adapted.values())
+        return ParameterCounts(
+            parameters=sum(map(math.prod, self.logical_shapes.values())) + adapter,
+            packed_elements=sum(self.tensors[name].elements for name in self.logical_shapes) + adapter,
+        )
 
     @property
     def weight_files(self) -> list[Path]:
@@ -130,6 +160,11 @@ class ModelFolder:
             )
         if method is not None and (missing := method.missing_state(self.tensors)):
             raise ModelError(f"{self.path} lacks {first_few(missing)}")
+
+
+def count_parameters(folder: Path) -> ParameterCounts:
+    """Count a model folder; raises as :meth:`ModelFolder.of`."""
+    return ModelFolder.of(folder).counts
 
 
 def files_of_adapter(adapter: Path) -> list[Path]:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stc.models import architecture
 from stc.models.architecture import Architecture, ModelDimensions, Part, Stack
-from stc.models.counting import ParameterCounts, counted, logical_shapes
-from stc.models.folder import ModelFolder
+from stc.models.folder import ModelFolder, ParameterCounts
 from stc.models.removal import Removal, by_stack
 from stc.models.shapes import Shapes, shapes_of
 from stc.models.weights import ADAPTER_WEIGHTS, adapter_tensors
@@ -142,8 +141,8 @@ class Layout:
             model.family,
             model.config,
             model.family.layers(model.config),
-            Counter(_weight_kinds(model.family, logical_shapes(model))),
-            counted(model),
+            Counter(_weight_kinds(model.family, model.logical_shapes)),
+            model.counts,
             model.weight_bytes,
             sum(file.stat().st_size for file in model.files) - model.weight_bytes,
             quantizer=model.quantizer,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from stc.errors import ConfigError, Fault, suggestion
 from stc.models.hub import HubModel
@@ -99,3 +100,16 @@ class Pipeline:
         for name in self.outputs:
             visit(name)
         return list(order)
+
+    def equal_nodes(self, names: Collection[str]) -> set[str]:
+        """Return nodes with all others that have the same stage, fields and inputs. They have one result."""
+
+        def description(name: str) -> tuple[Any, ...]:
+            node = self.nodes[name]
+            if node.stage is None:
+                return node.kind, str(node.source)
+            fields = node.stage.model_dump_json(exclude=set(node.stage.NOT_IDENTITY))
+            return node.stage_name, fields, tuple((key, description(target)) for key, target in sorted(node.upstream()))
+
+        wanted = set(map(description, names))
+        return {name for name in self.nodes if wanted and description(name) in wanted}

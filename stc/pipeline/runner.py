@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ class Evaluation:
         self._pipeline = pipeline
         self._store = store
         self._context = context
-        self._force = frozenset(_with_equal_nodes(pipeline, force))
+        self._force = pipeline.equal_nodes(force)
         self._announce = announce
         self._before_stage = before_stage
         self._keys: dict[str, _Key] = {}
@@ -292,20 +292,6 @@ def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
     if not versions:
         return found
     return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))
-
-
-def _with_equal_nodes(pipeline: Pipeline, names: Iterable[str]) -> set[str]:
-    """Return nodes with all others that have the same stage, fields and inputs, since they stand for one result."""
-
-    def description(name: str) -> tuple[Any, ...]:
-        node = pipeline.nodes[name]
-        if node.stage is None:
-            return node.kind, str(node.source)
-        fields = node.stage.model_dump_json(exclude=set(node.stage.NOT_IDENTITY))
-        return node.stage_name, fields, tuple((key, description(target)) for key, target in sorted(node.upstream()))
-
-    wanted = {description(name) for name in names}
-    return {name for name in pipeline.nodes if wanted and description(name) in wanted}
 
 
 class _Blocked(Exception):

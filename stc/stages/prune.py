@@ -45,7 +45,7 @@ class Prune(Compute, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config
         from stc.models.checkpoint import load, save
-        from stc.models.counting import count_parameters
+        from stc.models.folder import count_parameters
         from stc.models.surgery import check_cache, check_reload, drop_layers
 
         folder = inputs["model"].path

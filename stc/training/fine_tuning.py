@@ -155,7 +155,7 @@ class FineTuning(Recipe, ParallelStage):
         ctx: Context,
     ) -> dict[str, Any]:
         """Return the facts of a training of ``trainable`` parameters, with the held-out loss of ``translator``."""
-        from stc.models.counting import count_parameters
+        from stc.models.folder import count_parameters
         from stc.training.teacher_forcing import TeacherForcing
 
         added = trainable if self.method != "full" else 0

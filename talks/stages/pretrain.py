@@ -106,7 +106,7 @@ class Pretrain(Optimisation, Stage):
         from stc.decoding.greedy import translate
         from stc.metrics.metric import score
         from stc.models.checkpoint import load, save
-        from stc.models.counting import count_parameters
+        from stc.models.folder import count_parameters
         from talks.training.from_scratch import train_from_scratch
 
         manifests = {label: Manifest.load(inputs["train"][label].path) for label in sorted(inputs["train"])}

@@ -20,7 +20,7 @@ from stc.export.__main__ import main
 from stc.export.source import find_source
 from stc.metrics.records import Measurement, Scores
 from stc.models import read_config
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 
 Made = Callable[[str], Path]
 SYSTEMS = ("base", "quantize")

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from stc.models import architecture, read_config
-from stc.models.counting import count_parameters
-from stc.models.folder import ModelFolder
+from stc.models.folder import ModelFolder, count_parameters
 from stc.models.layout import AdapterSize, Layout, RemovalCounts
 from stc.models.qwen2_audio import PUBLISHED
 from stc.models.shapes import shapes_of

@@ -19,7 +19,7 @@ LIGHT = [
     "stc.stages.prune",
     "stc.stages.quantize",
     "stc.quantization.nf4",
-    "stc.models.counting",
+    "stc.models.folder",
 ]
 
 

@@ -18,7 +18,7 @@ from stc.decoding.predictions import translation_loss
 from stc.errors import ConfigError, ModelError
 from stc.export import export
 from stc.models.checkpoint import load, save
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context
 from stc.planning.machine_checks import check_devices

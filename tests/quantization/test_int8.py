@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from stc.errors import ModelError
 from stc.models.checkpoint import Translator, load, save
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.models.surgery import check_cache, check_reload, drop_layers
 from stc.quantization.int8 import Int8
 

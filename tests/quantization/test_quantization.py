@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from stc.errors import ConfigError, ModelError
 from stc.models.checkpoint import Translator, load, save
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.models.surgery import check_reload
 from stc.quantization import methods, quantizer, quantizer_of
 

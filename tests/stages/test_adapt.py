@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 
 from stc.errors import ModelError
 from stc.models.checkpoint import Translator, load, save
-from stc.models.counting import count_parameters
-from stc.models.folder import ModelFolder
+from stc.models.folder import ModelFolder, count_parameters
 from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.adapt import Adapt

@@ -5,7 +5,7 @@ import pytest
 from stc.errors import ModelError
 from stc.models.architecture import Stack
 from stc.models.checkpoint import load
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.models.removal import Layer, Removal
 from stc.pipeline.stage import Context
 from stc.stages.prune import Prune

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.pipeline.stage import Context
 from stc.quantization import methods
 from stc.stages.quantize import Quantize

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stc.models.checkpoint import load
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.pipeline.stage import Context
 from stc.store.artifact import Artifact, Kind
 from talks.stages.pretrain import Pretrain

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from stc.models.checkpoint import load, save
-from stc.models.counting import count_parameters
+from stc.models.folder import count_parameters
 from stc.quantization import quantizer
 
 
