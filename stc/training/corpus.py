@@ -51,13 +51,6 @@ class Corpus:
             self._sha256 += [row.sha256 for row in manifest.rows]
         self._read(manifests, ctx)
 
-    def __len__(self) -> int:
-        return len(self._targets)
-
-    def target_tokens(self, index: int) -> int:
-        """Return how many tokens an example's target has."""
-        return len(self._targets[index])
-
     @property
     def lengths(self) -> list[int]:
         """The length of each example in samples."""

@@ -42,18 +42,18 @@ class CtcHead(nn.Module):
     def __init__(self, translator: Translator, characters: int) -> None:
         super().__init__()
         (projector,) = translator.architecture.parts["projector"]
-        self._encoded = torch.empty(0)
+        self.encoded = torch.empty(0)
         self._hook = translator.model.get_submodule(projector).register_forward_pre_hook(self._keep)
         width: int = translator.model.config.audio_config.hidden_size
         self.classes = nn.Linear(width, characters)
 
     def _keep(self, module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-        self._encoded = args[0]
+        self.encoded = args[0]
 
     def detach(self) -> None:
         """Remove the hook from the model."""
         self._hook.remove()
-        self._encoded = torch.empty(0)
+        self.encoded = torch.empty(0)
 
     def losses(self, positions: Sequence[int], spellings: torch.Tensor, letters: Sequence[int]) -> torch.Tensor:
         """Return the CTC loss per character of each utterance in the model's last pass: (utterances,).
@@ -66,7 +66,7 @@ class CtcHead(nn.Module):
             spellings: characters, (utterances, longest), with any padding.
             letters: the number of characters of each utterance.
         """
-        flat = functional.log_softmax(self.classes(self._encoded).float(), dim=-1)
+        flat = functional.log_softmax(self.classes(self.encoded).float(), dim=-1)
         counts = torch.tensor(positions, device=flat.device)
         place = torch.arange(max(positions), device=flat.device)[None] < counts[:, None]
         padded = flat.new_zeros(*place.shape, flat.shape[-1]).masked_scatter(place[..., None], flat)

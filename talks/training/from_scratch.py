@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stc.data.collate import Batch, pad
+from stc.data.collate import IGNORED, Batch, pad
 from stc.data.manifest import Manifest
 from stc.decoding.predictions import translation_loss
 from stc.models.new_qwen2_audio import SPECIAL, build_processor
@@ -61,15 +61,13 @@ class SpelledCorpus(Corpus):
     def spelled_batch(self, indices: Sequence[int]) -> SpeechBatch:
         """Return the batch of :meth:`Corpus.batch` with the spellings of its examples."""
         translation, positions = self.batch_with_positions(indices)
-        device = translation.labels.device
         spellings = [self._spellings[index] for index in indices]
-        tokens = [self.target_tokens(index) for index in indices]
         return SpeechBatch(
             translation,
             positions,
-            pad(spellings, 0).to(device),
+            pad(spellings, 0).to(translation.labels.device),
             [len(spelling) for spelling in spellings],
-            torch.tensor(tokens, dtype=torch.float32, device=device),
+            (translation.labels != IGNORED).sum(dim=1).float(),
         )
 
 

@@ -42,7 +42,7 @@ def test_spelling_losses_are_those_of_each_utterance_alone(translator: Translato
         translation_loss(translator, batch.translation)
         together = head.losses(batch.positions, batch.spellings, batch.letters)
         last, letters = batch.positions[1], batch.letters[1]
-        scores = head.classes(head._encoded[-last:]).log_softmax(-1)
+        scores = head.classes(head.encoded[-last:]).log_softmax(-1)
         alone = torch.nn.functional.ctc_loss(
             scores[:, None], batch.spellings[1:, :letters], (last,), (letters,), reduction="sum"
         )

@@ -36,7 +36,7 @@ def test_without_augmentation_a_batch_is_the_processors(
     monkeypatch.setattr(corpus_module, "replace_targets", lambda input_ids, labels, generator: input_ids)
     monkeypatch.setattr(corpus_module, "mask_features", lambda features, rate, generator: features)
     corpus = Corpus(translator, manifests, seed=0, ctx=ctx)
-    assert len(corpus) == 11
+    assert len(corpus.lengths) == 11
     for manifest, offset in zip(manifests, (0, 8), strict=True):
         found = corpus.batch([offset + 2, offset])
         collator = Collator.of(translator, manifest.task)

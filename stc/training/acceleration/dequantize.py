@@ -19,7 +19,7 @@ from torch.nn import functional
 from stc.pipeline.stage import BoolOrAuto
 from stc.quantization import quantizer_of
 from stc.system.memory import free_memory
-from stc.training.acceleration.module_swap import modules_replaced
+from stc.training.acceleration import modules_replaced
 
 SHARE = 0.5  # of the free memory that dequantized matrices may take with ``auto``; the rest is for training
 

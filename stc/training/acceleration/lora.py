@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stc.training.acceleration.module_swap import modules_replaced
+from stc.training.acceleration import modules_replaced
 
 
 @contextmanager
