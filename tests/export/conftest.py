@@ -1,4 +1,4 @@
-"""A store made by the stages themselves from a tiny model, an export of what it holds, and a reader of cards."""
+"""Fixtures: a store that the stages made from a tiny model, an export of it, and a runner of the code in cards."""
 
 from __future__ import annotations
 

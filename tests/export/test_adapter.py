@@ -1,4 +1,4 @@
-"""Adapters as peft writes them: named by their base, proven on it, merged into it, refused where they do not fit."""
+"""Export of adapters as peft writes them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_adapter_of_a_base_on_this_machine_needs_the_name_its_users_know(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_adapter_says_on_its_base_what_it_said_and_names_the_base_given(
+def test_adapter_translates_as_before_on_its_base_and_names_the_given_base(
     adapter: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path, run_snippet: Callable[[Path], str]
 ) -> None:
     exported = export(adapter, tmp_path / "adapted", base_model=str(tiny_model), data=tiny_manifest)
@@ -92,7 +92,7 @@ RECIPE = {
 }
 
 
-def test_adapter_in_a_store_belongs_on_the_model_its_record_names(
+def test_adapter_in_a_store_is_for_the_model_in_its_record(
     adapter: Path, made: Made, tiny_manifest: Path, tmp_path: Path, unproven: None
 ) -> None:
     store = Store(Path(shutil.copytree(made("prune").parent.parent, tmp_path / "store")))
@@ -149,7 +149,7 @@ def on_token_weights(base: Path, folder: Path, **settings: object) -> Path:
         ({"target_modules": ["embed_tokens", "lm_head"]}, "lm_head"),
     ],
 )
-def test_adapter_on_embedding_or_head_is_merged_as_peft_does(
+def test_adapter_on_embedding_or_head_is_merged_as_by_peft(
     tiny_model: Path, tmp_path: Path, settings: dict[str, object], changed: str
 ) -> None:
     from stc.models.adapters import attach_adapter
@@ -164,9 +164,7 @@ def test_adapter_on_embedding_or_head_is_merged_as_peft_does(
     assert any(changed in name for name in merged if not torch.equal(merged[name], before[name]))
 
 
-def test_adapter_that_brings_another_weight_than_its_base_has_is_refused_by_name(
-    tiny_model: Path, tmp_path: Path
-) -> None:
+def test_adapter_with_a_weight_that_differs_from_its_base_is_refused_by_name(tiny_model: Path, tmp_path: Path) -> None:
     from stc.models.adapters import merge
     from stc.models.checkpoint import load
 
@@ -190,7 +188,7 @@ def test_adapter_is_not_merged_into_a_quantized_base(
         export(other, tmp_path / "out", merged=True, data=tiny_manifest)
 
 
-def test_folder_with_its_adapter_is_exported_with_it_and_its_card_loads_both(
+def test_model_with_an_attached_adapter_is_exported_with_it_and_the_card_loads_both(
     adapter: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path, run_snippet: Callable[[Path], str]
 ) -> None:
     adapted = Path(shutil.copytree(tiny_model, tmp_path / "adapted"))

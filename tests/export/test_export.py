@@ -1,4 +1,4 @@
-"""An export is a folder that says what the original says to whoever has public libraries, and a card that is true."""
+"""Export of models: the folder, its card, and what is refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_card_has_the_figures_of_the_store(made: Made, quantized: ExportResult) 
     assert "% interval" not in card
 
 
-def test_card_tells_what_was_done(made: Made, quantized: ExportResult) -> None:
+def test_card_describes_the_stages(made: Made, quantized: ExportResult) -> None:
     card = (quantized.folder / "README.md").read_text(encoding="utf-8")
     [removed] = json.loads((made("prune") / "stc.record.json").read_text())["facts"]["layers_removed"]
     assert "1. The base is someone/base.\n" in card
@@ -78,7 +78,7 @@ def test_merged_export_of_a_quantized_model_is_what_it_was_packed_from(
     assert all(torch.equal(weights[name], pruned[name]) for name in weights.keys() | pruned.keys())
 
 
-def test_card_of_a_folder_outside_a_store_says_no_more_than_the_folder(
+def test_card_of_a_folder_outside_a_store_has_only_what_the_folder_shows(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, unproven: None
 ) -> None:
     exported = export(tiny_model, tmp_path / "out", data=tiny_manifest)
@@ -90,19 +90,19 @@ def test_card_of_a_folder_outside_a_store_says_no_more_than_the_folder(
     assert "base_model" not in card.split("---")[1]
 
 
-def test_folder_without_an_utterance_at_hand_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_export_without_an_utterance_for_the_proof_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--data FOLDER"):
         export(tiny_model, tmp_path / "out")
 
 
-def test_place_that_is_taken_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_existing_target_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path, tmp_path / "file"):
         with pytest.raises(InputError, match="already exists"):
             export(tiny_model, out)
 
 
-def test_export_that_says_something_else_leaves_nothing(
+def test_export_with_another_translation_leaves_nothing(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stc.export.proof.independent_translations", lambda *args, **kwargs: [["one"], ["another"]])
@@ -140,7 +140,7 @@ def run_folder(made: Made, tmp_path: Path) -> Path:
     return folder
 
 
-def test_run_gives_its_last_system_and_the_names_of_base_and_data(
+def test_export_of_a_run_takes_its_last_system_and_names_base_and_data(
     run_folder: Path, tiny_manifest: Path, tmp_path: Path, unproven: None
 ) -> None:
     exported = export(run_folder, tmp_path / "out", data=tiny_manifest)
@@ -159,22 +159,22 @@ def test_run_gives_its_last_system_and_the_names_of_base_and_data(
         ("{name: null, path: '???'}", None),
     ],
 )
-def test_data_are_called_as_their_folder_unless_they_have_a_name(run_folder: Path, data: str, name: str | None) -> None:
+def test_data_without_a_name_are_named_after_their_folder(run_folder: Path, data: str, name: str | None) -> None:
     (run_folder / ".hydra" / "config.yaml").write_text(f"data: {data}\n")
     assert find_source(run_folder, None).run.get("data.name") == name
 
 
-def test_unknown_system_is_answered_with_the_nearest(run_folder: Path, tmp_path: Path) -> None:
+def test_unknown_system_is_refused_with_a_suggestion(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--system quantise: .*base, quantize \(did you mean 'quantize'"):
         export(run_folder, tmp_path / "out", system="quantise")
 
 
-def test_folder_that_is_no_result_is_refused_with_what_is_one(tmp_path: Path) -> None:
+def test_folder_that_is_no_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config.json \(a model\), adapter_config.json"):
         export(tmp_path, tmp_path / "out")
 
 
-def test_fault_of_the_user_is_one_line_and_exit_code_1(
+def test_user_error_is_one_line_and_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["stc.export", str(tmp_path / "nothing"), str(tmp_path / "out")])

@@ -1,4 +1,4 @@
-"""A folder that leaves decodes greedily and is spelt as transformers 4 reads it, and transformers 5 reads the same."""
+"""The changes to an exported folder: greedy decoding, a chat template, and files for transformers 4."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def content(file: Path) -> dict[str, Any]:
     return found
 
 
-def test_folder_says_greedy_and_has_a_template(finished: Path) -> None:
+def test_folder_has_greedy_decoding_and_a_chat_template(finished: Path) -> None:
     greedy = {"do_sample": False, "repetition_penalty": 1.0, "eos_token_id": [2, 1]}
     assert content(finished / "generation_config.json") == greedy
     assert "Audio " in (finished / "chat_template.jinja").read_text("utf-8")
 
 
-def test_older_spellings_are_there_and_those_they_trip_over_are_not(finished: Path) -> None:
+def test_keys_of_older_transformers_are_present_and_conflicting_ones_are_not(finished: Path) -> None:
     assert content(finished / "preprocessor_config.json")["feature_extractor_type"] == "WhisperFeatureExtractor"
     assert "feature_extractor" not in content(finished / "processor_config.json")
     assert "extra_special_tokens" not in content(finished / "tokenizer_config.json")
     assert content(finished / "config.json")["text_config"]["rope_theta"] == 10000.0
 
 
-def test_transformers_reads_what_it_read_before(finished: Path, tiny_model: Path) -> None:
+def test_transformers_reads_the_same_as_before(finished: Path, tiny_model: Path) -> None:
     from transformers import AutoConfig, AutoProcessor
 
     after, before = (AutoProcessor.from_pretrained(folder) for folder in (finished, tiny_model))
@@ -49,7 +49,7 @@ def test_transformers_reads_what_it_read_before(finished: Path, tiny_model: Path
     assert {**after, "_name_or_path": ""} == {**before, "_name_or_path": ""}
 
 
-def test_finishing_again_changes_nothing(finished: Path) -> None:
+def test_second_call_changes_nothing(finished: Path) -> None:
     before = {file.name: file.read_bytes() for file in finished.iterdir()}
     make_portable(finished)
     assert {file.name: file.read_bytes() for file in finished.iterdir()} == before

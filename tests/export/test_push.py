@@ -74,6 +74,6 @@ def test_every_file_of_an_export_is_uploaded_to_a_private_repository(
     assert hub["files"] == {file.name: file.read_bytes() for file in quantized.folder.iterdir()}
 
 
-def test_name_the_hub_does_not_take_is_told_without_a_traceback(quantized: ExportResult) -> None:
+def test_invalid_hub_name_is_a_user_error(quantized: ExportResult) -> None:
     with pytest.raises(InputError, match="--push-to-hub no/such/name"):
         push(quantized, "no/such/name")

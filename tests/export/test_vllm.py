@@ -1,4 +1,4 @@
-"""What vLLM's source asks of a folder, on folders that differ in one thing from what it asks."""
+"""The check against vLLM, with folders that differ in one thing from what vLLM needs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_shorter_window_is_refused(tiny_model: Path) -> None:
         ),
     ],
 )
-def test_config_vllm_has_no_code_for_is_refused_by_its_key(
+def test_config_that_vllm_cannot_run_is_refused_by_its_key(
     folder: Path, change: Callable[[dict[str, Any]], object], named: str
 ) -> None:
     edit(folder / "config.json", change)
@@ -84,7 +84,7 @@ def test_config_vllm_has_no_code_for_is_refused_by_its_key(
         ("language_model.model.layers.2.mlp.up_proj.weight", "model.language_model.layers.2.mlp.up_proj.weight"),
     ],
 )
-def test_weight_of_another_name_is_refused_by_both_names(folder: Path, old: str, new: str) -> None:
+def test_renamed_weight_is_refused_with_both_names(folder: Path, old: str, new: str) -> None:
     weights = load_file(folder / "model.safetensors")
     weights[new] = weights.pop(old)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
@@ -98,8 +98,6 @@ def test_adapter_is_refused(tiny_model: Path) -> None:
     assert "SupportsLoRA" in reason
 
 
-def test_family_that_was_not_looked_at_is_neither_refused_nor_vouched_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unchecked_family_has_no_verdict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Qwen2Audio, "vllm", lambda self, config: None)
     assert refusals(folder, "merged") is None

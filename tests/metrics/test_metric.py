@@ -1,4 +1,4 @@
-"""A metric is a module: a name in the config is all that the rest of stc needs of it."""
+"""Custom metrics: the name of a module in the config is enough."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def evaluate(*metrics: str) -> Evaluate:
     return Evaluate(metrics=list(metrics), dtype="float32", max_new_tokens=8, witnessed=0)
 
 
-def test_evaluate_scores_by_a_metric_of_ones_own_with_the_sources(
+def test_evaluate_scores_by_a_custom_metric_with_the_sources(
     inputs: dict[str, Any], tmp_path: Path, ctx: Context
 ) -> None:
     facts = evaluate("chrf", "lab.exact", "lab.length").run(inputs, tmp_path, ctx)
@@ -52,7 +52,7 @@ def test_evaluate_scores_by_a_metric_of_ones_own_with_the_sources(
     assert kept["lab.exact"].signature == "exact match in %"
 
 
-def test_search_removes_the_layer_without_which_a_metric_of_ones_own_is_best(
+def test_search_removes_the_layer_that_a_custom_metric_chooses(
     inputs: dict[str, Any], tmp_path: Path, ctx: Context
 ) -> None:
     ctx.scratch.mkdir(exist_ok=True)
@@ -63,7 +63,7 @@ def test_search_removes_the_layer_without_which_a_metric_of_ones_own_is_best(
     assert ranking["signature"] == "a third of a character"
 
 
-def test_of_a_metric_where_lower_is_better_the_lowest_is_the_reference() -> None:
+def test_reference_has_the_lowest_score_where_lower_is_better() -> None:
     references = [f"Satz Nummer {number}" for number in range(40)]
     texts = {
         "teacher": [f"{line}......" for line in references],
@@ -82,13 +82,13 @@ def test_of_a_metric_where_lower_is_better_the_lowest_is_the_reference() -> None
     assert against["healed"]["p_randomization"] < 0.01
 
 
-def test_ratio_with_a_score_of_zero_is_left_open() -> None:
+def test_retention_with_a_score_of_zero_is_none() -> None:
     assert metric_named("lab.exact").retention(0, 50) == 0
     assert metric_named("lab.exact").retention(50, 0) is None
     assert metric_named("lab.length").retention(0, 50) is metric_named("lab.length").retention(50, 0) is None
 
 
-def test_metric_that_reads_sources_is_refused_without() -> None:
+def test_metric_that_needs_sources_is_refused_without_them() -> None:
     with pytest.raises(InputError, match=r"lab\.length .*source texts"):
         score("lab.length", ["a"], ["a"], "de")
 
@@ -101,7 +101,7 @@ def test_metric_that_reads_sources_is_refused_without() -> None:
         ("lab.nothing", "must define one class"),
     ],
 )
-def test_field_that_names_no_metric_is_refused(name: str, told: str) -> None:
+def test_unknown_metric_in_a_field_is_refused(name: str, told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Compare(metric=name, resamples=50, confidence=0.95, seed=0)
 

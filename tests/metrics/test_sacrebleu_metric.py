@@ -1,4 +1,4 @@
-"""Scores are sacreBLEU's, and can be had from sentence-level statistics alone."""
+"""The metrics of sacreBLEU, and scores from their sentence-level statistics."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_chinese_bleu_is_tokenized_by_character() -> None:
 
 
 @pytest.mark.parametrize("tag", ["zh-TW", "zh-CN", "zh-Hans", "yue"])
-def test_bleu_of_every_language_in_chinese_characters_is_that_of_chinese(tag: str) -> None:
+def test_bleu_treats_every_language_in_chinese_characters_alike(tag: str) -> None:
     assert score("bleu", *CHINESE, tag) == score("bleu", *CHINESE, "zh") > 0
     bleu = metric_named("bleu")
     assert bleu.signature(tag) == bleu.signature("zh")
 
 
 @pytest.mark.parametrize(("tag", "package"), [("ja", "sacrebleu[ja]"), ("ko-KR", "sacrebleu[ko]")])
-def test_bleu_that_needs_a_package_names_it_before_it_is_computed(
+def test_bleu_names_a_missing_package_before_it_is_computed(
     tag: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ja", "ko"):
@@ -67,7 +67,7 @@ def test_signature_says_how_text_was_tokenized() -> None:
     assert "nrefs:1|" in metric_named("chrf").signature("zh")
 
 
-def test_unknown_metric_is_named_with_the_nearest() -> None:
+def test_unknown_metric_is_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match=r"chrfpp: .*did you mean 'chrf_pp'"):
         score("chrfpp", ["a"], ["a"], "de")
 

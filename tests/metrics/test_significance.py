@@ -135,7 +135,7 @@ def made_wrong(references: list[str], share: float, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.32, 0.34, 0.4])
-def test_randomization_is_sacrebleu_s_but_for_chance(share: float) -> None:
+def test_randomization_agrees_with_sacrebleu(share: float) -> None:
     """Between texts of which every sentence differs; four standard errors of the difference of two estimates."""
     _, references = corpus(100, 0.0)
     ours, theirs = made_wrong(references, 0.3, 3), made_wrong(references, share, 4)
@@ -146,7 +146,7 @@ def test_randomization_is_sacrebleu_s_but_for_chance(share: float) -> None:
     assert found == pytest.approx(expected, abs=4 * (2 * expected * (1 - expected) / 2000) ** 0.5)
 
 
-def test_randomization_of_few_differing_sentences_is_what_counting_every_exchange_gives() -> None:
+def test_randomization_of_few_differing_sentences_agrees_with_the_exact_count() -> None:
     """Five sentences differ, all for the worse: of the 32 exchanges, all and none are as extreme. sacreBLEU, which
     counts more extreme ones only, finds 1 / 2001 here."""
     _, references = corpus(60, 0.0)
@@ -155,7 +155,7 @@ def test_randomization_of_few_differing_sentences_is_what_counting_every_exchang
     assert differ(*rows, resamples=2000).p_randomization == pytest.approx(2 / 32, abs=0.022)
 
 
-def test_difference_is_that_of_the_corpus_scores_and_lies_in_its_interval() -> None:
+def test_difference_is_between_the_corpus_scores_and_in_its_interval() -> None:
     (ours, references), (theirs, _) = corpus(50, 0.3), corpus(50, 0.1)
     result = differ(stats(50, 0.3), stats(50, 0.1))
     assert result.interval is not None
@@ -166,13 +166,13 @@ def test_difference_is_that_of_the_corpus_scores_and_lies_in_its_interval() -> N
     assert low < result.value < high < 0
 
 
-def test_clear_difference_is_no_chance_and_no_difference_is_nothing_but_chance() -> None:
+def test_clear_difference_has_the_smallest_p_and_equal_systems_have_1() -> None:
     clear, none = differ(stats(50, 0.5), stats(50, 0.1)), differ(stats(50, 0.3), stats(50, 0.3))
     assert clear.p_bootstrap == clear.p_randomization == pytest.approx(1 / 501)
     assert (none.value, none.interval, none.p_bootstrap, none.p_randomization) == (0, (0, 0), 1, 1)
 
 
-def test_difference_the_other_way_round_has_the_other_sign_and_the_same_p_values() -> None:
+def test_swapped_systems_have_the_opposite_difference_and_the_same_p_values() -> None:
     there, back = differ(stats(40, 0.3), stats(40, 0.25)), differ(stats(40, 0.25), stats(40, 0.3))
     assert there.value == -back.value
     assert back.interval is not None
@@ -180,7 +180,7 @@ def test_difference_the_other_way_round_has_the_other_sign_and_the_same_p_values
     assert (there.p_bootstrap, there.p_randomization) == (back.p_bootstrap, back.p_randomization)
 
 
-def test_equal_systems_are_found_different_as_seldom_as_the_p_value_says() -> None:
+def test_p_values_of_equal_systems_are_calibrated() -> None:
     """300 pairs, each of 30 sentences of two texts with the same share of wrong words; a coin says for every sentence
     whose is whose. p ≤ 0.1 in a tenth of the pairs, standard error 1.7 points."""
     _, references = corpus(300, 0.0)
@@ -195,7 +195,7 @@ def test_equal_systems_are_found_different_as_seldom_as_the_p_value_says() -> No
         assert 0.05 < sum(p is not None and p <= 0.1 for p in p_values) / 300 < 0.16
 
 
-def test_interval_of_a_score_holds_the_score_and_narrows_with_more_sentences() -> None:
+def test_interval_contains_the_score_and_narrows_with_more_sentences() -> None:
     few, many = (interval("chrf_pp", stats(count, 0.3), resamples=300, confidence=0.95, seed=0) for count in (30, 400))
     assert few is not None
     assert many is not None

@@ -56,7 +56,7 @@ def speed(measured: tuple[Speed, str]) -> Speed:
     return measured[0]
 
 
-def test_a_process_that_loads_and_translates_says_nothing(measured: tuple[Speed, str]) -> None:
+def test_measuring_process_writes_nothing_to_standard_error(measured: tuple[Speed, str]) -> None:
     assert measured[1] == ""
 
 
@@ -76,13 +76,13 @@ def test_memory_of_the_parent_does_not_count(speed: Speed) -> None:
     assert speed.peak_memory_bytes <= speed.peak_memory_batched_bytes
 
 
-def test_fault_of_the_user_is_shown_as_it_is(request_: SpeedRequest, tmp_path: Path) -> None:
+def test_user_error_is_passed_on_as_it_is(request_: SpeedRequest, tmp_path: Path) -> None:
     with pytest.raises(StcError, match=r"manifest\.jsonl is missing") as caught:
         measure_speed(dataclasses.replace(request_, data=str(tmp_path)))
     assert "Traceback" not in str(caught.value)
 
 
-def test_failing_process_is_reported_with_what_it_said(request_: SpeedRequest) -> None:
+def test_failing_process_is_reported_with_its_output(request_: SpeedRequest) -> None:
     uncountable: Any = "three"
     with pytest.raises(StcError, match=r"exited with 1\n(.*\n)*TypeError"):
         measure_speed(dataclasses.replace(request_, utterances=uncountable))

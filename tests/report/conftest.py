@@ -1,4 +1,4 @@
-"""Sweeps as jobs leave them: folders of Hydra's, and a real store with scores, measurements and comparisons."""
+"""Fixtures: sweeps as their jobs leave them, with Hydra's folders and a real store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep on few test sentences: no form of its report has an interval or a p-value, and each says why."""
+"""Reports on few test sentences have no interval and no p-value, and say why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reported(sweep: Any, sentences: int) -> Report:
     return render(sweep.folder, pivot=("prune", "finetune"))
 
 
-def test_too_few_sentences_have_figures_only_in_every_form(sweep: Any) -> None:
+def test_too_few_sentences_have_no_interval_in_any_format(sweep: Any) -> None:
     report = reported(sweep, 29)
     for text in (report.terminal, report.markdown, report.latex):
         assert "29 test sentences are too few" in " ".join(text.split())
@@ -30,7 +30,7 @@ def test_too_few_sentences_have_figures_only_in_every_form(sweep: Any) -> None:
         assert not [key for key in row if "_low_" in str(key) or "_high_" in str(key) or str(key).startswith("p_")]
 
 
-def test_figures_of_too_few_sentences_are_those_of_the_scores(sweep: Any) -> None:
+def test_difference_of_too_few_sentences_is_that_of_the_scores(sweep: Any) -> None:
     report = reported(sweep, 29)
     found = report.pivots[0].differences["random", "full"]
     greedy, random = (report.pivots[0].cells[prune, "full"].row for prune in ("greedy", "random"))
@@ -42,9 +42,7 @@ def test_plots_of_too_few_sentences_are_drawn_without_bars(sweep: Any, tmp_path:
     assert all(file.stat().st_size > 5000 for file in reported(sweep, 29).plots(tmp_path))
 
 
-def test_comparison_from_before_there_was_a_limit_shows_no_interval(
-    sweep: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_older_comparison_of_too_few_sentences_shows_no_interval(sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep.sentences = 29
     with monkeypatch.context() as before:
         before.setattr("stc.metrics.significance.enough_sentences", lambda sentences: True)

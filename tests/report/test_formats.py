@@ -16,7 +16,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_markdown_has_as_many_cells_in_every_row_of_a_table(sweep: Any) -> None:
+def test_markdown_rows_of_a_table_have_equally_many_cells(sweep: Any) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8}, finetune="full")
     sweep.ask({"finetune": "lora"})
     tables = re.findall(r"(?:^\|.*\n)+", render(sweep.folder).markdown, flags=re.MULTILINE)
@@ -60,14 +60,14 @@ def test_csv_of_seeds_has_deviations(sweep: Any) -> None:
     assert "retention_low_ratio" not in row
 
 
-def test_signs_that_mean_something_to_latex_are_escape_latex() -> None:
+def test_latex_commands_are_escaped() -> None:
     assert escape_latex("a_b & 5 % #1 {x} ~ ^ \\ $") == (
         r"a\_b \& 5 \% \#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
     )
     assert escape_latex("−1.2 – ±0.3 ≥ [") == r"$-$1.2 -- $\pm$0.3 $\geq$ {[}"
 
 
-def test_latex_table_has_as_many_cells_in_every_row_and_is_closed(sweep: Any) -> None:
+def test_latex_rows_have_equally_many_cells_and_environments_are_closed(sweep: Any) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8}, prune="block_influence", finetune="full")
     sweep.add({"teacher": 1, "pruned-nf4": 8}, prune="greedy", finetune="full")
     text = render(sweep.folder, pivot=("prune", "finetune")).latex
@@ -81,6 +81,6 @@ def test_latex_table_has_as_many_cells_in_every_row_and_is_closed(sweep: Any) ->
     assert not re.findall("[^\x00-\x7f]", text)  # pdfTeX sets it without further packages
 
 
-def test_title_that_is_only_said_once_takes_no_empty_line() -> None:
+def test_title_of_one_line_adds_no_empty_line() -> None:
     block = TitledTable("a title", [Column(("", "name"), lambda row: str(row["name"]))], [{"name": "x"}])
     assert "\\toprule\nname \\\\\n\\midrule" in latex([block])

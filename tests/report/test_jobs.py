@@ -1,4 +1,4 @@
-"""Which jobs a sweep has, and what is said of those without a result."""
+"""The jobs of a sweep, and those without a result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_job_that_failed_is_listed_with_its_settings(sweep: Any) -> None:
     assert [str(failed), "random", "has"] in [line.split()[:3] for line in text.splitlines()]
 
 
-def test_job_that_was_not_begun_is_listed(sweep: Any) -> None:
+def test_job_that_was_not_started_is_listed(sweep: Any) -> None:
     sweep.add(WRONG, prune="greedy")
     task = ["prune=greedy,middle,random"]
     OmegaConf.save({"hydra": {"overrides": {"task": task}}}, sweep.folder / "multirun.yaml")
@@ -40,13 +40,13 @@ def test_job_that_was_not_begun_is_listed(sweep: Any) -> None:
     ]
 
 
-def test_jobs_come_in_the_order_of_their_numbers(sweep: Any) -> None:
+def test_jobs_are_in_the_order_of_their_numbers(sweep: Any) -> None:
     for number in range(11):
         sweep.ask({"seed": number})
     assert [job.settings["seed"] for job in read_jobs([sweep.folder])] == list(range(11))
 
 
-def test_setting_that_a_job_leaves_alone_has_the_value_of_its_config(sweep: Any) -> None:
+def test_setting_that_a_job_does_not_override_has_the_value_of_its_config(sweep: Any) -> None:
     sweep.ask({"prune.ratio": 0.25})
     sweep.ask({"prune": "random", "stages.heal.epochs": 3})
     first, second = read_jobs([sweep.folder])
@@ -54,12 +54,12 @@ def test_setting_that_a_job_leaves_alone_has_the_value_of_its_config(sweep: Any)
     assert second.settings == {"prune.ratio": 0.5, "prune": "random", "stages.heal.epochs": 3}
 
 
-def test_where_things_are_kept_is_no_setting(sweep: Any) -> None:
+def test_folders_and_tracking_are_no_settings(sweep: Any) -> None:
     sweep.ask({"tracking": "none", "store.dir": "store", "prune.ratio": 0.25})
     assert list(read_jobs([sweep.folder])[0].settings) == ["prune.ratio"]
 
 
-def test_run_without_a_comparison_is_said_to_be_one(sweep: Any) -> None:
+def test_run_without_a_comparison_is_reported_as_such(sweep: Any) -> None:
     job = sweep.ask({})
     (job / "result.json").write_text(json.dumps({"systems": [], "stages": []}))
     assert "compares no systems" in read_jobs([sweep.folder])[0].fault
@@ -88,7 +88,7 @@ def test_damaged_comparison_is_not_used(sweep: Any) -> None:
     assert "damaged: comparison.json" in read_jobs([sweep.folder])[0].fault
 
 
-def test_results_are_read_from_where_the_store_is_now(sweep: Any, tmp_path: Path) -> None:
+def test_results_are_read_from_a_store_that_was_moved(sweep: Any, tmp_path: Path) -> None:
     sweep.add(WRONG)
     moved = tmp_path / "elsewhere"
     sweep.store.root.rename(moved)
@@ -97,7 +97,7 @@ def test_results_are_read_from_where_the_store_is_now(sweep: Any, tmp_path: Path
     assert read_jobs([sweep.folder], moved)[0].fault == ""
 
 
-def test_latest_sweep_is_taken_if_none_is_named(sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latest_sweep_is_the_default(sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"there is no sweep in .*multirun"):
         latest_sweep()
@@ -106,7 +106,7 @@ def test_latest_sweep_is_taken_if_none_is_named(sweep: Any, tmp_path: Path, monk
     assert latest_sweep() == Path("multirun/2026-01-10/09-00-00")
 
 
-def test_folder_that_is_not_there_is_refused_with_those_beside_it(sweep: Any) -> None:
+def test_missing_folder_is_refused_with_the_names_of_others(sweep: Any) -> None:
     with pytest.raises(InputError, match=r"sweeep is not a folder .*sweep"):
         read_jobs([sweep.folder.with_name("sweeep")])
 

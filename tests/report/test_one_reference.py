@@ -1,4 +1,4 @@
-"""The systems of a sweep side by side: one reference a language, controls once, seeds, what is gone from the store."""
+"""The groups of a sweep: one reference for each language, shared controls, seeds, and missing scores."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_pruned_system_is_no_reference_however_good(sweep: Any) -> None:
     assert the_group(sweep).reference_name == "teacher"
 
 
-def test_control_that_jobs_share_has_one_line_and_one_that_differs_says_by_what(sweep: Any) -> None:
+def test_control_shared_by_jobs_has_one_line_and_others_show_their_settings(sweep: Any) -> None:
     add_two(sweep)
     group = the_group(sweep)
     assert [(line.name, line.settings) for line in group.lines] == [
@@ -79,20 +79,20 @@ def test_control_that_jobs_share_has_one_line_and_one_that_differs_says_by_what(
         ("all", {"teacher", "teacher-nf4", "healed-nf4", "pruned-nf4"}),
     ],
 )
-def test_systems_are_chosen_and_the_reference_stays(systems: str, names: set[str], sweep: Any) -> None:
+def test_choosing_systems_does_not_change_the_reference(systems: str, names: set[str], sweep: Any) -> None:
     add_two(sweep)
     group = the_group(sweep, systems)
     assert {line.name for line in group.lines} == names
     assert group.reference_name == "healed-nf4 (finetune=lora)"
 
 
-def test_unknown_system_is_refused_with_the_nearest(sweep: Any) -> None:
+def test_unknown_system_is_refused_with_a_suggestion(sweep: Any) -> None:
     add_two(sweep)
     with pytest.raises(InputError, match=r"--systems pruned: .*teacher-nf4.*did you mean 'pruned-nf4'"):
         the_group(sweep, "pruned")
 
 
-def test_each_language_is_a_table_of_its_own(sweep: Any) -> None:
+def test_each_language_has_its_own_table(sweep: Any) -> None:
     sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="de")
     sweep.add({**CONTROLS, "pruned-nf4": 8}, lang="zh")
     found = group_jobs(read_jobs([sweep.folder]))
@@ -102,7 +102,7 @@ def test_each_language_is_a_table_of_its_own(sweep: Any) -> None:
     ]
 
 
-def test_what_was_scored_on_other_data_is_never_in_the_same_table(sweep: Any) -> None:
+def test_scores_on_different_data_are_in_different_tables(sweep: Any) -> None:
     sweep.add({**CONTROLS, "pruned-nf4": 8}, test="one")
     sweep.add({**CONTROLS, "pruned-nf4": 8}, test="two")
     report = render(sweep.folder)
@@ -134,7 +134,7 @@ def test_runs_of_several_seeds_are_not_mixed_with_runs_of_one(sweep: Any) -> Non
     assert [group.seeds for group in group_jobs(read_jobs([sweep.folder]))] == [(1, 2), ()]
 
 
-def test_models_that_were_removed_are_not_missed(sweep: Any) -> None:
+def test_report_needs_no_models_and_without_scores_loses_only_the_interval(sweep: Any) -> None:
     """The store of these tests has no models at all; here the scores go as well, and only the interval is lost."""
     sweep.add({"teacher": 1, "pruned-nf4": 8})
     before = the_group(sweep)
@@ -148,7 +148,7 @@ def test_models_that_were_removed_are_not_missed(sweep: Any) -> None:
     assert lines_of(after, "teacher")[0].row["retention_ci"] is not None
 
 
-def test_measurements_of_several_machines_are_said_to_be(sweep: Any) -> None:
+def test_note_says_that_measurements_are_of_several_machines(sweep: Any) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8}, finetune="full")
     assert "machines" not in render(sweep.folder).markdown
     sweep.machine = {"cpu": "another"}
@@ -156,12 +156,12 @@ def test_measurements_of_several_machines_are_said_to_be(sweep: Any) -> None:
     assert "They were taken on 2 machines" in render(sweep.folder).markdown
 
 
-def test_shortest_names_are_unmistakable() -> None:
+def test_short_names_are_unique() -> None:
     keys = ["prune", "prune.ratio", "finetune@recover", "teacher.epochs", "finetune.epochs"]
     assert list(short_names(keys).values()) == ["prune", "ratio", "recover", "teacher.epochs", "finetune.epochs"]
 
 
-def test_key_is_found_by_its_end() -> None:
+def test_key_is_found_by_its_suffix() -> None:
     keys = ["prune", "prune.ratio", "teacher.epochs", "finetune.epochs"]
     assert [resolve_key(asked, keys) for asked in ("prune", "ratio", "finetune.epochs")] == [
         "prune",
@@ -174,7 +174,7 @@ def test_key_is_found_by_its_end() -> None:
         resolve_key("ration", keys)
 
 
-def test_table_shows_what_differs_and_what_it_refers_to(sweep: Any) -> None:
+def test_table_shows_varying_settings_and_the_reference(sweep: Any) -> None:
     add_two(sweep)
     lines = render(sweep.folder).terminal.splitlines()
     assert lines[0] == "German, 100 test sentences"
@@ -185,7 +185,7 @@ def test_table_shows_what_differs_and_what_it_refers_to(sweep: Any) -> None:
     assert "2 jobs" in " ".join(lines)
 
 
-def test_run_alone_is_a_sweep_of_one(sweep: Any) -> None:
+def test_single_run_is_reported_like_a_sweep_of_one(sweep: Any) -> None:
     job = sweep.add({**CONTROLS, "pruned-nf4": 8})
     report = render(job)
     assert [line.name for line in report.groups[0].lines] == ["teacher", "teacher-nf4", "pruned-nf4"]

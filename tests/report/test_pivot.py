@@ -58,7 +58,7 @@ def test_axis_of_two_settings_has_their_combinations(sweep: Any) -> None:
     assert pivot.columns == ["full + sequence", "lora + sequence", "full + online", "lora + online"]
 
 
-def test_settings_on_neither_axis_have_a_table_each(sweep: Any) -> None:
+def test_each_value_of_a_setting_on_neither_axis_has_its_own_table(sweep: Any) -> None:
     add_all(sweep)
     add_all(sweep, prune__ratio=0.25)
     titles = [pivot.title for pivot in render(sweep.folder, pivot=("prune", "finetune")).pivots]
@@ -74,32 +74,32 @@ def test_job_that_failed_leaves_its_cell_empty_and_is_listed(sweep: Any) -> None
     assert "1 of 6 jobs without a result" in text
 
 
-def test_bold_is_the_best_of_a_column_and_what_no_test_tells_from_it(four: Any) -> None:
+def test_bold_is_the_best_of_a_column_and_cells_that_do_not_differ_significantly(four: Any) -> None:
     """4 and 20 faults of 100 are told apart, 6 and 7 are not."""
     assert the_pivot(four).best == {("greedy", "full"), ("greedy", "lora"), ("random", "lora")}
     assert the_pivot(four, "prune", "finetune", "bleu").best == {("greedy", "full"), ("greedy", "lora")}
 
 
-def test_bold_is_the_smallest_where_less_is_better(sweep: Any) -> None:
+def test_bold_is_the_smallest_where_lower_is_better(sweep: Any) -> None:
     for ratio in (0.25, 0.5):
         sweep.add({"teacher": 1, "pruned-nf4": 5}, prune__ratio=ratio, finetune="full")
     assert the_pivot(sweep, "ratio", "finetune", "bytes_on_disk").best == {("0.5", "full")}
 
 
-def test_bold_are_all_that_are_written_alike(sweep: Any) -> None:
+def test_cells_that_look_equal_are_all_bold(sweep: Any) -> None:
     for prune in ("greedy", "random"):
         sweep.add({"teacher": 1, "pruned-nf4": 5}, prune=prune, finetune="full")
     assert the_pivot(sweep, "prune", "finetune", "bytes_on_disk").best == {("greedy", "full"), ("random", "full")}
 
 
-def test_bold_is_marked_in_markdown_and_latex_and_not_in_a_terminal(four: Any) -> None:
+def test_bold_is_shown_in_markdown_and_latex_but_not_in_a_terminal(four: Any) -> None:
     report = render(four.folder, pivot=("prune", "finetune", "bleu"))
     assert report.markdown.count("| **") == 2
     assert report.latex.count(r"\textbf{") == 2
     assert "**" not in report.terminal
 
 
-def test_differences_are_to_the_first_row_of_the_same_column(four: Any) -> None:
+def test_differences_are_relative_to_the_first_row_of_the_column(four: Any) -> None:
     pivot = the_pivot(four)
     assert set(pivot.differences) == {("random", "full"), ("random", "lora")}
     ours, theirs = (pivot.cells[prune, "full"].systems[0].quality for prune in ("random", "greedy"))
@@ -130,7 +130,7 @@ def test_pivot_of_seeds_has_deviations_and_no_tests(sweep: Any) -> None:
     assert " ± " in render(sweep.folder, pivot=("prune", "finetune")).terminal
 
 
-def test_pivot_of_a_control_is_filled_by_every_job_that_has_it(four: Any) -> None:
+def test_pivot_of_a_control_has_a_cell_for_every_job_that_has_it(four: Any) -> None:
     pivot = the_pivot(four, "prune", "finetune", systems="healed-nf4")
     assert len(pivot.cells) == 4
     assert pivot.cells["greedy", "full"] is pivot.cells["random", "full"]
@@ -148,7 +148,7 @@ def test_two_results_in_one_cell_are_refused_with_their_jobs(sweep: Any) -> None
         the_pivot(sweep)
 
 
-def test_the_same_result_twice_is_one(sweep: Any) -> None:
+def test_equal_results_share_a_cell(sweep: Any) -> None:
     add_all(sweep)
     add_all(sweep)
     assert len(the_pivot(sweep).cells) == 4
@@ -163,6 +163,6 @@ def test_the_same_result_twice_is_one(sweep: Any) -> None:
         (("prune", "finetune", "retentoin"), "retention, .*did you mean 'retention'"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(asked: tuple[str, ...], message: str, four: Any) -> None:
+def test_invalid_pivot_is_refused(asked: tuple[str, ...], message: str, four: Any) -> None:
     with pytest.raises(InputError, match=message):
         make_pivots(render(four.folder).groups, *asked)

@@ -25,7 +25,7 @@ def run_fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_help_and_tables_come_without_the_heavy_libraries(sweep: Any) -> None:
+def test_help_and_tables_import_no_heavy_library(sweep: Any) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8}, prune="greedy", finetune="full")
     helped = run_fresh("--help")
     assert (helped.returncode, helped.stderr) == (0, "")
@@ -39,7 +39,7 @@ def test_help_and_tables_come_without_the_heavy_libraries(sweep: Any) -> None:
     ("form", "start"),
     [("terminal", "German, 100"), ("markdown", "# "), ("csv", "language,"), ("latex", "\\documentclass")],
 )
-def test_report_is_printed_in_the_form_asked_for(
+def test_report_is_printed_in_the_requested_format(
     form: str, start: str, sweep: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8})
@@ -55,9 +55,7 @@ def test_csv_of_a_pivot_has_its_cells(sweep: Any, capsys: pytest.CaptureFixture[
     assert cell.startswith("German,greedy,full,")
 
 
-def test_files_are_written_beside_what_is_printed(
-    sweep: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_out_writes_files_and_still_prints(sweep: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep.add({"teacher": 1, "pruned-nf4": 8})
     assert main([str(sweep.folder), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
@@ -66,15 +64,13 @@ def test_files_are_written_beside_what_is_printed(
         assert file.name in printed.err
 
 
-def test_sweep_without_any_result_is_listed_and_counts_as_a_failure(
-    sweep: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sweep_without_any_result_exits_with_1(sweep: Any, capsys: pytest.CaptureFixture[str]) -> None:
     sweep.ask({"prune": "random"})
     assert main([str(sweep.folder)]) == 1
     assert "1 of 1 jobs without a result" in capsys.readouterr().out
 
 
-def test_mistake_is_told_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_error_is_shown_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nowhere")]) == 1
     assert capsys.readouterr().err.startswith(f"stc: {tmp_path / 'nowhere'} is not a folder")
 
@@ -92,7 +88,7 @@ def test_out_that_cannot_be_written_to_is_named(sweep: Any, tmp_path: Path, caps
     assert f"{tmp_path / 'file'} cannot be written to" in capsys.readouterr().err
 
 
-def test_documented_commands_are_taken() -> None:
+def test_documented_commands_are_accepted() -> None:
     lines = (ROOT / "docs/analysis.md").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("python -m stc.report")]
     assert len(commands) >= 3

@@ -1,4 +1,4 @@
-"""Plots are drawn from what stages left, and show what they say."""
+"""The plots of a run."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_run_is_drawn_from_the_store(tmp_path: Path) -> None:
     assert all(map(is_png, files))
 
 
-def test_what_a_run_does_not_have_is_not_drawn(tmp_path: Path) -> None:
+def test_plots_without_data_are_not_drawn(tmp_path: Path) -> None:
     gone = done(tmp_path, "importance.1", Kind.RANKING)  # its files were removed from the store
     assert plot_run(tmp_path / "plots", "a run", [], [gone, done(tmp_path, "base", Kind.MODEL)]) == []
     assert plot_seeds(tmp_path / "plots", "a run", [], 3) == []
@@ -106,7 +106,9 @@ def test_removed_layer_of_each_round_is_framed(tmp_path: Path, drawn: list[Figur
     assert {text.get_text() for text in axes.texts} == {"51.0", "52.0", "53.0", "39.0", "37.0"}
 
 
-def test_layers_of_both_stacks_stand_apart_and_one_of_them_goes_in_a_round(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_encoder_layers_have_their_own_labels_and_one_layer_is_removed_a_round(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
     both = [*(scored(layer, 2.0 - layer) for layer in (1, 2)), {"stack": "encoder", "layer": 1, "score": 0.5}]
     ranking = {"metric": "loss", "order": [], "encoder_order": [1], "candidates": both}
     plot_importance(tmp_path / "importance.png", "a run", [ranking])
@@ -116,7 +118,7 @@ def test_layers_of_both_stacks_stand_apart_and_one_of_them_goes_in_a_round(tmp_p
     assert frame.get_x() + frame.get_width() / 2 == pytest.approx(2)
 
 
-def test_block_is_framed_where_it_starts_and_single_layers_where_they_are(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_block_is_framed_at_its_first_layer(tmp_path: Path, drawn: list[Figure]) -> None:
     blocks = [{"stack": "decoder", "first": at, "layers": 2, "distance": abs(at - 2) / 9} for at in (1, 2, 3)]
     layers = [{"stack": "decoder", "layer": at, "influence": at / 9} for at in (1, 2, 3)]
     rankings = [
@@ -150,7 +152,7 @@ def test_every_system_is_within_the_axes_and_named(tmp_path: Path, drawn: list[F
 
 
 @pytest.mark.parametrize(("largest", "scale"), [(20e6, "linear"), (16.8e9, "log")])
-def test_sizes_of_different_orders_are_on_a_logarithmic_axis(
+def test_sizes_of_different_magnitude_have_a_logarithmic_axis(
     largest: float, scale: str, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     marks = [PlottedSystem("a", largest, 90, 88, 91), PlottedSystem("b", 8e6, 89, 87, 90)]
@@ -175,6 +177,6 @@ def test_plots_of_seeds_have_deviations_as_bars(tmp_path: Path) -> None:
     assert all(map(is_png, plot_seeds(tmp_path / "plots", "a run", rows, 3)))
 
 
-def test_neither_matplotlib_nor_torch_comes_with_the_module() -> None:
+def test_module_imports_no_heavy_library() -> None:
     code = "import sys, stc.report.run_plots; assert not {'matplotlib', 'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -49,7 +49,7 @@ def test_one_seed_has_no_deviation() -> None:
     assert "70.0 ± –" in format_seeds_table([teacher], [7])
 
 
-def test_figure_that_a_seed_lacks_is_left_open() -> None:
+def test_figure_missing_for_one_seed_is_none() -> None:
     teacher, _ = aggregate_seeds(runs(retention=None))
     assert (teacher["retention"], teacher["retention_deviation"]) == (None, None)
 
@@ -58,7 +58,7 @@ def test_runs_without_a_comparison_give_no_systems() -> None:
     assert aggregate_seeds([[], []]) == []
 
 
-def test_table_shows_means_and_deviations_and_says_of_what() -> None:
+def test_table_shows_means_deviations_and_seeds() -> None:
     text = format_seeds_table(aggregate_seeds(runs()), [1, 2, 3])
     [line] = [line for line in text.splitlines() if line.startswith("pruned")]
     assert "62.0 ± 2.0" in line

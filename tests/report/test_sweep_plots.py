@@ -76,16 +76,16 @@ def test_saved_report_shows_its_plots(four: Any, tmp_path: Path) -> None:
     assert "![pareto-german](pareto-german.png)" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_front_is_what_nothing_as_small_is_as_good_as() -> None:
+def test_pareto_front_has_no_point_that_another_beats() -> None:
     points = [(3, 90.0), (1, 50.0), (2, 60.0), (2, 55.0), (3, 90.0), (4, 80.0), (1, 50.0)]
     assert pareto_front(points) == [1, 2, 0]
 
 
-def test_few_bytes_less_are_no_place_on_the_front() -> None:
+def test_size_difference_below_one_percent_is_ignored_by_the_front() -> None:
     assert pareto_front([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
 
 
-def test_front_goes_through_the_systems_on_it(eight: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_line_of_the_front_goes_through_its_systems(eight: Any, tmp_path: Path, drawn: list[Figure]) -> None:
     (group,) = render(eight.folder).groups
     plot_pareto_front(tmp_path / "front.png", "a sweep", group)
     line = drawn[0].axes[0].lines[0]
@@ -109,7 +109,7 @@ def test_names_do_not_cover_one_another_and_stay_within_the_axes() -> None:
         assert axes.bbox.contains(*box.max)
 
 
-def test_retention_over_the_ratio_has_a_panel_a_healing_and_all_of_it_within(
+def test_plot_of_retention_by_ratio_has_a_panel_for_each_healing_and_shows_all_bars(
     eight: Any, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     report = render(eight.folder)
@@ -130,7 +130,7 @@ def test_ratio_that_is_not_swept_is_not_drawn(four: Any, tmp_path: Path) -> None
     assert [file.name for file in render(four.folder).plots(tmp_path)] == ["pareto-german.png", "pareto-german.svg"]
 
 
-def test_dot_of_a_pivot_stands_at_its_retention(four: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+def test_dot_of_a_pivot_is_at_its_retention(four: Any, tmp_path: Path, drawn: list[Figure]) -> None:
     report = render(four.folder, pivot=("prune", "finetune"))
     report.plots(tmp_path)
     axes = drawn[-1].axes[0]
@@ -142,7 +142,7 @@ def test_dot_of_a_pivot_stands_at_its_retention(four: Any, tmp_path: Path, drawn
         ]
 
 
-def test_search_that_goes_on_from_another_is_drawn_once(sweep: Any, tmp_path: Path) -> None:
+def test_search_that_continues_another_is_drawn_once(sweep: Any, tmp_path: Path) -> None:
     rounds = [
         {"metric": "chrf_pp", "order": [2, 3][:done], "candidates": [{"stack": "decoder", "layer": 3, "score": 50.0}]}
         for done in (1, 2)

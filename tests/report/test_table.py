@@ -58,14 +58,14 @@ SYSTEMS = [
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0"), (812, "812"), (9_999, "10.0 k"), (10_400_000, "10.4 M"), (6_777_929_728, "6.78 B")]
 )
-def test_quantity_has_three_significant_digits(number: int, text: str) -> None:
+def test_count_has_three_significant_digits(number: int, text: str) -> None:
     assert format_count(number) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(512, "512 B"), (21_000_000, "21.0 MB"), (999_600_000, "1.00 GB"), (13_560_000_000, "13.6 GB")]
 )
-def test_size_is_in_powers_of_a_thousand(number: int, text: str) -> None:
+def test_bytes_are_in_powers_of_1000(number: int, text: str) -> None:
     assert format_bytes(number) == text
 
 
@@ -78,7 +78,7 @@ def test_columns_are_aligned() -> None:
     assert {len(line) for line in lines} == {len(lines[0])}
 
 
-def test_columns_stay_aligned_under_a_wide_name() -> None:
+def test_columns_are_aligned_below_wide_characters() -> None:
     lines = format_run_table([system("教师"), system("abcd")]).splitlines()[3:5]
     assert lines[0].index("8.40 B") + 2 == lines[1].index("8.40 B")  # two signs that take two columns each
 
@@ -89,7 +89,7 @@ def test_row_shows_the_figures_of_its_system() -> None:
         assert figure in row
 
 
-def test_difference_is_shown_with_what_it_is_from_its_interval_and_both_p_values() -> None:
+def test_difference_is_shown_with_its_interval_and_both_p_values() -> None:
     lines = format_run_table(SYSTEMS).splitlines()
     rows = [line.split() for line in lines if line.startswith("pruned_healed_nf4")]
     assert rows[1:] == [
@@ -104,11 +104,11 @@ def test_difference_has_its_sign(points: float, text: str) -> None:
     assert format_difference(points) == text
 
 
-def test_system_alone_has_no_table_of_tests() -> None:
+def test_single_system_has_no_table_of_tests() -> None:
     assert "against" not in format_run_table([system("teacher")])
 
 
-def test_note_says_what_retention_is() -> None:
+def test_note_explains_retention() -> None:
     note = " ".join(format_run_table(SYSTEMS).split("\n\n")[1].split())
     assert "Retention: chrF++ relative to teacher" in note
     assert all(words in note for words in ("95 % interval", "1,000 paired bootstrap", "300 sentences"))
@@ -120,7 +120,7 @@ def few(sentences: int, **changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", [terminal_table, markdown_table])
-def test_too_few_sentences_have_no_interval_and_no_p_value_and_the_table_says_why(form: TableFormat) -> None:
+def test_table_of_too_few_sentences_has_no_interval_and_says_why(form: TableFormat) -> None:
     test = {"against": "teacher", "value": -0.8, "interval": None, "p_bootstrap": None, "p_randomization": None}
     text = format_run_table(few(12, retention_ci=None, tests=[test]), form)
     assert "12 test sentences are too few" in text
@@ -136,7 +136,7 @@ def test_fewer_than_a_hundred_sentences_carry_a_warning(sentences: int, warned: 
     assert "% interval" in format_run_table(few(sentences))
 
 
-def test_reference_that_scores_zero_is_said() -> None:
+def test_note_says_that_the_reference_scores_zero() -> None:
     text = format_run_table([system("teacher", chrf_pp=0.0, retention=None, retention_ci=None)])
     assert "teacher scores 0" in text
     assert "scores 0" not in format_run_table(SYSTEMS)

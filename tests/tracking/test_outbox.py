@@ -1,4 +1,4 @@
-"""What waits for MLflow: nothing is lost by a fault of the server, and no leftover stops a run."""
+"""The items that wait for MLflow: a server fault loses none of them, and leftovers do not stop a run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def unsent(tmp_path: Path) -> str:
     return "".join(file.read_text() for file in (tmp_path / "unsent").glob("*.jsonl"))
 
 
-def test_what_is_handed_over_while_something_is_sent_is_sent_before_the_end(tmp_path: Path) -> None:
+def test_item_added_while_another_is_sent_is_sent_before_the_end(tmp_path: Path) -> None:
     destination = Recorded()
     destination.held.clear()
     box = Outbox(destination, tmp_path / "unsent")
@@ -66,7 +66,7 @@ def test_what_is_handed_over_while_something_is_sent_is_sent_before_the_end(tmp_
     assert unsent(tmp_path) == ""
 
 
-def test_artifact_that_meets_a_fault_holds_up_nothing_and_is_kept(tmp_path: Path) -> None:
+def test_artifact_whose_request_fails_is_skipped_and_saved(tmp_path: Path) -> None:
     destination = Recorded("log_text")
     box = Outbox(destination, tmp_path / "unsent")
     for what in ("metric", "log_text", "param", "set_terminated"):
@@ -76,7 +76,7 @@ def test_artifact_that_meets_a_fault_holds_up_nothing_and_is_kept(tmp_path: Path
     assert [json.loads(line)[0] for line in unsent(tmp_path).splitlines()[1:]] == ["log_text"]
 
 
-def test_figures_that_meet_a_fault_are_kept_in_their_order(tmp_path: Path) -> None:
+def test_metrics_whose_request_fails_are_saved_in_their_order(tmp_path: Path) -> None:
     box = Outbox(Recorded("metric"), tmp_path / "unsent")
     for number in range(3):
         box.put(("metric", ["a", number, 1, number]))
@@ -90,7 +90,7 @@ def test_figures_that_meet_a_fault_are_kept_in_their_order(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("code", "kept"), [(INTERNAL_ERROR, True), (REQUEST_LIMIT_EXCEEDED, True), (INVALID_PARAMETER_VALUE, False)]
 )
-def test_fault_of_the_server_is_made_up_for_by_the_next_run_and_a_refusal_is_not(
+def test_next_run_sends_what_a_server_fault_left_but_nothing_that_was_refused(
     code: int, kept: bool, tracking: Tracking, tmp_path: Path
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
@@ -122,7 +122,7 @@ HEAD = {"destination": {"uri": "sqlite:///x", "run_id": "1", "creation": None}, 
         json.dumps({**HEAD, "destination": {"uri": "sqlite:///x", "run_id": None, "creation": None}}).encode(),
     ],
 )  # fmt: skip
-def test_leftover_that_cannot_be_read_is_named_and_set_aside(
+def test_leftover_that_cannot_be_read_is_named_and_renamed(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "torn.jsonl").write_bytes(content)

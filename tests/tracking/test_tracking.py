@@ -1,4 +1,4 @@
-"""The life of a run in MLflow, against a real SQLite store."""
+"""Runs in MLflow from start to end, with a real SQLite database."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_run_of_a_dead_process_is_closed_by_the_next_and_a_live_one_is_not(
             assert client.get_run(alive).info.status == "RUNNING"
 
 
-def test_run_that_ends_while_those_of_dead_processes_are_looked_for_is_left_as_it_ended(
+def test_run_that_ends_during_the_search_for_stale_runs_keeps_its_status(
     tracking: Tracking, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with working(partial(tracked, tracking, tmp_path / "ids", 60)) as (child,):
@@ -135,13 +135,13 @@ def test_several_processes_create_the_same_database_at_once(tmp_path: Path) -> N
     assert {run.info.run_id for run in runs} == set(noted(tmp_path / "ids"))
 
 
-def test_new_database_is_made_without_torch_and_without_a_wall_of_log_lines(tmp_path: Path) -> None:
+def test_new_database_is_created_without_torch_and_without_log_lines(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, f"sqlite:///{tmp_path / 'mlflow.db'}"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (made.stdout, made.stderr) == ("[]\n", "")
 
 
-def test_parameters_are_those_given_and_the_config_is_an_artifact(tracking: Tracking, client: MlflowClient) -> None:
+def test_parameters_are_logged_and_the_config_is_an_artifact(tracking: Tracking, client: MlflowClient) -> None:
     many = {f"key{number}": str(number) for number in range(150)}  # more than MLflow takes at once
     params = {"prune.ratio": "0.5", "long": "x" * 7000, **many}
     with track(tracking, run_name="params", config={"prune": {"ratio": 0.5}}, params=params) as run:
@@ -177,7 +177,7 @@ def test_stages_tables_and_versions_are_shown(tracking: Tracking, client: Mlflow
     assert '"columns":["source","reference","teacher"]' in artifact(client, run.id, "translations.json")
 
 
-def test_artifacts_lie_beside_the_database(tracking: Tracking, tmp_path: Path) -> None:
+def test_artifacts_are_beside_the_database(tracking: Tracking, tmp_path: Path) -> None:
     with track(tracking, run_name="where", config={}) as run:
         run.log_text("hello", "note.txt")
     assert (tmp_path / "mlartifacts" / str(run.id) / "artifacts" / "note.txt").read_text() == "hello"
@@ -221,7 +221,7 @@ def test_run_id_in_the_environment_is_ignored(
     assert client.get_run(str(first.id)).info.run_name == "first"
 
 
-def test_previous_signal_handlers_are_put_back(tracking: Tracking) -> None:
+def test_previous_signal_handlers_are_restored(tracking: Tracking) -> None:
     before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(Killed), track(tracking, run_name="x", config={}):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Runs shown on a real MLflow server, which goes away and comes back."""
+"""Runs on a real MLflow server that goes away and comes back."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_server_that_is_back_gets_everything(server: Server, outage: Outage) -> 
     assert "from while it was away" not in outage.kept["back"]
 
 
-def test_what_a_server_away_at_the_end_has_not_got_is_sent_by_the_next_run(server: Server, outage: Outage) -> None:
+def test_next_run_sends_what_was_left_when_the_server_was_away_at_the_end(server: Server, outage: Outage) -> None:
     assert outage.child is None  # there was nobody to ask for an id
     assert '"child"' in outage.kept["back"]
     assert outage.kept["next"] == ""

@@ -1,4 +1,4 @@
-"""A metric that stc does not have is reported on like any other."""
+"""Reports show a custom metric like any other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def own(sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ("metric", "titled", "kept"),
     [("lab.exact", "exact match", 60 / 95), ("lab.length", "length error (lower is better)", (5 * 2) / (40 * 3))],
 )
-def test_table_csv_and_plots_have_a_metric_of_ones_own(
+def test_table_csv_and_plots_show_a_custom_metric(
     metric: str, titled: str, kept: float, own: Any, tmp_path: Path
 ) -> None:
     own.metric = metric
@@ -52,7 +52,7 @@ def test_table_csv_and_plots_have_a_metric_of_ones_own(
     assert {plot.stem.split("-")[0] for plot in plots} == {"pareto", "pivot", "quality"}
 
 
-def test_seeds_have_mean_and_deviation_of_a_metric_of_ones_own(own: Any) -> None:
+def test_seeds_have_mean_and_deviation_of_a_custom_metric(own: Any) -> None:
     own.metric = "lab.length"
     own.add({"teacher": 10, "pruned-nf4": 40}, seeds=(1, 2, 3))
     report = render(own.folder)
