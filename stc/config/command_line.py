@@ -112,13 +112,13 @@ def _parse(argument: str, sweep: bool, faults: list[Fault]) -> Override | None:
     """Return an override, or add to the faults."""
     key, equals, value = argument.partition("=")
     if any("\ud800" <= letter <= "\udfff" for letter in argument):
-        faults.append(Fault(key, value, "is not valid text in this locale, and Hydra writes it down as UTF-8"))
+        faults.append(Fault(key, value, "is not valid text in this locale, and Hydra stores it as UTF-8"))
         return None
     try:
         return parse_leniently(argument, sweep)
     except HydraException as error:
         why = first_line(error)
-        allowed = f"Hydra takes no such key: {why}" if equals else f"must be an assignment, key=value: {why}"
+        allowed = f"Hydra does not accept this key: {why}" if equals else f"must be an assignment, key=value: {why}"
         faults.append(Fault(key, value, allowed))
         return None
 
@@ -129,7 +129,7 @@ def _override_faults(
     key = override.key_or_group
     first = re.split(r"[./]", key)[0]
     if first not in top_level:
-        allowed = f"no such key; at the top are {', '.join(top_level)}{suggestion(first, top_level)}"
+        allowed = f"no such key; top-level keys are {', '.join(top_level)}{suggestion(first, top_level)}"
         return [Fault(key, value_text(override), allowed)]
     if fault := _fault_of_several_values(override, groups.get(key), sweep):
         return [fault]
@@ -148,7 +148,7 @@ def _fault_of_several_values(override: Override, members: Sequence[str] | None, 
     """Return a fault where several values are given and one is needed."""
     value, text, name = override.value(), value_text(override), _group_name(override)
     if override.is_interval_sweep():
-        return Fault(name, text, "single values are run: a,b,c or range(START,STOP,STEP)")
+        return Fault(name, text, "a sweep needs single values: a,b,c or range(START,STOP,STEP)")
     several = override.is_sweep_override() and not sweep
     choices = value if isinstance(value, list) else [*getattr(value, "list", ())]
     is_list = bool(members) and (isinstance(value, list) or any(isinstance(one, list) for one in choices))
@@ -156,9 +156,9 @@ def _fault_of_several_values(override: Override, members: Sequence[str] | None, 
         return None
     separate = "".join(sign for sign in text if sign not in "[] ")
     if name == "seeds":
-        return Fault(name, text, f"seeds=[{separate}] is needed")
-    one = f"exactly one of {', '.join(members)}" if members else "exactly one value"
-    return Fault(name, text, f"{one} is needed; -m {name}={separate if is_list else text} runs each of several")
+        return Fault(name, text, f"must be a list: seeds=[{separate}]")
+    one = f"one of {', '.join(members)}" if members else "one value"
+    return Fault(name, text, f"must be exactly {one}; -m {name}={separate if is_list else text} runs each of them")
 
 
 def _group_name(override: Override) -> str:

@@ -85,7 +85,7 @@ def _compose_all(arguments: Sequence[str]) -> tuple[list[str], list[ComposedJob]
         except HydraException as error:
             return list(arguments), [], [_hydra_fault(error, options.overrides)]
         if not expanded:
-            faults[""] = Fault("-m", " ".join(options.overrides), "comes to no job")
+            faults[""] = Fault("-m", " ".join(options.overrides), "gives no job")
         for overrides in expanded:
             try:
                 config = _compose(overrides, options)

@@ -54,7 +54,7 @@ def missing_requirements(overrides: Sequence[Override]) -> list[Fault]:
     if launcher in ("slurm", "submitit_slurm") and not shutil.which("sbatch"):
         wrong = "SLURM's commands (sbatch) are not on PATH; start the sweep on a machine that submits to SLURM"
     elif launcher == "joblib" and _JOBS_AT_ONCE not in own and not visible_gpus():
-        wrong = f"runs a job on each GPU, and none is here; {_JOBS_AT_ONCE}=2 runs two side by side"
+        wrong = f"runs one job on each GPU, and this machine has none; {_JOBS_AT_ONCE}=2 runs two jobs at once"
     else:
         return []
     return [_fault(own[_LAUNCHER], wrong)]

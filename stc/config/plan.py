@@ -126,7 +126,7 @@ def _resolve(composed: DictConfig, names: Iterable[str], faults: list[Fault]) ->
             written = _written_value(key, OmegaConf.to_container(composed, resolve=False))
             why = first_line(error.msg)
             if isinstance(error, InterpolationKeyError):
-                why = rf"{why}; in text that is no reference to a key, ${{ is written \${{, and the text in quotes"
+                why = rf"{why}; text with ${{ that is no reference to a key needs \${{ and quotes"
             faults.append(Fault(key, "" if written is _ABSENT else written, why))
     return values
 
@@ -241,7 +241,7 @@ def _layer_counts(
     except ModelError as error:
         faults.append(Fault("model.path", path, str(error)))
         return None
-    needed = f"{path} is no folder here, and of a model of the Hugging Face hub it has to be said: model.{{}}=32"
+    needed = f"{path} is no folder here; for a model of the Hugging Face hub this number is needed: model.{{}}=32"
     unknown = [
         Fault(f"model.{name}", None, needed.format(name), others=(("model.path", path),))
         for name in (f"{stack}_layers" for stack in stacks if counts[stack] is None)

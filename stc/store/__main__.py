@@ -15,13 +15,12 @@ from stc.store.inventory import Inventory
 from stc.store.location import is_store
 from stc.system.console import run_command
 
-_DESCRIPTION = "Look into a store: what is there, what made it, what was made of it; and make room in it."
+_DESCRIPTION = "Look into a store: what is there, what made it, and what was made from it. Free space in it."
 _GC = """\
-Free space. Left-overs go: damaged results that were set aside, what killed processes were writing, and scratch (the
-checkpoints of a training, say) of finished results or that nobody has gone on with for a week. With --keep or
---max-size, weights are evicted as well, those first that are missed least: cached logits, models that nothing was
-scored on, the other models and adapters, manifests. A record stays, scores never go, and what was evicted is made anew
-when a run needs it.
+Free space. Leftovers are deleted: damaged results that were set aside, what killed processes were writing, and scratch
+(such as the checkpoints of a training) of finished results, or not changed for a week. With --keep or --max-size,
+weights are evicted as well, the least missed first: features and cached logits, models without scores, other models and
+adapters, manifests. Records stay, scores are never deleted, and a run that needs an evicted result makes it anew.
 """
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -37,19 +36,19 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     ls = commands.add_parser("ls", help="list the results, oldest first")
     ls.add_argument("--kind", choices=[kind.value for kind in Kind], help="only those of one kind")
-    about = {"show": "say what a result is and how it was made", "why": "say what it is of, and what is made of it"}
+    about = {"show": "print a result's record", "why": "list what a result was made from, and what was made from it"}
     for name, said in about.items():
         one = commands.add_parser(name, help=said)
-        one.add_argument("id", metavar="ID", help="an identity, or as many of its first digits as no other one has")
+        one.add_argument("id", metavar="ID", help="an identity, or its first digits")
     commands.add_parser("verify", help="read every file and compare it with its checksum; set aside what is damaged")
     gc = commands.add_parser(
         "gc", help="free space", description=_GC, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = "what stays: kinds, folders of runs (outputs/…), identities"
     gc.add_argument("--keep", nargs="+", default=[], metavar="WHAT", help=what)
-    limit = "evict no more than it takes to get to 20GB, say"
+    limit = "evict only as much as needed to get to this size, such as 20GB"
     gc.add_argument("--max-size", type=parse_size, metavar="SIZE", help=limit)
-    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    gc.add_argument("--dry-run", action="store_true", help="only print what would be deleted")
     return parser
 
 
@@ -91,9 +90,9 @@ def _verify(inventory: Inventory) -> int:
             print(f"{entry.label}: {why}; set aside as {aside}")
     for entry, file in find_unlisted_files(inventory):
         faulty.add(entry.identity)
-        print(f"{entry.label}: {file} was not written by stc; left where it is: move it out of the store")
+        print(f"{entry.label}: {file} was not written by stc, and is left where it is: move it out of the store")
     whole = sum(not entry.evicted for entry in inventory.entries) - len(faulty)
-    print(f"{whole} results are what was written, {len(faulty)} damaged")
+    print(f"{whole} results are intact, {len(faulty)} damaged")
     return int(bool(faulty))
 
 
@@ -114,7 +113,9 @@ def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
     says = "would take" if options.dry_run else "takes"
     print(f"the store took {format_bytes(found.before)}; it {says} {format_bytes(after)}")
     if options.max_size is not None and after > options.max_size:
-        print(f"nothing else may go, so {format_bytes(options.max_size)} cannot be kept to", file=sys.stderr)
+        print(
+            f"nothing else may be deleted, so the store stays above {format_bytes(options.max_size)}", file=sys.stderr
+        )
         return 1
     return 0
 
@@ -127,7 +128,7 @@ def parse_size(text: str) -> int:
     except ValueError:
         number = -1
     if match is None or number < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: 500MB or 20GB, say")
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: use 500MB or 20GB, for example")
     power = list(_UNITS).index(match[2])
     return int(number * (1024**power if match[3] else _UNITS[match[2]]))
 

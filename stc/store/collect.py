@@ -112,8 +112,8 @@ def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[
         if makers := store.active_holders():
             making = ", ".join(f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(makers.items()))
             raise StcError(
-                f"a run is at work in {store.root} ({making}), and may be using what would go: {number} of "
-                f"{len(collected.evictions)} results were evicted; try again when it has ended"
+                f"a run works in {store.root} ({making}), and may use what would be deleted: {number} of "
+                f"{len(collected.evictions)} results were evicted; try again after it"
             )
         try:
             store.evict(eviction.entry.kind, eviction.entry.identity)
@@ -158,7 +158,7 @@ def _kept_entries(inventory: Inventory, item: str) -> Iterator[InventoryEntry]:
     elif (folder := Path(item)).is_dir():
         results = sorted(folder.rglob(RESULT_FILE))
         if not results:
-            raise InputError(f"--keep {item}: no run's folder, there is no {RESULT_FILE} in it")
+            raise InputError(f"--keep {item}: is no folder of a run: there is no {RESULT_FILE} in it")
         used = {stage["identity"] for file in results for stage in read_json(file, Result).get("stages", [])}
         yield from (entry for entry in inventory.entries if entry.identity in used)
     elif len(item) >= 4 and set(item) <= set("0123456789abcdef"):
@@ -190,9 +190,9 @@ def _leftovers(store: Store, making: Collection[str]) -> Iterator[Leftover]:
             if any((store.root / kind.value / identity).exists() for kind in Kind):
                 yield Leftover("scratch of a finished result", identity, resumable, remove)
             elif days > STALE_DAYS:
-                yield Leftover(f"scratch nobody has gone on with for {STALE_DAYS} days", identity, resumable, remove)
+                yield Leftover(f"scratch not changed for {STALE_DAYS} days", identity, resumable, remove)
             else:
-                yield Leftover(f"scratch written to {24 * days:.0f} h ago", identity, resumable, None)
+                yield Leftover(f"scratch changed {24 * days:.0f} h ago", identity, resumable, None)
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:

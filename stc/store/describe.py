@@ -67,9 +67,9 @@ def format_entry(entry: InventoryEntry) -> Iterator[str]:
 def format_trace(inventory: Inventory, entry: InventoryEntry) -> Iterator[str]:
     """Yield what a result was made from, as a tree, and what was made from it."""
     yield entry.label
-    yield "made of"
+    yield "made from"
     yield from _tree(inventory, entry, 1, {entry.identity}) if entry.inputs else ["  nothing"]
-    yield "of it is made"
+    yield "used for"
     made = inventory.uses_of(entry)
     for one in made:
         keys = ", ".join(key for key, value in one.inputs.items() if value == entry.identity)

@@ -22,7 +22,7 @@ MARKER = "stc.store"
 HASHES_FILE = "hashes.json"
 
 _TEXT = "This folder is a store of stc: results by identity. docs/store.md says what is in it.\n"
-_NEEDED = "a folder of its own is needed"
+_NEEDED = "use a folder of its own"
 _IGNORED_NAMES = {"lost+found", ".snapshot", ".zfs", ".DS_Store"}  # made by file systems and desktops
 
 

@@ -254,11 +254,10 @@ def test_unknown_group_member_is_answered_with_the_members() -> None:
 
 def test_several_members_of_a_group_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
     found = faults(["lang=[de,zh]", "quant=[nf4, int8]", "tracking=none,sqlite", *base])
-    assert [str(fault).replace(", ".join(config_groups()[fault.key]), "MEMBERS") for fault in found] == [
-        "lang=[de,zh]: exactly one of MEMBERS is needed; -m lang=de,zh runs each of several",
-        "quant=[nf4, int8]: exactly one of MEMBERS is needed; -m quant=nf4,int8 runs each of several",
-        "tracking=none,sqlite: exactly one of MEMBERS is needed; -m tracking=none,sqlite runs each of several",
-    ]
+    for fault, sweep in zip(found, ["lang=de,zh", "quant=nf4,int8", "tracking=none,sqlite"], strict=True):
+        assert fault.key == sweep.partition("=")[0]
+        assert ", ".join(config_groups()[fault.key]) in fault.allowed
+        assert f"-m {sweep} " in fault.allowed
 
 
 @pytest.mark.parametrize("way", [[], ["-m"]], ids=["run", "sweep"])
@@ -270,15 +269,14 @@ def test_list_of_members_is_refused_of_every_group(way: list[str], base: list[st
 
 def test_list_of_recipes_is_refused_of_the_teacher_and_the_healing(base: list[str]) -> None:
     found = faults(["finetune=[full]", "finetune@teacher=[full,qlora]", *base])
-    assert [(fault.key, fault.allowed.rpartition("; ")[2]) for fault in found] == [
-        ("finetune", "-m finetune=full runs each of several"),
-        ("finetune@teacher", "-m finetune@teacher=full,qlora runs each of several"),
-    ]
+    for fault, sweep in zip(found, ["finetune=full", "finetune@teacher=full,qlora"], strict=True):
+        assert fault.key == sweep.partition("=")[0]
+        assert f"-m {sweep} " in fault.allowed
 
 
 def test_several_values_of_a_setting_in_one_run_are_answered_with_the_sweep(base: list[str]) -> None:
     (fault,) = faults(["prune.ratio=0.25,0.5", *base])
-    assert fault.allowed == "exactly one value is needed; -m prune.ratio=0.25,0.5 runs each of several"
+    assert "-m prune.ratio=0.25,0.5 " in fault.allowed
 
 
 def test_sweep_that_comes_to_no_job_is_told(base: list[str]) -> None:
@@ -732,7 +730,8 @@ def test_language_whose_score_needs_a_package_is_refused_with_the_config(
 
 
 def test_seeds_without_brackets_are_answered_with_them(base: list[str]) -> None:
-    assert [str(fault) for fault in faults(["seeds=1,2", *base])] == ["seeds=1,2: seeds=[1,2] is needed"]
+    (fault,) = faults(["seeds=1,2", *base])
+    assert "seeds=[1,2]" in fault.allowed
 
 
 def test_seeds_are_swept_like_any_other_key(base: list[str]) -> None:

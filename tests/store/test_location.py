@@ -105,9 +105,9 @@ def linked(link: Path, target: Path) -> Path:
     ["root", "home", "link to home", "stc", "current", "other things", "file", "below a file"],
 )
 def test_folder_that_others_use_can_be_no_store(name: str, places: dict[str, Path]) -> None:
-    with pytest.raises(InputError, match="a folder of its own is needed"):
+    with pytest.raises(InputError, match="a folder of its own"):
         Store(places[name])
-    with pytest.raises(ValidationError, match="a folder of its own is needed"):
+    with pytest.raises(ValidationError, match="a folder of its own"):
         StoreConfig(dir=places[name])
 
 

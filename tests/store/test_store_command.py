@@ -58,12 +58,12 @@ def test_origin_is_traced_through_facts_to_the_data_and_what_is_made_of_it_is_na
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"{known['cut']} model cut",
-        "made of",
+        "made from",
         f"  model: {known['teacher']} model teacher",
         f"    train: {known['train']} manifest train",
         f"  ranking: any with layers_removed [3]: {known['search']} ranking search",
         f"    model: {known['teacher']} model teacher, as above",
-        "of it is made",
+        "used for",
         f"  {known['packed']} model packed, as model",
     ]
 
@@ -80,7 +80,7 @@ def test_file_that_stc_did_not_write_is_told_by_verify_and_stays(
 
 def test_store_that_is_whole_is_verified(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(store, "verify") == 0
-    assert "7 results are what was written, 0 damaged" in capsys.readouterr().out
+    assert "7 results are intact, 0 damaged" in capsys.readouterr().out
 
 
 def test_damage_that_left_size_and_time_alone_is_found_and_set_aside(
