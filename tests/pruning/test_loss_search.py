@@ -30,7 +30,7 @@ def manifest(tiny_manifest: Path) -> Manifest:
 
 
 def plain(translator: Translator, manifest: Manifest, ctx: Context) -> dict[tuple[str, int], float]:
-    """The loss of each model in whole passes."""
+    """Return the loss of each model, computed in full passes."""
     found: dict[tuple[str, int], float] = {}
     for stack in ("decoder", "encoder"):
         for layer in sorted(CANDIDATES[stack]):
@@ -71,7 +71,7 @@ def test_a_layer_works_once_for_all_candidates_above_it(translator: Translator, 
 def test_out_of_memory_halves_the_batch_and_repeats_no_candidate_that_was_finished(
     translator: Translator, manifest: Manifest, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What runs out is simulated, at the second candidate."""
+    """The shortage is simulated, at the second candidate."""
     sizes: list[int] = []
     nats = PairBatch.nats
 

@@ -1,4 +1,4 @@
-"""A pruning method of anybody's is a module with its settings and its stage, and a member of the group ``prune``."""
+"""A user's pruning method is a module with its settings and its stage, and a member of the group ``prune``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ stages:
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Somebody's folder of configs; the method is in a package beside it."""
+    """A user's folder of configs; the method is in a package beside it."""
     for name, text in (
         ("attic/__init__.py", ""),
         ("attic/every_other.py", METHOD),

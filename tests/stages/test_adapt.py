@@ -1,4 +1,4 @@
-"""Adapters trained apart end as fine-tuning's do when merged, and compute as they were trained when kept."""
+"""Adapters give the model of finetune when they are merged, and compute as in training when they are attached."""
 
 import shutil
 from pathlib import Path
@@ -48,7 +48,7 @@ def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what the tests have in common, and leave as it is."""
+    """Artifacts that all tests use and none changes."""
     return tmp_path_factory.mktemp("adapt")
 
 

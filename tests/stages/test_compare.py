@@ -1,4 +1,4 @@
-"""compare sets systems side by side, and refuses what can't be compared."""
+"""compare makes a table of systems, and refuses systems that cannot be compared."""
 
 from __future__ import annotations
 

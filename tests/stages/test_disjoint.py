@@ -1,4 +1,4 @@
-"""Splits that share something are told with both rows, and train can be made without what the others have."""
+"""Splits that share utterances are refused with both rows, and train can be made without the shared ones."""
 
 from __future__ import annotations
 

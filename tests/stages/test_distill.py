@@ -32,7 +32,7 @@ def distill(
 
 @pytest.fixture
 def texts(tiny_manifest: Path) -> list[str]:
-    """The teacher's: the first is the reference itself, the second empty, the others new."""
+    """The teacher's translations: the first is the reference itself, the second empty, the others new."""
     manifest = Manifest.load(tiny_manifest)
     return [manifest.rows[0].target, "", *(f"Satz {number}" for number in range(2, len(manifest)))]
 

@@ -39,7 +39,7 @@ def search(model: Path, data: Path, rounds: int, **fields: object) -> Pipeline:
 
 @pytest.fixture
 def job(tiny_model: Path, tiny_manifest: Path, ctx: Context, tmp_path: Path) -> Jobs:
-    """``job(rounds)``: what becomes of each node of a search of so many rounds, in one store for all jobs."""
+    """``job(rounds)`` returns the state of each node of a search, in one store for all jobs."""
 
     def run(rounds: int) -> dict[str, NodeResult]:
         pipeline = search(tiny_model, tiny_manifest, rounds)

@@ -1,4 +1,4 @@
-"""Fine-tuning trains what it is told to and nothing else, the same way each time, into a plain folder."""
+"""Fine-tuning trains the parts in its recipe and nothing else, reproducibly, into a plain folder."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -50,7 +50,7 @@ def inputs(tiny_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
 
 
 def run(settings: dict[str, Any], inputs: dict[str, Artifact], out: Path, ctx: Context) -> Mapping[str, Any]:
-    """Each with a scratch folder of its own, as the store gives it."""
+    """Run stages, each with its own scratch folder, as the store does."""
     out.mkdir()
     scratch = ctx.scratch / out.name
     scratch.mkdir()

@@ -60,7 +60,7 @@ def candidates(ranking: Artifact, stack: Stack = "decoder") -> dict[int, float]:
 
 
 def score_without(inputs: dict[str, Artifact], layers: list[int], encoder: list[int] | None = None) -> float:
-    """What a model really pruned scores, from its own encoding of the audio."""
+    """Return the score of a model that is really pruned and encodes the audio itself."""
     manifest = Manifest.load(inputs["data"].path)
     pruned = load(inputs["model"].path, device="cpu", dtype="float32")
     drop_layers(pruned, "decoder", layers)
@@ -177,7 +177,7 @@ def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not
 
 
 class Died(Exception):
-    """Stands for the process's death."""
+    """Stands in for the death of the process."""
 
 
 def _die(*_: object) -> None:
@@ -222,7 +222,7 @@ def test_of_a_screened_round_the_lowest_losses_are_scored_as_in_the_exact_one(
 
 
 def test_a_screen_may_keep_the_exact_choice_out(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
-    """It is the loss that decides who is scored, whatever they would score."""
+    """The loss decides which candidates are scored."""
     low = {1: 2.0, 2: 1.0, 3: 2.0, 4: 3.0}
     for name, found in (("screen", low), ("candidates", {1: 6.0, 2: 5.0})):
         lines = [json.dumps({"stack": "decoder", "layer": layer, "score": one}) + "\n" for layer, one in found.items()]

@@ -1,4 +1,4 @@
-"""Stages are read for validation, for ``--help`` and for a cached run, none of which may wait for torch."""
+"""Stages are imported for validation, ``--help`` and cached runs, which must not wait for torch."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, list[str]]:
-    """Which of the heavy libraries the import of each stage brought in, in one process: the first that needs one."""
+    """Return the heavy libraries that the import of each stage loads first, in one process."""
     command = [sys.executable, "-c", LOADING, json.dumps(STAGES), json.dumps(HEAVY)]
     found: dict[str, list[str]] = json.loads(subprocess.check_output(command, text=True))
     return found

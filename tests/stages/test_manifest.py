@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(data: Path, tmp_path: Path, ctx: Context) -> Callable[..., Rows]:
-    """``read(lines)`` or ``read(bytes)``: what the stage makes of a split with this content."""
+    """``read(lines)`` or ``read(bytes)`` runs the stage on a split with this content."""
 
     def run(content: list[dict[str, Any]] | bytes, **fields: Any) -> Rows:
         if not isinstance(content, bytes):

@@ -1,4 +1,4 @@
-"""measure reports the sizes of a model apart from each other, and is bound to the machine."""
+"""measure reports each size of a model, and its result is bound to the machine."""
 
 from __future__ import annotations
 

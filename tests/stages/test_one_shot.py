@@ -1,4 +1,4 @@
-"""One-shot methods choose what changes least: single layers, or a block."""
+"""One-shot methods choose the layers or the block that change their input least."""
 
 import json
 from pathlib import Path

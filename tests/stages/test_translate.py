@@ -1,4 +1,4 @@
-"""Translations come one a line, in the manifest's order."""
+"""translate writes one translation per line, in the manifest's order."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A base trained from scratch is a whole model folder, and has learnt."""
+"""pretrain gives a complete model folder, and the model has learnt."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Who speaks what: held-out engines and voices stay in the test part, and weights are respected."""
+"""Held-out engines and voices stay in the test part, and weights are respected."""
 
 from __future__ import annotations
 

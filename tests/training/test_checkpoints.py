@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not used, no more often than they are worth, and never the end of a training."""
+"""A checkpoint is complete or not used, is not written too often, and never ends a training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STEPS = 25
 
 
 class Crash(Exception):
-    """Stands for the process's death."""
+    """Stands in for the death of the process."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def at(step: int, error: BaseException) -> Callable[[int], None]:
 
 
 def wide(dtype: torch.dtype, fail: Callable[[int], None] = lambda step: None, device: str = "cpu") -> Regression:
-    """One with a weight that is large enough for 8 bits."""
+    """Make a training with a weight that is large enough for 8 bits."""
     made = Regression(fail)
     made.model = nn.Sequential(nn.Linear(3, 2048), nn.Dropout(0.5), nn.Linear(2048, 1)).to(device, dtype)
     made.examples = made.examples.to(device, dtype)
@@ -95,7 +95,7 @@ def kept(ctx: Context) -> list[Path]:
 
 
 def same(resumed: Regression, whole: Regression, since: int = 0) -> bool:
-    """Whether one that went on from step ``since`` logged what a whole one did from there on, and ended alike."""
+    """Return whether a training resumed at step ``since`` logged and ended like an undisturbed one."""
     pairs = zip(resumed.weights(), whole.weights(), strict=True)
     later = {step: metrics for step, metrics in whole.curve.items() if step > since}
     return resumed.curve == later and all(torch.equal(ours, theirs) for ours, theirs in pairs)
@@ -103,7 +103,7 @@ def same(resumed: Regression, whole: Regression, since: int = 0) -> bool:
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint before every step."""
+    """Write a checkpoint before every step."""
     monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "SHARE", 1e9)
 
@@ -127,7 +127,7 @@ def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_moments_in_8_bits_go_on_to_the_bit(device: str, dtype: torch.dtype, tmp_path: Path, ctx: Context) -> None:
-    """Of weights on both sides of the size from which they are in 8 bits."""
+    """With weights on both sides of the size from which moments have 8 bits."""
 
     def made(fail: Callable[[int], None] = lambda step: None) -> Regression:
         return wide(dtype, fail, device)
@@ -311,7 +311,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint_and_names_it(ctx: C
 
 @pytest.mark.usefixtures("always")
 def test_a_gradient_that_8_bits_would_pass_over_stops_the_training(ctx: Context) -> None:
-    """On a GPU bitsandbytes leaves out what is not finite, and no loss would ever tell."""
+    """On a GPU bitsandbytes skips such gradients, and no loss would show it."""
     sick = Regression()
     sick.model[0].weight.register_hook(lambda grad: grad * float("nan") if kept(ctx) else grad)
     with pytest.raises(StcError, match="the gradient of step 2 is not finite; the checkpoint of step 1 is kept in"):
@@ -320,7 +320,7 @@ def test_a_gradient_that_8_bits_would_pass_over_stops_the_training(ctx: Context)
 
 @pytest.mark.usefixtures("always")
 def test_weights_that_are_not_finite_are_in_no_checkpoint(ctx: Context) -> None:
-    """Of a gradient that is not finite although the loss is."""
+    """The gradient is not finite although the loss is."""
     sick = Regression()
     sick.model[0].weight.register_hook(lambda grad: grad * float("nan") if kept(ctx) else grad)
     with pytest.raises(StcError, match="the loss of step 3 is nan; the checkpoint of step 1 is kept in"):
@@ -382,7 +382,7 @@ def test_many_files_hold_what_one_would(ctx: Context, undisturbed: Regression, m
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -395,7 +395,7 @@ class Clock:
 
 
 def test_writing_takes_two_hundredths_of_the_time(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk takes 4 s for each, and a step takes 1 s."""
+    """Writing takes 4 s, and a step takes 1 s."""
     clock = Clock()
 
     def slow(file: Path) -> dict[str, Any]:

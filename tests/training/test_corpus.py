@@ -1,4 +1,4 @@
-"""Batches made on the device are those the processor makes, but for the augmentation."""
+"""Batches made on the device are those of the processor, apart from the augmentation."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ def translator(tiny_model: Path) -> Translator:
 
 @pytest.fixture
 def passes(translator: Translator) -> list[int]:
-    """How many utterances the encoder works on at each of its passes."""
+    """Record how many utterances each pass of the encoder has."""
     seen: list[int] = []
     tower = translator.model.model.audio_tower
     tower.layers[0].register_forward_hook(lambda module, args, out: seen.append(len(out)))

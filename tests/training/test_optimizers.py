@@ -1,4 +1,4 @@
-"""AdamW with moments in 8 bits: nearly the steps of the other, and known to be missing before there is one."""
+"""AdamW with moments in 8 bits takes nearly the steps of AdamW; if bitsandbytes fails, no step is taken."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_learning_rate_goes_up_to_its_peak_and_then_as_the_schedule_says(sch
 
 
 def test_a_device_on_which_bitsandbytes_fails_is_named_before_any_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its native library is there where tests run; a step that fails stands for one that is not."""
+    """A failing step stands in for a missing native library."""
     from bitsandbytes.optim import AdamW8bit
 
     def missing(self: object) -> None:

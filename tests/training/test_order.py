@@ -1,4 +1,4 @@
-"""The order of the data: every example once an epoch, by the seed alone, with similar lengths together."""
+"""The order of the data has every example once per epoch, follows from the seed, and groups similar lengths."""
 
 from itertools import islice
 

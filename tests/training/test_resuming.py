@@ -1,4 +1,4 @@
-"""A stage whose training died goes on and gives, bit for bit, what it would have given, whatever it trains and how."""
+"""A training that died continues and gives the same result bit for bit, for every kind of training."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ CRASHES = (2, 4)  # steps that were done: in the first epoch; in the second, aft
 
 
 class Crash(Exception):
-    """Stands for the process's death."""
+    """Stands in for the death of the process."""
 
 
 @pytest.fixture(scope="module")
 def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A model that lacks one of its teacher's layers; ``unlike`` are other targets for the recordings of ``dev``, with
-    which whoever learns them does worse on ``dev`` from the first step on."""
+    """A model that lacks one of its teacher's layers. ``unlike`` has other targets for the recordings of ``dev``: a model
+    that learns them becomes worse on ``dev`` from the first step on."""
     folder = tmp_path_factory.mktemp("resuming")
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     whole = Manifest.load(tiny_manifest)
@@ -94,7 +94,7 @@ def taken(stage: Stage, inputs: Mapping[str, Any]) -> dict[str, Any]:
 def run(
     stage: Stage, inputs: Mapping[str, Any], out: Path, ctx: Context, crash: int | None = None
 ) -> tuple[Mapping[str, Any], dict[str, torch.Tensor], Curves]:
-    """Facts, weights and curves."""
+    """Run a stage, and return its facts, weights and curves."""
 
     @contextmanager
     def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:

@@ -1,4 +1,4 @@
-"""A training that reads what the encoder makes of the audio gives what one that encodes it gives."""
+"""A training that reads features gives the same result as one that encodes the audio."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def pruned(teacher: Artifact, folder: Path, stack: str = "decoder") -> Artifact:
 
 
 def run(stage: FineTuning, inputs: dict[str, Any], name: str, ctx: Context) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Facts and weights."""
+    """Run a stage, and return its facts and weights."""
     out, scratch = (ctx.scratch / f"{name}{end}" for end in ("", "-scratch"))
     out.mkdir()
     scratch.mkdir()
@@ -126,7 +126,7 @@ def test_a_training_that_died_goes_on_to_the_same_weights_without_encoding_anyth
     teacher: Artifact, train: Artifact, features: Artifact, ctx: Context, passes: list[int], monkeypatch: Any
 ) -> None:
     class Crash(Exception):
-        """Stands for the process's death."""
+        """Stands in for the death of the process."""
 
     @contextmanager
     def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:

@@ -1,4 +1,4 @@
-"""Going back to the best epoch."""
+"""Early stopping returns to the best epoch."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Going through a manifest with its own targets: the loss, and what the layers change."""
+"""Teacher forcing: the loss, and how much each layer changes its input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_loss_is_the_same_encoded_once_or_each_time(translator: Translator, mani
 def test_similarity_is_that_of_the_model_s_own_hidden_states(
     translator: Translator, manifest: Manifest, ctx: Context
 ) -> None:
-    """Of the decoder, against transformers' forward pass over each utterance alone, where nothing is padded."""
+    """The decoder is compared with transformers' forward pass over each utterance alone, without padding."""
     found = similarities(translator, manifest, ctx)
     influence, angles = [], []
     examples = Examples(translator, manifest, ctx, encode_once=False)

@@ -1,4 +1,4 @@
-"""Stages for the tests of sharing out: in a module of its own, which the processes that share them import."""
+"""A stage for the tests of workers, in a module of its own that the workers import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stc.workers.stage import ParallelStage
 
 
 class Work(ParallelStage):
-    """Does as it is told by ``how``."""
+    """Works in the way that ``how`` names."""
 
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, StageInput]] = {}
@@ -64,7 +64,7 @@ class Work(ParallelStage):
 
 
 def run(how: str, scratch: str) -> None:
-    """A run by itself, in two processes."""
+    """Run the stage in two workers."""
     from contextlib import nullcontext
 
     from stc.system.signals import killable

@@ -1,4 +1,4 @@
-"""The processes import the tests' stages from where they are."""
+"""Workers can import the stages of the tests."""
 
 from __future__ import annotations
 

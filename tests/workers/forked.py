@@ -1,4 +1,4 @@
-"""Processes that share work, forked from the tests' own: that is quick, since they have imported everything already."""
+"""Workers forked from the process of the tests: this is quick, since everything is imported already."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stc.workers.worker import process_group
 
 
 def together(count: int, run: Callable[[], None]) -> None:
-    """``run`` in so many processes that are a group."""
+    """Call ``run`` in ``count`` processes that are a group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -33,7 +33,7 @@ def together(count: int, run: Callable[[], None]) -> None:
 
 
 def launch(stage: ParallelStage, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Any]:
-    """Stand in for :func:`stc.workers.launch.launch`; what the processes find comes when all have ended."""
+    """Replace :func:`stc.workers.launch.launch`. Results come when all processes have ended."""
     given = ctx.scratch / "given"
     given.unlink(missing_ok=True)
 

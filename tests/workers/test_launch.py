@@ -1,4 +1,4 @@
-"""Several processes that share a stage's work: what they find arrives, and whatever happens to one ends all."""
+"""Several processes share a stage's work: their results arrive, and when one fails, all end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def two(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def left(scratch: Path) -> list[int]:
-    """Those of the processes that are still there."""
+    """Return the processes that still run."""
     return [pid for file in scratch.glob("*.pid") if psutil.pid_exists(pid := int(file.read_text() or 0))]
 
 

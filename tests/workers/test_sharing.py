@@ -1,4 +1,4 @@
-"""A stage gives the run what it gives by itself when several processes share its work, on the CPU."""
+"""A stage gives the same result with several processes as with one, on the CPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def inputs(planted_model: Path, tiny_manifest: Path) -> dict[str, Artifact]:
 
 
 class Interrupted(Exception):
-    """Stands for the death of the process that has the others work."""
+    """Stands in for the death of the process that started the workers."""
 
 
 def fresh(ctx: Context, folder: Path, processes: int) -> Context:

@@ -1,5 +1,5 @@
-"""Processes that train together end with the weights of one that trains alone. They are forked here, which is quick;
-``test_sharing.py`` has them started by torchrun."""
+"""Processes that train together end with the weights of one process alone. Here they are forked, which is quick; in
+``test_sharing.py`` torchrun starts them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LORA = lora(dropout=0.3)
 
 
 def train(model: Path, data: Path, ctx: Context, recipe: Recipe, out: Path, crash: int | None = None) -> None:
-    """Train, and write down the weights that this process ends with, and what it has found."""
+    """Train, and write down the losses and weights of this process."""
 
     @contextmanager
     def progress(title: str, total: int, unit: str = "it") -> Iterator[Progress]:
@@ -110,7 +110,7 @@ def test_a_training_that_died_goes_on_with_what_each_process_had_drawn(
 
 
 def test_memory_that_runs_out_in_one_process_has_run_out_in_all(tmp_path: Path) -> None:
-    """It does not really run out here: what runs is made to raise what PyTorch raises when it does."""
+    """The shortage is simulated by the error that PyTorch raises."""
     weight = nn.Parameter(torch.ones(2))
 
     def own() -> tuple[torch.Tensor, int]:

@@ -1,4 +1,4 @@
-"""Compiled decoder layers give the gradients of those that are not, and are used where they are wanted."""
+"""Compiled layers give the gradients of plain layers, and are used only where the settings ask for them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def compiled(translator: Translator) -> bool:
 def compare_gradients(
     translator: Translator, parameters: Sequence[nn.Parameter], manifest: Path, ctx: Context, *, again: bool = False
 ) -> None:
-    """Of batches of several sizes and lengths, one utterance among them: compiled, with what is inside a layer perhaps
-    computed ``again``, and not."""
+    """Compare the gradients with and without compiling, for batches of several sizes, perhaps with gradient
+    checkpointing (``again``)."""
     examples = Examples(translator, Manifest.load(manifest), ctx)
     translator.model.train()
 

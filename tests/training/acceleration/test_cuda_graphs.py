@@ -1,4 +1,4 @@
-"""Layers that are replayed give the gradients of layers that are called, whatever comes between two replays."""
+"""Replayed layers give the gradients of called layers, whatever happens between two replays."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ IN_BFLOAT16 = 5e-2  # padding changes what is rounded; a weight of the step befo
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where there is no GPU, what a CUDA graph would do again is computed again."""
+    """Without a GPU, compute again what a CUDA graph would replay."""
     if request.param == "cpu":
         monkeypatch.setattr(module, "record_graphs", computed_again)
     return str(request.param)
@@ -60,7 +60,7 @@ def computed_again(
 
 
 class Training:
-    """Steps through adapters of every part, after each of which the weights are others, the same in every training."""
+    """Steps through adapters of every part. After each step the weights change, in the same way in every training."""
 
     def __init__(self, folder: Path, manifest: Path, ctx: Context, device: str, **fields: Any) -> None:
         self.base, self.recipe, self.wrapped = adapted(folder, device, **fields)
@@ -95,7 +95,7 @@ class Training:
 def compare(
     found: Sequence[tuple[Tensor, list[Tensor]]], expected: Sequence[tuple[Tensor, list[Tensor]]], apart: float = 1e-4
 ) -> None:
-    """Losses and gradients of steps, which may be so far apart, in their own size."""
+    """Compare losses and gradients of steps, with a tolerance relative to their size."""
     for (loss, gradients), (other, others) in zip(found, expected, strict=True):
         torch.testing.assert_close(loss, other, rtol=apart, atol=0)
         assert len(gradients) == len(others)
@@ -107,7 +107,7 @@ def compare(
 def called(
     tiny_model: Path, tiny_manifest: Path, module_ctx: Context
 ) -> Callable[[str], list[tuple[Tensor, list[Tensor]]]]:
-    """``called(device)``: the losses and gradients of the steps, by layers that are called."""
+    """``called(device)`` returns the losses and gradients of the steps without replays."""
 
     @cache
     def steps(device: str) -> list[tuple[Tensor, list[Tensor]]]:
@@ -120,7 +120,7 @@ def called(
 
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Utterances and positions of each recording's input."""
+    """The utterances and positions of each recording's input."""
     made: list[tuple[int, ...]] = []
     make = module.GraphRecording.__init__
 
@@ -301,7 +301,7 @@ def test_layers_through_which_no_gradient_goes_are_called(
 def test_a_copy_that_autocast_keeps_of_a_weight_is_not_replayed(
     tiny_model: Path, tiny_manifest: Path, ctx: Context, recordings: list[tuple[int, ...]]
 ) -> None:
-    """``peft``'s own layers have autocast round their factors, where ours do so themselves."""
+    """With ``peft``'s own layers autocast casts the factors; our layers cast them themselves."""
     called, replaying = (Training(tiny_model, tiny_manifest, ctx, "cuda", precision="bfloat16-mixed") for _ in range(2))
     expected = [called.step(micro) for micro in STEPS]
     with cuda_graph_layers(list(replaying.base.architecture.layers_of(replaying.base.model, "decoder")), causal=True):
@@ -332,7 +332,7 @@ def test_compiled_layers_are_replayed_as_they_are_called(
 
 
 class Asked(Exception):
-    """How a training would compute has been asked for, and that is all."""
+    """Ends a training once it is known how it would compute."""
 
 
 @pytest.mark.parametrize(

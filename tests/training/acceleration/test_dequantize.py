@@ -1,4 +1,4 @@
-"""A 4-bit base unpacked for training: the same numbers, and nothing left of it afterwards."""
+"""A 4-bit base dequantized for training gives the same numbers, and is quantized again afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: the same loss and gradients, less kept for them, and nothing of it left afterwards."""
+"""Gradient checkpointing gives the same loss and gradients in less memory, and is off again afterwards."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def trainable(folder: Path, recipe: Recipe) -> tuple[Translator, Sequence[nn.Parameter]]:
-    """A model, ready for a recipe, and what is trained of it; of adapters, neither factor is zero."""
+    """Return a model ready for a recipe, and its trained parameters. No factor of an adapter is zero."""
     if recipe.method == "full":
         weights = "bfloat16" if recipe.precision == "bfloat16" else "float32"
         translator = load(folder, device="cpu", dtype=weights)
@@ -112,7 +112,7 @@ def translator(tiny_model: Path) -> Translator:
 
 
 def kept_bytes(translator: Translator, batch: Any, again: bool) -> int:
-    """Of what the forward pass keeps for the backward pass, weights apart."""
+    """Return the bytes that the forward pass keeps for the backward pass, without weights."""
     own = {parameter.untyped_storage().data_ptr() for parameter in translator.model.parameters()}
     kept: dict[int, int] = {}
 

@@ -1,4 +1,4 @@
-"""Adapters in training: what peft computes, up to rounding, in fewer steps, and nothing left of it afterwards."""
+"""Fast adapters compute what peft computes, up to rounding, in fewer operations, and are gone afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stc.training.recipe import Recipe
 
 
 class Counted(TorchDispatchMode):
-    """How many operations are done."""
+    """Counts operations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Counted(TorchDispatchMode):
 def step_of(
     base: Translator, recipe: Recipe, wrapped: Any, manifest: Path, ctx: Context
 ) -> Callable[[], tuple[Tensor, list[Tensor]]]:
-    """A function that gives the loss and the gradient of every factor."""
+    """Return a function that returns the loss and the gradient of every factor."""
     batch = Examples(base, Manifest.load(manifest), ctx).batch(range(8))
 
     def step() -> tuple[Tensor, list[Tensor]]:
