@@ -59,8 +59,8 @@ class Crash(Exception):
 
 @pytest.fixture(scope="module")
 def inputs(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A model that lacks one of its teacher's layers. ``unlike`` has other targets for the recordings of ``dev``: a model
-    that learns them becomes worse on ``dev`` from the first step on."""
+    """A model that lacks one of its teacher's layers. ``unlike`` has other targets for the recordings of ``dev``:
+    a model that learns them becomes worse on ``dev`` from the first step on."""
     folder = tmp_path_factory.mktemp("resuming")
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
     whole = Manifest.load(tiny_manifest)
