@@ -89,10 +89,10 @@ def _named(tree: ast.AST) -> Iterator[str]:
 
 
 def _loaded_by_name(tree: ast.AST) -> Iterator[str]:
-    """The package of each ``import_module(f"stc.package.{name}")`` and each ``by_name("stc.package", name, …)``."""
+    """The package of each ``import_module(f"stc.package.{name}")`` and each ``class_by_name("stc.package", name, …)``."""
     for node in ast.walk(tree):
         called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-        if isinstance(node, ast.Call) and called in ("import_module", "by_name"):
+        if isinstance(node, ast.Call) and called in ("import_module", "class_by_name"):
             start = node.args[0].values[0] if isinstance(node.args[0], ast.JoinedStr) else node.args[0]
             if isinstance(start, ast.Constant) and isinstance(start.value, str):
                 yield start.value.rstrip(".")
