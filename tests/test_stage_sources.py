@@ -89,7 +89,7 @@ def _named(tree: ast.AST) -> Iterator[str]:
 
 
 def _loaded_by_name(tree: ast.AST) -> Iterator[str]:
-    """The package of each ``import_module(f"stc.package.{name}")`` and each ``class_by_name("stc.package", name, …)``."""
+    """Yield the package in each ``import_module(f"stc.x.{name}")`` and each ``class_by_name("stc.x", name, …)``."""
     for node in ast.walk(tree):
         called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
         if isinstance(node, ast.Call) and called in ("import_module", "class_by_name"):
