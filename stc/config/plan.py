@@ -95,7 +95,9 @@ def make_plan(composed: DictConfig) -> Plan:
     resolved = _resolve(composed, ["stages"], stage_faults)
     graph, graph_faults = build_nodes(resolved.get("stages", {}))
     stage_faults += graph_faults
-    outputs = [(nodes_named(name, graph) or [name])[-1] for name in _outputs(groups)]  # of a chain, the last link
+    pipeline_config = _valid_part(PipelineConfig, groups, "pipeline")
+    wanted = pipeline_config.outputs if pipeline_config else ()
+    outputs = [(nodes_named(name, graph) or [name])[-1] for name in wanted]  # of a chain, the last link
     pipeline: Pipeline | None = None
     if "stages" in resolved and all(nodes_named(name, graph) for name in resolved["stages"]):
         try:
@@ -248,13 +250,6 @@ def _layer_counts(
     ]
     faults += unknown
     return None if unknown else {stack: counts[stack] or 0 for stack in stacks}
-
-
-def _outputs(groups: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        return validate_model(PipelineConfig, groups.get("pipeline") or {}).outputs
-    except ConfigError:
-        return ()
 
 
 def _at_sources(faults: Sequence[Fault], written: Any, faulty_groups: Collection[str]) -> list[Fault]:

@@ -83,10 +83,15 @@ def bytes_on_disk(forecast: Any) -> int:
     return forecast.weight_bytes if isinstance(forecast, AdapterSize | FeatureSize) else 0
 
 
+def nearest_folder(path: Path) -> Path:
+    """Return the folder itself, or the nearest parent that exists."""
+    path = path.expanduser().absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
 def free_disk_space(folder: Path) -> int:
     """Return the bytes that are free where a folder is, or will be."""
-    existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(nearest_folder(folder)).free
 
 
 def check_disk_space(store: Store, node: Node, inputs: Inputs) -> None:

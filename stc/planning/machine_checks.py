@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from stc.errors import StcError, first_line
-from stc.planning.disk import free_disk_space
+from stc.planning.disk import free_disk_space, nearest_folder
 from stc.system.machine import resolve_device, usable_cores
 from stc.system.paths import ROOT
 from stc.system.quantities import format_bytes
@@ -212,7 +212,7 @@ def check_audio_formats() -> Iterator[Check]:
 def check_store(folder: Path, to_write: int | None) -> Iterator[Check]:
     """Check that the store can be written to, and has room for models of so many bytes; None if that is not known."""
     about = "store"
-    there = _nearest_folder(folder)
+    there = nearest_folder(folder)
     if (why := _unwritable(there)) is not None:
         yield Check("FAIL", about, f"{there} cannot be written to: {why}; store.dir=FOLDER names another place")
         return
@@ -243,7 +243,7 @@ def check_tracking(uri: str) -> Iterator[Check]:
 
 def _database_fault(file: Path) -> str | None:
     if not file.exists():
-        return _unwritable(_nearest_folder(file.absolute().parent))
+        return _unwritable(nearest_folder(file.absolute().parent))
     try:
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=ANSWER_SECONDS)
         try:
@@ -271,12 +271,6 @@ def _folder_fault(uri: str) -> str | None:
     except Exception as error:  # MLflow wraps whatever its back end raises
         return first_line(error)
     return None
-
-
-def _nearest_folder(path: Path) -> Path:
-    """Return the folder itself, or the nearest parent that exists."""
-    path = path.expanduser().absolute()
-    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def _unwritable(folder: Path) -> str | None:

@@ -168,11 +168,7 @@ class Store:
         return self._leases.alive_holders()
 
     def sha256(self, file: Path) -> str:
-        """Return the SHA-256 of a file, which is read again only when it has changed.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """Return the SHA-256 of a file, read again only if it has changed. Raise InputError if it cannot be read."""
         try:
             return self._hashes.sha256(file)
         except OSError as error:
@@ -212,9 +208,9 @@ class Store:
                 for name, entry in record["files"].items():
                     self._hashes.remember(self.path(kind, identity) / name, entry["sha256"])
                 self.save_hashes()
+            except MadeElsewhere:
+                raise
             except Exception as error:
-                if isinstance(error, MadeElsewhere):
-                    raise
                 if not lease.is_held():  # its folders are gone, so anything may have been raised
                     raise MadeElsewhere(f"the lease of {identity} was taken over by another process") from error
                 if disk_full(error):
@@ -261,10 +257,8 @@ class Store:
         except OSError as error:
             if disk_full(error):
                 raise
-            where = error.filename or self.root
-            raise StcError(
-                f"the store (store.dir={self.root}) cannot be written to: {where}: {error.strerror}"
-            ) from error
+            where = f"{error.filename or self.root}: {error.strerror}"
+            raise StcError(f"the store (store.dir={self.root}) cannot be written to: {where}") from error
 
     def generation(self, identity: str) -> int:
         """Return how often the result of this identity was made anew by force.

@@ -86,7 +86,7 @@ def plan_collection(inventory: Inventory, keep: Sequence[str], limit: int | None
     before = disk.bytes + sum(one.bytes for one in leftovers)
     stays = sum(one.bytes for one in staying)
     evictions: list[Eviction] = []
-    candidates = _ordered(inventory, entries) if keep or limit is not None else []
+    candidates = _ordered(entries) if keep or limit is not None else []
     for entry in candidates:
         if limit is not None and disk.bytes + stays <= limit:
             break
@@ -121,7 +121,7 @@ def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[
             yield str(elsewhere), eviction.bytes
 
 
-def _ordered(inventory: Inventory, entries: Sequence[InventoryEntry]) -> list[InventoryEntry]:
+def _ordered(entries: Sequence[InventoryEntry]) -> list[InventoryEntry]:
     """Return the evictable artifacts, the least missed first: caches, models without scores, other models, manifests.
     Within these, the one that takes the least time per byte to make again comes first."""
     scored = {
@@ -133,12 +133,8 @@ def _ordered(inventory: Inventory, entries: Sequence[InventoryEntry]) -> list[In
     }
 
     def rank(entry: InventoryEntry) -> tuple[int, float]:
-        if entry.kind is Kind.MANIFEST:
-            group = 3
-        elif entry.kind in (Kind.FEATURES, Kind.LOGITS):
-            group = 0
-        else:
-            group = 2 if entry.identity in scored else 1
+        groups = {Kind.FEATURES: 0, Kind.LOGITS: 0, Kind.MANIFEST: 3}
+        group = groups.get(entry.kind, 2 if entry.identity in scored else 1)
         return group, entry.seconds / max(entry.bytes, 1)
 
     return sorted((entry for entry in entries if entry.kind in EVICTABLE_KINDS and _is_evictable(entry)), key=rank)
