@@ -215,7 +215,7 @@ def _scored(
         log=lambda metrics, step=None: None,
         progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
     )
-    texts = translating.translate(translating.load_model(system.folder, context), manifest, context)
+    texts = translating.translate(translating.load_model(system.folder, device), manifest, context)
     scores = Scores.of(metrics, texts, manifest.targets, manifest.task.target_lang, manifest.sources)
     told = (f"{metric_named(name).heading} {scored.score:.1f}" for name, scored in scores.metrics.items())
     say(f"{system.name}: {', '.join(told)}")

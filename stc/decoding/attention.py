@@ -8,7 +8,6 @@ Several rows may share a prompt.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -97,10 +96,12 @@ def attend_to_cache(
 
 
 def _on_gpu(query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache, layer: int, scale: float) -> Tensor:
+    from stc.decoding.gpu_kernels import attend_one  # compiled by a compiler that CPU builds of torch lack
+
     rows, heads, width = query.shape
     found = torch.empty_like(query, memory_format=torch.contiguous_format)
     prompts, generated = cache.prompts, cache.generated[layer]
-    _kernel()[(rows, heads)](
+    attend_one[(rows, heads)](  # one program a row and head
         query.contiguous(), key.contiguous(), value.contiguous(), found,
         prompts, generated, cache.slots[layer], cache.starts, cache.lengths, cache.step,
         scale, prompts.stride(0), prompts.stride(1), prompts.stride(2),
@@ -109,11 +110,3 @@ def _on_gpu(query: Tensor, key: Tensor, value: Tensor, cache: KeyValueCache, lay
         WIDTH=width, BLOCK=BLOCK, num_warps=1,
     )  # fmt: skip
     return found
-
-
-@cache
-def _kernel() -> Any:
-    # Compiled at its first use, by a compiler that CPU builds of torch lack. One program a head and row.
-    from stc.decoding.gpu_kernels import attend_one
-
-    return attend_one

@@ -28,12 +28,6 @@ class TranslationSettings(Compute):
 
     max_new_tokens: int = Field(ge=1, le=1024)
 
-    def load_model(self, model: Path, ctx: Context) -> Translator:
-        """Load a model folder, to compute as the fields say; raises as :func:`stc.models.checkpoint.load`."""
-        from stc.models.checkpoint import load
-
-        return load(model, device=ctx.device, dtype=self.dtype, attention=self.attention)
-
     def translate(
         self,
         translator: Translator,

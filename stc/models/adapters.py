@@ -32,7 +32,7 @@ def attach_adapter(model: Any, adapter: Path) -> Any:
     tensors = adapter_tensors(adapter)
     carried = {name for name in tensors if BASE_LAYER in name}
     if foreign := sorted(_differing_base_weights(model, adapter, carried)):
-        raise ModelError(f"{adapter} does not fit its base: {first_few(foreign)} is another weight than the base has")
+        raise ModelError(f"{adapter} does not fit its base: {first_few(foreign)} differs from the base's weight")
     try:
         wrapped = PeftModel.from_pretrained(model, str(adapter))
     except (ValueError, RuntimeError) as error:

@@ -88,8 +88,8 @@ class ModelFolder:
         config = read_config(path)
         if (path / ADAPTER_CONFIG).exists():
             raise ModelError(
-                f"{path} has an adapter ({ADAPTER_CONFIG}) beside its weights, which transformers puts on them without "
-                "a word: remove it if it is merged into them, or else move it elsewhere"
+                f"{path} has an adapter ({ADAPTER_CONFIG}) beside its weights, which transformers silently loads: "
+                "remove it if it is merged into them, else move it elsewhere"
             )
         tensors = _tensors(path)
         GenerationSettings.read(path)
@@ -156,7 +156,7 @@ class ModelFolder:
         if others := [f"{name} ({one.dtype})" for name, one in self.tensors.items() if one.dtype not in types]:
             raise ModelError(
                 f"{self.path} has {first_few(others)}: weights of type {', '.join(types)} are understood"
-                + (", as config.json says nothing of quantization" if method is None else "")
+                + (", as config.json has no quantization" if method is None else "")
             )
         if method is not None and (missing := method.missing_state(self.tensors)):
             raise ModelError(f"{self.path} lacks {first_few(missing)}")

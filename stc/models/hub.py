@@ -51,9 +51,8 @@ class HubModel:
             return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES))
         except (HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise InputError(
-                f"{self.id}: not in this machine's cache of the Hugging Face hub, nor is it a folder here, and the hub "
-                "does not give it: "
-                f"{first_line(error)} Where there is network: hf download {self.id}"
+                f"{self.id}: not in this machine's cache of the Hugging Face hub, not a folder here, and the hub does "
+                f"not give it: {first_line(error)} With a network: hf download {self.id}"
             ) from error
 
     def cached(self) -> Path | None:
@@ -105,11 +104,11 @@ def _ask(hub_id: str) -> dict[str, Any] | InputError:
     except InputError as error:
         return error
     except GatedRepoError:
-        why = f"gives it to those whom its owner has let in: ask at {ENDPOINT}/{hub_id}, then hf auth login"
+        why = f"gives it with its owner's permission only: ask at {ENDPOINT}/{hub_id}, then hf auth login"
     except RepositoryNotFoundError:
-        why = "knows no such model; a private one it shows to those who may see it (hf auth login)"
+        why = "knows no such model; for a private one, hf auth login is needed"
     except EntryNotFoundError:
-        why = "has it without a config.json, which every model has that stc takes"
+        why = "has it without the config.json that stc needs"
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status >= 500 or status in (408, 429):
@@ -122,8 +121,8 @@ def _ask(hub_id: str) -> dict[str, Any] | InputError:
 
 def _unreachable(hub_id: str, why: str) -> HubUnreachable:
     return HubUnreachable(
-        f"no such folder here{_nearest_folder(hub_id)}, nor whole in this machine's cache of the Hugging Face hub, "
-        f"which cannot be asked: {why}. Where there is network: hf download {hub_id}"
+        f"no such folder here{_nearest_folder(hub_id)}, not complete in this machine's cache of the Hugging Face hub, "
+        f"and the hub cannot be asked: {why}. With a network: hf download {hub_id}"
     )
 
 

@@ -190,16 +190,16 @@ class Layout:
 
     def pruned(self, removals: RemovalCounts) -> Layout:
         """Return the layout with the layers that a ranking leaves, however many of them are gone already."""
-        possible = [self._with_layers({**self.layers, **left}) for left in removals.remaining()]
+        possible = []
+        for remaining in removals.remaining():
+            layers = {**self.layers, **remaining}
+            weights = {
+                kind: round(count * layers[kind.stack] / self.layers[kind.stack]) if kind.stack else count
+                for kind, count in self.weights.items()
+            }
+            possible.append(replace(self, layers=layers, weights=weights).in_bfloat16())
         largest = max(possible, key=lambda layout: layout.weight_bytes)
         return replace(largest, largest=self.largest or len(possible) > 1)
-
-    def _with_layers(self, left: LayersByStack) -> Layout:
-        weights = {
-            kind: round(count * left[kind.stack] / self.layers[kind.stack]) if kind.stack else count
-            for kind, count in self.weights.items()
-        }
-        return replace(self, layers=left, weights=weights).in_bfloat16()
 
     def packed(self, quantizer: Quantizer) -> Layout:
         """Return the layout after quantization."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from stc.models.checkpoint import Translator
+    from stc.quantization import Quantizer
 
 DType = Literal["float32", "bfloat16"]
 Attention = Literal["sdpa", "eager"]
@@ -18,3 +23,9 @@ class Compute(BaseModel):
 
     dtype: DType
     attention: Attention = "sdpa"
+
+    def load_model(self, folder: Path, device: str, quantize: Quantizer | None = None) -> Translator:
+        """Load a model folder to compute in this way; arguments and errors as :func:`stc.models.checkpoint.load`."""
+        from stc.models.checkpoint import load
+
+        return load(folder, device=device, dtype=self.dtype, attention=self.attention, quantize=quantize)

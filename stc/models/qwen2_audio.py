@@ -5,8 +5,7 @@ Module names are those of transformers 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.errors import InputError, ModelError, suggestion
@@ -211,8 +210,14 @@ class Qwen2Audio(FastPath):
             inputs_embeds=features.new_zeros(len(frames), window, 1),
             attention_mask=(index < positions[:, None]).long(),
         )
-        with _shortened_window(tower, window) as weights:
+        # The tower refuses audio of fewer positions than its window, so the window is shortened meanwhile.
+        whole = tower.config.max_source_positions
+        tower.config.max_source_positions = window
+        weights = {"embed_positions.weight": tower.embed_positions.weight[:window]}
+        try:
             states = torch.func.functional_call(tower, weights, (features,), {"attention_mask": mask}).last_hidden_state
+        finally:
+            tower.config.max_source_positions = whole
         return EncodedAudio(states[index[:, : states.shape[1]] < counts[:, None]], counts)
 
     def embed(self, model: Any, input_ids: Tensor, encoded: EncodedAudio) -> Tensor:
@@ -226,21 +231,6 @@ class Qwen2Audio(FastPath):
         embeds: Tensor = model.get_input_embeddings()(input_ids)
         audio = model.model.multi_modal_projector(encoded.states)
         return embeds.masked_scatter(place[..., None], audio.to(embeds.dtype))
-
-
-@contextmanager
-def _shortened_window(tower: Any, positions: int) -> Iterator[dict[str, Tensor]]:
-    """Let the encoder take audio of fewer positions than its window, which it otherwise refuses.
-
-    Yields:
-        weights to call it with in place of its own: the first of its sinusoidal positions.
-    """
-    whole = tower.config.max_source_positions
-    tower.config.max_source_positions = positions
-    try:
-        yield {"embed_positions.weight": tower.embed_positions.weight[:positions]}
-    finally:
-        tower.config.max_source_positions = whole
 
 
 ARCHITECTURE = Qwen2Audio()

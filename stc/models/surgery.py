@@ -127,14 +127,18 @@ def check_reload(translator: Translator, folder: Path) -> None:
             method.compute_exactly(each)
     saved, memory = reloaded.model.state_dict(), model.state_dict()
     if names := sorted(saved.keys() ^ memory.keys()):
-        raise ModelError(f"{folder} and the model saved there differ in having {first_few(names)}")
-    if names := [name for name, tensor in memory.items() if not _same(tensor, saved[name])]:
+        raise ModelError(f"{first_few(names)} is in only one of {folder} and the model saved there")
+    if names := [
+        name for name, one in memory.items() if one.dtype != saved[name].dtype or not torch.equal(one, saved[name])
+    ]:
         raise ModelError(f"{folder} has other weights than the model saved there: {first_few(names)}")
     if not torch.equal(_encoded_sound(translator), _encoded_sound(reloaded)):
-        raise ModelError(f"{folder} encodes a sound otherwise than the model saved there, with equal weights")
+        raise ModelError(
+            f"{folder} encodes a sound otherwise than the model saved there, although the weights are equal"
+        )
     tokens = _check_tokens(model)
     if not torch.equal(_logits(model, tokens), _logits(reloaded.model, tokens)):
-        raise ModelError(f"{folder} gives other logits than the model saved there, from equal weights")
+        raise ModelError(f"{folder} gives other logits than the model saved there, although the weights are equal")
 
 
 def _remaining(translator: Translator, stack: Stack, layers: Collection[int]) -> list[int]:
@@ -195,7 +199,3 @@ def _encoded_sound(translator: Translator) -> Tensor:
 
 def _relative(found: Tensor, expected: Tensor) -> float:
     return float((found.float() - expected.float()).norm() / expected.float().norm())
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    return first.dtype == second.dtype and torch.equal(first, second)

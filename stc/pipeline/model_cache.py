@@ -19,12 +19,10 @@ cached: dict[tuple[str, ...], Translator] = {}
 
 def cached_model(artifact: Artifact, compute: Compute, device: str) -> Translator:
     """Return a model from the cache, or load it. The caller must leave the model as it is."""
-    from stc.models.checkpoint import load
-
     key = (artifact.identity, str(artifact.path), compute.dtype, compute.attention, device)
     if key not in cached:
         clear()
-        loaded = load(artifact.path, device=device, dtype=compute.dtype, attention=compute.attention)
+        loaded = compute.load_model(artifact.path, device)
         loaded.model.requires_grad_(False)
         cached[key] = loaded
     return cached[key]

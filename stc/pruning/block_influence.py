@@ -55,11 +55,10 @@ class Similarity(Compute, Stage):
         return inputs["model"] and inputs["model"].layers
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.models.checkpoint import load
         from stc.training.teacher_forcing import similarities
 
         manifest = Manifest.load(inputs["data"].path)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator = self.load_model(inputs["model"].path, ctx.device)
         means = {stack: sums.means() for stack, sums in similarities(translator, manifest, ctx).items()}
         (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")
         return {"layers": {stack: len(mean["influence"]) for stack, mean in means.items()}}

@@ -155,7 +155,7 @@ class Quantizer(BaseModel, ABC):
     @classmethod
     def dequantize_layer(cls, layer: Any) -> torch.Tensor:
         """Return the matrix that a packed layer computes with."""
-        raise NotImplementedError(f"{cls.__name__} unpacks no layers")
+        raise NotImplementedError(f"{cls.__name__} cannot dequantize layers")
 
     @classmethod
     def packed_layers(cls, model: torch.nn.Module) -> dict[str, Any]:

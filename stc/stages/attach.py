@@ -36,7 +36,6 @@ class Attach(Compute, Stage):
         return "Adapters that were trained for it are kept beside it, in the folder `adapter`."
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
-        from stc.models.checkpoint import load
         from stc.models.weights import attached_adapter
 
         model, adapter = inputs["model"].path, inputs["adapter"].path
@@ -45,5 +44,5 @@ class Attach(Compute, Stage):
         for folder, target in ((model, out_dir), (adapter, out_dir / "adapter")):
             for file in sorted(path for path in folder.iterdir() if path.is_file() and path.name != RECORD_FILE):
                 place_file(file, target / file.name)
-        load(out_dir, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        self.load_model(out_dir, ctx.device)
         return inherited_facts(inputs["model"])

@@ -46,7 +46,7 @@ class Evaluate(TranslationSettings, Stage):
         manifest = Manifest.load(inputs["data"].path)
         for name in self.metrics:
             metric_named(name).check_ready(manifest.task.target_lang)
-        hypotheses = self.translate(self.load_model(inputs["model"].path, ctx), manifest, ctx)
+        hypotheses = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx)
         agreed = self._check_independently(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         lang = manifest.task.target_lang
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources)

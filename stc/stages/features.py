@@ -31,11 +31,10 @@ class Features(Compute, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.features import write_features
         from stc.decoding.greedy import DECODE_BATCH
-        from stc.models.checkpoint import load
         from stc.system.memory import BatchSize
 
         manifest = Manifest.load(inputs["data"].path)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator = self.load_model(inputs["model"].path, ctx.device)
         with ctx.progress("encoding audio", total=len({row.sha256 for row in manifest.rows}), unit="recording") as bar:
             facts = write_features(
                 translator,

@@ -43,11 +43,10 @@ class Logits(Compute, Stage):
         from stc.decoding.features import features_of
         from stc.decoding.predictions import predict
         from stc.distillation.cached_logits import TopK, write
-        from stc.models.checkpoint import load
         from stc.training.teacher_forcing import TeacherForcing
 
         manifest = Manifest.load(inputs["data"].path)
-        translator = load(inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator = self.load_model(inputs["model"].path, ctx.device)
         translator.model.requires_grad_(False)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         found: list[TopK] = []

@@ -44,7 +44,7 @@ class Prune(Compute, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config
-        from stc.models.checkpoint import load, save
+        from stc.models.checkpoint import save
         from stc.models.folder import count_parameters
         from stc.models.surgery import check_cache, check_reload, drop_layers
 
@@ -56,7 +56,7 @@ class Prune(Compute, Stage):
         places = removal.places(family.layers(config), folder)
         removed = by_stack((layer[0], places[layer]) for layer in removal.order if layer in places)
 
-        translator = load(folder, device=ctx.device, dtype=self.dtype, attention=self.attention)
+        translator = self.load_model(folder, ctx.device)
         for stack, layers in removed.items():
             if layers:
                 drop_layers(translator, stack, layers)

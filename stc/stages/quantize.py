@@ -42,12 +42,10 @@ class Quantize(Compute, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import size_of
-        from stc.models.checkpoint import load, save
+        from stc.models.checkpoint import save
         from stc.models.surgery import check_reload
 
-        translator = load(
-            inputs["model"].path, device=ctx.device, dtype=self.dtype, attention=self.attention, quantize=self.quant
-        )
+        translator = self.load_model(inputs["model"].path, ctx.device, quantize=self.quant)
         save(translator, out_dir)
         check_reload(translator, out_dir)
         size = size_of(out_dir)

@@ -40,7 +40,7 @@ class Translate(TranslationSettings, Stage):
         from stc.decoding.features import features_of
 
         manifest = Manifest.load(inputs["data"].path)
-        translator = self.load_model(inputs["model"].path, ctx)
+        translator = self.load_model(inputs["model"].path, ctx.device)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         texts = self.translate(translator, manifest, ctx, self.decoding, features)
         write_texts(out_dir / HYPOTHESES_FILE, texts)

@@ -41,9 +41,7 @@ def test_bounds_of_the_length_ratio_belong_to_the_range() -> None:
 
 
 def test_language_without_a_range_of_lengths_is_told() -> None:
-    with pytest.raises(
-        InputError, match=r"ranges for de, and none for zh; distill\.filters\.length_ratio\.zh=\[LOW,HIGH\]"
-    ):
+    with pytest.raises(InputError, match=r"distill\.filters\.length_ratio\.zh="):
         dropped_by("红房子", CHINESE, length_ratio={"de": [0.5, 2.0]})
 
 
@@ -99,9 +97,7 @@ def test_language_is_known(text: str, task: Task, dropped: bool) -> None:
 
 
 def test_language_that_the_identifier_does_not_know_is_told() -> None:
-    with pytest.raises(
-        InputError, match=r"distill\.filters\.language: .*tlh.*distill\.filters\.language=false does without"
-    ):
+    with pytest.raises(InputError, match=r"distill\.filters\.language: .*tlh"):
         dropped_by("?", Task(target_lang="tlh", target_name="Klingon"), language=True)
 
 

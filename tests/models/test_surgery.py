@@ -189,7 +189,7 @@ def test_pruned_encoder_loads_in_plain_transformers_with_equal_logits_for_audio(
 @pytest.mark.parametrize("layer", [0, 4, 5, -1])
 def test_protected_and_absent_encoder_layers_are_refused(planted_model: Path, layer: int) -> None:
     translator = load(planted_model, device="cpu", dtype="float32")
-    with pytest.raises(ModelError, match=rf"encoder layer {layer} cannot be removed: of 5 layers, 1 to 3 can"):
+    with pytest.raises(ModelError, match=rf"encoder layer {layer} cannot be removed"):
         drop_layers(translator, "encoder", [2, layer])
     assert len(translator.model.model.audio_tower.layers) == 5
 

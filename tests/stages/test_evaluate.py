@@ -69,7 +69,7 @@ def test_first_utterances_are_checked_independently(
 
     def check(models: Any, manifest: Manifest, stage: Evaluate, device: str) -> list[list[str]]:
         asked.extend(row.id for row in manifest.rows)
-        return [stage.translate(stage.load_model(folder, ctx), manifest, ctx) for folder, _ in models]
+        return [stage.translate(stage.load_model(folder, ctx.device), manifest, ctx) for folder, _ in models]
 
     monkeypatch.setattr("stc.verification.independent.independent_translations", check)
     stage = STAGE.model_copy(update={"witnessed": 3})

@@ -65,7 +65,7 @@ def test_independent_process_gives_the_text_of_batched_decoding_whatever_penalti
     texts: dict[str, list[str]], tiny_model: Path, manifest: Manifest, ctx: Context
 ) -> None:
     assert any(texts["penalties"])
-    assert texts["penalties"] == STAGE.translate(STAGE.load_model(tiny_model, ctx), manifest, ctx)
+    assert texts["penalties"] == STAGE.translate(STAGE.load_model(tiny_model, ctx.device), manifest, ctx)
 
 
 @pytest.mark.parametrize("method", methods())
