@@ -16,9 +16,11 @@ HYPOTHESES_FILE = "hypotheses.txt"
 REFERENCES_FILE = "references.txt"
 
 
-class _Record(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class _Record(_Frozen):
     FILE: ClassVar[str]
 
     def save(self, folder: Path) -> None:
@@ -38,10 +40,8 @@ class _Record(BaseModel):
             raise InputError(f"{path} is missing") from None
 
 
-class MetricScore(BaseModel):
+class MetricScore(_Frozen):
     """A corpus score, its signature, and its sentence-level statistics: (sentences, statistics)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     score: float
     signature: str
@@ -79,22 +79,51 @@ class Scores(_Record):
         return cls(target_lang=target_lang, sentences=len(references), metrics=metrics)
 
 
-class Measurement(_Record):
-    """Size and speed of one system on one machine.
+class Size(_Frozen):
+    """The size of a model, which is the same on every machine.
 
     Attributes:
         parameters: a packed weight counts as the parameters it stands for.
         packed_elements: elements of the stored tensors; two 4-bit parameters are one.
         bytes_on_disk: of the safetensors files.
+    """
+
+    decoder_layers: int
+    encoder_layers: int
+    parameters: int
+    packed_elements: int
+    bytes_on_disk: int
+
+
+class Speed(_Frozen):
+    """The speed and peak memory of a model on one machine.
+
+    Attributes:
         rtf: real-time factor at batch size 1: seconds of computing per second of audio, with reading the audio and
             without loading the model.
-        rtf_batched: the same with ``decode_batch`` utterances at a time.
+        rtf_batched: the same with several utterances at a time.
         peak_memory_bytes: of loading the model and translating at batch size 1; on the CPU the resident memory of the
             process, on a GPU what PyTorch allocated there.
         peak_memory_batched_bytes: the same, with the batched translation.
         load_seconds: from the folder to a model that is ready to translate.
         utterances: how many were timed.
         audio_seconds: their duration.
+    """
+
+    rtf: float
+    rtf_batched: float
+    peak_memory_bytes: int
+    peak_memory_batched_bytes: int
+    load_seconds: float
+    utterances: int
+    audio_seconds: float
+
+
+class Measurement(_Record, Speed, Size):
+    """Size and speed of one system on one machine.
+
+    Attributes:
+        decode_batch: how many utterances are translated at a time for the figures that are batched.
         device: ``cpu`` or ``cuda``.
         threads: of PyTorch on the CPU.
         machine: the fingerprint of the machine (:func:`stc.system.machine.fingerprint`).
@@ -102,19 +131,7 @@ class Measurement(_Record):
 
     FILE: ClassVar[str] = "measurement.json"
 
-    decoder_layers: int
-    encoder_layers: int
-    parameters: int
-    packed_elements: int
-    bytes_on_disk: int
-    rtf: float
-    rtf_batched: float
     decode_batch: int
-    peak_memory_bytes: int
-    peak_memory_batched_bytes: int
-    load_seconds: float
-    utterances: int
-    audio_seconds: float
     device: str
     threads: int
     machine: dict[str, object]

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from stc.metrics.records import Size
 from stc.models.folder import ModelFolder
-
-
-@dataclass(frozen=True)
-class Size:
-    """The layers of a model, and the three figures of its size that are the same on every machine."""
-
-    decoder_layers: int
-    encoder_layers: int
-    parameters: int
-    packed_elements: int
-    bytes_on_disk: int
 
 
 def size_of(folder: Path) -> Size:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
+from stc.metrics.records import Speed
 from stc.system.subprocess_json import USER_ERROR, run_json
 
 
@@ -41,19 +42,6 @@ class SpeedRequest:
     max_new_tokens: int
     decode_batch: int
     threads: int
-
-
-@dataclass(frozen=True)
-class Speed:
-    """The answer, with the fields of :class:`stc.metrics.records.Measurement`."""
-
-    rtf: float
-    rtf_batched: float
-    peak_memory_bytes: int
-    peak_memory_batched_bytes: int
-    load_seconds: float
-    utterances: int
-    audio_seconds: float
 
 
 def measure_speed(request: SpeedRequest) -> Speed:
@@ -135,7 +123,7 @@ def main() -> None:
     except StcError as error:
         print(" ".join(str(error).splitlines()), file=sys.stderr)
         sys.exit(USER_ERROR)
-    json.dump(asdict(speed), sys.stdout)
+    print(speed.model_dump_json())
 
 
 if __name__ == "__main__":

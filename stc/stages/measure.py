@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,12 +53,12 @@ class Measure(Compute, Stage):
             threads=torch.get_num_threads(),
         )
         measurement = Measurement(
-            **asdict(size_of(model)),
+            **size_of(model).model_dump(),
             decode_batch=ctx.decode_batch,
             device=ctx.device,
             threads=request.threads,
             machine=fingerprint(),
-            **asdict(measure_speed(request)),
+            **measure_speed(request).model_dump(),
         )
         measurement.save(out_dir)
         return measurement.model_dump(exclude={"machine"})

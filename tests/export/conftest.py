@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,7 +55,7 @@ class Measured(Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         measurement = Measurement(
-            **asdict(size_of(inputs["model"].path)),
+            **size_of(inputs["model"].path).model_dump(),
             peak_memory_bytes=123_456_789,
             peak_memory_batched_bytes=234_567_890,
             **dict.fromkeys(("rtf", "rtf_batched", "load_seconds", "audio_seconds"), 0.5),

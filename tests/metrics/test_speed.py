@@ -13,8 +13,9 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
+from stc.metrics.records import Speed
 from stc.metrics.size import size_of
-from stc.metrics.speed import Speed, SpeedRequest, measure_speed
+from stc.metrics.speed import SpeedRequest, measure_speed
 
 
 @pytest.fixture(scope="module")

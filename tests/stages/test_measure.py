@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from stc.metrics.records import Measurement
-from stc.metrics.speed import Speed, SpeedRequest
+from stc.metrics.records import Measurement, Speed
+from stc.metrics.speed import SpeedRequest
 from stc.pipeline.stage import Context
 from stc.stages.measure import Measure
 from stc.store.artifact import Artifact, Kind
@@ -21,7 +20,15 @@ STAGE = Measure(utterances=2, dtype="float32", max_new_tokens=4)
 def test_measurement_holds_the_models_sizes_and_the_speed_that_was_asked_for(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    speed = Speed(0.5, 0.25, 10**8, 2 * 10**8, load_seconds=1.5, utterances=2, audio_seconds=1.0)
+    speed = Speed(
+        rtf=0.5,
+        rtf_batched=0.25,
+        peak_memory_bytes=10**8,
+        peak_memory_batched_bytes=2 * 10**8,
+        load_seconds=1.5,
+        utterances=2,
+        audio_seconds=1.0,
+    )
     asked: list[SpeedRequest] = []
     monkeypatch.setattr("stc.metrics.speed.measure_speed", lambda request: asked.append(request) or speed)
     inputs = {
@@ -37,7 +44,7 @@ def test_measurement_holds_the_models_sizes_and_the_speed_that_was_asked_for(
     assert (request.model, request.data) == (str(tiny_model), str(tiny_manifest))
     assert (request.utterances, request.dtype, request.max_new_tokens) == (2, "float32", 4)
     assert (request.device, request.decode_batch) == (ctx.device, ctx.decode_batch)
-    assert asdict(speed).items() <= measurement.model_dump().items()
+    assert speed.model_dump().items() <= measurement.model_dump().items()
     files = list(tiny_model.glob("*.safetensors"))
     assert measurement.decoder_layers == 6
     assert measurement.bytes_on_disk == sum(file.stat().st_size for file in files)
