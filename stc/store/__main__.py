@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     ls = commands.add_parser("ls", help="list the results, oldest first")
     ls.add_argument("--kind", choices=[kind.value for kind in Kind], help="only those of one kind")
     about = {"show": "print a result's record", "why": "list what a result was made from, and what was made from it"}
-    for name, said in about.items():
-        one = commands.add_parser(name, help=said)
+    for name, text in about.items():
+        one = commands.add_parser(name, help=text)
         one.add_argument("id", metavar="ID", help="an identity, or its first digits")
     commands.add_parser("verify", help="read every file and compare it with its checksum; set aside what is damaged")
     gc = commands.add_parser(
@@ -110,8 +110,8 @@ def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
         for why, bytes_ in apply_collection(inventory.store, found):
             print(f"stays: {why}")
             after += bytes_
-    says = "would take" if options.dry_run else "takes"
-    print(f"the store took {format_bytes(found.before)}; it {says} {format_bytes(after)}")
+    verb = "would take" if options.dry_run else "takes"
+    print(f"the store took {format_bytes(found.before)}; it {verb} {format_bytes(after)}")
     if options.max_size is not None and after > options.max_size:
         print(
             f"nothing else may be deleted, so the store stays above {format_bytes(options.max_size)}", file=sys.stderr

@@ -79,14 +79,14 @@ def format_trace(inventory: Inventory, entry: InventoryEntry) -> Iterator[str]:
 
 
 def _tree(inventory: Inventory, entry: InventoryEntry, depth: int, seen: set[str]) -> Iterator[str]:
-    for key, said, found in inventory.inputs_of(entry):
-        what = (
-            f"{said} from outside the store, or no longer in it" if found is None else f"{found.label}{_state(found)}"
-        )
-        again = found is not None and found.identity in seen and bool(found.inputs)
-        known = f"{said}: " if found is not None and said.startswith("any ") else ""
-        yield f"{'  ' * depth}{key}: {known}{what}{', as above' if again else ''}"
-        if found is not None and not again:
+    for key, text, found in inventory.inputs_of(entry):
+        if found is None:
+            yield f"{'  ' * depth}{key}: {text} from outside the store, or no longer in it"
+            continue
+        facts = f"{text}: " if text.startswith("any ") else ""
+        repeated = found.identity in seen and bool(found.inputs)
+        yield f"{'  ' * depth}{key}: {facts}{found.label}{_state(found)}{', as above' if repeated else ''}"
+        if not repeated:
             seen.add(found.identity)
             yield from _tree(inventory, found, depth + 1, seen)
 

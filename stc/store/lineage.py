@@ -47,12 +47,12 @@ def language_mismatch(folder: Path, lang: str) -> str:
     return f"{folder} was trained to translate into {', '.join(sorted(trained))}, not into {lang}"
 
 
-def _language(stated: str) -> str:
+def _language(tag: str) -> str:
     """Return the language of a tag. Old records may have text that is no tag; it stands for itself."""
     try:
-        return primary_language(stated)
+        return primary_language(tag)
     except ValueError:
-        return stated
+        return tag
 
 
 def _languages(store: Store, identity: object) -> Iterator[str]:
@@ -61,9 +61,9 @@ def _languages(store: Store, identity: object) -> Iterator[str]:
     if record is None:
         return
     config: Mapping[str, Any] = record["spec"]["config"]
-    stated = (config.get("task") or config).get("target_lang")
-    if stated:
-        yield str(stated)
+    language = (config.get("task") or config).get("target_lang")
+    if language:
+        yield str(language)
         return
     for one in record["spec"]["inputs"].values():
         yield from _languages(store, one)

@@ -82,9 +82,9 @@ def evaluated(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) ->
     return {one.name: one.artifact.identity for one in done}
 
 
-def looked(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, PlannedStep]:
-    outlook = DryRun(pipeline(nodes), store, ctx, force=force)
-    return {step.name: step for step in outlook.steps()}
+def dry_run(nodes: Iterable[Node], store: Store, ctx: Context, *force: str) -> dict[str, PlannedStep]:
+    planned = DryRun(pipeline(nodes), store, ctx, force=force)
+    return {step.name: step for step in planned.steps()}
 
 
 def states(steps: Mapping[str, PlannedStep]) -> dict[str, str]:
@@ -96,29 +96,29 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_everything_is_to_run_in_a_store_that_is_not_there_and_it_is_not_made(store: Store, ctx: Context) -> None:
-    assert set(states(looked(pruning(), store, ctx)).values()) == {"run"}
+    assert set(states(dry_run(pruning(), store, ctx)).values()) == {"run"}
     assert not store.root.exists()
 
 
 def test_identity_is_that_of_the_run_and_provisional_after_a_search_that_is_to_run(store: Store, ctx: Context) -> None:
-    before = looked(pruning(), store, ctx)
+    before = dry_run(pruning(), store, ctx)
     made = evaluated(pruning(), store, ctx)
     assert {name: step.after for name, step in before.items() if step.after} == {"cut": "search", "heal": "search"}
     for name in ("teacher", "search"):
         assert before[name].identity == made[name]
-    after = looked(pruning(healed="anew"), store, ctx)
+    after = dry_run(pruning(healed="anew"), store, ctx)
     assert (after["cut"].identity, after["cut"].after) == (made["cut"], None)
 
 
 def test_what_rests_on_a_result_that_is_there_is_not_needed(store: Store, ctx: Context) -> None:
     evaluated(pruning(), store, ctx)
-    found = looked(pruning(), store, ctx)
+    found = dry_run(pruning(), store, ctx)
     assert states(found) == {"teacher": "not needed", "search": "cached", "cut": "not needed", "heal": "cached"}
 
 
 def test_only_what_a_changed_setting_changes_is_to_run_and_the_field_is_named(store: Store, ctx: Context) -> None:
     evaluated(pruning(), store, ctx)
-    found = looked(pruning(healed="anew"), store, ctx)
+    found = dry_run(pruning(healed="anew"), store, ctx)
     assert states(found) == {"teacher": "not needed", "search": "cached", "cut": "cached", "heal": "run"}
     assert found["heal"].why == "differs from the nearest in config.label healed → anew"
 
@@ -127,7 +127,7 @@ def test_looking_changes_nothing_in_the_store_damaged_results_included(store: St
     made = evaluated(pruning(), store, ctx)
     store.path(Kind.MODEL, made["heal"]).joinpath("text").write_text("edited")
     before = tree(store.root)
-    found = looked(pruning(), store, ctx)
+    found = dry_run(pruning(), store, ctx)
     assert (found["heal"].state, found["heal"].why.startswith("damaged: text")) == (StepState.RUN, True)
     assert {name for name, content in tree(store.root).items() if before.get(name) != content} <= {
         str(store.root / "hashes.json")
@@ -136,17 +136,17 @@ def test_looking_changes_nothing_in_the_store_damaged_results_included(store: St
 
 def test_forced_stage_and_what_follows_are_to_run(store: Store, ctx: Context) -> None:
     evaluated(pruning(), store, ctx)
-    found = looked(pruning(), store, ctx, "cut")
+    found = dry_run(pruning(), store, ctx, "cut")
     assert states(found) == {"teacher": "cached", "search": "cached", "cut": "run", "heal": "run"}
     assert found["cut"].why == "forced"
     assert evaluated(pruning(), store, ctx, "cut")["heal"] == found["heal"].identity
 
 
 def test_two_jobs_that_go_on_from_one_search_to_come_have_one_identity(store: Store, ctx: Context) -> None:
-    first, second = looked(pruning(), store, ctx), looked(pruning(healed="anew"), store, ctx)
+    first, second = dry_run(pruning(), store, ctx), dry_run(pruning(healed="anew"), store, ctx)
     assert first["cut"].identity == second["cut"].identity
     assert first["heal"].identity != second["heal"].identity
-    other = looked(pruning(removes=(1, 3)), store, ctx)
+    other = dry_run(pruning(removes=(1, 3)), store, ctx)
     assert other["cut"].identity != first["cut"].identity
 
 
@@ -159,7 +159,7 @@ def test_model_of_the_hub_that_is_not_here_is_not_fetched(
         Node("base", Kind.MODEL, "from", source=HubModel("some/model")),
         node("heal", Follow(label="h"), model="base"),
     ]
-    found = looked(nodes, store, ctx)
+    found = dry_run(nodes, store, ctx)
     assert (found["base"].state, found["heal"].state, found["heal"].after) == (StepState.FETCH, StepState.RUN, "base")
 
 
@@ -169,19 +169,19 @@ def test_folder_that_stands_in_is_given_by_its_content(
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     (folder / "text").write_text("given")
     nodes = [Node("base", Kind.MODEL, "from", source=folder), node("heal", Follow(label="h"), model="base")]
-    assert looked(nodes, store, ctx)["base"].state is StepState.GIVEN
+    assert dry_run(nodes, store, ctx)["base"].state is StepState.GIVEN
     made = evaluated(nodes, store, ctx)
-    assert looked(nodes, store, ctx)["heal"].identity == made["heal"]
+    assert dry_run(nodes, store, ctx)["heal"].identity == made["heal"]
 
 
 def test_evicted_result_is_to_run_where_it_is_needed_and_nowhere_else(store: Store, ctx: Context) -> None:
     made = evaluated(pruning(), store, ctx)
     for name in ("teacher", "cut"):
         store.evict(Kind.MODEL, made[name])
-    assert looked(pruning(), store, ctx)["heal"].state is StepState.CACHED
+    assert dry_run(pruning(), store, ctx)["heal"].state is StepState.CACHED
     assert evaluated(pruning(), store, ctx) == made
     assert not store.path(Kind.MODEL, made["cut"]).exists()
-    found = looked(pruning(healed="anew"), store, ctx)
+    found = dry_run(pruning(healed="anew"), store, ctx)
     assert states(found) == {"teacher": "run", "search": "cached", "cut": "run", "heal": "run"}
     assert found["cut"].why.startswith("evicted on ")
     again = evaluated(pruning(healed="anew"), store, ctx)
