@@ -55,7 +55,7 @@ def _export(options: argparse.Namespace) -> int:
     proof, card = exported.proof, exported.card
     print(f"{exported.folder}: {card.title}, with its card (README.md)")
     print(f"A fresh process without stc translates {proof.utterance} with it: {proof.text}")
-    if proof.same:
+    if proof.is_same:
         print("That is what the original gives.")
     else:
         print(f"The adapter on its base gives another text, as merging rounds to bfloat16: {proof.original}")

@@ -18,7 +18,7 @@ class ProofResult:
     original: str
 
     @property
-    def same(self) -> bool:
+    def is_same(self) -> bool:
         """Whether the texts are equal. An adapter merged into bfloat16 is rounded, and may translate differently."""
         return self.text == self.original
 
@@ -33,7 +33,7 @@ def prove(exported: CheckedModel, original: CheckedModel, example: ProofExample,
     (text,), (before,) = independent_translations(models, example.manifest, example.settings, device)
     proof = ProofResult(example.manifest.rows[0].id, text, before)
     merged = exported[1] is None and original[1] is not None
-    if not proof.same and not merged:
+    if not proof.is_same and not merged:
         raise StcError(
             f"the export gives another text than the original for utterance {proof.utterance!r}, so it was deleted:\n"
             f"  original  {proof.original}\n  export    {proof.text}"

@@ -70,10 +70,10 @@ def _seconds(job: JobSummary) -> str:
 
 _COLUMNS = (
     Column(("", "job"), lambda row: row["name"]),
-    Column(("", "differs in"), lambda row: row["job"].difference or NONE, left=True),
-    Column(("", "system"), lambda row: row["job"].main_system.get("name", NONE), left=True),
+    Column(("", "differs in"), lambda row: row["job"].difference or NONE, align_left=True),
+    Column(("", "system"), lambda row: row["job"].main_system.get("name", NONE), align_left=True),
     Column(("", "retention"), lambda row: _figure(row["job"], "retention", lambda part: f"{100 * part:.1f} %")),
     Column(("bytes", "on disk"), lambda row: _figure(row["job"], "bytes_on_disk", format_bytes)),
     Column(("", "seconds"), lambda row: _seconds(row["job"])),
-    Column(("", "outcome"), lambda row: _ending(row["job"]), left=True),
+    Column(("", "outcome"), lambda row: _ending(row["job"]), align_left=True),
 )

@@ -73,7 +73,7 @@ def _line(group: Group, line: TableLine, against: str = "", found: Difference | 
         "test_sentences": group.sentences,
         "seeds": " ".join(map(str, group.seeds)),
         "system": line.name,
-        "control": int(line.control),
+        "control": int(line.is_control),
         **_settings({**dict.fromkeys(group.jobs[0].settings, ""), **group.fixed, **line.settings}),
         **figures,
         "against": against if found else None,

@@ -82,7 +82,7 @@ def _tabular(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     titles = [[escape_latex(column.title[line]) for column in columns] for line in range(2)]
     cells = [[_cell(column, row) for column in columns] for row in rows]
     return [
-        f"\\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in columns)}}}",
+        f"\\begin{{tabular}}{{{''.join('l' if column.align_left else 'r' for column in columns)}}}",
         "\\toprule",
         *(_row(line) for line in titles if any(line)),
         "\\midrule",

@@ -81,7 +81,7 @@ class Pivot:
 
     def tables(self) -> list[TitledTable]:
         """Return the table of the figure, and that of the differences if there are any."""
-        labels = Column(("", self.row_title), lambda row: str(row["name"]), left=True)
+        labels = Column(("", self.row_title), lambda row: str(row["name"]), align_left=True)
         figure = TitledTable(
             f"{self.title}: {self.system}, {cell_value(self.value).title}",
             [labels, *(self._column(label, self._show_cell, bold=True) for label in self.columns)],
@@ -196,7 +196,7 @@ def _axis_key(name: str, known: Sequence[str]) -> str:
 
 def _lines_of_one_system(group: Group) -> list[TableLine]:
     """Return the lines of the system that the cells are about: the last of each job, or the one chosen by --systems."""
-    lines = [line for line in group.lines if not line.control] or list(group.lines)
+    lines = [line for line in group.lines if not line.is_control] or list(group.lines)
     for job in group.jobs:
         names = [line.name for line in lines if job in line.jobs]
         if len(names) > 1:

@@ -109,9 +109,9 @@ class Report:
         if not failed:
             return []
         columns = [
-            Column(("", "job"), lambda row: row["folder"], left=True),
+            Column(("", "job"), lambda row: row["folder"], align_left=True),
             *_setting_columns(varying_keys(self.jobs)),
-            Column(("", "why it has none"), lambda row: row["fault"], left=True),
+            Column(("", "why it has none"), lambda row: row["fault"], align_left=True),
         ]
         rows = [{"folder": str(job.folder), "settings": job.settings, "fault": job.fault} for job in failed]
         return [TitledTable(f"{len(failed)} of {len(self.jobs)} jobs without a result", columns, rows)]
@@ -170,7 +170,7 @@ def _setting_column(key: str, name: str) -> Column:
     def show(row: Row) -> str:
         return format_setting(row["settings"][key]) if key in row["settings"] else NONE
 
-    return Column(("", name), show, left=True)
+    return Column(("", name), show, align_left=True)
 
 
 def _notes(group: Group) -> list[str]:

@@ -32,7 +32,7 @@ class ScoredSystem:
         test: the identity of the test set; empty where the store has no record of the scores.
         quality: its sentence-level statistics; None where the store does not have them.
         machine: the fingerprint of the machine it was measured on (:func:`stc.system.machine.fingerprint`).
-        unpruned: whether no system of the comparison has more layers.
+        is_unpruned: whether no system of the comparison has more layers.
     """
 
     row: Row
@@ -40,7 +40,7 @@ class ScoredSystem:
     test: str
     quality: Scores | None
     machine: Mapping[str, object]
-    unpruned: bool
+    is_unpruned: bool
 
 
 @dataclass(frozen=True)

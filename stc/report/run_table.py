@@ -90,7 +90,7 @@ def format_p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-SYSTEM = Column(("", "system"), lambda row: str(row["name"]), left=True)
+SYSTEM = Column(("", "system"), lambda row: str(row["name"]), align_left=True)
 SIZES = (
     Column(("decoder", "layers"), lambda row: str(row["layers"])),
     Column(("", "parameters"), lambda row: format_count(row["params"])),
@@ -105,7 +105,7 @@ SPEED = (
 _INTERVAL = Column(("", "interval"), _show_retention_interval)
 _TESTS = (
     SYSTEM,
-    Column(("", "against"), lambda row: row["against"], left=True),
+    Column(("", "against"), lambda row: row["against"], align_left=True),
     Column(("", "difference"), lambda row: format_difference(row["value"])),
     Column(("", "interval"), lambda row: " to ".join(map(format_difference, row["interval"] or ())) or NONE),
     Column(("p, approximate", "randomization"), lambda row: format_p_value(row["p_randomization"])),

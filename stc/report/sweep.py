@@ -43,7 +43,7 @@ class TableLine:
     settings: Mapping[str, Any]
     jobs: Sequence[ReportedJob]
     systems: Sequence[ScoredSystem]
-    control: bool
+    is_control: bool
     row: Row
 
     @property
@@ -132,7 +132,7 @@ def _group(jobs: Sequence[ReportedJob], varying: Sequence[str], systems: str | N
     lang, metric, test, sentences, seeds = _group_key(jobs[0])
     keys = [key for key in varying if not _agree(jobs, key)]
     everything = [_JobSystem(job, position) for job in jobs for position in range(len(job.runs[0].systems))]
-    unpruned = [one for one in everything if one.systems[0].unpruned]
+    unpruned = [one for one in everything if one.systems[0].is_unpruned]
     best = max(unpruned, key=lambda one: metric_named(metric).goodness(one.score(metric)))
     compared = best.systems[0].row["compared"]
     resampling = Resampling(resamples=compared["resamples"], confidence=compared["confidence"], seed=compared["seed"])
@@ -141,8 +141,8 @@ def _group(jobs: Sequence[ReportedJob], varying: Sequence[str], systems: str | N
         first = shared[0]
         figures = _figures(first.systems, best.systems, metric, resampling)
         row = {"name": first.name, "settings": settings, **figures}
-        lines.append(TableLine(first.name, settings, [one.job for one in shared], first.systems, first.control, row))
-    lines.sort(key=lambda line: not line.control)
+        lines.append(TableLine(first.name, settings, [one.job for one in shared], first.systems, first.is_control, row))
+    lines.sort(key=lambda line: not line.is_control)
     best_settings = next(settings for shared, settings in _merge_controls(unpruned, keys) if best in shared)
     return Group(
         lang=lang,
@@ -176,21 +176,21 @@ class _JobSystem:
         return str(self.systems[0].row["name"])
 
     @property
-    def last(self) -> bool:
+    def is_last(self) -> bool:
         return self.position == len(self.job.runs[0].systems) - 1
 
     @property
-    def control(self) -> bool:
-        return self.systems[0].unpruned and not self.last
+    def is_control(self) -> bool:
+        return self.systems[0].is_unpruned and not self.is_last
 
     def score(self, metric: str) -> float:
         return statistics.fmean(system.row[metric] for system in self.systems)
 
     def is_selected(self, systems: str | None) -> bool:
         if systems is None:
-            return self.control or self.last
+            return self.is_control or self.is_last
         names = systems.split(",")
-        return "all" in names or self.name in names or ("controls" in names and self.control)
+        return "all" in names or self.name in names or ("controls" in names and self.is_control)
 
 
 def _merge_controls(
@@ -200,12 +200,14 @@ def _merge_controls(
     same: dict[tuple[Any, ...], list[_JobSystem]] = {}
     for number, one in enumerate(systems):
         scores = tuple(system.scores for system in one.systems)
-        same.setdefault((one.name, scores) if one.control else (number,), []).append(one)
+        same.setdefault((one.name, scores) if one.is_control else (number,), []).append(one)
     for shared in same.values():
         first = shared[0]
         deciding = keys
-        if first.control:
-            namesakes = [several for several in same.values() if several[0].control and several[0].name == first.name]
+        if first.is_control:
+            namesakes = [
+                several for several in same.values() if several[0].is_control and several[0].name == first.name
+            ]
             deciding = [
                 key
                 for key in keys

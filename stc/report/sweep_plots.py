@@ -84,7 +84,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
     """Draw quality against size of every line of a group, with names at the controls and on the Pareto front."""
     points = [(float(line.row["bytes_on_disk"]), float(line.row[group.metric])) for line in group.lines]
-    styles = SeriesStyles(group, [line for line in group.lines if not line.control])
+    styles = SeriesStyles(group, [line for line in group.lines if not line.is_control])
     metric = metric_named(group.metric)
     front = pareto_front([(x, metric.goodness(y)) for x, y in points])
     right = 1.12 * max(x for x, _ in points)
@@ -103,15 +103,15 @@ def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
             axes.plot(
                 x,
                 y,
-                _CONTROL_MARKER if line.control else styles.marker(line),
-                color=_CONTROL if line.control else styles.colour(line),
-                markersize=11 if line.control else 7,
+                _CONTROL_MARKER if line.is_control else styles.marker(line),
+                color=_CONTROL if line.is_control else styles.colour(line),
+                markersize=11 if line.is_control else 7,
                 markeredgecolor="black" if best else "white",
                 markeredgewidth=1.4 if best else 0.5,
                 zorder=3 if best else 2,
-                transform=shifted(axes, 0.0 if line.control or best else styles.shift(line)),
+                transform=shifted(axes, 0.0 if line.is_control or best else styles.shift(line)),
             )
-            if line.control or best:
+            if line.is_control or best:
                 weight = "bold" if best else "normal"
                 names.append(axes.text(x, y, _short_name(line), fontsize=8, fontweight=weight, zorder=4))
         label_quality_axes(axes, metric.heading)
@@ -130,9 +130,9 @@ def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
 def _short_name(line: TableLine) -> str:
     """Return the name of a control, and of other systems the settings in which they differ."""
     settings = ", ".join(map(format_setting, line.settings.values()))
-    if line.control and settings:
+    if line.is_control and settings:
         return f"{line.name} ({settings})"
-    return line.name if line.control else settings or line.name
+    return line.name if line.is_control else settings or line.name
 
 
 def place_names(
@@ -165,7 +165,7 @@ def _lines_with_ratio(group: Group) -> list[TableLine]:
     return [
         line
         for line in group.lines
-        if not line.control
+        if not line.is_control
         and line.row["retention"] is not None
         and isinstance(line.settings.get(RATIO), int | float)  # it has none if the layers were named
     ]

@@ -19,14 +19,14 @@ class Column:
     Attributes:
         title: its two lines.
         show: returns the cell of a row.
-        left: whether it is aligned left.
+        align_left: whether the cells are aligned left.
         required_key: :func:`filled_columns` leaves the column out if no row has this key.
         is_bold: whether the cell of a row is bold, in formats that have bold type.
     """
 
     title: tuple[str, str]
     show: Callable[[Row], str]
-    left: bool = False
+    align_left: bool = False
     required_key: str = "name"
     is_bold: Callable[[Row], bool] = lambda row: False
 
@@ -48,7 +48,7 @@ def terminal_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
 def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Return the lines of a table in Markdown."""
     titles = [" ".join(filter(None, column.title)) for column in columns]
-    rules = ["---" if column.left else "---:" for column in columns]
+    rules = ["---" if column.align_left else "---:" for column in columns]
     cells = [[_markdown_cell(column, row) for column in columns] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (titles, rules, *cells)]
 
@@ -67,7 +67,7 @@ def _line(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]
     padded = []
     for column, cell, width in zip(columns, cells, widths, strict=True):
         space = " " * (width - _width(cell))
-        padded.append(cell + space if column.left else space + cell)
+        padded.append(cell + space if column.align_left else space + cell)
     return "  ".join(padded).rstrip()
 
 

@@ -52,7 +52,7 @@ def test_adapter_translates_as_before_on_its_base_and_names_the_given_base(
     adapter: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path, run_snippet: Callable[[Path], str]
 ) -> None:
     exported = export(adapter, tmp_path / "adapted", base_model=str(tiny_model), data=tiny_manifest)
-    assert exported.proof.same
+    assert exported.proof.is_same
     assert exported.card.form == "adapter"
     assert json.loads((exported.folder / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
         tiny_model
@@ -194,7 +194,7 @@ def test_model_with_an_attached_adapter_is_exported_with_it_and_the_card_loads_b
     adapted = Path(shutil.copytree(tiny_model, tmp_path / "adapted"))
     shutil.copytree(adapter, adapted / "adapter")
     exported = export(adapted, tmp_path / "out", data=tiny_manifest)
-    assert exported.proof.same
+    assert exported.proof.is_same
     card = (exported.folder / "README.md").read_text(encoding="utf-8")
     assert "SupportsLoRA" in card
     assert run_snippet(exported.folder) == " ".join(exported.proof.text.split())

@@ -32,7 +32,7 @@ def test_export_of_a_quantized_model_is_the_folder_without_its_record(made: Made
     assert names == {file.name for file in made("quantize").iterdir()} - {"stc.record.json"} | ADDED
     before, after = ((folder / "model.safetensors").read_bytes() for folder in (made("quantize"), quantized.folder))
     assert after == before
-    assert quantized.proof.same
+    assert quantized.proof.is_same
     assert quantized.proof.text
 
 

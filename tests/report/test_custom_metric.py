@@ -36,7 +36,7 @@ def test_table_csv_and_plots_show_a_custom_metric(
     report = render(own.folder, pivot=["prune", "finetune", metric])
     (group,) = report.groups
     assert group.reference_name == "healed-nf4"
-    pruned = next(line for line in group.lines if not line.control)
+    pruned = next(line for line in group.lines if not line.is_control)
     assert pruned.row["retention"] == pytest.approx(kept, rel=0.02)
     low, high = pruned.row["retention_ci"]
     assert low < pruned.row["retention"] < high < 1

@@ -118,7 +118,7 @@ def test_plot_of_retention_by_ratio_has_a_panel_for_each_healing_and_shows_all_b
     assert [axes.get_title() for axes in panels] == ["full", "lora"]
     low, high = panels[0].get_ylim()
     for line in report.groups[0].lines:
-        if not line.control:
+        if not line.is_control:
             assert low < 100 * line.row["retention_ci"][0]
             assert 100 * line.row["retention_ci"][1] < high
     for axes in panels:
