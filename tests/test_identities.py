@@ -33,7 +33,12 @@ RECORD = Path(__file__).with_name("identities.json")
 DIGITS = 12
 REMOVED = {"layers_removed": [2, 5], "encoder_layers_removed": [1]}
 """What every search of layers is said to have found; the stages after it are known by that."""
-NEEDED = {"prune=explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}
+COMMIT = f"data.source.revision={'a' * 40}"  # with it, data of the hub are known without being read
+NEEDED = {
+    "prune=explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"],
+    "data=hub": [COMMIT, "data.source.dataset=owner/name"],
+    **{f"data={name}": [COMMIT] for name in ("acl6060", "acl6060_official", "covost2", "fleurs")},
+}
 """What a member of a group needs beside itself."""
 PUBLISHED = ["data=talks", "prune.ratio=0.25"]
 """What the published model is asked for with: it has no data of its own."""

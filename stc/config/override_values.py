@@ -96,7 +96,8 @@ def _wanted_type(key: str) -> Literal["text", "folder"] | None:
     """Return whether the schema wants text under a key, or the name of a folder."""
     if key in (*_HYDRA_FOLDERS, "model.path") or (key.startswith("stages.") and key.endswith(".from")):
         return "folder"
-    types = set(_schema_types(key)) - {type(None)}
+    # A mapping in place of a text is written in braces, which no text needs quotes for.
+    types = {one for one in _schema_types(key) if one is not type(None) and not _is_model(one)}
     if types == {Path}:
         return "folder"
     return "text" if types == {str} else None
@@ -122,5 +123,9 @@ def _field_types(model: type[BaseModel], path: list[str]) -> Iterator[Any]:
             one = get_args(member)[0] if get_origin(member) is Annotated else member
             if not rest:
                 yield one
-            elif isinstance(one, type) and issubclass(one, BaseModel):
+            elif _is_model(one):
                 yield from _field_types(one, rest)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import OnOverlap
-from stc.data.sources import SourceSettings
+from stc.data.sources import SourceSettings, SplitPart
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
@@ -53,10 +53,12 @@ class ModelConfig(_Group):
 
 
 class SplitsConfig(_Group):
-    train: str
-    dev: str
-    selection: str
-    test: str
+    """The splits of a run by their names in the data source, or parts of its splits drawn by a seed."""
+
+    train: str | SplitPart
+    dev: str | SplitPart
+    selection: str | SplitPart
+    test: str | SplitPart
 
 
 class DataConfig(_Group, SourceSettings):

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
-from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source
+from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source, SplitPart
 from stc.errors import InputError, suggestion
 from stc.system.durable_files import file_sha256
 
@@ -94,21 +94,27 @@ class CheckedRow:
             return start, min(end, file.seconds), False
 
 
-def checked(source: Source, split: str, *, limit: int | None = None) -> Iterator[CheckedRow]:
-    """Yield the first ``limit`` rows of a split, checked. Audio that came as bytes is in a file until the next row.
+def checked(source: Source, split: str | SplitPart, *, limit: int | None = None) -> Iterator[CheckedRow]:
+    """Yield the first ``limit`` rows of a split, or of a part of one, checked.
+
+    Audio that came as bytes is in a file until the next row.
 
     Raises:
         DataNotFound: there are no such data, or no such split.
         InputError: a row is wrong; the message names file and line.
     """
+    part, split = (split, split.of) if isinstance(split, SplitPart) else (None, split)
     if not source.has(split):
         there = source.splits()
         splits = f"splits found: {', '.join(there) or 'none'}{suggestion(split, there)}"
         raise DataNotFound(f"{source.described(split)} is missing; {splits}")
+    chosen = None if part is None else part.numbers(source.count(split))
     folder = _Folder(source.path, source.allow_links) if isinstance(source, FolderSource) else None
     ids: dict[str, str] = {}
     with TemporaryDirectory(prefix="stc-audio-") as temporary:
-        for row in source.rows(split):
+        for position, row in enumerate(source.rows(split)):
+            if chosen is not None and position not in chosen:
+                continue
             with error_context(row.where):
                 found = _checked(row, split, folder, Path(temporary))
                 if found.id in ids:

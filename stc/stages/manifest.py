@@ -17,7 +17,7 @@ from pydantic import Field
 from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import OnOverlap, OverlapIndex, Span, SpeechAmount, Utterance, place_file
 from stc.data.rows import CheckedRow, checked, error_context
-from stc.data.sources import SourceSettings
+from stc.data.sources import SourceSettings, SplitPart
 from stc.errors import InputError
 from stc.models.task import Task
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
@@ -35,7 +35,8 @@ class Manifest(SourceSettings, Stage):
 
     If a row states ``id``, ``sha256`` or ``duration``, they are compared with the audio; otherwise they are found. A
     row with an ``offset`` is a segment of its audio, with that ``duration`` or to the end, and is cut out. The content
-    of rows and audio identifies the result, not their place or the source class.
+    of rows and audio identifies the result, not their place or the source class. Data of a source that knows an
+    identity of its own, such as a commit, are not read for that.
 
     Attributes:
         limit: only this many utterances, from the start.
@@ -50,7 +51,7 @@ class Manifest(SourceSettings, Stage):
     # on_overlap need not be in the identity: with drop there is an input more.
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"source", "path", "allow_links", "on_overlap"})
 
-    split: str
+    split: str | SplitPart
     task: Task
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
@@ -60,6 +61,17 @@ class Manifest(SourceSettings, Stage):
             yield "without"
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
+        identity = self._source_identity()
+        found: dict[str, Any] = {"content": self._content_digest()} if identity is None else {"source": identity}
+        target_script = script(self.task.target_lang)
+        if target_script in (*WITHOUT_SPACES, "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
+            found["script"] = target_script  # it decides how texts are scored
+        return found
+
+    def _source_identity(self) -> Mapping[str, Any] | None:
+        return self.data_source().identity(self.split.of if isinstance(self.split, SplitPart) else self.split)
+
+    def _content_digest(self) -> str:
         digest = hashlib.sha256()
         for row in self._rows():
             digest.update((row.stated_sha256 or row.sha256).encode())
@@ -68,13 +80,11 @@ class Manifest(SourceSettings, Stage):
                 start, end, whole = row.span()
                 if not whole:  # a whole file is identified by its content alone
                     digest.update(f"{start} {end}".encode())
-        found = {"content": digest.hexdigest()}
-        target_script = script(self.task.target_lang)
-        if target_script in (*WITHOUT_SPACES, "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
-            found["script"] = target_script  # it decides how texts are scored
-        return found
+        return digest.hexdigest()
 
     def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
+        if self._source_identity() is not None:
+            return None  # the data may have to be downloaded
         seconds = [one for _, one in self.lengths()]
         known = [one for one in seconds if one is not None]
         return SpeechAmount.of(known) if len(known) == len(seconds) else None
@@ -87,6 +97,8 @@ class Manifest(SourceSettings, Stage):
             DataNotFound: the data are not there.
             InputError: a row is malformed.
         """
+        if self._source_identity() is not None:
+            return  # the data may have to be downloaded
         for row in self._rows():
             try:
                 start, end, _ = row.span()
@@ -134,7 +146,10 @@ class Manifest(SourceSettings, Stage):
         return checked(self.data_source(), self.split, limit=self.limit)
 
     def _described(self) -> str:
-        return self.data_source().described(self.split)
+        source = self.data_source()
+        if isinstance(self.split, SplitPart):
+            return f"{source.described(self.split.of)} ({self.split})"
+        return source.described(self.split)
 
 
 def _placed(row: CheckedRow, folder: Path) -> Utterance:

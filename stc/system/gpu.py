@@ -14,7 +14,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-_reserved: dict[str, socket.socket] = {}  # by this process, until it ends
+reserved: dict[str, socket.socket] = {}
+"""The GPUs that this process has reserved, until it ends."""
 
 
 def visible_gpus() -> list[str]:
@@ -32,10 +33,10 @@ def reserve_gpus(names: Sequence[str], count: int = 1) -> list[str]:
 
     Takes the first that nobody has reserved; if all are reserved, the first of those that the fewest processes share.
     """
-    while len(held := [name for name in names if name in _reserved]) < count:
-        left = [name for name in names if name not in _reserved]
+    while len(held := [name for name in names if name in reserved]) < count:
+        left = [name for name in names if name not in reserved]
         name, holder = next((name, one) for slot in itertools.count() for name in left if (one := _reserve(name, slot)))
-        _reserved[name] = holder
+        reserved[name] = holder
     return held[:count]
 
 

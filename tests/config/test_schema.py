@@ -29,7 +29,8 @@ from stc.system.paths import CONF, ROOT
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
-NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"]}  # what a member needs beside itself
+# What a member needs beside itself.
+NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"], "hub": ["data.source.dataset=owner/name"]}
 SHELL = {"$@", "|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
 
 
@@ -132,7 +133,9 @@ def pairs() -> list[dict[str, str]]:
 def test_any_two_members_of_two_groups_are_valid_together(base: list[str]) -> None:
     for row in pairs():
         choice = [f"{group}={name}" for group, name in row.items()]
-        own = [*NAMED.get(row["prune"], []), *(base if row["model"] == "talks" else [OWN_DATA])]
+        own = [*NAMED.get(row["prune"], []), *NAMED.get(row["data"], []), *(base if row["model"] == "talks" else [])]
+        if row["model"] != "talks" and row["data"] == "of_model":
+            own.append(OWN_DATA)
         assert faults([*choice, *own]) == [], choice
 
 

@@ -83,7 +83,7 @@ def test_gpus_that_are_named_and_not_there_are_none(monkeypatch: pytest.MonkeyPa
 def test_device_hides_every_gpu_but_the_one_taken(names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from stc.system.machine import resolve_device
 
-    monkeypatch.setattr(gpu, "_taken", {})
+    monkeypatch.setattr(gpu, "reserved", {})
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / "nvidia0", folder / "nvidia1"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
     assert resolve_device("auto") == "cuda"
@@ -97,7 +97,7 @@ def test_a_run_of_several_processes_takes_a_gpu_for_each_and_is_refused_more(
 ) -> None:
     from stc.system.machine import resolve_device
 
-    monkeypatch.setattr(gpu, "_taken", {})
+    monkeypatch.setattr(gpu, "reserved", {})
     monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / "nvidia0", folder / "nvidia1"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
     with pytest.raises(InputError, match=r"resources\.processes=3: .*1 to 2 is allowed"):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stc.errors import ConfigError, Fault, InputError, command_line_value, field_error, validate_model
 from stc.system.extensions import class_by_name
@@ -78,6 +78,37 @@ class Row:
     column_names: Columns = _DEFAULT_COLUMNS
 
 
+class SplitPart(BaseModel):
+    """A part of a split: the rows ``start`` to ``stop`` of its rows in an order drawn by a seed.
+
+    The order is that of ``train_test_split`` of the library ``datasets``: its test set of 100 rows is ``start=0,
+    stop=100``, and its train set ``start=100``. Parts with the same seed that do not overlap share no row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    of: str
+    seed: int = Field(ge=0, lt=2**32)
+    start: int = Field(default=0, ge=0)
+    stop: int | None = Field(default=None, ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.of}[{self.start}:{'' if self.stop is None else self.stop}] in the order of seed {self.seed}"
+
+    def numbers(self, count: int) -> frozenset[int]:
+        """Return the positions of its rows in a split of ``count`` rows, counted from 0.
+
+        Raises:
+            InputError: the split has fewer rows.
+        """
+        import numpy as np
+
+        stop = count if self.stop is None else self.stop
+        if not self.start < stop <= count:
+            raise InputError(f"split {self.of!r} has {count} rows, and rows {self.start} to {stop} are needed")
+        return frozenset(np.random.default_rng(self.seed).permutation(count)[self.start : stop].tolist())
+
+
 class Source(BaseModel, ABC):
     """A place that data come from. The audio of its rows is bytes; see :class:`FolderSource` for files.
 
@@ -108,6 +139,14 @@ class Source(BaseModel, ABC):
     def has(self, split: str) -> bool:
         """Return whether the source has a split."""
         return split in self.splits()
+
+    def count(self, split: str) -> int:
+        """Return the number of rows of a split."""
+        return sum(1 for _ in self.rows(split))
+
+    def identity(self, split: str) -> Mapping[str, Any] | None:
+        """Return what identifies a split for good, such as a commit; by default None: its content has to be read."""
+        return None
 
     def described(self, split: str) -> str:
         """Return the name of a split for messages."""

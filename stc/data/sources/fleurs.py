@@ -1,0 +1,54 @@
+"""fleurs: FLEURS (Conneau et al. 2022, arXiv 2205.12446): English recordings with the translations of another language.
+
+FLEURS has the same sentences in 102 languages, one configuration each. A sentence has the same ``id`` in all of them,
+and is spoken by up to three people. Not every sentence is there in every language.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from stc.data.sources import Row
+from stc.data.sources.hub import Hub, under
+from stc.system.language_tags import LanguageTag, primary_language
+
+log = logging.getLogger(__name__)
+
+ID = "id"
+CONFIGURATIONS = {"zh": "cmn_hans_cn"}
+"""Configurations whose name does not begin with the code of the language."""
+
+
+class Fleurs(Hub):
+    """FLEURS from the hub, or from a folder with a subfolder for each configuration.
+
+    Attributes:
+        lang: the language of the targets.
+    """
+
+    lang: LanguageTag
+
+    def rows(self, split: str) -> Iterator[Row]:
+        code = primary_language(self.lang)
+        configuration = self.configuration(CONFIGURATIONS.get(code, f"{code}_*"))
+        number = left_out = 0
+        for name in split.split("+"):
+            where = f"{self.dataset}, {configuration}, {name}"
+            targets: dict[Any, str] = {
+                under(one, ID, where): under(one, self.columns.target, where)
+                for one in self._records(configuration, name)
+            }
+            for record in self._records(self.config, name):
+                number += 1
+                place = f"{self.dataset}, {name}, row {number}"
+                if (key := under(record, ID, place)) in targets:
+                    yield self._row(record, number, place, targets[key])
+                else:
+                    left_out += 1
+        if left_out:
+            log.warning("%s: %d recordings have no text in %s", self.described(split), left_out, configuration)
+
+    def count(self, split: str) -> int:
+        return sum(1 for _ in self.rows(split))

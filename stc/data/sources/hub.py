@@ -1,0 +1,209 @@
+"""hub: a data set of the Hugging Face hub, or a folder in a layout that ``datasets`` loads (Parquet, Arrow, audio)."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import StringConstraints
+
+from stc.data.sources import AudioBytes, Columns, DataNotFound, Row, Source
+from stc.errors import InputError, first_line, suggestion
+from stc.system.paths import expand_home
+from stc.system.read_files import read_bytes
+
+TIMEOUT = 5.0
+"""Seconds that the hub has to answer."""
+AUDIO_BYTES = 2**30
+"""The largest audio file that is read from a data set, in bytes."""
+
+
+class Hub(Source):
+    """A data set with a column of audio and columns of text.
+
+    A split may be several of the data set's own, joined by ``+``, as in ``dev+eval``. The audio may have any format
+    that stc reads and any sampling rate. ``datasets`` does not decode it, so torchcodec and FFmpeg are not needed.
+
+    Attributes:
+        dataset: the id of a data set of the hub, such as ``ymoslem/ACL-6060``, or a local folder.
+        config: the configuration of the data set, if it has several. It may have a ``*``: ``en_zh*`` for ``en_zh-CN``.
+        revision: the commit of the hub's data set. The data are then identified by it, without reading them.
+        columns: the names of the columns of audio and texts.
+        id_column: the column with the ids of rows; rows are numbered if it is null.
+        streaming: read rows over the network without downloading the data set first, for a small ``data.limit``.
+    """
+
+    dataset: str
+    config: str | None = None
+    revision: Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")] | None = None
+    columns: Columns
+    id_column: str | None = None
+    streaming: bool = False
+
+    def splits(self) -> list[str]:
+        return _splits(self._location(), self.configuration(self.config), self.revision)
+
+    def configuration(self, pattern: str | None) -> str | None:
+        """Return the name of the one configuration that matches a pattern.
+
+        Raises:
+            InputError: none matches, or several do.
+        """
+        if pattern is None or "*" not in pattern:
+            return pattern
+        names = _configurations(self._location(), self.revision)
+        found = fnmatch.filter(names, pattern)
+        if len(found) != 1:
+            raise InputError(f"{self.dataset} must have one configuration {pattern}; it has {', '.join(names)}")
+        return found[0]
+
+    def has(self, split: str) -> bool:
+        return set(split.split("+")) <= set(self.splits())
+
+    def described(self, split: str) -> str:
+        return f"split {split!r} of {self.dataset}"
+
+    def identity(self, split: str) -> Mapping[str, Any] | None:
+        """Return what identifies a split without reading it: the commit. None for a folder or without a revision."""
+        if self.revision is None or self._location() != self.dataset:
+            return None
+        return self.model_dump(mode="json", exclude={"streaming", "columns"}) | {"split": split}
+
+    def count(self, split: str) -> int:
+        if self.streaming:
+            raise InputError(f"{self.described(split)}: a part of a split is drawn from its length: streaming=false")
+        return sum(len(self._data(self.config, name)) for name in split.split("+"))
+
+    def rows(self, split: str) -> Iterator[Row]:
+        number = 0
+        for name in split.split("+"):
+            for record in self._records(self.config, name):
+                number += 1
+                yield self._row(record, number, f"{self.dataset}, {name}, row {number}")
+
+    def _row(self, record: Mapping[str, Any], number: int, where: str, target: str | None = None) -> Row:
+        return Row(
+            where=where,
+            number=number,
+            audio=self._audio(under(record, self.columns.audio, where), where),
+            source=under(record, self.columns.source, where),
+            target=under(record, self.columns.target, where) if target is None else target,
+            id=None if self.id_column is None else under(record, self.id_column, where),
+            column_names=self.columns,
+        )
+
+    def _location(self) -> str:
+        folder = Path(expand_home(self.dataset))
+        return str(folder.resolve()) if folder.is_dir() else self.dataset
+
+    def _data(self, config: str | None, split: str) -> Any:
+        """Return a split as ``datasets`` has it: a Dataset, or an IterableDataset when streaming."""
+        from datasets import Audio, load_dataset, load_from_disk
+
+        location, name = self._location(), self.configuration(config)
+        with _library_errors(self.dataset):
+            if Path(location, "dataset_dict.json").exists():
+                data = load_from_disk(location)[split]
+            else:
+                data = load_dataset(location, name, split=split, revision=self.revision, streaming=self.streaming)
+            for column, feature in (data.features or {}).items():
+                if isinstance(feature, Audio):
+                    data = data.cast_column(column, Audio(decode=False))
+            return data
+
+    def _records(self, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:
+        records = iter(self._data(config, split))
+        while True:
+            with _library_errors(self.dataset):  # a shard may be read, or fetched, at any row
+                record = next(records, None)
+            if record is None:
+                return
+            yield record
+
+    def _audio(self, audio: object, where: str) -> AudioBytes:
+        if not isinstance(audio, Mapping) or not audio.keys() >= {"bytes", "path"}:
+            raise InputError(f"{where}: {self.columns.audio} must be a column of audio")
+        path = str(audio["path"] or "")
+        suffix = os.path.splitext(path)[1]
+        if audio["bytes"] is not None:
+            return AudioBytes(audio["bytes"], suffix or ".audio")
+        from datasets import config
+
+        # A data set that somebody else made may name any file of this machine.
+        folders = (self._location(), str(config.HF_CACHE_HOME))
+        if not any(Path(os.path.realpath(path)).is_relative_to(os.path.realpath(one)) for one in folders):
+            raise InputError(f"{where}: {path!r} is neither in {self.dataset} nor in the cache of the hub")
+        try:
+            return AudioBytes(read_bytes(Path(path), limit=AUDIO_BYTES), suffix)
+        except FileNotFoundError:
+            raise InputError(f"{where}: {path} is missing") from None
+
+
+def under(record: Mapping[str, Any], column: str, where: str) -> Any:
+    """Return the value of a column; raise InputError if there is no such column."""
+    if column not in record:
+        raise InputError(f"{where}: no column {column!r}; columns: {', '.join(record)}{suggestion(column, record)}")
+    return record[column]
+
+
+@lru_cache(maxsize=8)
+def _configurations(location: str, revision: str | None) -> list[str]:
+    from datasets import get_dataset_config_names
+
+    with _library_errors(location):
+        return [str(name) for name in get_dataset_config_names(location, revision=revision)]
+
+
+@lru_cache(maxsize=8)  # a run asks for each of its splits
+def _splits(location: str, config: str | None, revision: str | None) -> list[str]:
+    from datasets import get_dataset_split_names
+
+    if Path(location, "dataset_dict.json").exists():
+        return sorted(path.parent.name for path in Path(location).glob("*/state.json"))
+    with _library_errors(location):
+        return [str(name) for name in get_dataset_split_names(location, config, revision=revision)]
+
+
+@contextmanager
+def _library_errors(dataset: str) -> Iterator[None]:
+    """Turn an error of ``datasets`` into one that names the data set and what can be done."""
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from datasets.utils.logging import disable_progress_bar
+    from httpx import HTTPError
+    from huggingface_hub.errors import GatedRepoError
+    from pyarrow import ArrowException
+
+    disable_progress_bar()
+    if not os.path.isdir(expand_home(dataset)):
+        _use_cache_if_offline()
+    try:
+        yield
+    except GatedRepoError:
+        raise DataNotFound(f"{dataset} is gated: accept its terms on the hub, then log in (hf auth login)") from None
+    except DatasetNotFoundError as error:
+        raise DataNotFound(f"{dataset}: {first_line(error)}") from None
+    except (FileNotFoundError, ConnectionError, HTTPError) as error:
+        why = first_line(error).rstrip(".")
+        raise DataNotFound(f"{dataset}: {why}. Without network, fetch it first on a machine that has one") from None
+    except (DatasetsError, ArrowException, ValueError, OSError) as error:
+        raise InputError(f"{dataset} cannot be read: {first_line(error)}") from None
+
+
+@cache
+def _use_cache_if_offline() -> None:
+    """Have the libraries look only into the cache if the hub does not answer: by themselves they try for 24 s."""
+    import datasets
+    import huggingface_hub
+    from httpx import HTTPError
+
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=TIMEOUT)
+    except (HTTPError, OSError):
+        huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
