@@ -34,7 +34,7 @@ class WorkerGroup:
         return self.rank == 0
 
     def share_of(self, items: Sequence[T]) -> Sequence[T]:
-        """Return every ``size``-th item: where cost grows along the items, each process gets cheap and expensive ones."""
+        """Return every ``size``-th item. If cost grows along the items, each process gets cheap and expensive ones."""
         return items[self.rank :: self.size]
 
     def gather(self, value: T) -> list[T]:
