@@ -89,7 +89,7 @@ def test_out_of_memory_halves_the_batch_and_repeats_no_candidate_that_was_finish
     assert found == pytest.approx([expected["decoder", 1], expected["decoder", 4]], rel=1e-5)
 
 
-def test_the_model_is_whole_after_a_search_that_was_given_up(
+def test_the_model_is_complete_after_a_search_that_was_stopped(
     translator: Translator, manifest: Manifest, ctx: Context
 ) -> None:
     before = TeacherForcing(translator, manifest, ctx).loss()

@@ -59,7 +59,7 @@ def test_candidates_of_both_stacks_are_encoded_by_the_encoder_that_is_left(
             assert texts == decode(planted, embed_prompts(planted, manifest, batch_size=4), **settings)
 
 
-def test_the_model_is_whole_afterwards(translator: Translator, tiny_manifest: Path) -> None:
+def test_the_model_is_complete_afterwards(translator: Translator, tiny_manifest: Path) -> None:
     encoded = embed_prompts(translator, Manifest.load(tiny_manifest), batch_size=4)
     before = decode(translator, encoded, batch_size=8, max_new_tokens=8)
     walk = decode_without_each(translator, encoded, [2], [1, 3], batch_size=8, max_new_tokens=8)

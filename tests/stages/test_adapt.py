@@ -95,7 +95,7 @@ def test_merged_adapters_are_what_fine_tuning_gives(
     assert facts == {}
 
 
-def test_kept_adapters_compute_what_they_were_trained_to(
+def test_attached_adapters_compute_as_in_training(
     inputs: dict[str, Artifact], adapter: Artifact, kept: Path, ctx: Context
 ) -> None:
     from stc.data.manifest import Manifest

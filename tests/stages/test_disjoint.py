@@ -61,7 +61,7 @@ def test_splits_that_share_nothing_are_counted(split: Split, tmp_path: Path, ctx
     assert check(tmp_path, ctx, train=train, test=test) == {"train": 2, "test": 1}
 
 
-def test_text_and_both_rows_of_what_two_splits_share_are_shown_with_the_way_on(
+def test_the_error_of_shared_utterances_shows_both_rows_and_the_solution(
     split: Split, tmp_path: Path, ctx: Context
 ) -> None:
     train, test = split("train", ["One.", "Thank you.", "(hum)"]), split("test", ["Thank you!", "Three.", "(hum)"])
@@ -75,9 +75,7 @@ def test_text_and_both_rows_of_what_two_splits_share_are_shown_with_the_way_on(
         assert part in str(told.value)
 
 
-def test_dropping_from_train_is_no_way_on_where_dev_and_test_share_something(
-    split: Split, tmp_path: Path, ctx: Context
-) -> None:
+def test_dropping_from_train_is_not_offered_if_dev_and_test_overlap(split: Split, tmp_path: Path, ctx: Context) -> None:
     train, dev, test = split("train", ["One."]), split("dev", ["Thank you."]), split("test", ["Thank you."])
     with pytest.raises(InputError) as told:
         check(tmp_path, ctx, train=train, dev=dev, test=test)
@@ -85,7 +83,7 @@ def test_dropping_from_train_is_no_way_on_where_dev_and_test_share_something(
     assert "on_overlap" not in str(told.value)
 
 
-def test_what_other_splits_have_is_dropped_said_and_counted_on_demand(
+def test_overlaps_are_dropped_logged_and_counted_on_demand(
     split: Split, tmp_path: Path, ctx: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     test = split("test", ["Thank you!", "Three.", "(hum)"])

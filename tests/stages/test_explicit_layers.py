@@ -5,7 +5,7 @@ from stc.pipeline.stage import Context
 from stc.pruning.explicit import ExplicitLayers
 
 
-def test_layers_named_are_the_layers_removed(ctx: Context) -> None:
+def test_the_named_layers_are_removed(ctx: Context) -> None:
     stage = ExplicitLayers(of={"decoder": 6, "encoder": 5}, decoder=(4, 2), encoder=(3,))
     facts = stage.run({}, ctx.scratch, ctx)
     assert (facts["order"], facts["layers_removed"], facts["encoder_layers_removed"]) == ([4, 2], [2, 4], [3])

@@ -136,7 +136,7 @@ def test_a_search_gives_the_same_ranking_without_the_encoder(
     assert len({candidate["score"] for candidate in rankings[0]["candidates"]}) > 1
 
 
-def test_candidates_of_the_encoder_and_of_a_decoder_behind_one_that_lost_a_layer_hear_the_audio(
+def test_candidates_with_a_pruned_encoder_encode_the_audio(
     planted_model: Path, data: Artifact, passes: list[int], tmp_path: Path, ctx: Context
 ) -> None:
     planted = Artifact(Kind.MODEL, planted_model, "planted")
@@ -207,7 +207,7 @@ def test_a_model_with_the_same_encoder_shares_them_and_one_with_another_is_refus
         features_of(made, other, load(other.path, device="cpu", dtype="float32"), STAGE)
 
 
-def test_features_computed_otherwise_are_refused(
+def test_features_computed_with_other_settings_are_refused(
     model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
 ) -> None:
     made = make(model, data, tmp_path / "out", ctx)
@@ -216,7 +216,7 @@ def test_features_computed_otherwise_are_refused(
             features_of(made, model, translator, STAGE.model_copy(update={field: value}))
 
 
-def test_a_recording_that_is_not_among_them_is_named(
+def test_a_recording_without_features_is_named(
     model: Artifact, data: Artifact, translator: Translator, tmp_path: Path, ctx: Context
 ) -> None:
     whole = Manifest.load(data.path)
@@ -232,6 +232,6 @@ def test_a_recording_that_is_not_among_them_is_named(
         embed_prompts(translator, whole, batch_size=4, features=features)
 
 
-def test_a_folder_without_an_index_is_none_of_features(tmp_path: Path) -> None:
+def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"features\.json is missing"):
         FeatureReader(tmp_path)

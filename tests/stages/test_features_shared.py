@@ -57,7 +57,7 @@ def test_jobs_of_another_ratio_share_them(job: Jobs) -> None:
     assert [second[f"importance.{n}"].cached for n in (1, 2)] == [True, False]
 
 
-def test_a_damaged_file_of_them_is_found_and_made_anew(job: Jobs) -> None:
+def test_damaged_features_are_detected_and_computed_again(job: Jobs) -> None:
     file = next(job(1)["features"].artifact.path.glob("*.safetensors"))
     whole = file.read_bytes()
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -65,12 +65,12 @@ def test_a_damaged_file_of_them_is_found_and_made_anew(job: Jobs) -> None:
     assert file.read_bytes() == whole
 
 
-def test_their_bytes_are_foreseen(job: Jobs) -> None:
+def test_the_bytes_of_features_are_forecast(job: Jobs) -> None:
     there = {name: describe_artifact(done.artifact) for name, done in job(1).items()}
     foreseen = Features(dtype="float32").forecast({"model": there["teacher"], "data": there["selection"]})
     assert bytes_on_disk(foreseen) == pytest.approx(bytes_on_disk(there["features"]), rel=0.1)
 
 
-def test_a_search_of_the_encoder_takes_none(tiny_model: Path, tiny_manifest: Path) -> None:
+def test_a_search_of_the_encoder_takes_no_features(tiny_model: Path, tiny_manifest: Path) -> None:
     with pytest.raises(ConfigError, match="scope=encoder: an encoder without a layer has to encode the audio"):
         search(tiny_model, tiny_manifest, 1, scope="encoder")

@@ -188,7 +188,7 @@ def test_distillation_brings_a_pruned_model_closer_to_its_teacher(
     assert facts["layers_removed"] == [2]
 
 
-def test_hidden_states_of_layers_nobody_knows_are_not_compared(
+def test_hidden_states_are_not_compared_if_the_removed_layers_are_unknown(
     pruned: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     stranger = pruned | {"model": Artifact(Kind.MODEL, pruned["model"].path, "stranger")}
@@ -218,7 +218,7 @@ def test_distillation_needs_one_teacher_and_patience_needs_held_out_data(
     assert [name for name, _ in Finetune(**SETTINGS, **changes).invalid_inputs(["model", "train", *given])] == faults
 
 
-def test_logits_computed_before_teach_what_the_teacher_beside_it_does(
+def test_cached_logits_teach_the_same_as_a_teacher_in_memory(
     pruned: dict[str, Artifact], distance_before: float, tmp_path: Path, ctx: Context
 ) -> None:
     brief = SETTINGS | UNSEEN | {"epochs": 2}

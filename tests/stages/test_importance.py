@@ -97,7 +97,7 @@ def test_every_metric_removes_the_layers_that_do_nothing_first(
     assert (second.facts["layers_removed"], second.facts["encoder_layers_removed"]) == ([3], [2])
 
 
-def test_of_losses_the_lowest_is_best_and_each_that_of_the_pruned_model(
+def test_the_lowest_loss_is_best_and_each_is_that_of_the_pruned_model(
     planted: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     ranking = run(planted, tmp_path / "one", ctx, metric="loss", scope="both")
@@ -109,7 +109,7 @@ def test_of_losses_the_lowest_is_best_and_each_that_of_the_pruned_model(
         assert scored(ranking)[stack, 1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_second_round_goes_on_from_the_first_in_the_models_numbering(
+def test_a_second_round_continues_the_first_and_its_numbering(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     first = run(inputs, tmp_path / "one", ctx)
@@ -122,7 +122,7 @@ def test_a_second_round_goes_on_from_the_first_in_the_models_numbering(
     assert second.facts["layers_removed"] == sorted(second.facts["order"])
 
 
-def test_a_round_on_a_model_that_lost_layers_already_numbers_them_as_the_first_did(
+def test_a_round_on_a_pruned_model_numbers_layers_as_the_first_round(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     removed = {"layers": {"decoder": 6}, "order": [3, 1], "encoder_order": []}
@@ -138,14 +138,16 @@ def test_a_round_on_a_model_that_lost_layers_already_numbers_them_as_the_first_d
         assert (after.facts, candidates(after)) == (whole.facts, candidates(whole))
 
 
-def test_a_model_that_is_not_the_rankings_is_refused(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+def test_a_model_that_the_ranking_is_not_for_is_refused(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
     removed = {"layers": {"decoder": 9}, "order": [3, 1], "encoder_order": []}
     previous = Artifact(Kind.RANKING, tmp_path, "previous", removed)
     with pytest.raises(InputError, match="has 6 decoder layers; the ranking is of 9, and 2 of them"):
         run(inputs | {"previous": previous}, tmp_path / "out", ctx)
 
 
-def test_an_interrupted_round_keeps_its_scores_and_ignores_what_is_torn_or_none(
+def test_an_interrupted_round_keeps_its_scores_and_ignores_malformed_lines(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     undisturbed = candidates(run(inputs, tmp_path / "whole", ctx))
@@ -160,7 +162,7 @@ def test_an_interrupted_round_keeps_its_scores_and_ignores_what_is_torn_or_none(
     assert [json.loads(line)["layer"] for line in journal.read_text().splitlines()[5:]] == [2, 3, 4]
 
 
-def test_a_round_that_dies_as_it_keeps_a_score_has_the_curve_of_one_that_did_not(
+def test_a_round_that_dies_while_writing_a_score_has_the_curve_of_an_undisturbed_one(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
@@ -205,7 +207,7 @@ def losses(ranking: Artifact) -> dict[Layer, float]:
     return {(candidate["stack"], candidate["layer"]): candidate["loss"] for candidate in found}
 
 
-def test_of_a_screened_round_the_lowest_losses_are_scored_as_in_the_exact_one(
+def test_a_screened_round_scores_the_candidates_of_lowest_loss_as_the_exact_one(
     planted: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     exact = run(planted, tmp_path / "exact", ctx, scope="both")
@@ -221,7 +223,7 @@ def test_of_a_screened_round_the_lowest_losses_are_scored_as_in_the_exact_one(
     assert written["screen"]["signature"] == json.loads((by_loss.path / "ranking.json").read_text())["signature"]
 
 
-def test_a_screen_may_keep_the_exact_choice_out(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+def test_a_screen_may_exclude_the_exact_choice(inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
     """The loss decides which candidates are scored."""
     low = {1: 2.0, 2: 1.0, 3: 2.0, 4: 3.0}
     for name, found in (("screen", low), ("candidates", {1: 6.0, 2: 5.0})):
@@ -232,7 +234,7 @@ def test_a_screen_may_keep_the_exact_choice_out(inputs: dict[str, Artifact], tmp
     assert ranking.facts["layer"] == 1
 
 
-def test_a_screen_that_lets_everybody_through_is_none(
+def test_a_screen_with_room_for_all_candidates_is_not_used(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     run(inputs, tmp_path / "exact", ctx)
@@ -263,7 +265,7 @@ def test_a_screened_round_that_was_interrupted_keeps_its_losses_and_its_scores(
     assert read_journal(disturbed) == read_journal(quiet)
 
 
-def test_a_round_without_a_screen_has_the_identity_it_had_before_there_was_one() -> None:
+def test_a_round_without_a_screen_has_the_identity_of_older_versions() -> None:
     fields = {"dtype": "float32", "attention": "sdpa", "scope": "decoder", "metric": "chrf", "max_new_tokens": TOKENS}
     assert STAGE.model_dump(mode="json") == fields
     assert STAGE.model_copy(update={"screen": 3}).model_dump(mode="json") == fields | {"screen": 3}

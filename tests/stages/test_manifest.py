@@ -67,7 +67,7 @@ def read(data: Path, tmp_path: Path, ctx: Context) -> Callable[..., Rows]:
     return run
 
 
-def test_what_a_line_lacks_is_found_out(read: Callable[..., Rows]) -> None:
+def test_missing_values_of_a_line_are_found(read: Callable[..., Rows]) -> None:
     rows = read([line(0), line(1, id="named")]).rows
     assert [row.id for row in rows] == ["test-000001", "named"]
     assert [row.duration for row in rows] == [0.5, 0.5]
@@ -212,7 +212,7 @@ def identity(data: Path, ctx: Context, *lines: dict[str, Any]) -> Any:
     return Manifest(path=data, split="some", columns=columns, task=TASK).environment(ctx)
 
 
-def test_identity_is_of_lines_and_audio_and_of_the_segments_cut(data: Path, ctx: Context) -> None:
+def test_identity_depends_on_lines_audio_and_segments(data: Path, ctx: Context) -> None:
     def of_line(**changes: Any) -> dict[str, str]:
         content = file_sha256(data / "audio/0.wav") + json.dumps(line(0, **changes), sort_keys=True)
         return {"content": hashlib.sha256(content.encode()).hexdigest()}
@@ -221,7 +221,7 @@ def test_identity_is_of_lines_and_audio_and_of_the_segments_cut(data: Path, ctx:
     assert identity(data, ctx, line(0, offset=0, duration=0.25)) != of_line(offset=0, duration=0.25)
 
 
-def test_wrong_duration_is_told_before_a_result_made_of_it_could_be_found(data: Path, ctx: Context) -> None:
+def test_a_wrong_duration_is_an_error_before_any_result_is_looked_up(data: Path, ctx: Context) -> None:
     with pytest.raises(InputError, match=r"line 1: duration is 0\.25 s"):
         identity(data, ctx, line(0, duration=0.25, sha256=file_sha256(data / "audio/0.wav")))
 
@@ -275,7 +275,7 @@ def test_two_lines_of_one_id_leave_the_audio_as_it_was(read: Callable[..., Rows]
     assert {file: file.read_bytes() for file in data.rglob("*.wav")} == before
 
 
-def test_split_that_is_missing_is_told_with_the_nearest(data: Path, ctx: Context) -> None:
+def test_the_error_of_a_missing_split_names_the_nearest(data: Path, ctx: Context) -> None:
     (data / "valid.jsonl").write_text("{}")
     stage = Manifest(path=data, split="vald", columns=Columns(audio="audio", source="en", target="de"), task=TASK)
     with pytest.raises(InputError, match=r"vald\.jsonl is missing; .*valid \(did you mean 'valid'\?\)"):

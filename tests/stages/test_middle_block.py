@@ -23,6 +23,6 @@ def test_block_is_in_the_middle(
     assert (facts["layers_removed"], facts["encoder_layers_removed"]) == (list(decoder), list(encoder))
 
 
-def test_more_layers_than_can_go_are_refused(ctx: Context) -> None:
+def test_more_layers_than_can_be_removed_are_refused(ctx: Context) -> None:
     with pytest.raises(InputError, match="5 layers cannot be removed"):
         MiddleBlock(of={"decoder": 6}, layers=5).run({}, ctx.scratch, ctx)

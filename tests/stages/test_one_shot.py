@@ -50,6 +50,6 @@ def test_angular_of_both_stacks_takes_a_block_of_each(inputs: dict[str, Artifact
 
 
 @pytest.mark.parametrize("method", ["block_influence", "angular"])
-def test_more_layers_than_can_go_are_refused(method: str, inputs: dict[str, Artifact], ctx: Context) -> None:
+def test_more_layers_than_can_be_removed_are_refused(method: str, inputs: dict[str, Artifact], ctx: Context) -> None:
     with pytest.raises(InputError, match="4 layers can be removed"):
         chosen(inputs, ctx, method=method, layers=5)

@@ -28,6 +28,6 @@ def test_every_layer_but_the_protected_ones_is_drawn_by_some_seed(ctx: Context) 
     assert {layer for _, encoder in draws for layer in encoder} == {1, 2, 3}
 
 
-def test_more_layers_than_can_go_are_refused(ctx: Context) -> None:
+def test_more_layers_than_can_be_removed_are_refused(ctx: Context) -> None:
     with pytest.raises(InputError, match="4 layers can be removed"):
         drawn(ctx, 0, layers=5, decoder=6)

@@ -126,7 +126,9 @@ def test_a_training_that_died_goes_on_and_ends_with_the_same_weights_and_curve(
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_moments_in_8_bits_go_on_to_the_bit(device: str, dtype: torch.dtype, tmp_path: Path, ctx: Context) -> None:
+def test_a_training_with_moments_in_8_bits_continues_bit_for_bit(
+    device: str, dtype: torch.dtype, tmp_path: Path, ctx: Context
+) -> None:
     """With weights on both sides of the size from which moments have 8 bits."""
 
     def made(fail: Callable[[int], None] = lambda step: None) -> Regression:
@@ -144,7 +146,7 @@ def test_moments_in_8_bits_go_on_to_the_bit(device: str, dtype: torch.dtype, tmp
 
 
 @pytest.mark.usefixtures("always")
-def test_moments_in_8_bits_are_not_taken_up_by_the_other_optimizer(
+def test_moments_in_8_bits_are_not_loaded_by_the_other_optimizer(
     ctx: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Crash):
@@ -154,7 +156,7 @@ def test_moments_in_8_bits_are_not_taken_up_by_the_other_optimizer(
 
 
 @pytest.mark.usefixtures("always")
-def test_it_goes_on_where_it_was_and_says_so(ctx: Context, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_training_continues_where_it_was_and_logs_it(ctx: Context, caplog: pytest.LogCaptureFixture) -> None:
     crash(17, ctx)
     steps: list[int] = []
     caplog.clear()
@@ -164,7 +166,7 @@ def test_it_goes_on_where_it_was_and_says_so(ctx: Context, caplog: pytest.LogCap
 
 
 @pytest.mark.usefixtures("always")
-def test_the_last_two_are_kept_as_json_and_safetensors(ctx: Context) -> None:
+def test_the_last_two_checkpoints_are_kept_as_json_and_safetensors(ctx: Context) -> None:
     crash(17, ctx)
     assert [folder.name for folder in kept(ctx)] == ["00000016", "00000017"]
     for folder in kept(ctx):
@@ -186,7 +188,7 @@ def shorten(file: Path) -> None:
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("damage", [flip, shorten, Path.unlink], ids=["flipped", "torn", "missing"])
 @pytest.mark.parametrize("name", ["00000.safetensors", "checkpoint.json"])
-def test_a_damaged_one_is_set_aside_and_the_one_before_it_used(
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(
     name: str, damage: Callable[[Path], None], ctx: Context, undisturbed: Regression, caplog: pytest.LogCaptureFixture
 ) -> None:
     crash(17, ctx)
@@ -205,7 +207,7 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_it_used(
 @pytest.mark.parametrize(
     "index", [{"of": {}}, {"of": {}, "files": [], "values": {}}, {"of": 1, "files": {}, "values": {}}]
 )
-def test_one_whose_index_has_another_shape_is_not_used(index: dict[str, Any], ctx: Context) -> None:
+def test_a_checkpoint_whose_index_has_another_shape_is_not_used(index: dict[str, Any], ctx: Context) -> None:
     crash(17, ctx)
     (kept(ctx)[-1] / "checkpoint.json").write_text(serialize_record(index))
     steps: list[int] = []
@@ -214,7 +216,7 @@ def test_one_whose_index_has_another_shape_is_not_used(index: dict[str, Any], ct
 
 
 @pytest.mark.usefixtures("always")
-def test_with_all_of_them_damaged_it_begins_anew(ctx: Context, undisturbed: Regression) -> None:
+def test_a_training_without_a_usable_checkpoint_begins_anew(ctx: Context, undisturbed: Regression) -> None:
     crash(17, ctx)
     for folder in kept(ctx):
         shorten(folder / "00000.safetensors")
@@ -222,7 +224,7 @@ def test_with_all_of_them_damaged_it_begins_anew(ctx: Context, undisturbed: Regr
 
 
 @pytest.mark.usefixtures("always")
-def test_what_a_dead_process_was_writing_is_no_checkpoint(ctx: Context, undisturbed: Regression) -> None:
+def test_an_incomplete_checkpoint_is_not_used(ctx: Context, undisturbed: Regression) -> None:
     crash(17, ctx)
     torn = kept(ctx)[-1]
     torn.rename(torn.with_name(".writing.1"))
@@ -234,7 +236,7 @@ def test_what_a_dead_process_was_writing_is_no_checkpoint(ctx: Context, undistur
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize(("change", "said"), [({"learning_rate": 0.01}, "settings.learning_rate"), ({}, "weights")])
-def test_one_of_another_training_is_not_used(
+def test_a_checkpoint_of_another_training_is_not_used(
     change: dict[str, float], said: str, ctx: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     crash(17, ctx)
@@ -248,7 +250,7 @@ def test_one_of_another_training_is_not_used(
 
 
 @pytest.mark.usefixtures("always")
-def test_another_micro_batch_goes_on_too(ctx: Context) -> None:
+def test_a_training_continues_with_another_micro_batch(ctx: Context) -> None:
     crash(17, ctx)
     steps: list[int] = []
     Regression(steps.append).train(replace(ctx, train_micro_batch=1))
@@ -256,7 +258,7 @@ def test_another_micro_batch_goes_on_too(ctx: Context) -> None:
 
 
 @pytest.mark.usefixtures("always")
-def test_a_full_disk_is_said_once_and_ends_neither_the_training_nor_the_last_checkpoint(
+def test_a_full_disk_is_warned_of_once_and_ends_neither_the_training_nor_the_last_checkpoint(
     ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     written = 0
@@ -281,7 +283,7 @@ def test_a_full_disk_is_said_once_and_ends_neither_the_training_nor_the_last_che
 
 
 @pytest.mark.usefixtures("always")
-def test_one_that_would_fill_the_disk_is_not_begun(
+def test_a_checkpoint_that_would_fill_the_disk_is_not_begun(
     ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
@@ -310,7 +312,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint_and_names_it(ctx: C
 
 
 @pytest.mark.usefixtures("always")
-def test_a_gradient_that_8_bits_would_pass_over_stops_the_training(ctx: Context) -> None:
+def test_a_gradient_that_is_not_finite_stops_a_training_in_8_bits(ctx: Context) -> None:
     """On a GPU bitsandbytes skips such gradients, and no loss would show it."""
     sick = Regression()
     sick.model[0].weight.register_hook(lambda grad: grad * float("nan") if kept(ctx) else grad)
@@ -329,7 +331,7 @@ def test_weights_that_are_not_finite_are_in_no_checkpoint(ctx: Context) -> None:
 
 
 @pytest.mark.parametrize("step", [3, 17])
-def test_told_to_stop_while_a_gradient_is_computed_it_keeps_the_steps_before(
+def test_a_stop_while_a_gradient_is_computed_saves_the_steps_before(
     step: int, ctx: Context, undisturbed: Regression
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -339,7 +341,7 @@ def test_told_to_stop_while_a_gradient_is_computed_it_keeps_the_steps_before(
     assert same(resumed, undisturbed, step)
 
 
-def test_told_to_stop_while_weights_change_it_keeps_none_of_them(
+def test_a_stop_while_weights_change_saves_nothing(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, undisturbed: Regression
 ) -> None:
     def interrupted(*args: object) -> None:
@@ -354,7 +356,7 @@ def test_told_to_stop_while_weights_change_it_keeps_none_of_them(
 
 
 @pytest.mark.usefixtures("always")
-def test_a_process_that_dies_while_one_is_written_leaves_the_one_before(
+def test_a_process_that_dies_while_writing_leaves_the_checkpoint_before(
     ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(folder: Path) -> dict[str, Any]:
@@ -372,7 +374,9 @@ def test_a_process_that_dies_while_one_is_written_leaves_the_one_before(
     assert same(resumed, undisturbed, 1)
 
 
-def test_many_files_hold_what_one_would(ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_in_many_files_equals_one_in_one_file(
+    ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoints, "FILE_BYTES", 60)
     with pytest.raises(KeyboardInterrupt):
         Regression(at(17, KeyboardInterrupt())).train(ctx)

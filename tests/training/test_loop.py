@@ -104,7 +104,7 @@ def test_weights_that_the_last_step_makes_infinite_are_not_the_end_of_a_training
         problem.train(ctx, steps=12)
 
 
-def test_a_warm_up_as_long_as_the_training_is_shortened_to_a_tenth_of_it_and_that_is_said(
+def test_a_warm_up_as_long_as_the_training_is_shortened_to_a_tenth_with_a_warning(
     ctx: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     rates: list[float] = []
@@ -115,7 +115,7 @@ def test_a_warm_up_as_long_as_the_training_is_shortened_to_a_tenth_of_it_and_tha
     assert "20 steps" in caplog.text
 
 
-def test_a_warm_up_that_is_shorter_than_the_training_is_as_it_was_set() -> None:
+def test_a_warm_up_shorter_than_the_training_is_not_changed() -> None:
     assert [SETTINGS.model_copy(update={"warmup_steps": 10}).warmup(steps) for steps in (12, 11, 10, 9)] == [
         10,
         10,
@@ -124,7 +124,7 @@ def test_a_warm_up_that_is_shorter_than_the_training_is_as_it_was_set() -> None:
     ]
 
 
-def test_a_training_says_now_and_then_how_far_it_is_and_its_loss(
+def test_a_training_shows_its_progress_and_loss(
     ctx: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "stc.progress")

@@ -34,7 +34,7 @@ def test_adapters_and_qlora_need_each_other() -> None:
         Recipe(**FULL | {"lora": LORA})
 
 
-def test_the_optimizer_is_part_of_a_recipe_only_where_it_is_not_the_one_there_always_was() -> None:
+def test_the_default_optimizer_is_not_part_of_the_identity() -> None:
     assert "optimizer" not in Recipe(**FULL).model_dump(mode="json")
     assert "optimizer" not in Recipe(**FULL | {"optimizer": "adamw"}).model_dump(mode="json")
     assert Recipe(**FULL | {"optimizer": "adamw_8bit"}).model_dump(mode="json")["optimizer"] == "adamw_8bit"
@@ -59,6 +59,6 @@ def test_the_optimizer_is_part_of_a_recipe_only_where_it_is_not_the_one_there_al
         ("epoch", 3),
     ],
 )
-def test_what_is_out_of_range_is_refused(field: str, value: object) -> None:
+def test_values_out_of_range_are_refused(field: str, value: object) -> None:
     with pytest.raises(ValidationError, match=field):
         Recipe(**FULL | {field: value})

@@ -86,7 +86,7 @@ STAGES: dict[str, FineTuning] = {
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_a_pruned_model_that_reads_its_teacher_s_features_becomes_what_it_becomes_by_encoding(
+def test_training_with_the_teachers_features_gives_the_model_of_training_with_audio(
     stage: FineTuning,
     teacher: Artifact,
     train: Artifact,
@@ -169,7 +169,7 @@ def test_a_teacher_with_another_encoder_has_to_encode_the_audio(
         run(STAGES["distilled online"], inputs, "out", ctx)
 
 
-def test_a_training_that_encodes_otherwise_does_not_look_at_them(
+def test_a_training_whose_encoder_would_differ_does_not_read_features(
     teacher: Artifact, train: Artifact, features: Artifact, tmp_path: Path, ctx: Context
 ) -> None:
     bare = Artifact(Kind.FEATURES, tmp_path / "nowhere", "bare")

@@ -39,7 +39,7 @@ def until(holds: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def test_what_is_given_logged_shown_and_said_arrives(two: Context, caplog: pytest.LogCaptureFixture) -> None:
+def test_results_metrics_progress_and_logs_arrive(two: Context, caplog: pytest.LogCaptureFixture) -> None:
     logged: list[Any] = []
     shown: list[Any] = []
 
@@ -66,7 +66,7 @@ def test_what_is_given_logged_shown_and_said_arrives(two: Context, caplog: pytes
     assert not left(two.scratch)
 
 
-def test_one_process_works_here(ctx: Context) -> None:
+def test_a_single_process_works_without_torchrun(ctx: Context) -> None:
     assert list(at_work.Work().run_shares({}, {"items": ["a", "b"]}, ctx)) == [[0, "a"], [0, "b"]]
 
 
@@ -82,14 +82,14 @@ def test_a_fault_of_stc_keeps_its_traceback(two: Context) -> None:
         list(at_work.Work(how="faultily").run_shares({}, {"items": []}, two))
 
 
-def test_a_process_that_is_killed_is_told_with_the_signal_and_what_helps(two: Context) -> None:
+def test_the_error_of_a_killed_process_names_the_signal_and_what_helps(two: Context) -> None:
     with pytest.raises(StcError, match=r"work: process 2 of 2 was killed by signal 9.*resources\.processes=1"):
         list(at_work.Work(how="mortally").run_shares({}, {"items": []}, two))
     assert not left(two.scratch)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
-def test_whoever_started_them_leaves_nobody_behind(signum: signal.Signals, tmp_path: Path) -> None:
+def test_workers_do_not_outlive_the_process_that_started_them(signum: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import at_work; at_work.run('endlessly', {str(tmp_path)!r})"]
     process = subprocess.Popen(command, start_new_session=True)
     until(lambda: all((tmp_path / f"{rank}.at_work").exists() for rank in (0, 1)))

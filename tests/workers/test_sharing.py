@@ -45,7 +45,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stc.workers.launch.launch", forked.launch)
 
 
-def test_a_search_by_torchrun_s_processes_gives_the_ranking_of_one(
+def test_a_search_in_torchrun_processes_gives_the_ranking_of_one(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     rankings = []
@@ -58,7 +58,7 @@ def test_a_search_by_torchrun_s_processes_gives_the_ranking_of_one(
 
 
 @pytest.mark.usefixtures("quickly")
-def test_a_search_by_two_processes_keeps_every_score_and_one_by_three_goes_on_to_the_ranking_of_one(
+def test_a_search_by_two_processes_is_continued_by_three_and_gives_the_ranking_of_one(
     inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
 ) -> None:
     for name in ("alone", "died", "resumed"):

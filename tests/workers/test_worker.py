@@ -82,7 +82,7 @@ def test_three_processes_train_the_weights_of_one_and_all_of_them_the_same(
         assert all(torch.equal(weights[name], one) for name, one in shared.items())
 
 
-def test_a_training_that_died_goes_on_with_what_each_process_had_drawn(
+def test_a_resumed_training_restores_the_random_numbers_of_each_process(
     tiny_model: Path,
     tiny_manifest: Path,
     tmp_path: Path,
@@ -109,7 +109,7 @@ def test_a_training_that_died_goes_on_with_what_each_process_had_drawn(
     assert caplog.messages == ["training goes on from the checkpoint of step 2 of 4"]
 
 
-def test_memory_that_runs_out_in_one_process_has_run_out_in_all(tmp_path: Path) -> None:
+def test_out_of_memory_in_one_process_is_raised_in_all(tmp_path: Path) -> None:
     """The shortage is simulated by the error that PyTorch raises."""
     weight = nn.Parameter(torch.ones(2))
 

@@ -93,7 +93,7 @@ def test_gradients_of_adapters_are_those_of_layers_that_are_not_compiled(
         ("auto", "cuda", MIN_STEPS, True),
     ],
 )
-def test_layers_are_compiled_on_a_gpu_and_unasked_where_it_pays(
+def test_layers_are_compiled_on_a_gpu_and_with_auto_in_long_trainings(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wanted: BoolOrAuto, device: str, steps: int, is_compiled: bool
 ) -> None:
     translator = load(tiny_model, device="cpu", dtype="float32")
@@ -104,7 +104,7 @@ def test_layers_are_compiled_on_a_gpu_and_unasked_where_it_pays(
     assert not compiled(translator)
 
 
-def test_packed_layers_are_not_compiled_unasked(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_does_not_compile_quantized_layers(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stc.quantization.nf4 import NF4
 
     translator = load(tiny_model, device="cpu", dtype="float32", quantize=NF4())

@@ -142,7 +142,7 @@ def test_gradients_are_those_of_layers_that_are_called(
     compare(found, called(device))
 
 
-def test_lengths_are_filled_up_so_that_batches_share_a_recording(
+def test_lengths_are_padded_so_that_batches_share_a_recording(
     tiny_model: Path, tiny_manifest: Path, ctx: Context, device: str, recordings: list[tuple[int, ...]]
 ) -> None:
     training = Training(tiny_model, tiny_manifest, ctx, device)
@@ -192,7 +192,7 @@ def test_activations_of_an_earlier_batch_are_not_taken_for_those_of_a_later_one(
             first.backward()
 
 
-def test_without_memory_for_a_recording_the_training_goes_on(
+def test_without_memory_for_a_recording_the_training_continues(
     tiny_model: Path,
     tiny_manifest: Path,
     ctx: Context,
@@ -311,7 +311,7 @@ def test_a_copy_that_autocast_keeps_of_a_weight_is_not_replayed(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-4), ("bfloat16-mixed", IN_BFLOAT16)])
-def test_compiled_layers_are_replayed_as_they_are_called(
+def test_compiled_layers_give_the_same_when_replayed(
     tiny_model: Path,
     tiny_manifest: Path,
     ctx: Context,
@@ -345,7 +345,7 @@ class Asked(Exception):
         ("lora", False, True, False),
     ],
 )
-def test_a_training_that_looks_inside_the_layers_does_not_replay_them(
+def test_a_training_that_needs_states_between_layers_does_not_replay_them(
     tiny_model: Path,
     tiny_manifest: Path,
     ctx: Context,

@@ -67,7 +67,7 @@ def test_the_packed_base_is_back_afterwards(tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize(("share", "is_unpacked"), [(1.01, True), (0.99, False)])
-def test_it_is_unpacked_unasked_where_memory_suffices(
+def test_auto_dequantizes_if_memory_suffices(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, share: float, is_unpacked: bool
 ) -> None:
     base, _, _ = qlora(tiny_model, "bfloat16")

@@ -132,7 +132,7 @@ def kept_bytes(translator: Translator, batch: Any, again: bool) -> int:
     return total
 
 
-def test_what_is_inside_layers_is_not_kept(translator: Translator, tiny_manifest: Path, ctx: Context) -> None:
+def test_states_inside_layers_are_not_kept(translator: Translator, tiny_manifest: Path, ctx: Context) -> None:
     batch = Examples(translator, Manifest.load(tiny_manifest), ctx, encode_once=False).batch(range(8))
     translator.model.train()
     assert kept_bytes(translator, batch, True) < 0.25 * kept_bytes(translator, batch, False)
@@ -160,7 +160,7 @@ def test_layers_compute_twice_in_train_mode_only(
     assert calls == {"decoder": times, "encoder": times}
 
 
-def test_nothing_of_it_is_left_even_after_a_death(translator: Translator) -> None:
+def test_the_model_is_restored_even_after_an_error(translator: Translator) -> None:
     embedding, conv = translator.model.get_input_embeddings(), translator.model.model.audio_tower.conv1
     found = []
 
@@ -178,7 +178,7 @@ def test_nothing_of_it_is_left_even_after_a_death(translator: Translator) -> Non
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_autocast_keeps_copies_of_weights_only_where_nothing_is_computed_again(again: bool) -> None:
+def test_autocast_keeps_copies_of_weights_only_without_gradient_checkpointing(again: bool) -> None:
     recipe = Recipe.model_validate(RECIPES["mixed"])
     caches: list[bool] = []
 
@@ -195,7 +195,7 @@ def test_autocast_keeps_copies_of_weights_only_where_nothing_is_computed_again(a
 
 
 @pytest.mark.parametrize("fields", [{}, lora(dropout=0.3)], ids=["full", "lora"])
-def test_a_stage_gives_the_same_model_with_it_as_without(
+def test_a_stage_gives_the_same_model_with_and_without_gradient_checkpointing(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context, fields: dict[str, Any]
 ) -> None:
     manifest = Artifact(Kind.MANIFEST, tiny_manifest, "manifest")
