@@ -12,7 +12,7 @@ from stc.models import read_config
 from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import ModelFolder
 from stc.models.qwen2_audio_config import published_config
-from stc.models.surgery import check_cache, check_reload, drop_layers
+from stc.models.surgery import check_cache, check_reload
 from stc.quantization.nf4 import NF4
 
 Logits = Callable[[Translator], torch.Tensor]
@@ -23,23 +23,6 @@ def packed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nf4") / "packed"
     save(load(tiny_model, device="cpu", dtype="bfloat16", quantize=NF4()), folder)
     return folder
-
-
-def test_plain_transformers_computes_what_stc_computes(
-    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor], logits: Logits
-) -> None:
-    assert torch.equal(plain_logits(packed, "bfloat16"), logits(load(packed, device="cpu", dtype="bfloat16")))
-
-
-def test_linear_layers_are_packed_and_the_rest_is_bfloat16(packed: Path) -> None:
-    weights = load_file(packed / "model.safetensors")
-    bytes_ = {name for name, tensor in weights.items() if tensor.dtype == torch.uint8 and not NF4.is_state(name)}
-    assert "audio_tower.layers.0.fc1.weight" in bytes_
-    assert "multi_modal_projector.linear.weight" in bytes_
-    assert "language_model.model.layers.5.mlp.down_proj.weight" in bytes_
-    plain = {name: tensor.dtype for name, tensor in weights.items() if name not in bytes_ and not NF4.is_state(name)}
-    assert set(plain.values()) == {torch.bfloat16}
-    assert {"language_model.lm_head.weight", "language_model.model.embed_tokens.weight"} < plain.keys()
 
 
 def test_sizes_of_the_published_shape_with_24_layers() -> None:
@@ -82,13 +65,6 @@ def test_reload_is_the_model_in_memory(tiny_model: Path, tmp_path: Path, dtype: 
     assert read_config(tmp_path / "packed")["quantization_config"]["bnb_4bit_compute_dtype"] == dtype
 
 
-def test_packed_model_can_be_pruned(packed: Path, tmp_path: Path) -> None:
-    translator = load(packed, device="cpu", dtype="float32")
-    drop_layers(translator, "decoder", [1, 3])
-    save(translator, tmp_path / "pruned")
-    check_reload(translator, tmp_path / "pruned")
-
-
 def test_base_quantized_for_training_passes_gradients_after_an_evaluation(tiny_model: Path) -> None:
     model = load(tiny_model, device="cpu", dtype="float32", quantize=NF4()).model
     with torch.no_grad():
@@ -103,17 +79,6 @@ def test_base_quantized_for_training_passes_gradients_after_an_evaluation(tiny_m
     assert torch.equal(through_layers, embeds.grad)
 
 
-@pytest.mark.parametrize("suffix", [".absmax", ".nested_absmax", ".quant_state.bitsandbytes__nf4"])
-def test_missing_quantization_state_is_named(packed: Path, tmp_path: Path, suffix: str) -> None:
-    folder = Path(shutil.copytree(packed, tmp_path / "copy"))
-    weights = load_file(folder / "model.safetensors")
-    name = "language_model.model.layers.1.mlp.up_proj.weight" + suffix
-    del weights[name]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match=name):
-        load(folder, device="cpu", dtype="float32")
-
-
 @pytest.mark.parametrize("record", [b"[]", b"{", b'{"quant_type": "nf4", "shape": ["64"]}', b"[" * 10_000])
 def test_a_record_that_is_none_is_named(packed: Path, tmp_path: Path, record: bytes) -> None:
     folder = Path(shutil.copytree(packed, tmp_path / "copy"))
@@ -123,8 +88,3 @@ def test_a_record_that_is_none_is_named(packed: Path, tmp_path: Path, record: by
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=name):
         ModelFolder.of(folder)
-
-
-def test_quantizing_twice_is_refused(packed: Path) -> None:
-    with pytest.raises(ModelError, match="already"):
-        load(packed, device="cpu", dtype="bfloat16", quantize=NF4())

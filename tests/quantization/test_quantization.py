@@ -1,16 +1,17 @@
 """What every method of quantization has in common: how it is chosen, and which parts it packs."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from stc.errors import ConfigError, ModelError
 from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import count_parameters
-from stc.models.surgery import check_reload
+from stc.models.surgery import check_reload, drop_layers
 from stc.quantization import methods, quantizer, quantizer_of
 
 # Where the weights of a part are in a folder, and the element type of what is packed, by method.
@@ -20,6 +21,62 @@ PLACES = {
     "decoder": "language_model.model.layers.",
 }
 PACKED = {"nf4": torch.uint8, "int8": torch.int8}
+STATES = (".absmax", ".nested_absmax", ".quant_state.bitsandbytes__nf4", ".SCB")
+
+
+@pytest.fixture(scope="module", params=methods())
+def packed(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model packed by each method, in a folder named as the method."""
+    folder = tmp_path_factory.mktemp("packed") / request.param
+    save(load(tiny_model, device="cpu", dtype="bfloat16", quantize=quantizer({"method": request.param})), folder)
+    return folder
+
+
+def test_plain_transformers_computes_what_stc_computes(
+    packed: Path, plain_logits: Callable[[Path, str], torch.Tensor], logits: Callable[[Translator], torch.Tensor]
+) -> None:
+    assert torch.equal(plain_logits(packed, "bfloat16"), logits(load(packed, device="cpu", dtype="bfloat16")))
+
+
+def test_linear_layers_are_packed_and_the_rest_is_bfloat16(packed: Path) -> None:
+    method = quantizer({"method": packed.name})
+    weights = {
+        name: tensor.dtype
+        for name, tensor in load_file(packed / "model.safetensors").items()
+        if not method.is_state(name)
+    }
+    found = {name for name, dtype in weights.items() if dtype == PACKED[packed.name]}
+    assert "audio_tower.layers.0.fc1.weight" in found
+    assert "multi_modal_projector.linear.weight" in found
+    assert "language_model.model.layers.5.mlp.down_proj.weight" in found
+    plain = {name: dtype for name, dtype in weights.items() if name not in found}
+    assert set(plain.values()) == {torch.bfloat16}
+    assert {"language_model.lm_head.weight", "language_model.model.embed_tokens.weight"} < plain.keys()
+
+
+def test_packed_model_can_be_pruned(packed: Path, tmp_path: Path) -> None:
+    translator = load(packed, device="cpu", dtype="float32")
+    drop_layers(translator, "decoder", [1, 3])
+    save(translator, tmp_path / "pruned")
+    check_reload(translator, tmp_path / "pruned")
+
+
+def test_missing_quantization_state_is_named(packed: Path, tmp_path: Path) -> None:
+    weights = load_file(packed / "model.safetensors")
+    layer = "language_model.model.layers.1.mlp.up_proj."
+    states = [name for name in weights if name.startswith(layer) and name.endswith(STATES)]
+    assert states
+    for state in states:
+        folder = Path(shutil.copytree(packed, tmp_path / state))
+        left = {name: tensor for name, tensor in weights.items() if name != state}
+        save_file(left, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ModelError, match=state):
+            load(folder, device="cpu", dtype="float32")
+
+
+def test_quantizing_twice_is_refused(packed: Path) -> None:
+    with pytest.raises(ModelError, match="already"):
+        load(packed, device="cpu", dtype="bfloat16", quantize=quantizer({"method": packed.name}))
 
 
 def packed_parts(folder: Path, method: str) -> set[str]:
