@@ -137,29 +137,6 @@ class FeatureReader:
             self._files[name] = safe_open(self._folder / name, framework="pt")
         return self._files[name]
 
-    @torch.inference_mode()
-    def embed_prompts(
-        self, translator: Translator, manifest: Manifest, batch_size: BatchSize, progress: Progress | None = None
-    ) -> list[torch.Tensor]:
-        """Return what :func:`stc.decoding.greedy.embed_prompts` does, without reading audio or running the encoder."""
-        self.require(manifest)
-        architecture, model = translator.architecture, translator.model
-        collator = Collator.of(translator, manifest.task)
-        embeddings: list[torch.Tensor] = []
-
-        def embed(recordings: Sequence[str]) -> None:
-            nonlocal embeddings
-            batch = collator.pad(self.prompts(collator, recordings))
-            encoded = self.encoded(recordings, model.device)
-            embedded = architecture.embed(model, batch["input_ids"].to(model.device), encoded)
-            lengths = batch["attention_mask"].sum(dim=1).tolist()
-            embeddings += [row[:length] for row, length in zip(embedded, lengths, strict=True)]
-            if progress is not None:
-                progress.update(len(recordings))
-
-        batch_size.over([row.sha256 for row in manifest.rows], embed)
-        return embeddings
-
 
 def features_of(
     artifact: Artifact | None, model: Artifact, translator: Translator, compute: Compute

@@ -8,8 +8,7 @@ transformers' ``generate`` decodes models that they do not support.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding import cpu_engine, gpu_engine
 from stc.decoding.tokens import decode_texts
+from stc.models.architecture import EncodedAudio
 from stc.models.task import Task
 from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
@@ -54,15 +54,22 @@ def embed_prompts(
             the features lack it.
         StcError: memory does not suffice for one utterance.
     """
-    if features is not None:
-        return features.embed_prompts(translator, manifest, BatchSize.of(batch_size, DECODE_BATCH), progress)
-    rate = translator.processor.feature_extractor.sampling_rate
-    audio = read_stream(manifest, manifest.rows, rate, READERS)
-    ids = [row.id for row in manifest.rows]
-    return embed_audio_prompts(translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress)
+    if features is None:
+        rate = translator.processor.feature_extractor.sampling_rate
+        audio = read_stream(manifest, manifest.rows, rate, READERS)
+        ids = [row.id for row in manifest.rows]
+        return embed_audio_prompts(translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress)
+    features.require(manifest)
+    collator = Collator.of(translator, manifest.task)
+    recordings = [row.sha256 for row in manifest.rows]
+
+    def read(rows: Sequence[int]) -> tuple[Mapping[str, Tensor], EncodedAudio]:
+        names = [recordings[row] for row in rows]
+        return collator.pad(features.prompts(collator, names)), features.encoded(names, translator.model.device)
+
+    return _embed(translator, len(manifest), BatchSize.of(batch_size, DECODE_BATCH), read, progress)
 
 
-@torch.inference_mode()
 def embed_audio_prompts(
     translator: Translator,
     task: Task,
@@ -78,24 +85,48 @@ def embed_audio_prompts(
         ids: of the utterances, for error messages.
         audio: float32 samples of each utterance, at the model's sampling rate.
     """
-    architecture, model = translator.architecture, translator.model
+    model = translator.model
     collator = Collator.of(translator, task)
     samples = iter(audio)
-    unfinished: list[np.ndarray] = []  # read, and not embedded yet: more than a batch once memory has run out
+    waiting: dict[int, np.ndarray] = {}  # read, and needed again if memory runs out
+
+    def encode(rows: Sequence[int]) -> tuple[Mapping[str, Tensor], EncodedAudio]:
+        for row in [row for row in waiting if row < rows[0]]:
+            del waiting[row]
+        waiting.update((row, next(samples)) for row in rows if row not in waiting)
+        batch = collator.prompts([ids[row] for row in rows], [waiting[row] for row in rows])
+        on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        return batch, translator.architecture.encode_audio(model, on_device)
+
+    return _embed(translator, len(ids), BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH), encode, progress)
+
+
+@torch.inference_mode()
+def _embed(
+    translator: Translator,
+    count: int,
+    size: BatchSize,
+    encode: Callable[[Sequence[int]], tuple[Mapping[str, Tensor], EncodedAudio]],
+    progress: Progress | None,
+) -> list[Tensor]:
+    """Return the embedded prompts of ``count`` utterances.
+
+    Args:
+        encode: returns the padded prompts and the encoder's output for some utterances.
+    """
     embeddings: list[Tensor] = []
 
     def embed(rows: Sequence[int]) -> None:
-        unfinished.extend(islice(samples, max(0, len(rows) - len(unfinished))))
-        batch = collator.prompts([ids[row] for row in rows], unfinished[: len(rows)])
-        lengths = batch.pop("attention_mask").sum(dim=1).tolist()
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        embedded = architecture.embed(model, batch["input_ids"], architecture.encode_audio(model, batch))
+        batch, encoded = encode(rows)
+        lengths = batch["attention_mask"].sum(dim=1).tolist()
+        embedded = translator.architecture.embed(
+            translator.model, batch["input_ids"].to(translator.model.device), encoded
+        )
         embeddings.extend(row[:length] for row, length in zip(embedded, lengths, strict=True))
-        del unfinished[: len(rows)]
         if progress is not None:
             progress.update(len(rows))
 
-    BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH).over(range(len(ids)), embed)
+    size.over(range(count), embed)
     return embeddings
 
 
