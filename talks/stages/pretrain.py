@@ -98,10 +98,6 @@ class Pretrain(Optimisation, Stage):
         config["text_config"]["vocab_size"] = self.vocab_size
         return replace(Layout.of_config({"model_type": FAMILY, **config}), largest=True)
 
-    @classmethod
-    def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-        return f"Trained from random weights, in {config['steps']:,} steps of {config['batch_size']:,} examples."
-
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.greedy import translate
         from stc.metrics.metric import score
