@@ -44,7 +44,7 @@ class LineageStep:
     def sentence(self) -> str:
         """A sentence by the stage's own class; with its name only if the class has none or is not installed."""
         sentence = ""
-        with suppress(ConfigError):
+        with suppress(ConfigError, ImportError):
             stage = stage_class(self.stage)
             sentence = stage.describe(self.record["spec"]["config"], self.record["facts"], self.data.get("facts", {}))
         return sentence or f"Stage `{self.stage}` of stc."
