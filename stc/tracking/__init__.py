@@ -36,9 +36,6 @@ from stc.tracking.run import TrackedRun
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Run", "Tracking", "begin", "close_stale", "track"]
-
-
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's UI expects language agents
 
 
