@@ -33,10 +33,7 @@ class JsonLines(FolderSource):
         return str(self._file(split))
 
     def rows(self, split: str) -> Iterator[Row]:
-        file = self._file(split)
-        for number, text in read_lines(file):
-            where = f"{file}, line {number}"
-            content = parse_json(text, where, dict[str, Any])
+        for number, where, content in self.records(split):
             with error_context(where):
                 row = Row(
                     where=where,
@@ -52,6 +49,17 @@ class JsonLines(FolderSource):
                     column_names=self.columns,
                 )
             yield row
+
+    def records(self, split: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+        """Yield the number of each line, its place for messages, and its content.
+
+        Raises:
+            InputError: a line cannot be read.
+        """
+        file = self._file(split)
+        for number, text in read_lines(file):
+            where = f"{file}, line {number}"
+            yield number, where, parse_json(text, where, dict[str, Any])
 
     def _file(self, split: str) -> Path:
         return self.path / f"{split}.jsonl"
