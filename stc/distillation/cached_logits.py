@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +13,7 @@ from torch.nn import functional
 FILE = "logits.safetensors"
 
 
-@dataclass(frozen=True)
-class TopK:
+class TopK(NamedTuple):
     """The ``k`` most probable tokens at each position, and the probability of all others together.
 
     A divergence over these k + 1 outcomes is at most the one over the vocabulary, and equal to it if k is the size of
@@ -39,15 +38,14 @@ class TopK:
 
     @classmethod
     def joined(cls, parts: Sequence[TopK]) -> TopK:
-        return cls(*(torch.cat(tensors) for tensors in zip(*(part._tensors() for part in parts), strict=True)))
+        return cls(*map(torch.cat, zip(*parts, strict=True)))
 
     def to(self, device: torch.device | str) -> TopK:
-        return TopK(*(tensor.to(device) for tensor in self._tensors()))
+        return TopK(*(tensor.to(device) for tensor in self))
 
     def split(self, counts: Sequence[int]) -> list[TopK]:
         """Return one for each utterance, which have so many positions."""
-        parts = (tensor.split(list(counts)) for tensor in self._tensors())
-        return [TopK(*part) for part in zip(*parts, strict=True)]
+        return [TopK(*part) for part in zip(*(tensor.split(list(counts)) for tensor in self), strict=True)]
 
     def outcomes(self) -> Tensor:
         """Return the log probabilities of the k tokens, and of any other token if there is one."""
@@ -56,9 +54,6 @@ class TopK:
     def logprobs_of_same_outcomes(self, logprobs: Tensor) -> Tensor:
         """Return the log probabilities of the same outcomes for another model, from its (positions, vocabulary)."""
         return _outcomes(logprobs.gather(-1, self.tokens), _rest(logprobs, self.tokens))
-
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.tokens, self.logprobs, self.rest
 
 
 def _rest(logprobs: Tensor, tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a CPU runs: utterances share a beginning, and calls of attention, and say what each says alone."""
+"""The CPU engine: utterances that share a beginning and calls of attention get the texts of each alone."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_memory_that_was_used_before_changes_nothing(
     assert generate_tokens(translator, rows, 12) == expected
 
 
-def test_heads_that_share_keys_say_what_generate_does(
+def test_heads_that_share_keys_give_the_texts_of_generate(
     translator: Translator, tiny_model: Path, tiny_manifest: Path, tmp_path: Path
 ) -> None:
     config = AutoConfig.from_pretrained(tiny_model)

@@ -1,4 +1,4 @@
-"""What a GPU runs gives, step for step, the tokens that the CPU's engine gives; here on the CPU, without its graph."""
+"""The GPU engine gives the tokens of the CPU engine. Most tests run it on the CPU, without its CUDA graph."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def candidates_said(
 def searched(
     request: pytest.FixtureRequest, translator: Translator, encoded: list[Tensor]
 ) -> tuple[list[int], list[int], list[tuple[int, list[str]]]]:
-    """Layers that are removed, candidates, and what each candidate says by the CPU's engine."""
+    """Removed layers, candidates, and the texts of each candidate by the CPU engine."""
     removed, candidates = request.param
     return removed, candidates, candidates_said(translator, encoded, removed, candidates, batch_size=8)
 
@@ -51,7 +51,7 @@ def test_texts_are_those_of_the_cpus_engine(translator: Translator, encoded: lis
 
 
 @torch.inference_mode()
-def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encoded: list[Tensor]) -> None:
+def test_finished_utterance_gets_no_more_tokens(translator: Translator, encoded: list[Tensor]) -> None:
     said = decode(translator, encoded, batch_size=8, max_new_tokens=16)
     stated = translator.model.generation_config.eos_token_id
     translator.model.generation_config.eos_token_id = list(range(0, 2000, 8))
@@ -66,7 +66,7 @@ def test_an_utterance_that_has_ended_says_no_more(translator: Translator, encode
 
 @pytest.mark.parametrize("rows", [3, 8, 17, 40], ids=["batches", "one", "two at a time", "all at a time"])
 @torch.inference_mode()
-def test_candidates_that_share_steps_say_what_each_says_alone(
+def test_candidates_that_share_steps_give_the_texts_of_each_alone(
     translator: Translator,
     encoded: list[Tensor],
     searched: tuple[list[int], list[int], list[tuple[int, list[str]]]],

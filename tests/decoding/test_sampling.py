@@ -128,7 +128,7 @@ def test_what_is_drawn_has_the_probability_it_should() -> None:
         ({**SAMPLE, "top_p": 1.1}, "less than or equal to 1"),
     ],
 )
-def test_setting_that_would_say_nothing_or_nonsense_is_refused(settings: dict[str, Any], says: str) -> None:
+def test_setting_without_effect_or_out_of_range_is_refused(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Decoding(**settings)
 

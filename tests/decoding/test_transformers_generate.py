@@ -1,4 +1,4 @@
-"""A model that stc's own engines do not compute is decoded as transformers decodes it."""
+"""A model that stc's own engines do not support is decoded as transformers decodes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters keep what a teacher means to say and drop what one says that has lost its way."""
+"""Filters keep good translations of a teacher and drop bad ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_bounds_of_the_length_ratio_belong_to_the_range() -> None:
     assert dropped_by(text, length_ratio={"de": [1, 2]}) == dropped_by(text, length_ratio={"de": [0.5, 1]}) == []
 
 
-def test_language_without_a_range_of_lengths_is_told() -> None:
+def test_language_without_a_range_of_lengths_is_an_error() -> None:
     with pytest.raises(InputError, match=r"distill\.filters\.length_ratio\.zh="):
         dropped_by("红房子", CHINESE, length_ratio={"de": [0.5, 2.0]})
 
@@ -96,7 +96,7 @@ def test_language_is_known(text: str, task: Task, dropped: bool) -> None:
     assert dropped_by(text, task, language=True) == ["language"] * dropped
 
 
-def test_language_that_the_identifier_does_not_know_is_told() -> None:
+def test_language_unknown_to_the_identifier_is_an_error() -> None:
     with pytest.raises(InputError, match=r"distill\.filters\.language: .*tlh"):
         dropped_by("?", Task(target_lang="tlh", target_name="Klingon"), language=True)
 

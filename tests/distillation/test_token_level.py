@@ -138,7 +138,7 @@ def test_padding_adds_nothing_to_the_hidden_error(teacher: Translator, tiny_mani
         assert float(hidden_error(other, states, batch)) == 0
 
 
-def test_the_teacher_listens_for_itself_where_the_student_hears_otherwise(
+def test_teacher_encodes_audio_itself_if_the_encoders_differ(
     teacher: Translator, student: Translator, tiny_manifest: Path
 ) -> None:
     alike = OnlineTeacher(teacher, student, [], SETTINGS)
@@ -156,7 +156,7 @@ def test_the_teacher_listens_for_itself_where_the_student_hears_otherwise(
         torch.testing.assert_close(apart.loss(batch, [], deaf, 0.0), expected)
 
 
-def test_an_encoder_that_is_trained_does_not_stay_the_teachers(teacher: Translator, tiny_model: Path) -> None:
+def test_trained_encoder_is_not_shared_with_the_teacher(teacher: Translator, tiny_model: Path) -> None:
     student = load(tiny_model, device="cpu", dtype="float32")
     select_trainable(student, ["encoder", "decoder"])
     assert not OnlineTeacher(teacher, student, range(6), SETTINGS).shares_encoder

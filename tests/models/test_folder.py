@@ -75,7 +75,7 @@ def test_bytes_on_disk_are_those_of_the_weights_alone(folder: Path, tiny_model: 
     )
 
 
-def test_files_of_a_model_are_those_that_are_loaded(folder: Path) -> None:
+def test_files_of_a_model_are_the_loaded_ones(folder: Path) -> None:
     before = ModelFolder.of(folder).files
     (folder / "original").mkdir()
     (folder / "original" / "params.json").write_text("{}")
@@ -139,7 +139,7 @@ def test_an_adapter_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"peft_type": "IA3"}', '{"peft_type": "LORA", "r": "4"}'])
-def test_an_adapter_s_config_that_is_none_is_named(folder: Path, content: str) -> None:
+def test_invalid_adapter_config_is_named(folder: Path, content: str) -> None:
     (folder / "adapter").mkdir()
     save_file({"a": torch.zeros(2)}, folder / "adapter" / "adapter_model.safetensors")
     (folder / "adapter" / "adapter_config.json").write_text(content)
@@ -159,12 +159,12 @@ def test_an_adapter_s_config_that_is_none_is_named(folder: Path, content: str) -
         {"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 64]}},
     ],
 )
-def test_a_header_that_is_none_is_named(folder: Path, header: Any) -> None:
+def test_invalid_header_is_named(folder: Path, header: Any) -> None:
     write_header(folder / SINGLE, header)
     assert str(folder / SINGLE) in refused(folder)
 
 
-def test_weights_that_are_no_file_are_refused_and_not_waited_for(folder: Path) -> None:
+def test_weights_that_are_a_pipe_are_refused_at_once(folder: Path) -> None:
     (folder / SINGLE).unlink()
     os.mkfifo(folder / SINGLE)
     assert str(folder / SINGLE) in refused(folder)
@@ -196,7 +196,7 @@ def test_weights_in_half_precision_are_the_model(folder: Path, tiny_model: Path)
         "audio_config__max_source_positions",
     ],
 )
-def test_a_count_that_no_model_has_is_refused_by_name(folder: Path, field: str, value: Any) -> None:
+def test_impossible_count_is_refused_by_name(folder: Path, field: str, value: Any) -> None:
     edit_config(folder, **{field: value})
     with pytest.raises(ModelError, match=field.replace("__", ".")):
         read_config(folder)

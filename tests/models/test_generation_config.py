@@ -1,4 +1,4 @@
-"""A folder's generation_config.json names tokens; what else it asks for is left out and said."""
+"""Of a folder's generation_config.json only tokens are used; the rest is left out and logged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def saved(folder: Path, out: Path) -> dict[str, Any]:
     return stated(out)
 
 
-def test_what_transformers_refuses_to_save_is_left_out_and_said(
+def test_setting_that_transformers_refuses_to_save_is_left_out_and_logged(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     state(folder, {**UNSAVABLE, "eos_token_id": 1})
@@ -59,7 +59,7 @@ def test_tokens_are_kept_and_sampling_and_penalties_are_not(folder: Path, tmp_pa
     }
 
 
-def test_nothing_is_said_of_a_model_that_stc_saved(
+def test_nothing_is_logged_for_a_model_that_stc_saved(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved(folder, tmp_path / "out")
@@ -68,7 +68,7 @@ def test_nothing_is_said_of_a_model_that_stc_saved(
     assert caplog.text == ""
 
 
-def test_folder_that_states_no_tokens_has_those_of_its_config(folder: Path) -> None:
+def test_folder_without_tokens_gets_those_of_its_config(folder: Path) -> None:
     ends = stated(folder)["eos_token_id"]
     (folder / "generation_config.json").unlink()
     assert load(folder, device="cpu", dtype="float32").model.generation_config.eos_token_id == ends

@@ -1,4 +1,4 @@
-"""What a model will be is said beforehand, and compared here with folders that the stages have made."""
+"""Forecasts of a model's size are compared with folders that the stages have made."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def same(layout: Layout, folder: Path) -> None:
     assert layout.weight_bytes == pytest.approx(ModelFolder.of(folder).weight_bytes, rel=0.01)
 
 
-def test_layout_of_a_config_is_that_of_the_folder() -> None:
+def test_layout_of_a_config_equals_that_of_its_folder() -> None:
     same(Layout.of_config(read_config(SHIPPED)), SHIPPED)
     assert Layout.of_config(read_config(SHIPPED)).weights == Layout.of_folder(SHIPPED).weights
 
@@ -78,7 +78,7 @@ def test_process_without_torch_asks_one_that_builds_the_model_once(tmp_path: Pat
     assert asked() == {"head": (2, 3)}
 
 
-def test_pruned_model_is_foreseen(tmp_path: Path, ctx: Context) -> None:
+def test_forecast_of_a_pruned_model(tmp_path: Path, ctx: Context) -> None:
     Prune(dtype="float32").run({"model": model(SHIPPED), "ranking": RANKING}, tmp_path, ctx)
     found = Layout.of_folder(SHIPPED).pruned(RemovalCounts({"decoder": 16}, {"decoder": 2}))
     assert not found.largest
@@ -101,7 +101,7 @@ def test_packed_model_has_the_weights_of_what_it_was(tmp_path: Path, ctx: Contex
     ],
     ids=str,
 )
-def test_quantized_model_is_foreseen(settings: dict[str, Any], tmp_path: Path, ctx: Context) -> None:
+def test_forecast_of_a_quantized_model(settings: dict[str, Any], tmp_path: Path, ctx: Context) -> None:
     stage = Quantize.model_validate({"dtype": "float32", "quant": settings})
     stage.run({"model": model(SHIPPED)}, tmp_path, ctx)
     same(Layout.of_folder(SHIPPED).packed(quantizer(settings)), tmp_path)
@@ -116,7 +116,7 @@ def adapted(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> Path:
     return folder
 
 
-def test_adapters_are_foreseen_apart_beside_a_model_and_merged(adapted: Path, tmp_path: Path, ctx: Context) -> None:
+def test_forecast_of_adapters_alone_beside_a_model_and_merged(adapted: Path, tmp_path: Path, ctx: Context) -> None:
     whole = Layout.of_folder(SHIPPED)
     adapters = whole.adapters(32, ("projector", "decoder"))
     found = AdapterSize.of_folder(adapted)
@@ -132,7 +132,7 @@ def test_adapters_are_foreseen_apart_beside_a_model_and_merged(adapted: Path, tm
         same(expected, folder)
 
 
-def test_tuned_model_is_foreseen(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
+def test_forecast_of_a_tuned_model(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
     stage = Finetune.model_validate({**RECIPE, "method": "full"})
     stage.run({"model": model(SHIPPED), "train": Artifact(Kind.MANIFEST, tiny_manifest, "")}, tmp_path, ctx)
     same(Layout.of_folder(SHIPPED).in_bfloat16(), tmp_path)
@@ -154,7 +154,7 @@ def test_sizes_of_the_publication_follow_from_the_hub_id() -> None:
     assert adapters.parameters == 167_460_864
 
 
-def test_of_removals_from_either_stack_the_largest_model_is_foreseen(tiny_model: Path) -> None:
+def test_forecast_of_removals_from_either_stack_is_the_largest_model(tiny_model: Path) -> None:
     whole = Layout.of_folder(tiny_model)
     found = whole.pruned(RemovalCounts({"decoder": 6, "encoder": 2}, {}, either=1))
     smaller = whole.pruned(RemovalCounts({"decoder": 6, "encoder": 2}, {"encoder": 1}))

@@ -1,4 +1,4 @@
-"""A family of which stc has one file: a decoder alone that is given frames of sound, and none of what engines need."""
+"""A new family in one file: a decoder without encoder that stc's engines do not support."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_layers_of_a_stack_it_lacks_cannot_be_asked_for(folder: Path, monkeypatc
     compose_jobs(check_arguments([f"model.path={folder}", "prune.ratio=0.4"]))
 
 
-def test_its_sizes_are_forecast(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
+def test_forecast_of_its_size(folder: Path, inputs: dict[str, Artifact], tmp_path: Path, ctx: Context) -> None:
     Prune(dtype="float32").run(inputs, tmp_path, ctx)
     layout = Layout.of_folder(folder).pruned(RemovalCounts({"decoder": 5}, {"decoder": 2}))
     assert layout.counts.parameters == size_of(tmp_path).parameters

@@ -40,7 +40,7 @@ def test_same_texts_give_the_same_vocabulary() -> None:
     assert first == second
 
 
-def test_folder_loads_in_plain_transformers_and_hears_short_audio(tiny_model: Path) -> None:
+def test_folder_loads_in_plain_transformers_and_encodes_short_audio(tiny_model: Path) -> None:
     processor = AutoProcessor.from_pretrained(tiny_model)
     model = Qwen2AudioForConditionalGeneration.from_pretrained(tiny_model)
     for samples in (2_000, 9_876, 31_999, 32_000):
@@ -79,6 +79,6 @@ def test_seed_decides_the_weights_and_leaves_the_generator_alone(tmp_path: Path)
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_window_that_the_encoder_has_not_is_refused(tmp_path: Path) -> None:
+def test_window_unlike_the_encoder_s_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"max_source_positions=100: 150"):
         create(tmp_path / "m", config=SHAPE, processor=build_processor(TEXTS, 300, 3, 40), seed=1)

@@ -111,7 +111,7 @@ def test_independent_check_of_a_folder_without_template_gets_that_of_the_family(
         (" ", "no place for the audio"),
     ],
 )
-def test_template_that_makes_no_prompt_is_refused_with_its_file(folder: Path, template: str, named: str) -> None:
+def test_unusable_template_is_refused_with_its_file(folder: Path, template: str, named: str) -> None:
     (folder / "chat_template.jinja").write_text(template)
     with pytest.raises(ModelError) as caught:
         prompt_of(folder)

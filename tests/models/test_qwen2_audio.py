@@ -72,7 +72,7 @@ def test_embedding_is_what_the_model_does_itself(tiny_model: Path, tiny_manifest
     torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_encoder_works_on_the_length_of_the_audio_and_hears_what_it_would_in_a_whole_window(
+def test_encoder_over_the_length_of_the_audio_gives_the_output_of_the_whole_window(
     tiny_model: Path,
 ) -> None:
     translator = load(tiny_model, device="cpu", dtype="float32")

@@ -1,4 +1,4 @@
-"""What a ranking says of the layers it removes, and how many go from which stack."""
+"""The facts of a ranking, and how many layers are removed from which stack."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_every_possible_number_can_be_shared_out() -> None:
             layers_per_stack(len(removable(of)) + 1, of)
 
 
-def test_named_layers_that_cannot_go_are_told_with_those_that_can() -> None:
+def test_fault_of_named_layers_lists_the_removable_ones() -> None:
     assert removal_faults([("decoder", 4), ("decoder", 1), ("encoder", 3)], BOTH) == {}
     assert removal_faults([("decoder", 0), ("decoder", 9), ("encoder", 4)], BOTH) == {
         "decoder": "0, 9 cannot be removed: of 6 decoder layers, 1 to 4 can",

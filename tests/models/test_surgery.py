@@ -203,7 +203,7 @@ def test_number_of_encoder_layers_left_behind_is_caught(planted_model: Path, tmp
         check_reload(translator, tmp_path / "pruned")
 
 
-def test_an_encoder_that_computes_something_else_is_caught(planted_model: Path, tmp_path: Path) -> None:
+def test_encoder_with_other_output_is_detected(planted_model: Path, tmp_path: Path) -> None:
     translator = load(planted_model, device="cpu", dtype="float32")
     save(translator, tmp_path / "saved")
     translator.model.model.audio_tower.layers[1].activation_fn = torch.nn.ReLU()

@@ -1,4 +1,4 @@
-"""Curves are kept point by point, through a crash, and told onward."""
+"""Curves are stored point by point, survive a crash, and are still reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_what_is_logged_by_step_is_a_curve_and_the_rest_is_not(ctx: Context) -> 
     assert read_journal(ctx.scratch) == {"loss": [[10, 2.0], [20, 1.5]], "rate": [[10, 0.1]]}
 
 
-def test_whoever_watches_the_run_is_told_as_before(ctx: Context) -> None:
+def test_metrics_are_still_reported(ctx: Context) -> None:
     heard: list[Any] = []
     log = with_journal(replace(ctx, log=lambda metrics, step=None: heard.append((metrics, step)))).log
     log({"loss": 2.0}, step=10)
@@ -27,7 +27,7 @@ def test_whoever_watches_the_run_is_told_as_before(ctx: Context) -> None:
     assert heard == [({"loss": 2.0}, 10), ({"share": 1.0}, None)]
 
 
-def test_steps_that_a_crash_made_repeat_are_there_once(ctx: Context) -> None:
+def test_steps_repeated_after_a_crash_count_once(ctx: Context) -> None:
     with_journal(ctx).log({"loss": 2.0}, step=10)
     with_journal(ctx).log({"loss": 1.0}, step=20)
     with (ctx.scratch / "curves.jsonl").open("a") as file:
@@ -37,7 +37,7 @@ def test_steps_that_a_crash_made_repeat_are_there_once(ctx: Context) -> None:
 
 
 @pytest.mark.parametrize("line", ["[1, 2]", '{"loss": 1.0}', '{"step": 20, "loss": "low"}', "\x00", "[" * 10_000])
-def test_line_that_no_stage_wrote_is_passed_over(line: str, ctx: Context) -> None:
+def test_damaged_line_is_ignored(line: str, ctx: Context) -> None:
     with_journal(ctx).log({"loss": 2.0}, step=10)
     with (ctx.scratch / "curves.jsonl").open("a") as file:
         file.write(f"\n{line}")
@@ -45,7 +45,7 @@ def test_line_that_no_stage_wrote_is_passed_over(line: str, ctx: Context) -> Non
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_value_that_cannot_be_drawn_is_left_out(value: float, ctx: Context) -> None:
+def test_value_that_is_not_finite_is_left_out(value: float, ctx: Context) -> None:
     with_journal(ctx).log({"loss": value, "rate": 1.0}, step=1)
     assert read_journal(ctx.scratch) == {"rate": [[1, 1.0]]}
 

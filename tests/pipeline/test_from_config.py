@@ -29,7 +29,7 @@ def test_stand_in_of_a_chain_is_what_others_mean_by_the_chain(tmp_path: Path) ->
     assert [(name, node.kind) for name, node in graph.items()] == [("importance.3", Kind.RANKING)]
 
 
-def test_folder_without_a_stage_says_its_kind(tmp_path: Path) -> None:
+def test_folder_without_a_stage_needs_a_kind(tmp_path: Path) -> None:
     assert nodes({"base": {"from": str(tmp_path), "kind": "model"}})["base"].kind is Kind.MODEL
     with pytest.raises(ConfigError, match="and its kind, is needed"):
         nodes({"base": {"from": str(tmp_path), "kind": "modell"}})
@@ -72,12 +72,12 @@ def faults(entry: dict[str, Any]) -> list[Fault]:
     return caught.value.faults
 
 
-def test_input_that_is_null_is_not_there() -> None:
+def test_null_input_is_left_out() -> None:
     entry = {**HEAL, "inputs": {"model": "base", "train": "train", "dev": None}}
     assert dict(nodes({"heal": entry})["heal"].inputs) == {"model": "base", "train": "train"}
 
 
-def test_input_that_the_fields_make_no_use_of_is_not_wired() -> None:
+def test_unused_input_is_not_wired() -> None:
     plain = {**RECIPE, "method": "full", "lora": None}
     for settings, read in ((plain, True), ({**plain, "parts": ["encoder"]}, False), (RECIPE, False)):
         entry = {**HEAL, "settings": settings, "inputs": {**HEAL["inputs"], "features": "heard"}}
@@ -97,13 +97,13 @@ def test_copy_takes_settings_and_what_goes_over_them() -> None:
     assert copied.model_dump() == fields({**HEAL, "epochs": 2})
 
 
-def test_unknown_field_is_told_the_same_in_settings_and_beside_them() -> None:
+def test_unknown_field_gives_the_same_fault_in_settings_and_beside_them() -> None:
     told = [faults({**HEAL, "epoch": 2}), faults({**HEAL, "settings": {**RECIPE, "epoch": 2}})]
     assert told[0] == told[1]
     assert (told[0][0].key, "did you mean 'epochs'" in told[0][0].allowed) == ("stages.heal.epoch", True)
 
 
-def test_settings_that_are_no_mapping_are_told() -> None:
+def test_settings_must_be_a_mapping() -> None:
     assert [fault.key for fault in faults({**HEAL, "settings": 2})] == ["stages.heal.settings"]
 
 
@@ -125,7 +125,7 @@ def test_list_of_an_input_is_labelled_in_order() -> None:
     [(None, "labels"), (["one", "one"], "labels"), ("one", "labels"), (["one"], "inputs.scores")],
     ids=["none", "one twice", "no list", "too few"],
 )
-def test_list_that_the_labels_do_not_fit_is_told(labels: Any, key: str) -> None:
+def test_list_must_fit_the_labels(labels: Any, key: str) -> None:
     assert faults({**COMPARE, "labels": labels})[0].key == f"stages.heal.{key}"
 
 
@@ -139,7 +139,7 @@ ROUNDS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def test_chains_that_take_turns_are_fed_by_the_links_others_have_got_to() -> None:
+def test_chains_that_take_turns_are_fed_by_the_latest_links_of_others() -> None:
     graph = nodes(ROUNDS)
     assert [graph[f"importance.{n}"].inputs["model"] for n in range(1, 6)] == [
         "teacher", "teacher", "between.1", "between.1", "between.2"
@@ -157,13 +157,13 @@ def test_chain_of_a_stage_that_takes_no_previous_one_is_not_fed_it() -> None:
     assert all("previous" not in nodes(ROUNDS)[f"prune.{n}"].inputs for n in (1, 2, 3))
 
 
-def test_chain_a_folder_stands_in_for_is_that_folder_at_every_step(tmp_path: Path) -> None:
+def test_folder_in_the_place_of_a_chain_is_used_at_every_step(tmp_path: Path) -> None:
     graph = nodes({**ROUNDS, "importance": {**ROUNDS["importance"], "from": str(tmp_path)}})
     assert {graph[f"prune.{n}"].inputs["ranking"] for n in (1, 2, 3)} == {"importance.5"}
 
 
 @pytest.mark.parametrize("key", ["chain", "every", "then"])
-def test_chain_of_the_wrong_form_is_told(key: str) -> None:
+def test_chain_of_the_wrong_form_is_refused(key: str) -> None:
     with pytest.raises(ConfigError) as caught:
         nodes({**ROUNDS, "prune": {**ROUNDS["prune"], key: "often"}})
     assert [fault.key for fault in caught.value.faults] == [f"stages.prune.{key}"]

@@ -162,7 +162,7 @@ def test_unknown_output_is_refused_with_the_nearest_name() -> None:
         pipeline([node("compare", Source(label="a"))], "compere")
 
 
-def test_every_input_that_does_not_fit_is_named_at_once() -> None:
+def test_all_misfitting_inputs_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         pipeline([node("b", Follow(label="b")), node("c", Follow(label="c"), model="x")], "c")
     assert {fault.key for fault in caught.value.faults} == {"stages.b.inputs.model", "stages.c.inputs.model"}
@@ -269,14 +269,14 @@ def test_searches_that_end_in_another_set_share_nothing(evaluate: Evaluate) -> N
     assert RAN[-2:] == ["cut", "after"]
 
 
-def test_input_that_a_stage_s_fields_do_not_go_with_is_refused_with_the_reason() -> None:
+def test_input_that_contradicts_the_fields_is_refused_with_the_reason() -> None:
     picky = [node("a", Source(label="a")), node("b", Picky(label="b", number=1), model="a")]
     with pytest.raises(ConfigError, match=r"stages\.b\.inputs\.model.*a number needs no model"):
         pipeline(picky, "b")
     pipeline([picky[0], node("b", Picky(label="b"), model="a")], "b")
 
 
-def test_ranking_that_does_not_say_which_layers_is_refused(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_ranking_without_layers_is_refused(evaluate: Evaluate, tmp_path: Path) -> None:
     folder = tmp_path / "ranking"
     folder.mkdir()
     (folder / "ranking.json").write_text("[3, 1]")
@@ -357,7 +357,7 @@ def test_stage_that_raises_publishes_nothing_and_keeps_what_was_made(evaluate: E
     assert RAN == []  # a is not made again
 
 
-def test_folder_that_stands_in_for_a_stage_is_used_instead_of_it(
+def test_folder_in_the_place_of_a_stage_is_used_instead_of_it(
     evaluate: Evaluate, tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "mine"))
@@ -384,7 +384,7 @@ def test_model_of_the_hub_is_fetched_when_it_is_needed(
     assert (asked, (done[-1].artifact.path / "text").read_text()) == (["owner/name"], "fetched b")
 
 
-def test_folder_that_stands_in_is_known_by_content_wherever_it_lies(
+def test_folder_in_the_place_of_a_stage_is_identified_by_its_content(
     evaluate: Evaluate, tiny_model: Path, tmp_path: Path
 ) -> None:
     for name in ("one", "two"):
@@ -394,7 +394,7 @@ def test_folder_that_stands_in_is_known_by_content_wherever_it_lies(
     assert RAN == []
 
 
-def test_folder_that_is_no_whole_model_is_refused_before_anything_is_made(
+def test_incomplete_model_folder_is_refused_before_anything_is_made(
     evaluate: Evaluate, tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "mine"))
@@ -404,7 +404,7 @@ def test_folder_that_is_no_whole_model_is_refused_before_anything_is_made(
     assert RAN == []
 
 
-def test_what_is_made_with_a_model_follows_its_family_s_version(
+def test_identity_of_results_depends_on_the_version_of_the_model_s_family(
     evaluate: Evaluate, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "mine"))
@@ -418,7 +418,7 @@ def test_what_is_made_with_a_model_follows_its_family_s_version(
     assert all(len({identities[place] for identities in found}) == 3 for place in range(3))
 
 
-def test_stage_is_told_apart_by_the_labels_of_its_inputs(evaluate: Evaluate) -> None:
+def test_labels_of_inputs_are_part_of_the_identity(evaluate: Evaluate) -> None:
     first = evaluate([*line(), node("all", Collect(label="all"), models={"x": "a", "y": "b"})], "all")
     second = evaluate([*line(), node("all", Collect(label="all"), models={"x": "b", "y": "a"})], "all")
     assert first[-1].artifact.identity != second[-1].artifact.identity

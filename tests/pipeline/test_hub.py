@@ -74,7 +74,7 @@ def test_model_of_another_family_is_refused_by_its_config_alone(fetched: dict[st
     assert fetched["owner/other"].startswith("ModelError: model_type 'whisper' is not handled")
 
 
-def test_model_that_is_not_there_is_told_with_the_command(fetched: dict[str, str]) -> None:
+def test_error_for_a_missing_model_has_the_download_command(fetched: dict[str, str]) -> None:
     assert fetched["owner/absent"].startswith("InputError: owner/absent: not in this machine's cache")
     assert "hf download owner/absent" in fetched["owner/absent"]
 
@@ -161,7 +161,7 @@ REFUSED = {
     "owner/empty": ["config.json"],
     "owner/whisper": ["'whisper' is not handled", "qwen2_audio"],
 }
-"""Models that a run could not use, and what is said of each."""
+"""Models that a run cannot use, and words of their errors."""
 
 
 @pytest.mark.parametrize("key", ["model.path", "stages.teacher.from"])
@@ -174,7 +174,7 @@ def test_plan_refuses_the_models_that_a_run_could_not_use(tmp_path: Path, key: s
         assert [text for text in told if text not in line] == []
 
 
-def test_run_of_a_model_that_nobody_knows_begins_nothing(tmp_path: Path) -> None:
+def test_run_of_an_unknown_model_starts_nothing(tmp_path: Path) -> None:
     with hub({}) as (endpoint, _):
         answer = run(tmp_path, "model.path=owner/nope", endpoint=endpoint)
     assert answer.returncode == 2

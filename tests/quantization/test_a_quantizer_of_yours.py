@@ -103,7 +103,7 @@ def test_a_process_without_stc_computes_with_its_weights(
     assert texts == same
 
 
-def test_its_export_says_what_it_needs_and_that_vllm_was_not_looked_into(
+def test_its_model_card_names_its_library_and_leaves_vllm_open(
     packed: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -41,7 +41,7 @@ def test_reload_is_the_model_in_memory(tiny_model: Path, tmp_path: Path, dtype: 
     check_reload(translator, tmp_path / "packed")
 
 
-def test_threshold_is_that_of_the_folder(tiny_model: Path, tmp_path: Path) -> None:
+def test_threshold_is_stored_in_the_folder(tiny_model: Path, tmp_path: Path) -> None:
     save(load(tiny_model, device="cpu", dtype="float32", quantize=Int8(threshold=2.5)), tmp_path / "packed")
     model = load(tmp_path / "packed", device="cpu", dtype="float32").model
     layers = [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear8bitLt)]

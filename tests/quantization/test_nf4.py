@@ -80,7 +80,7 @@ def test_base_quantized_for_training_passes_gradients_after_an_evaluation(tiny_m
 
 
 @pytest.mark.parametrize("record", [b"[]", b"{", b'{"quant_type": "nf4", "shape": ["64"]}', b"[" * 10_000])
-def test_a_record_that_is_none_is_named(packed: Path, tmp_path: Path, record: bytes) -> None:
+def test_invalid_record_is_named(packed: Path, tmp_path: Path, record: bytes) -> None:
     folder = Path(shutil.copytree(packed, tmp_path / "copy"))
     weights = load_file(folder / "model.safetensors")
     name = "language_model.model.layers.1.mlp.up_proj.weight.quant_state.bitsandbytes__nf4"

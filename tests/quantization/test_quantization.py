@@ -134,7 +134,7 @@ def test_parts_that_are_not_packed_stay_so_in_plain_transformers(
     assert torch.equal(plain_logits(tmp_path / "packed", "bfloat16"), expected)
 
 
-def test_parts_of_which_nothing_is_said_are_packed() -> None:
+def test_parts_are_packed_by_default() -> None:
     whole = {"encoder": "int8", "projector": "int8", "decoder": "int8"}
     assert quantizer({"method": "int8"}).parts == whole
     assert quantizer({"method": "int8", "parts": {"encoder": "bfloat16"}}).parts == whole | {"encoder": "bfloat16"}
