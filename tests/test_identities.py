@@ -21,8 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stc.config.command_line import check_arguments
 from stc.config.hydra_arguments import config_groups
-from stc.config.plan import Plan
-from stc.config.plan import make_plan as plan_of
+from stc.config.plan import Plan, make_plan
 from stc.pipeline.stage import Context
 from stc.planning.dry_run import DryRun, Environments
 from stc.store import Store
@@ -87,7 +86,7 @@ def defaults() -> set[str]:
 @cache
 def planned(*choices: str) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan_of(compose("config", check_arguments(choices)))
+        return make_plan(compose("config", check_arguments(choices)))
 
 
 def identities(command: list[str], folder: Path, known: Environments) -> dict[str, str]:

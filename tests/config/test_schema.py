@@ -18,8 +18,7 @@ from omegaconf import OmegaConf
 from stc.config.command_line import check_arguments, expand_jobs, split_plan_option
 from stc.config.composition import compose_jobs
 from stc.config.hydra_arguments import config_groups
-from stc.config.plan import Plan
-from stc.config.plan import make_plan as plan_of
+from stc.config.plan import Plan, make_plan
 from stc.errors import ConfigError, Fault
 from stc.models.architecture import Stack
 from stc.pruning.greedy import SCREEN
@@ -77,7 +76,7 @@ def planned(arguments: list[str]) -> Plan:
 @cache
 def _planned(*arguments: str) -> Plan:
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan_of(compose("config", check_arguments(arguments)))
+        return make_plan(compose("config", check_arguments(arguments)))
 
 
 def fields_of(plan: Plan, name: str) -> dict[str, Any]:

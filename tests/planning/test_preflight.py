@@ -12,8 +12,7 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from stc.config.command_line import check_arguments
-from stc.config.plan import Plan
-from stc.config.plan import make_plan as plan_of
+from stc.config.plan import Plan, make_plan
 from stc.errors import ConfigError
 from stc.models.hub import HubModel
 from stc.models.removal import Removal
@@ -54,7 +53,7 @@ def planned(tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Pl
 def of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Plan:
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     with initialize_config_dir(str(CONF), version_base=None):
-        return plan_of(compose("config", check_arguments(list(arguments))))
+        return make_plan(compose("config", check_arguments(list(arguments))))
 
 
 def test_nothing_is_said_of_data_that_the_model_hears(planned: Plan) -> None:

@@ -268,7 +268,7 @@ def test_store_can_be_moved_and_its_artifacts_stay_what_they_are(store: Store, t
 def test_missing_result_is_explained_by_the_field_that_differs(store: Store) -> None:
     publish(store)
     why = explain_missing(store, Kind.MODEL, spec_of("toy", width=2))
-    assert why == "differs from the nearest in config.width 7 → 2"
+    assert "config.width 7 → 2" in why
 
 
 def test_damaged_record_explains_nothing(store: Store) -> None:
