@@ -6,15 +6,15 @@ torch nor transformers.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import BaseModel
 
+from stc.config.fault_keys import ABSENT, at_source_keys, written_value
 from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
 from stc.errors import ConfigError, Fault, InputError, ModelError, first_line, suggestion, validate_model
 from stc.metrics.metric import metric_named
@@ -23,15 +23,9 @@ from stc.models import architecture, read_config
 from stc.models.architecture import Stack
 from stc.models.hub import HubModel, model_source
 from stc.pipeline.from_config import build_nodes, nodes_named
-from stc.pipeline.graph import Pipeline
+from stc.pipeline.graph import Node, Pipeline
 from stc.pruning import ByRatio, PruningMethod, method_class
 from stc.quantization import quantizer
-
-# ${key}, or ${oc.select:key,default}; where the default is null, the key to set is the one that has the interpolation.
-_INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([A-Za-z_][\w.]*)(?:,(?!null\b)\w+)?\}")
-
-_ABSENT: Any = object()
-"""The value of a key that is not there."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +58,10 @@ def make_plan(composed: DictConfig) -> Plan:
     """
     composed = composed.copy()
     OmegaConf.set_struct(composed, False)
+    if not isinstance(composed.get("stages", {}), DictConfig):
+        raise ConfigError([Fault("stages", composed.stages, "must be a mapping from name to stage")])
+    prunes = _add_ranking_stages(composed)
     stages = composed.get("stages", {})
-    if not isinstance(stages, DictConfig):
-        raise ConfigError([Fault("stages", stages, "must be a mapping from name to stage")])
-    prunes = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
-    ranking_stages = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
-    if prunes and ranking_stages:
-        composed.stages = OmegaConf.merge(ranking_stages, stages)
-        stages = composed.stages
     written: Any = OmegaConf.to_container(composed, resolve=False)
 
     faults: list[Fault] = []
@@ -86,32 +76,52 @@ def make_plan(composed: DictConfig) -> Plan:
     for name, entry in [*stages.items()]:
         if not isinstance(entry, DictConfig):
             faults.append(Fault(f"stages.{name!s}", stages.pop(name), "must be a mapping: stage, inputs, settings"))
-    faulty_groups = {fault.key.partition(".")[0] for fault in faults} - {"stages"}
-    reported = _at_sources(faults, written, faulty_groups)
+    faulty_groups = _groups_of(faults)
+    reported = at_source_keys(faults, written, faulty_groups)
 
-    if prunes and not filled_in:
-        faulty_groups.add("prune")  # the values filled in there are missing
     stage_faults: list[Fault] = []
     resolved = _resolve(composed, ["stages"], stage_faults)
-    graph, graph_faults = build_nodes(resolved.get("stages", {}))
-    stage_faults += graph_faults
-    pipeline_config = _valid_part(PipelineConfig, groups, "pipeline")
-    wanted = pipeline_config.outputs if pipeline_config else ()
-    outputs = [(nodes_named(name, graph) or [name])[-1] for name in wanted]  # of a chain, the last link
-    pipeline: Pipeline | None = None
-    if "stages" in resolved and all(nodes_named(name, graph) for name in resolved["stages"]):
-        try:
-            pipeline = Pipeline(graph, outputs)
-        except ConfigError as error:
-            stage_faults += error.faults
-    faulty_groups |= {fault.key.partition(".")[0] for fault in reported} - {"stages"}
-    reported += _at_sources(stage_faults, written, faulty_groups)
+    nodes, pipeline = _build_pipeline(resolved.get("stages"), groups, stage_faults)
+    faulty_groups |= _groups_of(reported)
+    if prunes and not filled_in:
+        faulty_groups.add("prune")  # the values filled in there are missing
+    reported += at_source_keys(stage_faults, written, faulty_groups)
     if reported or config is None or pipeline is None or pruning is None:
         raise ConfigError(list({str(fault): fault for fault in reported}.values()))
-    force = tuple(link for name in config.force for link in nodes_named(name, graph))
+    force = tuple(link for name in config.force for link in nodes_named(name, nodes))
     values = _resolve(composed, names, []) if filled_in else groups
     config = config.model_copy(update={"force": force})
     return Plan(config, {**values, **resolved}, pruning.model_copy(update=filled_in), pipeline)
+
+
+def _add_ranking_stages(composed: DictConfig) -> bool:
+    """Move the stages of the pruning method to the others, if one of these prunes. Return whether one does."""
+    stages = composed.get("stages", {})
+    prunes = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
+    ranking_stages = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
+    if prunes and ranking_stages:
+        composed.stages = OmegaConf.merge(ranking_stages, stages)
+    return prunes
+
+
+def _build_pipeline(
+    stages: Mapping[str, Any] | None, groups: Mapping[str, Any], faults: list[Fault]
+) -> tuple[dict[str, Node], Pipeline | None]:
+    nodes, found = build_nodes(stages or {})
+    faults += found
+    pipeline_config = _valid_part(PipelineConfig, groups, "pipeline")
+    wanted = pipeline_config.outputs if pipeline_config else ()
+    outputs = [(nodes_named(name, nodes) or [name])[-1] for name in wanted]  # of a chain, the last link
+    if stages is not None and all(nodes_named(name, nodes) for name in stages):
+        try:
+            return nodes, Pipeline(nodes, outputs)
+        except ConfigError as error:
+            faults += error.faults
+    return nodes, None
+
+
+def _groups_of(faults: Sequence[Fault]) -> set[str]:
+    return {fault.key.partition(".")[0] for fault in faults} - {"stages"}
 
 
 def _resolve(composed: DictConfig, names: Iterable[str], faults: list[Fault]) -> dict[str, Any]:
@@ -125,11 +135,11 @@ def _resolve(composed: DictConfig, names: Iterable[str], faults: list[Fault]) ->
             values[name] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_group else value
         except OmegaConfBaseException as error:
             key = (error.full_key or name).partition("[")[0]  # for an item, the key of its list
-            written = _written_value(key, OmegaConf.to_container(composed, resolve=False))
+            written = written_value(key, OmegaConf.to_container(composed, resolve=False))
             why = first_line(error.msg)
             if isinstance(error, InterpolationKeyError):
                 why = rf"{why}; text with ${{ that is no reference to a key needs \${{ and quotes"
-            faults.append(Fault(key, "" if written is _ABSENT else written, why))
+            faults.append(Fault(key, "" if written is ABSENT else written, why))
     return values
 
 
@@ -250,50 +260,3 @@ def _layer_counts(
     ]
     faults += unknown
     return None if unknown else {stack: counts[stack] or 0 for stack in stacks}
-
-
-def _at_sources(faults: Sequence[Fault], written: Any, faulty_groups: Collection[str]) -> list[Fault]:
-    """Return the faults at the keys that the values are taken from. A fault of a value that is taken from a faulty
-    group is left out, since it is reported there."""
-    found = []
-    for fault in faults:
-        key = _source_key(fault.key, written)
-        others = tuple((_source_key(other, written), value) for other, value in fault.others)
-        if key == fault.key or key.partition(".")[0] not in faulty_groups:
-            found.append(replace(fault, key=key, others=others))
-    return found
-
-
-def _source_key(key: str, written: Any) -> str:
-    """Return the key that a value is taken from: by an interpolation that is the whole value, by the ``settings`` of a
-    stage, or by the stage that it is ``like``."""
-    parts = key.split(".")
-    node = written
-    for depth, part in enumerate(parts):
-        if not isinstance(node, Mapping):
-            return key
-        rest = parts[depth:]
-        if part in node:
-            node, rest = node[part], parts[depth + 1 :]
-        elif depth == 2 and parts[0] == "stages" and "like" in node:
-            node = f"${{stages.{node['like']}}}"
-        elif depth == 2 and parts[0] == "stages" and "settings" in node:
-            node = node["settings"]
-        else:
-            return key
-        if isinstance(node, str) and (other := _INTERPOLATION.fullmatch(node)):
-            if _written_value(other[1], written) is _ABSENT:
-                return key
-            return _source_key(".".join([other[1], *rest]), written)
-    return key
-
-
-def _written_value(key: str, written: Any) -> Any:
-    """Return the value under a key as it is written: the interpolation where it, or a node above it, is one."""
-    for part in key.split("."):
-        if isinstance(written, str):
-            return written
-        if not isinstance(written, Mapping) or part not in written:
-            return _ABSENT
-        written = written[part]
-    return written
