@@ -133,19 +133,22 @@ class Importance(Compute, ParallelStage):
         manifest = Manifest.load(inputs["data"].path)
         places = before.places(counts, folder)
         screened = self.screen is not None and self.screen < len(candidates)
-        losses = self._scores(LOSS, inputs, before, candidates, places, ctx, screen=True) if screened else {}
+        losses = self._scores(LOSS, inputs, before, candidates, places, ctx) if screened else {}
         finalists = sorted(sorted(candidates, key=losses.__getitem__)[: self.screen]) if screened else candidates
         scores = self._scores(self.metric, inputs, before, finalists, places, ctx)
         best = max(finalists, key=lambda layer: goodness(self.metric, scores[layer]))
-        how: dict[str, Any] = {
+        details: dict[str, Any] = {
             "metric": self.metric,
             "signature": signature_of(self.metric, manifest.task.target_lang),
-            "candidates": [{"stack": one[0], "layer": one[1], "score": scores.get(one)} for one in candidates],
+            "candidates": [
+                {"stack": one[0], "layer": one[1], "score": scores.get(one)}
+                | ({"loss": losses[one]} if screened else {})
+                for one in candidates
+            ],
         }
         if screened:
-            how["screen"] = {"kept": self.screen, "signature": signature_of(LOSS, manifest.task.target_lang)}
-            how["candidates"] = [{**one, "loss": losses[one["stack"], one["layer"]]} for one in how["candidates"]]
-        facts = Removal(before.of, (*before.order, best)).save(out_dir, how)
+            details["screen"] = {"kept": self.screen, "signature": signature_of(LOSS, manifest.task.target_lang)}
+        facts = Removal(before.of, (*before.order, best)).save(out_dir, details)
         return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}
 
     def _scores(
@@ -156,10 +159,9 @@ class Importance(Compute, ParallelStage):
         candidates: list[Layer],
         places: Mapping[Layer, int],
         ctx: Context,
-        *,
-        screen: bool = False,
     ) -> dict[Layer, float]:
         """Return the score without each candidate. Those that an interrupted run has written to scratch are read."""
+        screen = metric != self.metric
         title = f"layer {len(before.order) + 1}{', screen' * screen}"
         journal = ctx.scratch / ("screen.jsonl" if screen else "candidates.jsonl")
         scores = recover_scores(journal)
