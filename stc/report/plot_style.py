@@ -1,4 +1,4 @@
-"""The looks of all plots: colours, markers, axes, and the figure to draw on.
+"""The style of all plots: colours, markers, axes, and the figure to draw on.
 
 matplotlib is imported only when something is drawn, and no window is opened. The colours are those of Okabe and Ito,
 which colour-blind readers can tell apart.
@@ -75,8 +75,9 @@ def canvas(path: Path, inches: tuple[float, float], vector: bool = False) -> Ite
 
 
 class SeriesStyles:
-    """The looks of a group's lines: colours by the first setting, except the ratio, in which its jobs differ, and
-    markers by the combinations of all the others.
+    """The colours and markers of the lines of a group.
+
+    Colours are by the first setting in which the jobs differ, other than the ratio; markers by all the other settings.
 
     Attributes:
         colour_values: the values of the first setting, in words.

@@ -35,21 +35,21 @@ def request_(tiny_model: Path, tiny_manifest: Path) -> SpeedRequest:
 
 @pytest.fixture(scope="module")
 def measured(request_: SpeedRequest) -> tuple[Speed, str]:
-    """The answer, and what the measuring process said beside it."""
+    """The answer, and the standard error of the measuring process."""
     ballast = np.ones(12 * 10**8 // 8)  # 1.2 GB resident in this process
-    said: list[str] = []
+    output: list[str] = []
     run = subprocess.run
 
-    def heard(*arguments: Any, **settings: Any) -> subprocess.CompletedProcess[str]:
+    def run_and_record(*arguments: Any, **settings: Any) -> subprocess.CompletedProcess[str]:
         done = run(*arguments, **settings)
-        said.append(done.stderr)
+        output.append(done.stderr)
         return done
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "run", heard)
+        patch.setattr(subprocess, "run", run_and_record)
         speed = measure_speed(request_)
     assert ballast.all()
-    return speed, "".join(said)
+    return speed, "".join(output)
 
 
 @pytest.fixture(scope="module")

@@ -65,13 +65,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Outage:
-    """What was seen while the server was away in the middle of the run ``through``, and what it had afterwards."""
+    """What happened while the server was away in the middle of the run ``through``, and afterwards."""
 
     through: str  # the run's id
     child: str | None  # the id of a run that was begun and ended below it meanwhile
-    waited: float  # seconds that handing over took while the server was away
+    waited: float  # seconds that logging took while the server was away
     kept: dict[str, str]  # content of the files while it was away, when it was back, and after another run
-    said: list[str]
+    messages: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def outage(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Outage:
     unsent = tmp_path_factory.mktemp("unsent")
     tracking = Tracking(uri=server.uri, unsent=unsent)
     kept: dict[str, str] = {}
-    with pytest.MonkeyPatch.context() as patched, _heard() as said:
+    with pytest.MonkeyPatch.context() as patched, _log_messages() as messages:
         patched.setattr(outbox, "FLUSH_SECONDS", 0.1)
         patched.setattr(outbox, "LAST_WAIT", 1.0)
         with track(tracking, run_name="through", config={"a": 1}, params={"lang": "zh"}) as run:
@@ -100,16 +100,16 @@ def outage(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Outage:
         with track(tracking, run_name="next", config={}):
             pass
         kept["next"] = "".join(file.read_text() for file in unsent.glob("*.jsonl"))
-    return Outage(str(run.id), child.id, waited, kept, said)
+    return Outage(str(run.id), child.id, waited, kept, messages)
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    said: list[str] = []
+def _log_messages() -> Iterator[list[str]]:
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     outbox.LOG.addHandler(handler)
-    yield said
+    yield messages
     outbox.LOG.removeHandler(handler)
 
 
@@ -134,7 +134,7 @@ def test_next_run_sends_what_was_left_when_the_server_was_away_at_the_end(server
     assert outage.child is None  # there was nobody to ask for an id
     assert '"child"' in outage.kept["back"]
     assert outage.kept["next"] == ""
-    assert any("next run" in line for line in outage.said)
+    assert any("next run" in line for line in outage.messages)
     client = MlflowClient(server.uri)
     through = client.get_run(outage.through).info
     (child,) = client.search_runs([through.experiment_id], f"tags.`mlflow.parentRunId` = '{outage.through}'")
