@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stc.models.layout import AdapterSize, FeatureSize, Layout
@@ -13,31 +12,6 @@ from stc.planning.dry_run import PlannedStep, StepState
 from stc.planning.jobs import PlannedJob
 
 WIDTH = 118
-
-
-@dataclass
-class _Line:
-    """The line of a step, or of several links of a chain that would have equal lines."""
-
-    name: str
-    state: str
-    stage: str
-    identity: str
-    parameters: str
-    bytes: str
-    why: str
-    last_name: str = ""
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        name = f"{self.name}–{self.last_name.rpartition('.')[2]}" if self.last_name else self.name
-        return name, self.state, self.stage, self.identity, self.parameters, self.bytes
-
-    def continues(self, before: _Line) -> bool:
-        """Return whether the step is the next link of the chain, and there is nothing else to say about it."""
-        chain, _, number = (before.last_name or before.name).rpartition(".")
-        is_next = chain and number.isdigit() and self.name == f"{chain}.{int(number) + 1}"
-        return bool(is_next and before.state == self.state and not self.parameters and not self.why)
 
 
 def format_jobs(jobs: Sequence[PlannedJob]) -> Iterator[str]:
@@ -51,31 +25,42 @@ def format_jobs(jobs: Sequence[PlannedJob]) -> Iterator[str]:
 
 
 def _table(steps: Sequence[PlannedStep]) -> Iterator[str]:
-    lines: list[_Line] = []
-    for line in map(_line, steps):
-        if lines and line.continues(lines[-1]):
-            lines[-1].last_name, lines[-1].identity = line.name, line.identity
+    chains: list[list[PlannedStep]] = []
+    for step in steps:
+        if chains and _continues(step, chains[-1][-1]):
+            chains[-1].append(step)
         else:
-            lines.append(line)
-    widths = [max(map(len, column)) for column in zip(*(line.cells for line in lines), strict=True)]
-    for line in lines:
+            chains.append([step])
+    rows = [_cells(chain[0], chain[-1]) for chain in chains]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for chain, row in zip(chains, rows, strict=True):
         padded = [
             cell.ljust(width) if column < 4 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line.cells, widths, strict=True))
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(["", *padded]).rstrip()
-        if line.why:
-            yield from textwrap.wrap(line.why, WIDTH, initial_indent="      ", subsequent_indent="      ")
+        if chain[0].why:
+            yield from textwrap.wrap(chain[0].why, WIDTH, initial_indent="      ", subsequent_indent="      ")
 
 
-def _line(step: PlannedStep) -> _Line:
-    forecast = step.forecast
-    identity = step.identity[:8]
-    if step.after and step.after != step.name:
-        identity = f"after {step.after}"
-    elif step.node.source is not None:
-        identity = _short_path(step.artifact.path) if step.artifact else getattr(step.node.source, "id", "")
+def _continues(step: PlannedStep, before: PlannedStep) -> bool:
+    """Return whether a step is the next link of a chain, and its line would say nothing else than that before."""
+    chain, _, number = before.name.rpartition(".")
+    is_next = chain and number.isdigit() and step.name == f"{chain}.{int(number) + 1}"
+    has_parameters = isinstance(step.forecast, AdapterSize | Layout)
+    return bool(is_next and _state(before) == _state(step) and not has_parameters and not step.why)
+
+
+def _cells(step: PlannedStep, last: PlannedStep) -> tuple[str, ...]:
+    """Return the cells of a step, or of the links of a chain up to the last."""
+    name = step.name if last is step else f"{step.name}–{last.name.rpartition('.')[2]}"
+    identity = last.identity[:8]
+    if last.after and last.after != last.name:
+        identity = f"after {last.after}"
+    elif last.node.source is not None:
+        identity = _short_path(last.artifact.path) if last.artifact else getattr(last.node.source, "id", "")
     parameters = size = ""
+    forecast = step.forecast
     if isinstance(forecast, AdapterSize):
         parameters, size = f"{forecast.parameters:,} parameters", f"{forecast.weight_bytes:,} bytes"
     elif isinstance(forecast, FeatureSize):
@@ -84,7 +69,7 @@ def _line(step: PlannedStep) -> _Line:
         at_most = "at most " * forecast.largest
         parameters = f"{at_most}{forecast.counts.parameters:,} parameters"
         size = f"{at_most or 'about ' * (not forecast.exists)}{forecast.weight_bytes:,} bytes"
-    return _Line(step.name, _state(step), step.node.stage_name, identity, parameters, size, step.why)
+    return name, _state(step), step.node.stage_name, identity, parameters, size
 
 
 def _name_lists(steps: Sequence[PlannedStep]) -> Iterator[str]:
