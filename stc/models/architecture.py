@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stc.errors import ModelError
-from stc.models.prompts import render, template_file
+from stc.models.prompts import render_template, template_file
 from stc.models.task import Task
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Architecture(ABC):
         file = None if folder is None else template_file(folder)
         where = "the chat template" if file is None else str(file)
         conversation = self.conversation(task)
-        text = render(processor, conversation, where)
+        text = render_template(processor, conversation, where)
         if (places := text.count(processor.audio_token)) != 1:
             raise ModelError(
                 f"{where} makes a prompt with {places or 'no'} place{'s' * (places > 1)} for the audio: one "

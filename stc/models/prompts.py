@@ -64,7 +64,7 @@ def load_processor(folder: Path, family: Architecture) -> Any:
     return processor
 
 
-def render(processor: Any, conversation: Sequence[dict[str, Any]], where: str) -> str:
+def render_template(processor: Any, conversation: Sequence[dict[str, Any]], where: str) -> str:
     """Return a conversation as the processor's chat template writes it, up to where the answer starts.
 
     Args:
