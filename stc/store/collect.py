@@ -49,20 +49,15 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Eviction:
-    """An artifact whose files are deleted, and the bytes that this frees."""
-
-    entry: InventoryEntry
-    bytes: int
-
-
-@dataclass(frozen=True)
 class CollectionPlan:
-    """What is deleted, in this order, the scratch that stays, and the bytes of the store before and after."""
+    """What is deleted, in this order, the scratch that stays, and the bytes of the store before and after.
+
+    ``evictions`` are the artifacts whose files are deleted, each with the bytes that this frees.
+    """
 
     leftovers: Sequence[Leftover]
     staying: Sequence[Leftover]
-    evictions: Sequence[Eviction]
+    evictions: Sequence[tuple[InventoryEntry, int]]
     before: int
     after: int
 
@@ -85,13 +80,13 @@ def plan_collection(inventory: Inventory, keep: Sequence[str], limit: int | None
     staying = [one for one in leftovers if one.remove is None]
     before = disk.bytes + sum(one.bytes for one in leftovers)
     stays = sum(one.bytes for one in staying)
-    evictions: list[Eviction] = []
+    evictions: list[tuple[InventoryEntry, int]] = []
     candidates = _ordered(entries) if keep or limit is not None else []
     for entry in candidates:
         if limit is not None and disk.bytes + stays <= limit:
             break
         if entry.identity not in wanted:
-            evictions.append(Eviction(entry, disk.remove(entry.folder)))
+            evictions.append((entry, disk.remove(entry.folder)))
     going = [one for one in leftovers if one.remove is not None]
     return CollectionPlan(going, staying, evictions, before, disk.bytes + stays)
 
@@ -108,7 +103,7 @@ def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[
             leftover.remove()
         except MadeElsewhere as elsewhere:
             yield str(elsewhere), leftover.bytes
-    for number, eviction in enumerate(collected.evictions):
+    for number, (entry, freed) in enumerate(collected.evictions):
         if makers := store.active_holders():
             making = ", ".join(f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(makers.items()))
             raise StcError(
@@ -116,9 +111,9 @@ def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[
                 f"{len(collected.evictions)} results were evicted; try again after it"
             )
         try:
-            store.evict(eviction.entry.kind, eviction.entry.identity)
+            store.evict(entry.kind, entry.identity)
         except MadeElsewhere as elsewhere:
-            yield str(elsewhere), eviction.bytes
+            yield str(elsewhere), freed
 
 
 def _ordered(entries: Sequence[InventoryEntry]) -> list[InventoryEntry]:

@@ -94,11 +94,9 @@ def _tree(inventory: Inventory, entry: InventoryEntry, depth: int, seen: set[str
 def format_collection(collected: CollectionPlan) -> Iterator[str]:
     """Yield what is deleted, in its order, and the scratch that stays."""
     rows = [(one.what, one.name[:SHORT], "", format_bytes(one.bytes), "") for one in collected.leftovers]
-    rows += [
-        (f"evict {one.entry.kind.value}", one.entry.identity[:SHORT], one.entry.name, format_bytes(one.bytes),
-         f"made in {one.entry.seconds:.0f} s")
-        for one in collected.evictions
-    ]  # fmt: skip
+    for entry, freed in collected.evictions:
+        row = f"evict {entry.kind.value}", entry.identity[:SHORT], entry.name, format_bytes(freed)
+        rows.append((*row, f"made in {entry.seconds:.0f} s"))
     stays = [(f"stays: {one.what}", one.name[:SHORT], "", format_bytes(one.bytes), "") for one in collected.staying]
     if not rows:
         yield "nothing to free"

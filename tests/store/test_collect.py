@@ -26,7 +26,7 @@ BEGUN = "ab" * 10
 
 
 def evicted(store: Store, *keep: str, limit: int | None = None) -> list[str]:
-    return [one.entry.name for one in plan_collection(Inventory(store), keep, limit).evictions]
+    return [entry.name for entry, _ in plan_collection(Inventory(store), keep, limit).evictions]
 
 
 def test_what_is_missed_least_goes_first_and_scores_and_rankings_never(store: Store) -> None:
@@ -225,8 +225,8 @@ def test_of_many_that_evict_at_once_one_does_and_no_file_is_left(store: Store) -
 def test_file_with_a_name_elsewhere_frees_nothing(store: Store, tmp_path: Path) -> None:
     os.link(store.path(Kind.LOGITS, ids(store)["logits"]) / "file", tmp_path / "elsewhere")
     found = plan_collection(Inventory(store), [], 0)
-    logits = next(one for one in found.evictions if one.entry.name == "logits")
-    assert logits.bytes == (store.path(Kind.LOGITS, ids(store)["logits"]) / RECORD_FILE).stat().st_size
+    freed = next(freed for entry, freed in found.evictions if entry.name == "logits")
+    assert freed == (store.path(Kind.LOGITS, ids(store)["logits"]) / RECORD_FILE).stat().st_size
 
 
 def test_result_with_somebody_s_file_in_its_folder_is_not_evicted(store: Store) -> None:
