@@ -21,7 +21,6 @@ docs/store.md compares it with measurements.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +34,7 @@ from stc.pipeline.stage import Context, Stage
 from stc.planning.jobs import PlannedJob
 from stc.pruning.greedy import Importance
 from stc.stages.features import Features
+from stc.system.machine import query_gpus
 from stc.training.fine_tuning import FineTuning
 from stc.workers.stage import ParallelStage
 
@@ -78,12 +78,8 @@ def free_memory(device: str) -> int | None:
         import psutil
 
         return int(psutil.virtual_memory().available)
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return int(answer[0]) * 2**20 if answer and answer[0].isdigit() else None
+    mebibytes = query_gpus("memory.free")
+    return int(mebibytes[0]) * 2**20 if mebibytes and mebibytes[0].isdigit() else None
 
 
 def estimate_memory(stage: Stage | None, inputs: Mapping[str, Any], forecast: Any, ctx: Context) -> int:

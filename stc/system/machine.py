@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,11 +59,16 @@ def gpus() -> list[str]:
     names = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         names += re.findall(r"^Model:\s*(.+?)\s*$", file.read_text(), flags=re.MULTILINE)
-    if names or shutil.which("nvidia-smi") is None:
-        return names
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    return answer.stdout.split("\n")[:-1] if answer.returncode == 0 else []
+    return names or query_gpus("name")
+
+
+def query_gpus(field: str) -> list[str]:
+    """Return what nvidia-smi says of each GPU, without units; an empty list if it says nothing."""
+    query = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []
 
 
 DECODE_BATCH = {"cpu": 64, "cuda": 256}
