@@ -29,7 +29,11 @@ from stc.system.paths import CONF, ROOT
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 # What a member needs beside itself.
-NAMED = {"explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"], "hub": ["data.source.dataset=owner/name"]}
+NAMED = {
+    "explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"],
+    "hub": ["data.source.dataset=owner/name"],
+    "folder": ["data.path=my-data"],
+}
 SHELL = {"$@", "|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
 
 
