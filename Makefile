@@ -1,5 +1,6 @@
 # make demo   compress the shipped model, from audio to a table        make ui     look at the runs in MLflow
 # make test   run the tests                                            make lint   ruff, mypy and import-linter
+# make comet  an environment for the metric COMET
 # make setup  install only                                             make test-all   test and test-long
 #
 # make test-long runs the tests that take long: it kills workers over and over, and starts a SLURM of its own on this
@@ -10,7 +11,7 @@ TORCH ?= 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-long test-all lint ui
+.PHONY: setup comet demo test test-long test-all lint ui
 
 setup: $(VENV)/.ready
 
@@ -26,6 +27,15 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# COMET needs older versions of transformers and numpy. torchmetrics, which it uses, needs pkg_resources.
+comet: .venv-comet/.ready
+
+.venv-comet/.ready:
+	@echo "installing COMET into .venv-comet (a few minutes)"
+	@$(PYTHON) -m venv .venv-comet
+	@.venv-comet/bin/pip install -q --disable-pip-version-check torch==$(TORCH) unbabel-comet==2.2.7 "setuptools<81"
+	@touch $@
+
 demo: setup
 	$(BIN)/python -m stc.run prune.ratio=0.5 lang=zh
 	@echo
@@ -36,7 +46,8 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-long: setup
+test-long: setup comet
+	$(BIN)/python -m pytest -m comet tests/metrics
 	$(BIN)/python -m pytest -m crash tests/test_crash.py
 	$(BIN)/python -m pytest -m slurm tests/cluster
 

@@ -7,7 +7,7 @@ torch nor transformers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from stc.config.fault_keys import ABSENT, at_source_keys, written_value
 from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
 from stc.errors import ConfigError, Fault, InputError, ModelError, first_line, suggestion, validate_model
-from stc.metrics.metric import metric_named
+from stc.metrics.metric import metric_with
 from stc.metrics.selection import LOSS
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
@@ -203,7 +203,9 @@ def _check_between_groups(groups: Mapping[str, Any], pruning: PruningMethod | No
     names = [*(metrics.names if metrics else ()), getattr(pruning, "metric", LOSS)]
     for name in dict.fromkeys(name for name in names if name != LOSS):
         try:
-            metric_named(name).check_ready(lang.code)
+            metric_with(name, metrics.settings if metrics else {}).check_ready(lang.code)
+        except ConfigError as error:  # the keys as a user sets them
+            faults += [replace(one, key=one.key.replace("settings.comet", "comet")) for one in error.faults]
         except InputError as error:
             faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
 

@@ -109,12 +109,21 @@ class DistillConfig(_Group):
 
 
 class MetricsConfig(_Group):
+    """Settings of evaluation.
+
+    Attributes:
+        settings: settings of single metrics, by name.
+        comet: those of COMET, to which ``settings`` refers.
+    """
+
     names: Annotated[tuple[MetricName, ...], Field(min_length=1), EachOnce]
     retention: MetricName
     resamples: int = Field(ge=100, le=100_000)
     confidence: float = Field(gt=0.5, lt=1)
     timed_utterances: int = Field(ge=1)
     witnessed: int = Field(ge=0, le=10_000)
+    settings: Mapping[str, Mapping[str, Any]] = {}
+    comet: Mapping[str, Any] = {}
 
     @model_validator(mode="after")
     def _retention_metric_is_computed(self) -> Self:

@@ -7,21 +7,24 @@ A corpus score is a function of sums over sentences. A score is stored with thes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from stc.errors import ConfigError, InputError
+from stc.errors import ConfigError, InputError, validate_model
 from stc.system.extensions import class_by_name, module_names
+
+Settings = Mapping[str, Mapping[str, Any]]
+"""Settings of metrics by name."""
 
 Rows = Sequence[Sequence[float]]
 """Statistics of sentences, (sentences, statistics), or sums of them, (corpora, statistics)."""
 
 
-class Metric(ABC):
-    """A score of translations on a scale of about 0 to 100.
+class Metric(BaseModel, ABC):
+    """A score of translations on a scale of about 0 to 100. Its fields are settings (``metrics.settings.NAME``).
 
     Heavy libraries are imported inside the methods. A metric that needs another Python asks it by
     :func:`stc.system.subprocess_json.run_json`.
@@ -31,6 +34,8 @@ class Metric(ABC):
         lower_is_better: true for an error rate.
         needs_source: whether ``statistics`` reads the source texts, which are missing otherwise.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     VERSION: ClassVar[int] = 1
     """Raise it when the same texts get another score. Above 1 it is part of the identity of what was scored."""
@@ -60,6 +65,10 @@ class Metric(ABC):
             InputError: says what is missing and how to get it.
         """
         return
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide a score, for the identity of what is scored."""
+        return self.model_dump(mode="json")
 
     @property
     def heading(self) -> str:
@@ -111,10 +120,22 @@ def metric_names() -> list[str]:
 def metric_named(name: str) -> Metric:
     """Return the metric of a file in ``stc/metrics/text`` (``chrf``) or of a module by its path (``lab.metrics.ter``).
 
+    It has default settings, with which everything is known but how texts are scored.
+
     Raises:
         ConfigError: there is no such metric.
     """
-    return class_by_name("stc.metrics.text", name, Metric, "metric")()  # type: ignore[type-abstract]
+    return metric_with(name, {})
+
+
+def metric_with(name: str, settings: Settings) -> Metric:
+    """Return a metric with its settings, which are found under its name.
+
+    Raises:
+        ConfigError: there is no such metric, or it has no such settings.
+    """
+    cls = class_by_name("stc.metrics.text", name, Metric, "metric")  # type: ignore[type-abstract]
+    return validate_model(cls, settings.get(name, {}), f"metrics.settings.{name}")
 
 
 def validated_name(name: str, *others: str) -> str:
@@ -135,23 +156,33 @@ MetricName = Annotated[str, AfterValidator(lambda name: validated_name(name))]
 """A field that names a metric."""
 
 
-def raised_versions(names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Return the versions above 1 of these metrics, for the environment of a stage that scores."""
-    raised = {name: metric_named(name).VERSION for name in names if metric_named(name).VERSION > 1}
-    return {"metric_versions": raised} if raised else {}
+def metric_identities(names: Iterable[str], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the versions above 1 and the settings of these metrics, for the environment of a stage that scores."""
+    metrics = {name: metric_with(name, settings) for name in names}
+    versions = {name: metric.VERSION for name, metric in metrics.items() if metric.VERSION > 1}
+    decisive = {name: identity for name, metric in metrics.items() if (identity := metric.identity())}
+    return ({"metric_versions": versions} if versions else {}) | ({"metric_settings": decisive} if decisive else {})
 
 
 def statistics(
-    name: str, hypotheses: Sequence[str], references: Sequence[str], target_lang: str, sources: Sequence[str] = ()
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    target_lang: str,
+    sources: Sequence[str] = (),
+    metric: Metric | None = None,
 ) -> list[list[float]]:
     """Return the statistics of a metric, one row for each sentence, with one reference each.
+
+    Args:
+        metric: the metric of this name with settings; by default, with none.
 
     Raises:
         ConfigError: the metric is unknown.
         InputError: something it needs is missing (a package, the sources), there are no sentences, or the numbers of
             hypotheses, references and rows differ.
     """
-    scorer = metric_named(name)
+    scorer = metric or metric_named(name)
     if len(hypotheses) != len(references):
         raise InputError(f"{name}: {len(hypotheses)} hypotheses for {len(references)} references")
     if not references:
@@ -170,11 +201,12 @@ def corpus_score(name: str, rows: Rows) -> float:
 
 
 def score(
-    name: str, hypotheses: Sequence[str], references: Sequence[str], target_lang: str, sources: Sequence[str] = ()
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    target_lang: str,
+    sources: Sequence[str] = (),
+    metric: Metric | None = None,
 ) -> float:
-    """Return the score of a corpus.
-
-    Raises:
-        ConfigError, InputError: as :func:`statistics`.
-    """
-    return corpus_score(name, statistics(name, hypotheses, references, target_lang, sources))
+    """Return the score of a corpus. Arguments and errors are those of :func:`statistics`."""
+    return corpus_score(name, statistics(name, hypotheses, references, target_lang, sources, metric))

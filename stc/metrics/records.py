@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError
-from stc.metrics.metric import corpus_score, metric_named, statistics
+from stc.metrics.metric import Settings, corpus_score, metric_with, statistics
 from stc.system.read_files import read_json
 
 HYPOTHESES_FILE = "hypotheses.txt"
@@ -65,6 +65,7 @@ class Scores(_Record):
         references: Sequence[str],
         target_lang: str,
         sources: Sequence[str] = (),
+        settings: Settings | None = None,
     ) -> Self:
         """Score translations by the metrics of these names.
 
@@ -73,8 +74,9 @@ class Scores(_Record):
         """
         metrics = {}
         for name in dict.fromkeys(names):
-            rows = statistics(name, hypotheses, references, target_lang, sources)
-            signature = metric_named(name).signature(target_lang)
+            metric = metric_with(name, settings or {})
+            rows = statistics(name, hypotheses, references, target_lang, sources, metric)
+            signature = metric.signature(target_lang)
             metrics[name] = MetricScore(score=corpus_score(name, rows), signature=signature, statistics=rows)
         return cls(target_lang=target_lang, sentences=len(references), metrics=metrics)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from stc.metrics.metric import metric_named, validated_name
+from stc.metrics.metric import Settings, metric_named, metric_with, validated_name
 
 LOSS = "loss"
 """Names the teacher-forced loss, of which lower is better, in the place of a metric."""
@@ -24,8 +24,8 @@ def title_of(name: str) -> str:
     return name if name == LOSS else metric_named(name).title
 
 
-def signature_of(name: str, target_lang: str) -> str:
+def signature_of(name: str, target_lang: str, settings: Settings) -> str:
     """Return exactly what the score is: the signature of the metric, or the loss in words."""
     if name == LOSS:
         return "teacher-forced cross-entropy, nats a target token"
-    return metric_named(name).signature(target_lang)
+    return metric_with(name, settings).signature(target_lang)

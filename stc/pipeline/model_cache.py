@@ -1,11 +1,13 @@
 """A cache of one loaded model, for stages that read the same model one after the other, as the rounds of a search do.
 
 The runner empties the cache before a stage that does not use it (``Stage.KEEPS_MODEL``), so that the model takes no
-memory that the stage needs. This module imports no torch.
+memory that the stage needs. What else such stages have loaded is freed then, too (``free_with_model``). This module
+imports no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stc.models.options import Compute
@@ -28,5 +30,11 @@ def cached_model(artifact: Artifact, compute: Compute, device: str) -> Translato
     return cached[key]
 
 
+free_with_model: list[Callable[[], None]] = []
+"""Functions that free what else is kept between such stages."""
+
+
 def clear() -> None:
     cached.clear()
+    for free in free_with_model:
+        free()

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
 from stc.errors import Fault, InputError, field_error
-from stc.metrics.metric import metric_names, raised_versions
+from stc.metrics.metric import metric_identities, metric_names
 from stc.metrics.selection import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
 from stc.models.layout import RemovalCounts
@@ -89,9 +89,11 @@ class Importance(Compute, ParallelStage):
     }
     GIVES: ClassVar[Kind] = Kind.RANKING
     KEEPS_MODEL: ClassVar[bool] = True
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"metric_settings"})  # the environment has what decides scores
 
     scope: Scope = "decoder"
     metric: SelectionMetric
+    metric_settings: Mapping[str, Mapping[str, Any]] = {}
     max_new_tokens: int = Field(ge=1, le=1024)
     # Not in the identity of a round without a screen, so that older results stay valid.
     screen: int | None = Field(default=None, ge=2, exclude_if=lambda screen: screen is None)
@@ -108,7 +110,7 @@ class Importance(Compute, ParallelStage):
             yield "features", "scope=encoder: an encoder without a layer has to encode the audio again; leave it out"
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        return {} if self.metric == LOSS else raised_versions([self.metric])
+        return {} if self.metric == LOSS else metric_identities([self.metric], self.metric_settings)
 
     def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts | None:
         if "previous" in inputs:
@@ -139,7 +141,7 @@ class Importance(Compute, ParallelStage):
         best = max(finalists, key=lambda layer: goodness(self.metric, scores[layer]))
         details: dict[str, Any] = {
             "metric": self.metric,
-            "signature": signature_of(self.metric, manifest.task.target_lang),
+            "signature": signature_of(self.metric, manifest.task.target_lang, self.metric_settings),
             "candidates": [
                 {"stack": one[0], "layer": one[1], "score": scores.get(one)}
                 | ({"loss": losses[one]} if screened else {})
@@ -147,7 +149,7 @@ class Importance(Compute, ParallelStage):
             ],
         }
         if screened:
-            details["screen"] = {"kept": self.screen, "signature": signature_of(LOSS, manifest.task.target_lang)}
+            details["screen"] = {"kept": self.screen, "signature": signature_of(LOSS, manifest.task.target_lang, {})}
         facts = Removal(before.of, (*before.order, best)).save(out_dir, details)
         return {**facts, "stack": best[0], "layer": best[1], "score": scores[best]}
 
@@ -187,7 +189,7 @@ class Importance(Compute, ParallelStage):
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
         """Yield (stack, candidate, score) for this process's candidates, with layers numbered as in the model."""
         from stc.decoding.features import features_of
-        from stc.metrics.metric import score
+        from stc.metrics.metric import metric_with, score
         from stc.pipeline.model_cache import cached_model
         from stc.pruning.search.losses import losses_without_each
         from stc.pruning.search.translations import translations_without_each
@@ -205,6 +207,8 @@ class Importance(Compute, ParallelStage):
                 translator, manifest, work["removed"], candidates, batch_size=ctx.decode_batch, features=features
             )
             return
+        lang = manifest.task.target_lang
+        metric = metric_with(self.metric, self.metric_settings)
         for stack, place, texts in translations_without_each(
             translator,
             manifest,
@@ -214,8 +218,7 @@ class Importance(Compute, ParallelStage):
             max_new_tokens=self.max_new_tokens,
             features=features,
         ):
-            lang = manifest.task.target_lang
-            yield stack, place, score(work["metric"], texts, manifest.targets, lang, manifest.sources)
+            yield stack, place, score(self.metric, texts, manifest.targets, lang, manifest.sources, metric)
 
 
 class _JournalEntry(TypedDict):

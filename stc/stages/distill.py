@@ -13,7 +13,7 @@ from stc.data.manifest import Manifest, SpeechAmount, Utterance, place_file
 from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filters
 from stc.errors import InputError
-from stc.metrics.metric import raised_versions
+from stc.metrics.metric import metric_identities
 from stc.metrics.records import HYPOTHESES_FILE
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -46,7 +46,7 @@ class Distill(Stage):
     filters: Filters = Filters()
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        return {} if self.filters.chrf is None else raised_versions(["chrf"])
+        return {} if self.filters.chrf is None else metric_identities(["chrf"], {})
 
     def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
         found: SpeechAmount | None = inputs["data"]  # no recording is added

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, write_texts
-from stc.metrics.metric import MetricName, metric_named, raised_versions
+from stc.metrics.metric import MetricName, metric_identities, metric_with
 from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -36,20 +36,23 @@ class Evaluate(TranslationSettings, Stage):
     TAKES: ClassVar[Mapping[str, StageInput]] = {"model": StageInput(Kind.MODEL), "data": StageInput(Kind.MANIFEST)}
     GIVES: ClassVar[Kind] = Kind.SCORES
 
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"metric_settings"})  # the environment has what decides scores
+
     metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
+    metric_settings: Mapping[str, Mapping[str, Any]] = {}
     witnessed: int = Field(ge=0, le=10_000)
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
-        return raised_versions(self.metrics)
+        return metric_identities(self.metrics, self.metric_settings)
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
         for name in self.metrics:
-            metric_named(name).check_ready(manifest.task.target_lang)
+            metric_with(name, self.metric_settings).check_ready(manifest.task.target_lang)
         hypotheses = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx)
         agreed = self._check_independently(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         lang = manifest.task.target_lang
-        scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources)
+        scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources, self.metric_settings)
         write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
         write_texts(out_dir / REFERENCES_FILE, manifest.targets)
         scores.save(out_dir)

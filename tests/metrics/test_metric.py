@@ -96,7 +96,7 @@ def test_metric_that_needs_sources_is_refused_without_them() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("chrfpp", r"one of bleu, chrf, chrf_pp \(did you mean 'chrf_pp'\?\)"),
+        ("chrfpp", r"one of bleu, chrf, chrf_pp, comet \(did you mean 'chrf_pp'\?\)"),
         ("lab.exakt", r"there is no module lab\.exakt"),
         ("lab.nothing", "must define one class"),
     ],

@@ -8,7 +8,7 @@ import pytest
 import sacrebleu
 
 from stc.errors import ConfigError, InputError
-from stc.metrics.metric import corpus_score, metric_named, metric_names, score, statistics
+from stc.metrics.metric import corpus_score, metric_named, score, statistics
 
 GERMAN = (
     ["Das rote Haus steht am Fluss.", "Ein Hund läuft.", ""],
@@ -53,7 +53,7 @@ def test_bleu_names_a_missing_package_before_it_is_computed(
     metric_named("bleu").check_ready("ja-Latn")
 
 
-@pytest.mark.parametrize("metric", metric_names())
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "chrf_pp"])
 def test_score_of_a_subset_follows_from_its_rows_of_statistics(metric: str) -> None:
     hypotheses, references = GERMAN
     rows = statistics(metric, hypotheses, references, "de")

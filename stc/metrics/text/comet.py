@@ -1,0 +1,155 @@
+"""COMET (Rei et al. 2020, arXiv 2009.09025): a trained metric, computed by the library ``unbabel-comet``.
+
+The library needs older versions of transformers and numpy than stc, so it has an environment of its own: ``make comet``
+makes it. A process there loads the checkpoint once, and scores everything that a stage asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+import stc.metrics
+from stc.errors import InputError, StcError
+from stc.metrics.metric import SentenceMetric
+from stc.pipeline import model_cache
+from stc.system.durable_files import file_sha256
+from stc.system.paths import ROOT, expand_home
+
+WORKER = Path(stc.metrics.__file__).with_name("comet_worker.py")
+TAIL = 20  # lines of the worker's standard error in a message
+
+
+class Comet(SentenceMetric):
+    """COMET × 100, the mean over sentences.
+
+    Attributes:
+        checkpoint: a name on the hub, such as ``Unbabel/wmt22-comet-da``, or the path of a ``.ckpt`` file; CometKiwi
+            and XCOMET too. A checkpoint is a pickle: it can run code, so take it from people you trust.
+        python: the interpreter of the environment that has ``unbabel-comet``; relative to the repository.
+        batch_size: sentences that are scored at a time.
+    """
+
+    title: ClassVar[str] = "COMET"
+    needs_source: ClassVar[bool] = True
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"python", "batch_size", "checkpoint"})
+
+    checkpoint: str = "Unbabel/wmt22-comet-da"
+    python: str = ".venv-comet/bin/python"
+    batch_size: int = Field(default=16, ge=1)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the checkpoint: a file by its content, one of the hub by its name."""
+        return {"checkpoint": file_sha256(self._file) if self._file.is_file() else self.checkpoint}
+
+    def check_ready(self, target_lang: str) -> None:
+        if not os.access(self._python, os.X_OK):
+            raise InputError(
+                f"metric comet: {self._python} is not there. `make comet` makes an environment with unbabel-comet; "
+                "metrics.comet.python=PATH names another Python that has it"
+            )
+        if self.checkpoint.endswith(".ckpt") and not self._file.is_file():
+            raise InputError(f"metric comet: {self._file} is missing (metrics.comet.checkpoint)")
+
+    def scores(
+        self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], target_lang: str
+    ) -> list[float]:
+        worker = self._worker()
+        texts = list(zip(sources, hypotheses, references, strict=True))
+        worker.score([one for one in dict.fromkeys(texts) if one not in worker.scores])
+        return [100 * worker.scores[one] for one in texts]
+
+    def signature(self, target_lang: str) -> str:
+        about = self._worker().about
+        reference = "" if about["references"] else "|reference:none"
+        name = Path(self.checkpoint).name if self._file.is_file() else self.checkpoint
+        of = f"checkpoint:{name}|sha256:{about['sha256'][:12]}{reference}"
+        return f"{of}|precision:{about['precision']}|scale:100|version:{about['version']}"
+
+    @cached_property
+    def _file(self) -> Path:
+        return Path(expand_home(self.checkpoint))
+
+    @property
+    def _python(self) -> Path:
+        return ROOT / expand_home(self.python)
+
+    def _worker(self) -> _Worker:
+        key = (str(self._python), str(self._file.resolve()) if self._file.is_file() else self.checkpoint)
+        if key not in _workers:
+            self.check_ready("")
+            _end_workers()
+            _workers[key] = _Worker(*key, self.batch_size)
+        return _workers[key]
+
+
+_workers: dict[tuple[str, str], _Worker] = {}
+
+
+def _end_workers() -> None:
+    while _workers:
+        _workers.popitem()[1].close()
+
+
+model_cache.free_with_model.append(_end_workers)
+
+
+class _Worker:
+    """The process that scores. It serves all stages of a search, and ends before a stage that scores nothing.
+
+    Attributes:
+        scores: what it has scored, by source, translation and reference; candidates of a search share most of them.
+        about: of the checkpoint: the ``version`` of the library, the ``sha256`` of the file, and whether it reads
+            ``references``.
+    """
+
+    def __init__(self, python: str, checkpoint: str, batch_size: int) -> None:
+        self.scores: dict[tuple[str, str, str], float] = {}
+        # A file and not a pipe: nobody reads it while the process works.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        self._process = subprocess.Popen(
+            [python, WORKER, checkpoint, str(batch_size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+        )
+        self.about: dict[str, Any] = self._answer()
+
+    def score(self, texts: Sequence[tuple[str, str, str]]) -> None:
+        """Score (source, translation, reference), and add the scores to ``scores``."""
+        if not texts:
+            return
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the answer says why
+            self._process.stdin.write(json.dumps([dict(zip(("src", "mt", "ref"), one, strict=True)) for one in texts]))
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        self.scores.update(zip(texts, self._answer(), strict=True))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._errors.close()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        if line := self._process.stdout.readline():
+            return json.loads(line)
+        code = self._process.wait()
+        self._errors.seek(0)
+        tail = "\n".join(self._errors.read().splitlines()[-TAIL:])
+        raise StcError(f"metric comet: its process ended with {code}\n{tail}")

@@ -1,0 +1,159 @@
+"""COMET is scored by its library, in an environment of its own, and is a metric like any other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stc.config.composition import compose_jobs
+from stc.errors import ConfigError, InputError, StcError
+from stc.metrics.metric import metric_identities, metric_with, score
+from stc.metrics.records import Scores
+from stc.pipeline import model_cache
+from stc.system.paths import ROOT
+
+PYTHON = ROOT / ".venv-comet/bin/python"
+TEXTS = (
+    ["The red house stands near the river.", "We drink coffee every morning.", "Good morning."],
+    ["Das rote Haus steht am Fluss.", "Wir trinken Tee.", "Guten Morgen."],
+    ["Das rote Haus steht in der Nähe des Flusses.", "Wir trinken jeden Morgen Kaffee.", "Guten Morgen."],
+)
+MAKE = """
+import sys
+from pathlib import Path
+
+import pytorch_lightning
+import torch
+import yaml
+from comet.models import ReferencelessRegression, RegressionMetric
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizerFast
+
+folder = Path(sys.argv[1])
+encoder = folder / "encoder"
+tokens = Tokenizer(models.Unigram())
+tokens.pre_tokenizer, tokens.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>")
+tokens.train_from_iterator(sys.argv[2:], trainer)
+XLMRobertaTokenizerFast(tokenizer_object=tokens).save_pretrained(encoder)
+torch.manual_seed(0)
+config = XLMRobertaConfig(
+    vocab_size=tokens.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+    intermediate_size=64, max_position_embeddings=130,
+)
+XLMRobertaModel(config).save_pretrained(encoder)
+kinds = {"regression": (RegressionMetric, ""), "kiwi": (ReferencelessRegression, "referenceless_")}
+for name, (cls, kind) in kinds.items():
+    given = dict(hidden_sizes=[64, 32], layer="mix", train_data=[], validation_data=[])
+    model = cls(encoder_model="XLM-RoBERTa", pretrained_model=str(encoder), **given)
+    settings = {key: list(one) if isinstance(one, tuple) else one for key, one in model.hparams.items()}
+    settings["class_identifier"] = f"{kind}regression_metric"
+    (folder / name / "checkpoints").mkdir(parents=True)
+    (folder / name / "hparams.yaml").write_text(yaml.safe_dump(settings))
+    content = {"state_dict": model.state_dict(), "hyper_parameters": settings}
+    content["pytorch-lightning_version"] = pytorch_lightning.__version__
+    torch.save(content, folder / name / "checkpoints" / "model.ckpt")
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small checkpoints with random weights: one reads references, the other, as CometKiwi, does not."""
+    folder = tmp_path_factory.mktemp("comet")
+    subprocess.run(
+        [PYTHON, "-c", MAKE, folder, *[text for texts in TEXTS for text in texts] * 5], check=True, capture_output=True
+    )
+    return folder
+
+
+def settings(checkpoints: Path, name: str = "regression") -> dict[str, dict[str, Any]]:
+    return {"comet": {"checkpoint": str(checkpoints / name / "checkpoints" / "model.ckpt"), "python": str(PYTHON)}}
+
+
+@pytest.mark.comet
+@pytest.mark.parametrize("name", ["regression", "kiwi"])
+def test_scores_are_those_of_the_library_s_own_command(name: str, checkpoints: Path, tmp_path: Path) -> None:
+    for file, lines in zip("smr", TEXTS, strict=True):
+        (tmp_path / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    checkpoint = settings(checkpoints, name)["comet"]["checkpoint"]
+    command = [
+        PYTHON.with_name("comet-score"),
+        "-s",
+        "s",
+        "-t",
+        "m",
+        "--gpus",
+        "0",
+        "--model",
+        checkpoint,
+        "--to_json",
+        "out",
+    ]
+    subprocess.run(
+        command + (["-r", "r"] if name == "regression" else []), cwd=tmp_path, check=True, capture_output=True
+    )
+    expected = [one["COMET"] for one in json.loads((tmp_path / "out").read_text())["m"]]
+    sources, hypotheses, references = TEXTS
+    found = Scores.of(["comet"], hypotheses, references, "de", sources, settings(checkpoints, name)).metrics["comet"]
+    assert [row[0] / 100 for row in found.statistics] == pytest.approx(expected, abs=1e-4)
+    assert found.score / 100 == pytest.approx(sum(expected) / 3, abs=1e-4)
+    assert ("reference:none" in found.signature) == (name == "kiwi")
+
+
+@pytest.mark.comet
+def test_process_serves_every_score_until_the_model_cache_is_emptied(checkpoints: Path) -> None:
+    sources, hypotheses, references = TEXTS
+    metric = metric_with("comet", settings(checkpoints))
+    before = score("comet", hypotheses, references, "de", sources, metric)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(subprocess, "Popen", None)
+        again = metric_with("comet", settings(checkpoints))
+        assert score("comet", hypotheses[::-1], references[::-1], "de", sources[::-1], again) == pytest.approx(before)
+    model_cache.clear()
+    assert score("comet", hypotheses, references, "de", sources, metric) == pytest.approx(before, abs=1e-4)
+    model_cache.clear()
+
+
+@pytest.mark.comet
+def test_fault_of_the_process_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"no checkpoint")
+    metric = metric_with("comet", {"comet": {"checkpoint": str(tmp_path / "model.ckpt"), "python": str(PYTHON)}})
+    with pytest.raises(StcError, match="comet: its process ended"):
+        score("comet", ["a"], ["b"], "de", ["c"], metric)
+
+
+def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
+    identities = []
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+        identities.append(
+            metric_identities(["comet"], {"comet": {"checkpoint": str(tmp_path / name), "batch_size": 3}})
+        )
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_without_its_environment_a_run_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+    asked = [
+        "metrics=comet",
+        "prune.ratio=0.5",
+        f"metrics.comet.python={tmp_path / 'python'}",
+        f"store.dir={tmp_path / 's'}",
+    ]
+    with pytest.raises(ConfigError, match="make comet"):
+        compose_jobs(asked)
+    with pytest.raises(InputError, match="make comet"):
+        metric_with("comet", {"comet": {"python": str(tmp_path / "python")}}).check_ready("de")
+
+
+def test_mistyped_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STC_ROOT", str(ROOT))
+    with pytest.raises(ConfigError, match="did you mean 'checkpoint'"):
+        compose_jobs(["metrics=comet", "prune.ratio=0.5", "+metrics.comet.chekpoint=a", f"store.dir={tmp_path / 's'}"])
