@@ -39,18 +39,18 @@ from torch import Tensor
 from training import BATCH, TARGET_TOKENS, Side, measured
 
 from stc.data.collate import IGNORED, Batch
-from stc.decoding.predictions import translation_loss
+from stc.decoding.token_loss import translation_loss
 from stc.models import architecture
 from stc.models.architecture import Part
-from stc.models.checkpoint import Translator
-from stc.models.new_qwen2_audio import random_model
+from stc.models.create_qwen2_audio import random_model
+from stc.models.load_and_save import Translator
 from stc.models.qwen2_audio_config import published_config
 from stc.report.plot_style import COLOURS, canvas, plain_axes
 from stc.system.console import prepare_libraries
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
+from stc.training.fit_translator import IndexedBatch, select_trainable
 from stc.training.loop import train
 from stc.training.recipe import Recipe
-from stc.training.translator import IndexedBatch, select_trainable
 
 DISTINCT = 300  # tokens that the targets are drawn from
 FEWER_LAYERS = 12  # for which float32 moments fit 80 GB

@@ -31,13 +31,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stc.data.collate import IGNORED, Batch
-from stc.decoding.predictions import translation_loss
+from stc.decoding.token_loss import translation_loss
 from stc.models import architecture
-from stc.models.checkpoint import Translator, load, save
+from stc.models.create_qwen2_audio import build_processor, random_model
 from stc.models.folder import count_parameters
-from stc.models.new_qwen2_audio import build_processor, random_model
+from stc.models.layer_removal import check_cache, drop_layers
+from stc.models.load_and_save import Translator, load, save
 from stc.models.qwen2_audio_config import published_config
-from stc.models.surgery import check_cache, drop_layers
 from stc.pipeline.stage import Context
 from stc.stages.quantize import Quantize
 from stc.store.artifact import Artifact, Kind

@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from stc.config.command_line import check_arguments
 from stc.config.languages import load_language
+from stc.config.override_checks import check_arguments
 from stc.config.plan import Plan, make_plan
 from stc.data.manifest import Manifest
 from stc.metrics.metric import metric_named
-from stc.models.checkpoint import load
-from stc.models.removal import Layer, Removal, by_stack
+from stc.models.layer_ranking import Layer, Removal, by_stack
+from stc.models.load_and_save import load
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance

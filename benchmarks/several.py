@@ -31,10 +31,10 @@ from proof_7b import context
 from speed.shapes import RANDOM_TOKENS, noise
 
 from stc.models import architecture
-from stc.models.checkpoint import Translator, save
-from stc.models.new_qwen2_audio import build_processor, random_model
+from stc.models.create_qwen2_audio import build_processor, random_model
+from stc.models.language_pair import Task
+from stc.models.load_and_save import Translator, save
 from stc.models.qwen2_audio_config import published_config
-from stc.models.task import Task
 from stc.pipeline import model_cache
 from stc.pruning.greedy import Importance
 from stc.stages.finetune import Finetune

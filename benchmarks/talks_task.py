@@ -23,8 +23,8 @@ from stc.decoding.greedy import decode, embed_prompts
 from stc.metrics.metric import metric_named, score, statistics
 from stc.metrics.significance import retention
 from stc.models.architecture import protected_layers
-from stc.models.checkpoint import Translator, load
-from stc.models.surgery import without_layers
+from stc.models.layer_removal import without_layers
+from stc.models.load_and_save import Translator, load
 from stc.system.read_files import read_lines
 
 TALKS = Path(__file__).parents[1] / "assets" / "talks"

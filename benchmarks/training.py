@@ -45,11 +45,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from stc.data.collate import IGNORED, Batch
-from stc.decoding.predictions import translation_loss
+from stc.decoding.token_loss import translation_loss
 from stc.models import architecture
 from stc.models.architecture import Part
-from stc.models.checkpoint import Translator
-from stc.models.new_qwen2_audio import random_model
+from stc.models.create_qwen2_audio import random_model
+from stc.models.load_and_save import Translator
 from stc.models.parts import lora_targets, part_parameters
 from stc.models.qwen2_audio_config import published_config
 from stc.quantization import PACKABLE

@@ -10,27 +10,27 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from stc.config.command_line import check_arguments
 from stc.config.composition import ComposedJob, compose_jobs
+from stc.config.override_checks import check_arguments
 from stc.config.plan import Plan
 from stc.config.schema import Config
 from stc.data.sources import SourceSettings
 from stc.errors import ConfigError, StcError, first_line
 from stc.models.folder import ModelFolder
 from stc.models.hub import HubModel
+from stc.models.language_pair import Task
 from stc.models.prompts import load_processor
-from stc.models.task import Task
 from stc.planning import machine_checks
-from stc.planning.jobs import bytes_to_write, plan_jobs
 from stc.planning.machine_checks import Check
+from stc.planning.planned_jobs import bytes_to_write, plan_jobs
 from stc.planning.preflight import collect_notes, data_faults, hub_faults
 from stc.quantization import Quantizer
 from stc.stages.manifest import Manifest
 from stc.stages.quantize import Quantize
 from stc.store.artifact import Kind
 from stc.system.console import run_command
+from stc.system.number_formats import format_bytes
 from stc.system.paths import ROOT
-from stc.system.quantities import format_bytes
 from stc.training.fine_tuning import FineTuning
 
 _DESCRIPTION = """\

@@ -24,7 +24,7 @@ from stc.system.paths import CONF
 from stc.system.read_files import read_yaml
 
 if TYPE_CHECKING:
-    from stc.metrics.records import Scores
+    from stc.metrics.score_files import Scores
 
 _SETTINGS = CONF / "metrics" / "text.yaml"
 _SEED = 0
@@ -200,7 +200,7 @@ def _scored(
     system: System, manifest: Manifest, metrics: Sequence[str], device: str, options: argparse.Namespace
 ) -> Scores:
     from stc.decoding.hypotheses import TranslationSettings, write_texts
-    from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
+    from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, Scores
     from stc.pipeline.stage import Context
 
     translating = TranslationSettings(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from stc.config.command_line import check_arguments, is_sweep, require_launcher, split_plan_option
 from stc.config.hydra_arguments import config_groups, parse_arguments
+from stc.config.override_checks import check_arguments, is_sweep, require_launcher, split_plan_option
 from stc.errors import ConfigError, StcError
-from stc.jobs.task import format_faults
+from stc.jobs.hydra_task import format_faults
 from stc.system.console import use_utf8_output
 from stc.system.paths import CONF, ROOT
 from stc.system.signals import Killed, killable
@@ -61,7 +61,7 @@ def main() -> int:
         planning, arguments = split_plan_option(sys.argv[1:])
         arguments = check_arguments(arguments)
         if planning:
-            from stc.planning.command import print_plan
+            from stc.planning.plan_command import print_plan
 
             return print_plan(arguments)
         if not (options.cfg or options.info or options.hydra_help or options.shell_completion):
@@ -83,7 +83,7 @@ def main() -> int:
 def _run_in_hydra(arguments: list[str]) -> int:
     import hydra
 
-    from stc.jobs.task import execute_job
+    from stc.jobs.hydra_task import execute_job
 
     job = hydra.main(version_base=None, config_path=str(CONF), config_name="config")(execute_job)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from stc.config.languages import language_codes, load_language
-from stc.decoding.recording_formats import FORMATS, SUFFIXES, format_recording
+from stc.decoding.output_formats import FORMATS, SUFFIXES, format_recording
 from stc.errors import InputError
 from stc.models import architecture, read_config
 from stc.store.artifact import Kind
@@ -233,7 +233,7 @@ def _translations(sources: Sequence[Recording], options: argparse.Namespace) -> 
     device = resolve_device(options.device)
 
     from stc.decoding.long_recordings import translate_recordings
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     translator = load(options.model, device=device, dtype=options.dtype or default_dtype(device))
     return translate_recordings(

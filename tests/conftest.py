@@ -18,14 +18,14 @@ import soundfile
 from plain_python import PlainPython, started
 
 from stc.data.manifest import Manifest, Utterance
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Context, Progress
 from stc.system.durable_files import file_sha256
 
 if TYPE_CHECKING:
     import torch
 
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 SENTENCES = [
     ("The red house stands near the river.", "Das rote Haus steht am Fluss."),
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Qwen2-Audio with 6 decoder layers; its weights are large enough for every layer to matter."""
-    from stc.models.new_qwen2_audio import build_processor, create
+    from stc.models.create_qwen2_audio import build_processor, create
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     texts = [text for pair in SENTENCES for text in pair]
@@ -129,9 +129,9 @@ def planted_model(tiny_model: Path, tiny_manifest: Path, tmp_path_factory: pytes
     import torch
     from transformers import AutoConfig
 
-    from stc.decoding.predictions import translation_loss
-    from stc.models.checkpoint import load, save
-    from stc.models.new_qwen2_audio import create
+    from stc.decoding.token_loss import translation_loss
+    from stc.models.create_qwen2_audio import create
+    from stc.models.load_and_save import load, save
     from stc.training.examples import Examples
 
     folder = tmp_path_factory.mktemp("models") / "planted"

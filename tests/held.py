@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from stc.config.command_line import check_arguments
 from stc.config.composition import compose_jobs
+from stc.config.override_checks import check_arguments
 from stc.pipeline.runner import Evaluation
 from stc.store import Store
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 gc.disable()  # imports make objects by the million, and none of them is ever given back
 import_module("stc.tracking.destination").mlflow_client("http://nowhere")  # says first how MLflow is to log
-import_module("stc.models.checkpoint").import_transformers()
+import_module("stc.models.load_and_save").import_transformers()
 for name in (
     "bitsandbytes",
     "matplotlib.figure",

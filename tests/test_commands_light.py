@@ -10,8 +10,8 @@ import pytest
 
 import stc.evaluate
 import stc.translate
-from stc.config.command_line import check_arguments
 from stc.config.composition import compose_jobs
+from stc.config.override_checks import check_arguments
 from stc.system.paths import ROOT
 
 HEAVY = {"torch", "transformers", "mlflow", "datasets", "soundfile", "scipy", "sacrebleu", "bitsandbytes"}

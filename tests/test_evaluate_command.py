@@ -18,7 +18,7 @@ from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.evaluate import main
-from stc.models.checkpoint import load, save
+from stc.models.load_and_save import load, save
 from stc.quantization.nf4 import NF4
 
 LIMITED = ["--device", "cpu", "--max-new-tokens", "12"]

@@ -19,8 +19,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from stc.config.command_line import check_arguments
 from stc.config.hydra_arguments import config_groups
+from stc.config.override_checks import check_arguments
 from stc.config.plan import Plan, make_plan
 from stc.pipeline.stage import Context
 from stc.planning.dry_run import DryRun, Environments

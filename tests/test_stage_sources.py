@@ -22,7 +22,7 @@ from stc.metrics import metric as metrics
 from stc.models import architecture, families
 from stc.pipeline.stage_by_name import stage_class, stage_names
 from stc.quantization import methods, quantizer
-from stc.system.extensions import module_names
+from stc.system.extension_lookup import module_names
 
 ROOT = Path(__file__).parent.parent
 LOCK = Path(__file__).parent / "stage_sources.json"

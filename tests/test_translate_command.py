@@ -15,7 +15,7 @@ from light import answers
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
-from stc.models.checkpoint import load, save
+from stc.models.load_and_save import load, save
 from stc.quantization.nf4 import NF4
 from stc.translate import main
 

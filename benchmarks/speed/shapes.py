@@ -25,10 +25,10 @@ from stc.data.manifest import Manifest, Utterance
 from stc.data.sources import Columns
 from stc.errors import InputError
 from stc.models import architecture
-from stc.models.checkpoint import Translator, load
-from stc.models.new_qwen2_audio import SAMPLING_RATE, build_processor, random_model
+from stc.models.create_qwen2_audio import SAMPLING_RATE, build_processor, random_model
+from stc.models.language_pair import Task
+from stc.models.load_and_save import Translator, load
 from stc.models.qwen2_audio_config import published_config
-from stc.models.task import Task
 from stc.stages.manifest import Manifest as Split
 from stc.system.durable_files import file_sha256
 from stc.system.paths import ROOT

@@ -18,7 +18,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from stc.config.command_line import expand_jobs
 from stc.config.hydra_arguments import (
     add_sweeper_params,
     config_groups,
@@ -27,6 +26,7 @@ from stc.config.hydra_arguments import (
     parse_arguments,
     root_config_name,
 )
+from stc.config.override_checks import expand_jobs
 from stc.config.plan import Plan, make_plan
 from stc.errors import ConfigError, Fault, suggestion
 from stc.store.location import run_folder_conflict

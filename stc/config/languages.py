@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stc.errors import InputError, suggestion
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.system.language_tags import WITHOUT_SPACES, nearest_entry, normal_tag, script
 from stc.system.paths import CONF
 from stc.system.read_files import read_yaml

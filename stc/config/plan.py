@@ -18,7 +18,7 @@ from stc.config.fault_keys import ABSENT, at_source_keys, written_value
 from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
 from stc.errors import ConfigError, Fault, InputError, ModelError, first_line, suggestion, validate_model
 from stc.metrics.metric import metric_with
-from stc.metrics.selection import LOSS
+from stc.metrics.selection_metric import LOSS
 from stc.models import architecture, read_config
 from stc.models.architecture import Stack
 from stc.models.hub import HubModel, model_source

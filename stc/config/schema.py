@@ -21,7 +21,7 @@ from stc.metrics.metric import MetricName
 from stc.pipeline.stage import BoolOrAuto, Context
 from stc.store.location import store_folder_fault
 from stc.system.console import progress
-from stc.system.fields import EachOnce, Seed
+from stc.system.field_types import EachOnce, Seed
 from stc.system.language_tags import LanguageTag
 from stc.system.machine import DECODE_BATCH
 from stc.system.paths import Folder, expand_home

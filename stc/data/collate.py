@@ -12,10 +12,10 @@ import torch
 from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
 from stc.models.architecture import EncodedAudio
-from stc.models.task import Task
+from stc.models.language_pair import Task
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 AFTER = 8  # frames of silence after the longest audio: more than spectrogram and convolutions look ahead
 IGNORED = -100  # label of a position that carries no loss

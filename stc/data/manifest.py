@@ -22,7 +22,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.system.read_files import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"

@@ -19,7 +19,7 @@ from torch.nn import functional
 from stc.decoding.tokens import end_tokens
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 GROUP_SIZE = 8
 """Utterances whose next tokens share a call of attention. More share its cost, but read more for those that have ended,

@@ -26,7 +26,7 @@ from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import EncodedAudio
-from stc.models.options import Compute
+from stc.models.compute_options import Compute
 from stc.pipeline.stage import Progress
 from stc.store.artifact import Artifact
 from stc.store.records import FileName
@@ -34,7 +34,7 @@ from stc.system.memory import BatchSize
 from stc.system.read_files import read_json
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 INDEX = "features.json"
 SHARD_BYTES = 1_000_000_000  # of one file, about; so much is in memory while writing

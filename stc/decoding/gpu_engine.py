@@ -24,7 +24,7 @@ from stc.decoding.tokens import end_tokens, without_padding
 from stc.quantization import has_packed_layers
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 CHECK_EVERY = 8  # steps between two checks whether all rows have ended: a check waits for the GPU
 

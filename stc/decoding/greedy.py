@@ -21,13 +21,13 @@ from stc.data.manifest import Manifest
 from stc.decoding import cpu_engine, gpu_engine
 from stc.decoding.tokens import decode_texts
 from stc.models.architecture import EncodedAudio
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 READERS = 4  # threads that read audio ahead of the encoder
 DECODE_BATCH = "resources.decode_batch"  # the setting, for messages

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.options import GREEDY, Decoding
-from stc.models.options import Compute
+from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context
 from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 class TranslationSettings(Compute):

@@ -12,14 +12,14 @@ from stc.data.audio_file import open_sound
 from stc.data.silence import Segment, segments
 from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.models.weights import first_few
 from stc.pipeline.stage import ProgressFactory
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 Opener = Callable[[], AbstractContextManager[BinaryIO]]
 

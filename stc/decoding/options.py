@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import Fault, field_error
-from stc.system.fields import Seed
+from stc.system.field_types import Seed
 
 _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "greedy": (),

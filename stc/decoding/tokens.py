@@ -9,7 +9,7 @@ from torch import Tensor
 from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 def end_tokens(translator: Translator) -> set[int]:

@@ -31,7 +31,7 @@ from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stc.data.manifest import Utterance
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.system.language_tags import HAN_SCRIPTS, LanguageTag, nearest_entry, script
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from stc.data.collate import IGNORED, Batch
-from stc.decoding.predictions import Predictions, cross_entropy, predict
+from stc.decoding.token_loss import Predictions, cross_entropy, predict
 from stc.distillation.cached_logits import TopK
 from stc.distillation.options import TokenDistillation
 from stc.models.parts import part_parameters, part_state
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 class Teacher(Protocol):

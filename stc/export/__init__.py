@@ -19,7 +19,7 @@ from stc.export.adapter import base_folder, named_base, set_base
 from stc.export.card import CARD_FILE, Card
 from stc.export.history import ProofExample, history_of, proof_example
 from stc.export.portable import make_portable
-from stc.export.proof import ProofResult, prove
+from stc.export.round_trip_check import ProofResult, prove
 from stc.export.source import ExportForm, ExportSource, find_source
 from stc.models import architecture, read_config
 from stc.models.adapters import merge_into

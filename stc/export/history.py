@@ -12,7 +12,7 @@ from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings
 from stc.errors import ConfigError, InputError
 from stc.export.source import ExportSource
-from stc.metrics.records import Measurement, Scores
+from stc.metrics.score_files import Measurement, Scores
 from stc.pipeline.stage_by_name import stage_class
 from stc.report.comparison import comparison_rows, read_comparison
 from stc.store import Store

@@ -14,9 +14,9 @@ from stc.models.weights import ADAPTER_CONFIG, attached_adapter
 from stc.quantization import quantizer_of
 from stc.store import Store
 from stc.store.artifact import Kind
+from stc.store.identity import is_identity
 from stc.store.location import is_store
 from stc.store.lookup import resolve_artifact
-from stc.store.records import is_identity
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.paths import ROOT, expand_home
 from stc.system.read_files import read_json, read_yaml

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from stc.config.plan import Plan, make_plan
 from stc.decoding.hypotheses import read_texts
-from stc.metrics.records import REFERENCES_FILE
+from stc.metrics.score_files import REFERENCES_FILE
 from stc.models.hub import HubModel
 from stc.pipeline.runner import Evaluation, NodeResult
 from stc.pipeline.stage import Context

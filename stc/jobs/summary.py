@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.jobs.status import JobStatus
-from stc.system.quantities import format_bytes
+from stc.system.number_formats import format_bytes
 from stc.system.tables import NONE, Column, TableFormat, terminal_table
 
 

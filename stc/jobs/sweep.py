@@ -24,9 +24,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict
 
-from stc.config.command_line import expand_jobs
 from stc.config.hydra_arguments import format_arguments, parse_arguments
-from stc.config.override_names import describe_difference
+from stc.config.job_names import describe_difference
+from stc.config.override_checks import expand_jobs
 from stc.config.override_values import parse_override, quote
 from stc.errors import InputError, StcError
 from stc.jobs import slurm
@@ -254,7 +254,7 @@ def _finish(sweep: Sweep, killed: bool = False) -> int:
 
 def _save_report(sweep: Path) -> list[Path]:
     """Write the report on the jobs' results in the store. Return its files; none if nothing can be compared."""
-    from stc.report.render import render
+    from stc.report.sweep_report import render
 
     try:
         report = render(sweep)

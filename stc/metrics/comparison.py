@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Unpack
 
 from stc.metrics.metric import metric_named
-from stc.metrics.records import Scores
+from stc.metrics.score_files import Scores
 from stc.metrics.significance import Resampling, difference, interval, retention
 
 

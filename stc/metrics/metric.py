@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from stc.errors import ConfigError, InputError, validate_model
-from stc.system.extensions import class_by_name, module_names
+from stc.system.extension_lookup import class_by_name, module_names
 
 Settings = Mapping[str, Mapping[str, Any]]
 """Settings of metrics by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stc.metrics.records import Size
+from stc.metrics.score_files import Size
 from stc.models.folder import ModelFolder
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.metrics.records import Speed
+from stc.metrics.score_files import Speed
 from stc.system.subprocess_json import USER_ERROR, run_json
 
 
@@ -60,7 +60,7 @@ def _measure(request: SpeedRequest) -> Speed:
     import torch
 
     from stc.decoding.greedy import translate
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     torch.set_num_threads(request.threads)
     start = time.perf_counter()

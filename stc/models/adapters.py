@@ -11,7 +11,7 @@ from stc.errors import ModelError
 from stc.models.weights import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_tensors, first_few
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 BASE_MODEL_KEY = "base_model_name_or_path"  # in an adapter's config: the model that the adapter is for
 WRAPPED = "base_model.model."  # peft's prefix of weight names
@@ -66,8 +66,8 @@ def merge_into(base: Path, adapter: Path, out: Path, device: str) -> None:
     Raises:
         ModelError: the adapter does not fit the base, or the folder differs from the model in memory.
     """
-    from stc.models.checkpoint import load, save
-    from stc.models.surgery import check_reload
+    from stc.models.layer_removal import check_reload
+    from stc.models.load_and_save import load, save
 
     translator = load(base, device=device, dtype="bfloat16")
     merge(translator, adapter)

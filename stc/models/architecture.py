@@ -1,7 +1,7 @@
 """What stc has to know of a model family. The rest of stc asks here and knows no module path itself.
 
 A family is a subclass of :class:`Architecture` in a file of its own beside this one, whose ``ARCHITECTURE`` is an
-instance. stc's own engines decode families that are a :class:`stc.models.fast_path.FastPath`; transformers'
+instance. stc's own engines decode families that are a :class:`stc.models.engine_interface.FastPath`; transformers'
 ``generate`` decodes the others.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stc.errors import ModelError
+from stc.models.language_pair import Task
 from stc.models.prompts import render_template, template_file
-from stc.models.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stc.models import architecture
 from stc.models.architecture import Architecture, ModelDimensions, Part, Stack
 from stc.models.folder import ModelFolder, ParameterCounts
-from stc.models.removal import Removal, by_stack
+from stc.models.layer_ranking import Removal, by_stack
 from stc.models.shapes import Shapes, shapes_of
 from stc.models.weights import ADAPTER_WEIGHTS, adapter_tensors
 
@@ -178,7 +178,7 @@ class Layout:
         return sum(count * kind.shape[0] for kind, count in self._linear(parts).items())
 
     def in_bfloat16(self) -> Layout:
-        """Return the layout of the model as :func:`stc.models.checkpoint.save` writes it unquantized."""
+        """Return the layout of the model as :func:`stc.models.load_and_save.save` writes it unquantized."""
         elements = self.elements()
         return replace(
             self,

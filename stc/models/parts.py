@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stc.errors import ModelError
 from stc.models.architecture import Part
-from stc.models.checkpoint import Translator
+from stc.models.load_and_save import Translator
 
 
 def part_parameters(translator: Translator, parts: Iterable[Part]) -> Iterator[tuple[str, nn.Parameter]]:

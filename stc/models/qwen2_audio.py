@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stc.errors import InputError, ModelError, suggestion
 from stc.models.architecture import EncodedAudio, ModelDimensions, Part, Stack, VLLMRequirements
-from stc.models.fast_path import FastPath
+from stc.models.engine_interface import FastPath
+from stc.models.language_pair import Task
 from stc.models.qwen2_audio_config import OTHER_ATTENTION, published_config, read_fields
-from stc.models.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from stc.models.options import Compute
+from stc.models.compute_options import Compute
 from stc.store.artifact import Artifact
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 cached: dict[tuple[str, ...], Translator] = {}
 

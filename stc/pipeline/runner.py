@@ -22,13 +22,13 @@ from stc.models import read_config
 from stc.models.folder import ModelFolder
 from stc.models.hub import HubModel
 from stc.pipeline import model_cache
-from stc.pipeline.curves import Curves, read_journal, with_journal
 from stc.pipeline.graph import Node, Pipeline
+from stc.pipeline.logged_curves import Curves, read_journal, with_journal
 from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, MadeElsewhere, Store, identity_of
 from stc.store.artifact import Artifact, Kind
 from stc.store.difference import explain_missing
-from stc.store.external import artifact_of_folder
+from stc.store.outside_folders import artifact_of_folder
 from stc.system.machine import git_commit, versions
 
 _POLL_SECONDS = 2.0  # the longest pause between two looks at another process's work; the first ones are shorter
@@ -284,7 +284,7 @@ def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
     The results of a model also depend on its family and its quantizer, whose versions above 1 are part of the identity.
 
     Raises:
-        InputError: as :func:`stc.store.external.artifact_of_folder`.
+        InputError: as :func:`stc.store.outside_folders.artifact_of_folder`.
         ModelError: a model's folder is damaged, or holds something else than a model.
     """
     versions = ModelFolder.of(folder).versions if kind is Kind.MODEL and folder.is_dir() else {}

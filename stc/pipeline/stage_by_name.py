@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 
 from stc.pipeline.stage import Stage
-from stc.system.extensions import class_by_name, module_names
+from stc.system.extension_lookup import class_by_name, module_names
 
 
 def stage_names() -> list[str]:

@@ -17,7 +17,7 @@ from stc.pipeline.stage import Inputs
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
 from stc.store.records import read_record
-from stc.system.quantities import format_bytes
+from stc.system.number_formats import format_bytes
 
 
 def describe_artifact(artifact: Artifact) -> Any:

@@ -22,8 +22,8 @@ from packaging.specifiers import SpecifierSet
 from stc.errors import StcError, first_line
 from stc.planning.disk import free_disk_space, nearest_folder
 from stc.system.machine import resolve_device, usable_cores
+from stc.system.number_formats import format_bytes
 from stc.system.paths import ROOT
-from stc.system.quantities import format_bytes
 from stc.tracking.destination import health_status
 
 if TYPE_CHECKING:

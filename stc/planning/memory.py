@@ -28,10 +28,10 @@ from typing import Any
 from stc.data.manifest import SpeechAmount
 from stc.decoding.hypotheses import TranslationSettings
 from stc.models.architecture import Part
+from stc.models.compute_options import Compute
 from stc.models.layout import POSITIONS_PER_SECOND, WIDTH, Layout
-from stc.models.options import Compute
 from stc.pipeline.stage import Context, Stage
-from stc.planning.jobs import PlannedJob
+from stc.planning.planned_jobs import PlannedJob
 from stc.pruning.greedy import Importance
 from stc.stages.features import Features
 from stc.system.machine import query_gpus

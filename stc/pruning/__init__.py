@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import Fault
 from stc.models.architecture import Stack
-from stc.models.removal import STACKS, Scope, removable
-from stc.system.extensions import class_by_name, module_names
+from stc.models.layer_ranking import STACKS, Scope, removable
+from stc.system.extension_lookup import class_by_name, module_names
 
 HEAL_FEATURES, DEV_FEATURES = "heal_features", "dev_features"  # the stages that encode the audio for all healing
 

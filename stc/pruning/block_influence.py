@@ -13,9 +13,9 @@ from typing_extensions import TypedDict
 from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import Stack
+from stc.models.compute_options import Compute
+from stc.models.layer_ranking import Layer, Removal, Scope, by_stack, in_scope, layers_per_stack, removable
 from stc.models.layout import RemovalCounts
-from stc.models.options import Compute
-from stc.models.removal import Layer, Removal, Scope, by_stack, in_scope, layers_per_stack, removable
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind

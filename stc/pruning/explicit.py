@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from stc.errors import Fault, InputError, field_error
 from stc.models.architecture import Stack
+from stc.models.layer_ranking import Layer, LayerCounts, Removal, removal_faults
 from stc.models.layout import RemovalCounts
-from stc.models.removal import Layer, LayerCounts, Removal, removal_faults
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import FilledSettings, PruningMethod
 from stc.store.artifact import Kind

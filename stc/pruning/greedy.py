@@ -15,11 +15,11 @@ from typing_extensions import TypedDict
 from stc.data.manifest import Manifest
 from stc.errors import Fault, InputError, field_error
 from stc.metrics.metric import metric_identities, metric_names
-from stc.metrics.selection import LOSS, SelectionMetric, goodness, signature_of
+from stc.metrics.selection_metric import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
+from stc.models.compute_options import Compute
+from stc.models.layer_ranking import Layer, Removal, Scope, by_stack, in_scope
 from stc.models.layout import RemovalCounts
-from stc.models.options import Compute
-from stc.models.removal import Layer, Removal, Scope, by_stack, in_scope
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.pruning import ByRatio, FilledSettings
 from stc.store.artifact import Kind

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stc.models.layer_ranking import Layer, LayerCounts, Removal, layers_per_stack
 from stc.models.layout import RemovalCounts
-from stc.models.removal import Layer, LayerCounts, Removal, layers_per_stack
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind

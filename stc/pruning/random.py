@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.errors import InputError
+from stc.models.layer_ranking import LayerCounts, Removal, removable
 from stc.models.layout import RemovalCounts
-from stc.models.removal import LayerCounts, Removal, removable
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind
-from stc.system.fields import Seed
+from stc.system.field_types import Seed
 
 
 class RandomChoice(ByRatio):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from stc.errors import ConfigError, Fault, ModelError, field_error, suggestion, validate_model
-from stc.system.extensions import class_by_name, module_names
+from stc.system.extension_lookup import class_by_name, module_names
 
 if TYPE_CHECKING:
     import torch

@@ -56,8 +56,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from stc.report.csv_figures import cells_csv
-    from stc.report.render import render
+    from stc.report.csv_export import cells_csv
+    from stc.report.sweep_report import render
 
     report = render(options.folders, options.store, systems=options.systems, pivot=options.pivot)
     if options.format == "csv" and report.pivots:

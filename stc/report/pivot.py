@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stc.config.override_names import short_names
+from stc.config.job_names import short_names
 from stc.errors import InputError, suggestion
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
@@ -14,8 +14,8 @@ from stc.metrics.significance import Difference, difference
 from stc.report.comparison import metric_names_in
 from stc.report.formats import TitledTable
 from stc.report.run_table import deviation_note, format_difference, format_interval, format_p_value, retention_note
-from stc.report.sweep import Group, TableLine, group_title, resolve_key, settings_in_words
-from stc.system.quantities import format_bytes, format_count, format_percent, format_setting
+from stc.report.sweep_table import Group, TableLine, group_title, resolve_key, settings_in_words
+from stc.system.number_formats import format_bytes, format_count, format_percent, format_setting
 from stc.system.tables import NONE, Column, Row
 
 ALPHA = 0.05

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
-from stc.metrics.selection import LOSS, title_of
-from stc.pipeline.curves import Curves
+from stc.metrics.selection_metric import LOSS, title_of
+from stc.pipeline.logged_curves import Curves
 from stc.report.plot_style import COLOURS, canvas, colour, label_quality_axes, marker, plain_axes, shifted
-from stc.report.results import read_searches
+from stc.report.stored_results import read_searches
 from stc.store.artifact import Kind
-from stc.system.quantities import format_bytes
+from stc.system.number_formats import format_bytes
 
 if TYPE_CHECKING:
     from stc.pipeline.runner import NodeResult

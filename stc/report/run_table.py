@@ -12,11 +12,11 @@ from typing import Any
 
 from stc.errors import InputError
 from stc.metrics.metric import metric_named
-from stc.metrics.records import HYPOTHESES_FILE
 from stc.metrics.sample_size import enough_sentences, sample_size_note
+from stc.metrics.score_files import HYPOTHESES_FILE
 from stc.report.comparison import comparison_rows, metric_names_in, read_comparison
 from stc.store.artifact import Artifact
-from stc.system.quantities import format_bytes, format_count, format_percent
+from stc.system.number_formats import format_bytes, format_count, format_percent
 from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, terminal_table
 
 _NOTE_WIDTH = 112

@@ -22,8 +22,8 @@ from stc.report.plot_style import (
     shifted,
 )
 from stc.report.run_plots import describe_intervals, plot_importance
-from stc.report.sweep import Group, TableLine, group_title, layer_searches
-from stc.system.quantities import format_setting
+from stc.report.sweep_table import Group, TableLine, group_title, layer_searches
+from stc.system.number_formats import format_setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import place_file
 from stc.errors import ModelError
+from stc.models.compute_options import Compute
 from stc.models.layout import Layout
-from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.training.fine_tuning import inherited_facts

@@ -12,12 +12,12 @@ from pydantic import Field
 from stc.errors import InputError, suggestion
 from stc.metrics.comparison import compare_systems
 from stc.metrics.metric import MetricName
-from stc.metrics.records import REFERENCES_FILE, Measurement, Scores
+from stc.metrics.score_files import REFERENCES_FILE, Measurement, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.report.comparison import COMPARISON_FILE, comparison_rows
 from stc.report.run_table import format_run_table
 from stc.store.artifact import Artifact, Kind
-from stc.system.fields import Seed
+from stc.system.field_types import Seed
 from stc.system.tables import markdown_table
 
 

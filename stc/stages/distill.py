@@ -14,7 +14,7 @@ from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filters
 from stc.errors import InputError
 from stc.metrics.metric import metric_identities
-from stc.metrics.records import HYPOTHESES_FILE
+from stc.metrics.score_files import HYPOTHESES_FILE
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 

@@ -11,10 +11,10 @@ from pydantic import Field
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, write_texts
 from stc.metrics.metric import MetricName, metric_identities, metric_with
-from stc.metrics.records import HYPOTHESES_FILE, REFERENCES_FILE, Scores
+from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
-from stc.system.fields import EachOnce
+from stc.system.field_types import EachOnce
 
 
 class Evaluate(TranslationSettings, Stage):

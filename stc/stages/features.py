@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stc.data.manifest import Manifest
+from stc.models.compute_options import Compute
 from stc.models.layout import FeatureSize
-from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 

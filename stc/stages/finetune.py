@@ -12,7 +12,7 @@ from stc.store.artifact import Kind
 from stc.training.fine_tuning import FineTuning, refuse_quantized
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
     from stc.training.loop import TrainingResult
 
 
@@ -32,7 +32,7 @@ class Finetune(FineTuning):
 
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[Mapping[str, Any]]:
         from stc.models.adapters import merge
-        from stc.models.checkpoint import load, save
+        from stc.models.load_and_save import load, save
         from stc.workers.worker import current_group
 
         full = self.method == "full"
@@ -52,8 +52,8 @@ class Finetune(FineTuning):
         yield self.facts(inputs, result, trainable, translator, dev_features, ctx)
 
     def _train_parts(self, inputs: Inputs, ctx: Context) -> tuple[Translator, TrainingResult, int]:
-        from stc.models.checkpoint import load
-        from stc.training.translator import select_trainable
+        from stc.models.load_and_save import load
+        from stc.training.fit_translator import select_trainable
 
         refuse_quantized(inputs["model"])
         translator = load(inputs["model"].path, device=ctx.device, dtype=self.weights_dtype)

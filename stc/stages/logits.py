@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.models.options import Compute
+from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
@@ -41,7 +41,7 @@ class Logits(Compute, Stage):
 
         from stc.data.collate import IGNORED, Batch
         from stc.decoding.features import features_of
-        from stc.decoding.predictions import predict
+        from stc.decoding.token_loss import predict
         from stc.distillation.cached_logits import TopK, write
         from stc.training.teacher_forcing import TeacherForcing
 

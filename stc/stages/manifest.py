@@ -19,7 +19,7 @@ from stc.data.manifest import OnOverlap, OverlapIndex, Span, SpeechAmount, Utter
 from stc.data.rows import CheckedRow, checked, error_context
 from stc.data.sources import SourceSettings, SplitPart
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.durable_files import file_sha256

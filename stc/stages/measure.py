@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.metrics.records import Measurement
-from stc.models.options import Compute
+from stc.metrics.score_files import Measurement
+from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.machine import fingerprint
 
 
 class Measure(Compute, Stage):
-    """Measures the size and speed of one system, for a :class:`stc.metrics.records.Measurement`.
+    """Measures the size and speed of one system, for a :class:`stc.metrics.score_files.Measurement`.
 
     A new process translates the first ``utterances`` of the data one at a time, then in batches. The result is valid
     for one machine, whose fingerprint is part of the identity.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models.compute_options import Compute
+from stc.models.layer_ranking import Removal, by_stack
 from stc.models.layout import Layout
-from stc.models.options import Compute
-from stc.models.removal import Removal, by_stack
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
@@ -44,9 +44,9 @@ class Prune(Compute, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config
-        from stc.models.checkpoint import save
         from stc.models.folder import count_parameters
-        from stc.models.surgery import check_cache, check_reload, drop_layers
+        from stc.models.layer_removal import check_cache, check_reload, drop_layers
+        from stc.models.load_and_save import save
 
         folder = inputs["model"].path
         config = read_config(folder)

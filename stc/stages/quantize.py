@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models.compute_options import Compute
 from stc.models.layout import Layout
-from stc.models.options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.quantization import PACKABLE, Quant
 from stc.store.artifact import Kind
@@ -42,8 +42,8 @@ class Quantize(Compute, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import size_of
-        from stc.models.checkpoint import save
-        from stc.models.surgery import check_reload
+        from stc.models.layer_removal import check_reload
+        from stc.models.load_and_save import save
 
         translator = self.load_model(inputs["model"].path, ctx.device, quantize=self.quant)
         save(translator, out_dir)

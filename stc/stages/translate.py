@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, write_texts
 from stc.decoding.options import GREEDY, Decoding
-from stc.metrics.records import HYPOTHESES_FILE
+from stc.metrics.score_files import HYPOTHESES_FILE
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 

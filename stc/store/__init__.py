@@ -22,13 +22,10 @@ from pydantic import NonNegativeInt
 from stc.errors import InputError, StcError
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
 from stc.store.files import FileHashes, seal_artifact, unlisted_file
+from stc.store.identity import identity_of
 from stc.store.leases import SECONDS, Lease, LeaseHolder, Leases, MadeElsewhere
 from stc.store.location import HASHES_FILE, identities_in, mark_as_store, store_folder_fault
-from stc.store.records import (
-    identity_of,
-    read_store_record,
-    serialize_record,
-)
+from stc.store.records import read_store_record, serialize_record
 from stc.system.durable_files import disk_full, fsync, mismatch, remove_tree, write_atomically
 from stc.system.read_files import read_json
 

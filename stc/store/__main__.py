@@ -97,9 +97,9 @@ def _verify(inventory: Inventory) -> int:
 
 
 def _collect(inventory: Inventory, options: argparse.Namespace) -> int:
-    from stc.store.collect import apply_collection, plan_collection
     from stc.store.describe import format_collection
-    from stc.system.quantities import format_bytes
+    from stc.store.garbage_collection import apply_collection, plan_collection
+    from stc.system.number_formats import format_bytes
 
     keep = [item for given in options.keep for item in ([given] if Path(given).exists() else given.split(","))]
     found = plan_collection(inventory, keep, options.max_size)

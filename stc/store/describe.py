@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stc.store.collect import CollectionPlan
+from stc.store.garbage_collection import CollectionPlan
 from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
-from stc.system.quantities import format_bytes
+from stc.system.number_formats import format_bytes
 
 
 def format_list(inventory: Inventory, kind: str | None) -> Iterator[str]:

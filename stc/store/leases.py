@@ -41,8 +41,8 @@ from pathlib import Path
 from types import TracebackType
 
 from stc.errors import StcError
-from stc.store.process_identity import LeaseContent, has_ended, is_here, this_process
-from stc.store.records import is_identity
+from stc.store.identity import is_identity
+from stc.store.lease_holder import LeaseContent, has_ended, is_here, this_process
 from stc.system.durable_files import remove_tree
 from stc.system.read_files import open_regular, parse_json
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from stc.store import Store
 from stc.store.artifact import Kind
+from stc.store.identity import is_identity
 from stc.store.location import is_store
-from stc.store.records import is_identity
 from stc.system.language_tags import primary_language
 
 

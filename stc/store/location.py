@@ -13,7 +13,8 @@ from pathlib import Path
 from stc.errors import InputError
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.files import HashTable
-from stc.store.records import is_identity, read_store_record
+from stc.store.identity import is_identity
+from stc.store.records import read_store_record
 from stc.system.durable_files import fsync
 from stc.system.paths import ROOT
 from stc.system.read_files import read_json

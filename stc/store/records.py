@@ -1,10 +1,9 @@
-"""Records: what identifies a result, and what is stored beside it."""
+"""The record of a result: reading it, checking it and writing it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 from typing_extensions import TypedDict  # that of typing is one pydantic takes from Python 3.12 on
 
 from stc.errors import InputError
+from stc.store.identity import Spec, identity_of
 from stc.system.read_files import read_json, validate_shape
 
 RECORD_SUM = "record_sha256"
@@ -42,17 +42,6 @@ FileEntries = dict[FileName, FileEntry]
 """The files of a folder, by their names in it."""
 
 
-class Spec(TypedDict):
-    """The content whose hash is an identity."""
-
-    stage: str
-    version: NotRequired[int]
-    config: dict[str, Any]
-    surroundings: NotRequired[dict[str, Any]]
-    inputs: dict[str, str | dict[str, Any]]
-    generation: NotRequired[int]
-
-
 class Record(TypedDict):
     """The shape of a record. All have ``files`` and ``facts``; those of a store also identity, kind and spec."""
 
@@ -68,37 +57,6 @@ class Record(TypedDict):
     commit: NotRequired[tuple[str, bool] | None]
     command: NotRequired[list[str]]
     evicted: NotRequired[str]
-
-
-def canonical_json(value: Any) -> str:
-    """Return JSON that is the same for equal values.
-
-    Raises:
-        TypeError: a value has no such form: a path, a set, NaN, an object.
-    """
-    return json.dumps(_stable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _stable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"a key without stable form in {value!r}")
-        return {key: _stable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_stable(item) for item in value]
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise TypeError(f"{value!r} ({type(value).__name__}) has no stable form, so it cannot identify a result")
-
-
-def identity_of(spec: Mapping[str, Any]) -> str:
-    """Return the identity of what ``spec`` describes: 20 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:20]
-
-
-def is_identity(name: str) -> bool:
-    """Return whether a name in a store belongs to a result. Others gave every other name, and stc leaves it alone."""
-    return re.fullmatch("[0-9a-f]{20}", name) is not None
 
 
 def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:

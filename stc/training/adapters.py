@@ -17,12 +17,12 @@ from stc.models.parts import lora_targets
 from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 def load_base(folder: Path, recipe: Recipe, device: str) -> Translator:
     """Return the base that adapters are trained on, quantized for ``qlora``."""
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     return load(folder, device=device, dtype=recipe.weights_dtype, quantize=recipe.base_quantizer)
 

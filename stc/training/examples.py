@@ -19,7 +19,7 @@ from stc.training.checkpoint_state import State
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 class Examples:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stc.data.manifest import Manifest
 from stc.distillation.options import TokenDistillation
 from stc.errors import InputError, ModelError
-from stc.models.options import Compute
+from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.store.artifact import Artifact, Kind
 from stc.training.recipe import QLORA, Recipe
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from stc.decoding.features import FeatureReader
     from stc.distillation.token_level import Teacher
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
     from stc.training.loop import TrainingResult
 
 
@@ -95,7 +95,7 @@ class FineTuning(Recipe, ParallelStage):
     def fit(
         self, student: Translator, parameters: Sequence[nn.Parameter], inputs: Inputs, ctx: Context
     ) -> TrainingResult:
-        from stc.training.translator import fit
+        from stc.training.fit_translator import fit
 
         dev = inputs.get("dev")
         return fit(
@@ -176,7 +176,7 @@ class FineTuning(Recipe, ParallelStage):
     def _teacher(self, student: Translator, inputs: Inputs, ctx: Context) -> Teacher | None:
         from stc.distillation import cached_logits
         from stc.distillation.token_level import CachedTeacher, OnlineTeacher
-        from stc.models.checkpoint import load
+        from stc.models.load_and_save import load
 
         if self.distillation is None:
             return None

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stc.errors import Fault, field_error
 from stc.models.architecture import Part
-from stc.models.options import DType
+from stc.models.compute_options import DType
 from stc.quantization import Quant, Quantizer, methods, quantizer
-from stc.system.fields import EachOnce, Seed
+from stc.system.field_types import EachOnce, Seed
 
 QLORA = "nf4"
 """The quantization method of the QLoRA paper."""

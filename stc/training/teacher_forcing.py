@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from stc.data.collate import IGNORED, Batch
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
+from stc.decoding.token_loss import translation_loss
 from stc.models.architecture import Stack
 from stc.pipeline.stage import Context
 from stc.system.memory import BatchSize
@@ -24,7 +24,7 @@ from stc.training.loop import MICRO_BATCH
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 class TeacherForcing:

@@ -18,7 +18,7 @@ from stc.store.artifact import Kind
 from stc.training.recipe import Optimisation
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 FAMILY = "qwen2_audio"  # of the model
 
@@ -101,8 +101,8 @@ class Pretrain(Optimisation, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.greedy import translate
         from stc.metrics.metric import score
-        from stc.models.checkpoint import load, save
         from stc.models.folder import count_parameters
+        from stc.models.load_and_save import load, save
         from talks.training.from_scratch import train_from_scratch
 
         manifests = {label: Manifest.load(inputs["train"][label].path) for label in sorted(inputs["train"])}
@@ -128,7 +128,7 @@ class Pretrain(Optimisation, Stage):
 
     def _create(self, manifests: Sequence[Manifest], ctx: Context) -> Translator:
         """Return a model with random weights, on the device, with its processor."""
-        from stc.models.new_qwen2_audio import create
+        from stc.models.create_qwen2_audio import create
         from talks.training.from_scratch import learn_processor
 
         processor = learn_processor(manifests, self.vocab_size, self.window_seconds, self.mel_bins)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 BLANK = 0
 

@@ -12,18 +12,18 @@ import torch
 
 from stc.data.collate import IGNORED, Batch, pad
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.new_qwen2_audio import SPECIAL, build_processor
+from stc.decoding.token_loss import translation_loss
+from stc.models.create_qwen2_audio import SPECIAL, build_processor
 from stc.pipeline.stage import Context
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
-from stc.training.corpus import Corpus
+from stc.training.augmented_corpus import Corpus
+from stc.training.data_order import batches
 from stc.training.loop import TrainingResult, train
-from stc.training.order import batches
 from stc.training.recipe import Optimisation
 from talks.training.ctc import Characters, CtcHead
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
     from talks.stages.pretrain import Spelling
 
 

@@ -8,10 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config.command_line import check_arguments, expand_jobs, is_sweep, split_plan_option
 from stc.config.composition import compose_jobs, validate_jobs
 from stc.config.hydra_arguments import config_groups, hydra_session, parse_arguments
-from stc.config.override_names import parse_assignment as read
+from stc.config.job_names import parse_assignment as read
+from stc.config.override_checks import check_arguments, expand_jobs, is_sweep, split_plan_option
 from stc.config.plan import Plan
 from stc.errors import ConfigError
 from stc.models import architecture

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 
 from stc.config import launcher as launchers
-from stc.config.command_line import check_arguments, require_launcher
+from stc.config.override_checks import check_arguments, require_launcher
 from stc.errors import ConfigError
 from stc.system.paths import CONF, ROOT
 

@@ -15,9 +15,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stc.config.command_line import check_arguments, expand_jobs, split_plan_option
 from stc.config.composition import compose_jobs
 from stc.config.hydra_arguments import config_groups
+from stc.config.override_checks import check_arguments, expand_jobs, split_plan_option
 from stc.config.plan import Plan, make_plan
 from stc.errors import ConfigError, Fault
 from stc.models.architecture import Stack

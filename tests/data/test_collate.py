@@ -10,7 +10,7 @@ from stc.data.audio import read_batch
 from stc.data.collate import IGNORED, Collator
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import soundfile
 
 from stc.data.sources import Columns
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.stages.manifest import Manifest
 
 ROWS = [

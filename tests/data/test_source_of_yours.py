@@ -13,7 +13,7 @@ from stc.data.manifest import Manifest as Rows
 from stc.errors import ConfigError, InputError
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
-from stc.planning.command import print_plan
+from stc.planning.plan_command import print_plan
 from stc.planning.preflight import data_faults
 from stc.stages.manifest import Manifest
 from stc.store import Store

@@ -11,8 +11,8 @@ from stc.decoding import gpu_engine as packed
 from stc.decoding.cpu_engine import GROUP_SIZE, SharedPrefixPrompts, generate_tokens, group_rows
 from stc.decoding.greedy import embed_prompts, translate
 from stc.decoding.tokens import decode_texts
-from stc.models.checkpoint import Translator, load
-from stc.models.new_qwen2_audio import create
+from stc.models.create_qwen2_audio import create
+from stc.models.load_and_save import Translator, load
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stc.decoding.attention import KeyValueCache, attend_to_cache, attend_within
 from stc.decoding.gpu_engine import GPUDecoder, generate_tokens
 from stc.decoding.greedy import decode, embed_prompts
 from stc.decoding.tokens import decode_texts
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 from stc.pruning.search.gpu import tokens_without_each
 from stc.pruning.search.translations import decode_without_each
 

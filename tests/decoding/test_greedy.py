@@ -15,8 +15,8 @@ from stc.data.manifest import Manifest
 from stc.decoding.cpu_engine import generate_tokens
 from stc.decoding.greedy import decode, embed_prompts, longest_first, translate
 from stc.models.architecture import Architecture
-from stc.models.checkpoint import Translator, load
-from stc.models.surgery import without_layers
+from stc.models.layer_removal import without_layers
+from stc.models.load_and_save import Translator, load
 from stc.system.memory import BatchSize
 
 

@@ -9,8 +9,8 @@ from torch.nn import functional
 from stc.data.audio import read_batch
 from stc.data.collate import Batch, Collator
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.checkpoint import Translator, load
+from stc.decoding.token_loss import translation_loss
+from stc.models.load_and_save import Translator, load
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stc.decoding.long_recordings import TranslatedRecording, TranslatedSegment
-from stc.decoding.recording_formats import format_recording, join_segments
+from stc.decoding.output_formats import format_recording, join_segments
 
 TALK = TranslatedRecording(
     "talk.wav",

@@ -19,7 +19,7 @@ from stc.decoding.greedy import translate
 from stc.decoding.options import Decoding
 from stc.decoding.transformers_generate import GumbelNoise
 from stc.decoding.transformers_generate import translate_by_beams_or_sampling as generate
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 
 NEW_TOKENS = 8
 SAMPLE = {"method": "sample", "seed": 1}

@@ -11,8 +11,8 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
-from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import check_cache, drop_layers
+from stc.models.layer_removal import check_cache, drop_layers
+from stc.models.load_and_save import Translator, load, save
 from stc.pipeline.stage import Context
 from stc.pruning.search.losses import losses_without_each
 from stc.pruning.search.translations import translations_without_each

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stc.data.manifest import Utterance
 from stc.distillation.filters import Filters, han_share, repetition
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.system.paths import ROOT
 
 GERMAN, CHINESE = Task(target_lang="de", target_name="German"), Task(target_lang="zh", target_name="Chinese")

@@ -10,13 +10,13 @@ from torch.nn import functional
 from stc.data.audio import read_batch
 from stc.data.collate import IGNORED, Batch, Collator
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import cross_entropy, predict
+from stc.decoding.token_loss import cross_entropy, predict
 from stc.distillation.cached_logits import TopK
 from stc.distillation.options import TokenDistillation
 from stc.distillation.token_level import CachedTeacher, OnlineTeacher, divergence, hidden_error
-from stc.models.checkpoint import Translator, load
-from stc.models.surgery import drop_layers
-from stc.training.translator import select_trainable
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import Translator, load
+from stc.training.fit_translator import select_trainable
 
 SETTINGS = TokenDistillation(weight=1.0, reverse=0.0, temperature=1.0, hidden=0.0)
 

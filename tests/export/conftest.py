@@ -17,7 +17,7 @@ from plain_python import PlainPython
 from stc.data.manifest import Manifest
 from stc.errors import StcError
 from stc.export import ExportResult, export
-from stc.metrics.records import Measurement
+from stc.metrics.score_files import Measurement
 from stc.metrics.size import size_of
 from stc.pipeline.graph import Node, Pipeline
 from stc.pipeline.runner import Evaluation
@@ -142,7 +142,8 @@ def proven(plain_python: PlainPython) -> Iterator[None]:
 @pytest.fixture
 def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports are not proven: for what happens before the proof or after it."""
-    monkeypatch.setattr("stc.export.proof.independent_translations", lambda *args, **kwargs: [["text"], ["text"]])
+    checked = "stc.export.round_trip_check.independent_translations"
+    monkeypatch.setattr(checked, lambda *args, **kwargs: [["text"], ["text"]])
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter folder as peft writes it, its weights large enough to change what the model says."""
     from peft import LoraConfig, get_peft_model
 
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     torch.manual_seed(0)
     model = load(tiny_model, device="cpu", dtype="bfloat16").model
@@ -128,7 +128,7 @@ def on_token_weights(base: Path, folder: Path, **settings: object) -> Path:
     """An adapter as peft writes it that reaches embedding or head, whose weights peft saves with it."""
     from peft import LoraConfig, get_peft_model
 
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     model = load(base, device="cpu", dtype="float32").model
     wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, **settings))  # type: ignore[arg-type]
@@ -153,7 +153,7 @@ def test_adapter_on_embedding_or_head_is_merged_as_by_peft(
     tiny_model: Path, tmp_path: Path, settings: dict[str, object], changed: str
 ) -> None:
     from stc.models.adapters import attach_adapter
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     adapter = on_token_weights(tiny_model, tmp_path / "adapter", **settings)
     assert any("base_layer" in name for name in load_file(adapter / "adapter_model.safetensors"))
@@ -166,7 +166,7 @@ def test_adapter_on_embedding_or_head_is_merged_as_by_peft(
 
 def test_adapter_with_a_weight_that_differs_from_its_base_is_refused_by_name(tiny_model: Path, tmp_path: Path) -> None:
     from stc.models.adapters import merge
-    from stc.models.checkpoint import load
+    from stc.models.load_and_save import load
 
     adapter = on_token_weights(tiny_model, tmp_path / "adapter", target_modules=["lm_head"])
     file = adapter / "adapter_model.safetensors"

@@ -18,7 +18,7 @@ from stc.errors import InputError, StcError
 from stc.export import ExportResult, export
 from stc.export.__main__ import main
 from stc.export.source import find_source
-from stc.metrics.records import Measurement, Scores
+from stc.metrics.score_files import Measurement, Scores
 from stc.models import read_config
 from stc.models.folder import count_parameters
 
@@ -105,7 +105,8 @@ def test_existing_target_is_refused(tiny_model: Path, tmp_path: Path) -> None:
 def test_export_with_another_translation_leaves_nothing(
     tiny_model: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stc.export.proof.independent_translations", lambda *args, **kwargs: [["one"], ["another"]])
+    checked = "stc.export.round_trip_check.independent_translations"
+    monkeypatch.setattr(checked, lambda *args, **kwargs: [["one"], ["another"]])
     with pytest.raises(StcError, match="another text than the original"):
         export(tiny_model, tmp_path / "out", data=tiny_manifest)
     assert list(tmp_path.iterdir()) == []

@@ -12,9 +12,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from stc.export.vllm import refusals
-from stc.models.checkpoint import load, save
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import load, save
 from stc.models.qwen2_audio import Qwen2Audio
-from stc.models.surgery import drop_layers
 from stc.quantization import methods, quantizer
 
 

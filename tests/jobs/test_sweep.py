@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from processes import Command, until
 
 import stc.jobs.sweep
-from stc.config.override_names import describe_difference, describe_settings
+from stc.config.job_names import describe_difference, describe_settings
 from stc.jobs.status import LOST, JobStatus, job_statuses
 from stc.system.paths import ROOT
 from stc.system.process import Process

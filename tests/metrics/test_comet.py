@@ -12,7 +12,7 @@ import pytest
 from stc.config.composition import compose_jobs
 from stc.errors import ConfigError, InputError, StcError
 from stc.metrics.metric import metric_identities, metric_with, score
-from stc.metrics.records import Scores
+from stc.metrics.score_files import Scores
 from stc.pipeline import model_cache
 from stc.system.paths import ROOT
 

@@ -14,7 +14,7 @@ from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.metrics.comparison import compare_systems
 from stc.metrics.metric import metric_named, score
-from stc.metrics.records import Scores
+from stc.metrics.score_files import Scores
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.stages.compare import Compare

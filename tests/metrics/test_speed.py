@@ -13,7 +13,7 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.metrics.records import Speed
+from stc.metrics.score_files import Speed
 from stc.metrics.size import size_of
 from stc.metrics.speed import SpeedRequest, measure_speed
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from stc.errors import ModelError
 from stc.models import architecture, read_config
-from stc.models.checkpoint import load, save
+from stc.models.load_and_save import load, save
 
 NORM = "language_model.model.layers.2.input_layernorm.weight"
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from stc.models.checkpoint import load, save
 from stc.models.folder import count_parameters
+from stc.models.load_and_save import load, save
 from stc.quantization import quantizer
 
 

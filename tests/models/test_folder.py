@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from stc.errors import ModelError
 from stc.models import read_config
-from stc.models.checkpoint import load
 from stc.models.folder import INDEX, SINGLE, ModelFolder
+from stc.models.load_and_save import load
 
 NORM = "language_model.model.norm.weight"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from stc.errors import ModelError
-from stc.models.checkpoint import load, save
 from stc.models.generation_config import make_greedy
+from stc.models.load_and_save import load, save
 
 UNSAVABLE = {"do_sample": False, "temperature": 0.7, "top_p": 0.5, "top_k": 20}
 PUBLISHED = {

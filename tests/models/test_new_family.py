@@ -11,17 +11,17 @@ import pytest
 import torch
 
 import stc.models
-from stc.config.command_line import check_arguments
 from stc.config.composition import compose_jobs
+from stc.config.override_checks import check_arguments
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.errors import ConfigError
 from stc.metrics.size import size_of
 from stc.models import architecture
-from stc.models.checkpoint import Translator, load, save
+from stc.models.create_qwen2_audio import END, END_OF_TEXT, build_processor
+from stc.models.layer_removal import without_layers
 from stc.models.layout import Layout, RemovalCounts
-from stc.models.new_qwen2_audio import END, END_OF_TEXT, build_processor
-from stc.models.surgery import without_layers
+from stc.models.load_and_save import Translator, load, save
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.pruning.search.translations import translations_without_each

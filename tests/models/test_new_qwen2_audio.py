@@ -6,7 +6,7 @@ import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.errors import ModelError
-from stc.models.new_qwen2_audio import build_processor, create
+from stc.models.create_qwen2_audio import build_processor, create
 
 SHAPE = {
     "audio_config": {

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from stc.errors import ModelError
-from stc.models.checkpoint import load
+from stc.models.load_and_save import load
 from stc.models.parts import lora_targets, part_parameters
 
 

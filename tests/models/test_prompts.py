@@ -15,9 +15,9 @@ from stc.decoding.hypotheses import TranslationSettings
 from stc.doctor import main as doctor
 from stc.errors import ModelError
 from stc.models import architecture, prompts
-from stc.models.checkpoint import load, save
+from stc.models.language_pair import Task
+from stc.models.load_and_save import load, save
 from stc.models.prompts import load_processor
-from stc.models.task import Task
 from stc.verification.independent import independent_translations
 
 GERMAN = Task(target_lang="de", target_name="German")

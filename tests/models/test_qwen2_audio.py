@@ -9,9 +9,9 @@ import torch
 from stc.data.manifest import Manifest
 from stc.errors import InputError, ModelError
 from stc.models import architecture, read_config
-from stc.models.checkpoint import load
+from stc.models.language_pair import Task
+from stc.models.load_and_save import load
 from stc.models.qwen2_audio_config import published_config
-from stc.models.task import Task
 
 GERMAN = Task(target_lang="de", target_name="German")
 LIGHT = [

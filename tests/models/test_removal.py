@@ -7,7 +7,7 @@ import pytest
 
 from stc.errors import InputError
 from stc.models.architecture import Stack
-from stc.models.removal import Layer, Removal, layers_per_stack, removable, removal_faults
+from stc.models.layer_ranking import Layer, Removal, layers_per_stack, removable, removal_faults
 
 BOTH: dict[Stack, int] = {"decoder": 6, "encoder": 5}
 ORDER: tuple[Layer, ...] = (("decoder", 4), ("encoder", 2), ("decoder", 1))

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from stc.errors import ModelError
-from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import check_cache, check_reload, drop_layers, without_layers
+from stc.models.layer_removal import check_cache, check_reload, drop_layers, without_layers
+from stc.models.load_and_save import Translator, load, save
 
 PlainLogits = Callable[[Path, str], torch.Tensor]
 

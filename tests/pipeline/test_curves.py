@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stc.pipeline.curves import read_journal, with_journal
+from stc.pipeline.logged_curves import read_journal, with_journal
 from stc.pipeline.stage import Context
 
 

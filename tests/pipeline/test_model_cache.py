@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from wiring import nodes
 
-from stc.models import checkpoint
+from stc.models import load_and_save as checkpoint
 from stc.pipeline import model_cache
 from stc.pipeline.graph import Pipeline
 from stc.pipeline.runner import Evaluation

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-from stc.config.command_line import check_arguments
+from stc.config.override_checks import check_arguments
 from stc.config.plan import Plan, make_plan
 from stc.errors import ConfigError
 from stc.models.hub import HubModel
-from stc.models.removal import Removal
+from stc.models.layer_ranking import Removal
 from stc.planning.preflight import check_jobs, collect_notes, data_faults, hub_faults, shipped_corpus_notes
 from stc.run import main
 from stc.store.artifact import RECORD_FILE

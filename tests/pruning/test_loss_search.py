@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stc.data.manifest import Manifest
-from stc.models.checkpoint import Translator, load
-from stc.models.surgery import without_layers
+from stc.models.layer_removal import without_layers
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
 from stc.pruning.search.losses import PairBatch, losses_without_each
 from stc.pruning.search.translations import LayersByStack

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stc.config.command_line import check_arguments
 from stc.config.composition import compose_jobs
+from stc.config.override_checks import check_arguments
 from stc.pipeline.runner import Evaluation
 from stc.pipeline.stage import Context
 from stc.store import Store
@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stc.models.removal import LayerCounts, Removal, removable
+from stc.models.layer_ranking import LayerCounts, Removal, removable
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.pruning import ByRatio
 from stc.store.artifact import Kind

@@ -7,8 +7,8 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.cpu_engine import SharedPrefixPrompts
 from stc.decoding.greedy import decode, embed_prompts
-from stc.models.checkpoint import Translator, load
-from stc.models.surgery import without_layers
+from stc.models.layer_removal import without_layers
+from stc.models.load_and_save import Translator, load
 from stc.pruning.search.translations import LayersByStack, decode_without_each, translations_without_each
 
 

@@ -10,16 +10,16 @@ import torch
 from recipes import RECIPE, adapted
 from safetensors.torch import load_file
 
-from stc.config.command_line import check_arguments
 from stc.config.composition import compose_jobs
+from stc.config.override_checks import check_arguments
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings
-from stc.decoding.predictions import translation_loss
+from stc.decoding.token_loss import translation_loss
 from stc.errors import ConfigError, ModelError
 from stc.export import export
-from stc.models.checkpoint import load, save
 from stc.models.folder import count_parameters
 from stc.models.layout import Layout
+from stc.models.load_and_save import load, save
 from stc.pipeline.stage import Context
 from stc.planning.machine_checks import check_devices
 from stc.quantization import CUSTOM_METHODS, quantizer
@@ -107,7 +107,7 @@ def test_its_model_card_names_its_library_and_leaves_vllm_open(
     packed: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "stc.export.proof.independent_translations", lambda *args: [["text"], ["text"]]
+        "stc.export.round_trip_check.independent_translations", lambda *args: [["text"], ["text"]]
     )  # the test above has one
     exported = export(packed, tmp_path / "out", data=tiny_manifest)
     card = (exported.folder / "README.md").read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import count_parameters
-from stc.models.surgery import check_cache, check_reload
+from stc.models.layer_removal import check_cache, check_reload
+from stc.models.load_and_save import Translator, load, save
 from stc.quantization.int8 import Int8
 
 Logits = Callable[[Translator], torch.Tensor]

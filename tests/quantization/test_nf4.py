@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from stc.errors import ModelError
 from stc.models import read_config
-from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import ModelFolder
+from stc.models.layer_removal import check_cache, check_reload
+from stc.models.load_and_save import Translator, load, save
 from stc.models.qwen2_audio_config import published_config
-from stc.models.surgery import check_cache, check_reload
 from stc.quantization.nf4 import NF4
 
 Logits = Callable[[Translator], torch.Tensor]

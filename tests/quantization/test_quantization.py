@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stc.errors import ConfigError, ModelError
-from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import count_parameters
-from stc.models.surgery import check_reload, drop_layers
+from stc.models.layer_removal import check_reload, drop_layers
+from stc.models.load_and_save import Translator, load, save
 from stc.quantization import methods, quantizer, quantizer_of
 
 # Where the weights of a part are in a folder, and the element type of what is packed, by method.

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from stc.decoding.hypotheses import write_texts
-from stc.metrics.records import Measurement, Scores
+from stc.metrics.score_files import Measurement, Scores
 from stc.pipeline.stage import Context
 from stc.stages.compare import Compare
 from stc.store import Store, identity_of

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from own_metrics import add_own_metrics
 
-from stc.report.render import render
 from stc.report.run_plots import plot_run
 from stc.report.run_table import format_run_table
+from stc.report.sweep_report import render
 
 
 @pytest.fixture

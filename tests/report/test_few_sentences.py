@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from stc.report.csv_figures import cells_csv
-from stc.report.render import Report, render
+from stc.report.csv_export import cells_csv
+from stc.report.sweep_report import Report, render
 
 
 def reported(sweep: Any, sentences: int) -> Report:

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from stc.report.formats import TitledTable, escape_latex, latex
-from stc.report.render import render
+from stc.report.sweep_report import render
 from stc.system.tables import Column
 
 

@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from stc.errors import InputError
-from stc.report.jobs import DEFAULT, latest_sweep, read_jobs
-from stc.report.render import render
+from stc.report.sweep_jobs import DEFAULT, latest_sweep, read_jobs
+from stc.report.sweep_report import render
 
 WRONG = {"teacher": 1, "pruned-nf4": 8}
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from stc.config.override_names import short_names
+from stc.config.job_names import short_names
 from stc.errors import InputError
 from stc.metrics.significance import retention
-from stc.report.jobs import read_jobs
-from stc.report.render import render
-from stc.report.results import ScoredSystem
-from stc.report.sweep import Group, TableLine, group_jobs, resolve_key
+from stc.report.stored_results import ScoredSystem
+from stc.report.sweep_jobs import read_jobs
+from stc.report.sweep_report import render
+from stc.report.sweep_table import Group, TableLine, group_jobs, resolve_key
 
 CONTROLS = {"teacher": 2, "teacher-nf4": 3}
 

@@ -10,9 +10,9 @@ import pytest
 
 from stc.errors import InputError
 from stc.metrics.significance import difference
-from stc.report.csv_figures import cells_csv
+from stc.report.csv_export import cells_csv
 from stc.report.pivot import Pivot, make_pivots
-from stc.report.render import render
+from stc.report.sweep_report import render
 
 PRUNED = {("greedy", "full"): 4, ("greedy", "lora"): 6, ("random", "full"): 20, ("random", "lora"): 7}
 

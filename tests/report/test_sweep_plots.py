@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from stc.report import sweep_plots
 from stc.report.plot_style import canvas
-from stc.report.render import render
-from stc.report.sweep import layer_searches
 from stc.report.sweep_plots import pareto_front, place_names, plot_pareto_front
+from stc.report.sweep_report import render
+from stc.report.sweep_table import layer_searches
 
 
 @pytest.fixture

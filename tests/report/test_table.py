@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stc.report.run_table import format_difference, format_run_table
-from stc.system.quantities import format_bytes, format_count
+from stc.system.number_formats import format_bytes, format_count
 from stc.system.tables import TableFormat, markdown_table, terminal_table
 
 COMPARED = {"metric": "chrf_pp", "reference": "teacher", "confidence": 0.95, "resamples": 1000, "sentences": 300}

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from stc.errors import ModelError
-from stc.models.checkpoint import Translator, load, save
 from stc.models.folder import ModelFolder, count_parameters
+from stc.models.load_and_save import Translator, load, save
 from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.adapt import Adapt

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stc.errors import InputError
-from stc.metrics.records import Measurement, Scores
+from stc.metrics.score_files import Measurement, Scores
 from stc.pipeline.stage import Context
 from stc.report.run_table import compared_systems
 from stc.stages.compare import Compare

@@ -14,7 +14,7 @@ import soundfile
 from stc.data.manifest import Manifest as Rows
 from stc.data.sources import Columns
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Context
 from stc.stages.disjoint import Disjoint
 from stc.stages.manifest import Manifest

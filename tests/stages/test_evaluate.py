@@ -11,7 +11,7 @@ import sacrebleu
 
 from stc.data.manifest import Manifest
 from stc.metrics.metric import corpus_score
-from stc.metrics.records import Scores
+from stc.metrics.score_files import Scores
 from stc.pipeline.stage import Context
 from stc.stages.evaluate import Evaluate
 from stc.store.artifact import Artifact, Kind

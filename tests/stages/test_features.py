@@ -18,8 +18,8 @@ from stc.decoding.features import FeatureReader, features_of
 from stc.decoding.greedy import decode, embed_prompts
 from stc.distillation import cached_logits as top_k
 from stc.errors import InputError
-from stc.models.checkpoint import Translator, load, save
-from stc.models.surgery import drop_layers
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import Translator, load, save
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.stages.features import Features

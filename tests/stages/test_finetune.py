@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import predict
+from stc.decoding.token_loss import predict
 from stc.distillation.token_level import divergence
 from stc.errors import InputError, ModelError
-from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_layers
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import load, save
 from stc.pipeline.stage import Context
 from stc.quantization.nf4 import NF4
 from stc.stages.finetune import Finetune

@@ -13,10 +13,10 @@ from stc.decoding.greedy import translate
 from stc.errors import InputError
 from stc.metrics.metric import score
 from stc.models.architecture import Stack
-from stc.models.checkpoint import load, save
-from stc.models.removal import Layer
-from stc.models.surgery import drop_layers
-from stc.pipeline.curves import read_journal, with_journal
+from stc.models.layer_ranking import Layer
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import load, save
+from stc.pipeline.logged_curves import read_journal, with_journal
 from stc.pipeline.stage import Context
 from stc.pruning.greedy import Importance
 from stc.store.artifact import Artifact, Kind

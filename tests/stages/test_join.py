@@ -6,7 +6,7 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Context
 from stc.stages.join import Join
 from stc.store.artifact import Artifact, Kind

@@ -18,7 +18,7 @@ from stc.data.manifest import Manifest as Rows
 from stc.data.manifest import SpeechAmount
 from stc.data.sources import Columns
 from stc.errors import InputError
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Context
 from stc.stages.manifest import Manifest
 from stc.system.durable_files import file_sha256

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stc.metrics.records import Measurement, Speed
+from stc.metrics.score_files import Measurement, Speed
 from stc.metrics.speed import SpeedRequest
 from stc.pipeline.stage import Context
 from stc.stages.measure import Measure

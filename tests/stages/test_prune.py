@@ -4,9 +4,9 @@ import pytest
 
 from stc.errors import ModelError
 from stc.models.architecture import Stack
-from stc.models.checkpoint import load
 from stc.models.folder import count_parameters
-from stc.models.removal import Layer, Removal
+from stc.models.layer_ranking import Layer, Removal
+from stc.models.load_and_save import load
 from stc.pipeline.stage import Context
 from stc.stages.prune import Prune
 from stc.store.artifact import Artifact, Kind

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
-from stc.models.checkpoint import load
+from stc.models.load_and_save import load
 from stc.pipeline.stage import Context
 from stc.stages.translate import Translate
 from stc.store.artifact import Artifact, Kind

@@ -19,7 +19,7 @@ from stored import ids, put, ran
 from stc.errors import InputError, StcError
 from stc.store import MadeElsewhere, Store
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.collect import DAY, STALE_DAYS, plan_collection
+from stc.store.garbage_collection import DAY, STALE_DAYS, plan_collection
 from stc.store.inventory import Inventory
 
 BEGUN = "ab" * 10

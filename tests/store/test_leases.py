@@ -16,8 +16,8 @@ from stored import spec_of
 
 from stc.store import MadeElsewhere, Store, files, identity_of, leases
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.external import artifact_of_folder
-from stc.store.process_identity import this_process
+from stc.store.lease_holder import this_process
+from stc.store.outside_folders import artifact_of_folder
 
 SPEC = spec_of("toy")
 IDENTITY = identity_of(SPEC)

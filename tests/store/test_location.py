@@ -20,8 +20,8 @@ from stc.errors import InputError, StcError
 from stc.store import Store, identity_of
 from stc.store.__main__ import main
 from stc.store.artifact import RECORD_FILE, Kind
-from stc.store.external import artifact_of_folder
 from stc.store.location import MARKER, is_store
+from stc.store.outside_folders import artifact_of_folder
 from stc.store.records import read_record, serialize_record
 from stc.system.paths import ROOT
 

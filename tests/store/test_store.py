@@ -18,9 +18,10 @@ from stc.errors import InputError, StcError
 from stc.store import Store, identity_of
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.difference import explain_missing
-from stc.store.external import artifact_of_folder
+from stc.store.identity import canonical_json
 from stc.store.location import MARKER
-from stc.store.records import RECORD_SUM, canonical_json, serialize_record
+from stc.store.outside_folders import artifact_of_folder
+from stc.store.records import RECORD_SUM, serialize_record
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "base"
 SPEC = spec_of("toy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from stc.models.task import Task
+from stc.models.language_pair import Task
 from stc.system.language_tags import nearest_entry, normal_tag, primary_language, script
 
 

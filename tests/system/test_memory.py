@@ -15,7 +15,7 @@ from stc.data.manifest import Manifest
 from stc.decoding import cpu_engine as ragged
 from stc.decoding import greedy
 from stc.errors import StcError
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
 from stc.pruning.search import translations as search
 from stc.pruning.search.losses import losses_without_each

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stc.models.checkpoint import load
 from stc.models.folder import count_parameters
+from stc.models.load_and_save import load
 from stc.pipeline.stage import Context
 from stc.store.artifact import Artifact, Kind
 from talks.stages.pretrain import Pretrain

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.checkpoint import Translator, load
+from stc.decoding.token_loss import translation_loss
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
 from talks.training.ctc import Characters, CtcHead
 from talks.training.from_scratch import SpelledCorpus

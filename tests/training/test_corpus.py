@@ -9,12 +9,12 @@ import torch
 from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.checkpoint import Translator, load
-from stc.models.task import Task
+from stc.decoding.token_loss import translation_loss
+from stc.models.language_pair import Task
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
-from stc.training import corpus as corpus_module
-from stc.training.corpus import Corpus
+from stc.training import augmented_corpus as corpus_module
+from stc.training.augmented_corpus import Corpus
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.checkpoint import Translator, load
+from stc.decoding.token_loss import translation_loss
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
 from stc.training.examples import Examples
-from stc.training.translator import select_trainable
+from stc.training.fit_translator import select_trainable
 
 
 @pytest.fixture

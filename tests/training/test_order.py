@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 
-from stc.training.order import batches, batches_per_epoch
+from stc.training.data_order import batches, batches_per_epoch
 
 LENGTHS = [float((7 * index) % 31) for index in range(250)]
 

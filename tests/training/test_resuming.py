@@ -16,9 +16,9 @@ from recipes import Steps, lora
 from safetensors.torch import load_file
 
 from stc.data.manifest import Manifest
-from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_layers
-from stc.pipeline.curves import Curves, read_journal, with_journal
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import load, save
+from stc.pipeline.logged_curves import Curves, read_journal, with_journal
 from stc.pipeline.stage import Context, Progress, Stage
 from stc.stages.adapt import Adapt
 from stc.stages.finetune import Finetune

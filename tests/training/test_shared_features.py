@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from stc.data.manifest import Manifest
 from stc.errors import InputError
-from stc.models.checkpoint import load, save
-from stc.models.surgery import drop_layers
+from stc.models.layer_removal import drop_layers
+from stc.models.load_and_save import load, save
 from stc.pipeline.stage import Context, Progress
 from stc.stages.adapt import Adapt
 from stc.stages.features import Features

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from stc.data.manifest import Manifest
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
 from stc.training.examples import Examples
 from stc.training.teacher_forcing import TeacherForcing, similarities

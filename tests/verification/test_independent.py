@@ -11,7 +11,7 @@ import pytest
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings
 from stc.errors import StcError
-from stc.models.checkpoint import load, save
+from stc.models.load_and_save import load, save
 from stc.pipeline.stage import Context
 from stc.quantization import methods, quantizer
 from stc.verification import plain_transformers as plain

@@ -21,12 +21,12 @@ from torch import nn
 
 from stc.data.manifest import Manifest
 from stc.errors import StcError
-from stc.models.checkpoint import load
+from stc.models.load_and_save import load
 from stc.pipeline.stage import Context, Progress
 from stc.training import checkpoints
 from stc.training.adapters import adapter_parameters, add_adapters
+from stc.training.fit_translator import fit, select_trainable
 from stc.training.recipe import Recipe
-from stc.training.translator import fit, select_trainable
 from stc.workers.worker import current_group
 
 LORA = lora(dropout=0.3)

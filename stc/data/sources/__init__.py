@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stc.errors import ConfigError, Fault, InputError, command_line_value, field_error, validate_model
-from stc.system.extensions import class_by_name
+from stc.system.extension_lookup import class_by_name
 from stc.system.paths import Folder
 
 _FOLDER_NEEDED = (

@@ -17,7 +17,7 @@ from stc.decoding.gpu_engine import GPUDecoder, PackedPrompts
 from stc.system.memory import free_memory
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 MEMORY_SHARE = 0.75  # of the GPU's free memory, for keys and values; the rest is for computing
 

@@ -14,13 +14,13 @@ from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import DECODE_BATCH, embed_prompts
 from stc.models.architecture import Stack
-from stc.models.surgery import only_layers, without_layers
+from stc.models.layer_removal import only_layers, without_layers
 from stc.pruning.search.translations import LayersByStack
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 def losses_without_each(

@@ -15,13 +15,13 @@ from stc.decoding.gpu_engine import is_supported
 from stc.decoding.greedy import DECODE_BATCH, decode, embed_prompts, longest_first
 from stc.decoding.tokens import decode_texts, without_padding
 from stc.models.architecture import Stack
-from stc.models.surgery import without_layers
+from stc.models.layer_removal import without_layers
 from stc.pruning.search.gpu import tokens_without_each
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 LayersByStack = Mapping[Stack, Collection[int]]
 """The layers of each stack, numbered as in the model."""

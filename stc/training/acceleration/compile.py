@@ -23,7 +23,7 @@ from stc.quantization import has_packed_layers
 from stc.training.acceleration.cuda_graphs import cuda_graph_layers
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 log = logging.getLogger(__name__)
 

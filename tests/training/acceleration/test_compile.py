@@ -12,15 +12,15 @@ from recipes import adapted
 from torch import Tensor, nn
 
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import cross_entropy, predict
-from stc.models.checkpoint import Translator, load
+from stc.decoding.token_loss import cross_entropy, predict
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import BoolOrAuto, Context
 from stc.training.acceleration.compile import MIN_STEPS, compiled_layers
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.acceleration.lora import fast_adapters
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
-from stc.training.translator import select_trainable
+from stc.training.fit_translator import select_trainable
 
 
 def compiled(translator: Translator) -> bool:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from stc.data.collate import Batch
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import predict, translation_loss
-from stc.models.checkpoint import load
+from stc.decoding.token_loss import predict, translation_loss
+from stc.models.load_and_save import load
 from stc.pipeline.stage import Context
 from stc.system.memory import BatchSize
 from stc.training.acceleration import cuda_graphs as module
@@ -27,9 +27,9 @@ from stc.training.acceleration.cuda_graphs import MULTIPLE, cuda_graph_layers
 from stc.training.acceleration.lora import fast_adapters
 from stc.training.adapters import adapter_parameters
 from stc.training.examples import Examples
+from stc.training.fit_translator import fit, select_trainable
 from stc.training.loop import accumulate
 from stc.training.recipe import Recipe
-from stc.training.translator import fit, select_trainable
 
 # Micro-batches of steps, in which shapes are new, then recorded, then replayed: with a mask, without one (of a single
 # utterance), twice in a step, and recorded while a pass of layers that were called is still remembered.
@@ -361,7 +361,7 @@ def test_a_training_that_needs_states_between_layers_does_not_replay_them(
         asked.append(replay)
         raise Asked
 
-    monkeypatch.setattr("stc.training.translator.compiled_layers", noted)
+    monkeypatch.setattr("stc.training.fit_translator.compiled_layers", noted)
     translator = load(tiny_model, device="cpu", dtype="float32")
     kind = {"method": "full"} if method == "full" else {**lora(0.0), "method": method}
     recipe = Recipe.model_validate({**RECIPE, **kind})

@@ -11,8 +11,8 @@ from recipes import adapted
 from torch import Tensor, nn
 
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.checkpoint import Translator
+from stc.decoding.token_loss import translation_loss
+from stc.models.load_and_save import Translator
 from stc.pipeline.stage import Context
 from stc.training.acceleration import dequantize as module
 from stc.training.acceleration.dequantize import DequantizedLinear, dequantized_base

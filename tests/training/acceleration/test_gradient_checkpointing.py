@@ -14,18 +14,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import predict, translation_loss
+from stc.decoding.token_loss import predict, translation_loss
 from stc.distillation.token_level import hidden_error
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 from stc.pipeline.stage import Context
 from stc.stages.finetune import Finetune
 from stc.store.artifact import Artifact, Kind
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.adapters import adapter_parameters, add_adapters, load_base
 from stc.training.examples import Examples
+from stc.training.fit_translator import select_trainable
 from stc.training.loop import accumulate
 from stc.training.recipe import Recipe
-from stc.training.translator import select_trainable
 
 EVERY_PART = ["encoder", "projector", "decoder", "embedding", "head"]
 RECIPES: dict[str, dict[str, Any]] = {

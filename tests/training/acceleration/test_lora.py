@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import translation_loss
-from stc.models.checkpoint import Translator
+from stc.decoding.token_loss import translation_loss
+from stc.models.load_and_save import Translator
 from stc.pipeline.stage import Context
 from stc.training.acceleration.lora import FastLoraLinear, fast_adapters
 from stc.training.adapters import adapter_parameters

@@ -11,7 +11,8 @@ from stc.errors import InputError
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
 from stc.store.files import list_files
-from stc.store.records import identity_of, is_identity, read_record
+from stc.store.identity import identity_of, is_identity
+from stc.store.records import read_record
 
 
 def artifact_of_folder(store: Store, kind: Kind, folder: Path) -> Artifact:

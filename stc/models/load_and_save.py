@@ -16,7 +16,7 @@ import torch
 
 from stc.errors import ModelError
 from stc.models.architecture import Architecture
-from stc.models.fast_path import FastPath
+from stc.models.engine_interface import FastPath
 from stc.models.folder import ModelFolder
 from stc.models.generation_config import GENERATION_FILE, GenerationSettings
 from stc.models.prompts import load_processor

@@ -18,7 +18,7 @@ from stc.training.checkpoint_state import State
 from stc.training.logmel import LogMel
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 class Corpus:

@@ -13,17 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stc.config.job_names import key_suffixes, short_names
 from stc.config.languages import language_codes, load_language
-from stc.config.override_names import key_suffixes, short_names
 from stc.errors import InputError, suggestion
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences
 from stc.metrics.significance import Resampling, retention
-from stc.models.removal import Ranking
-from stc.report.jobs import ReportedJob
-from stc.report.results import ScoredSystem
+from stc.models.layer_ranking import Ranking
 from stc.report.run_table import aggregate_seeds
-from stc.system.quantities import format_setting
+from stc.report.stored_results import ScoredSystem
+from stc.report.sweep_jobs import ReportedJob
+from stc.system.number_formats import format_setting
 from stc.system.tables import Row
 
 

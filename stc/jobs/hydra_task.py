@@ -36,7 +36,7 @@ def execute_job(composed: DictConfig) -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from stc.config.override_names import describe_difference, describe_settings, select_assignments
+    from stc.config.job_names import describe_difference, describe_settings, select_assignments
     from stc.jobs.job import run_job
     from stc.jobs.sweep import STOP_FILE, SweepRecord
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from stc.config.composition import compose_jobs
 from stc.planning.disk import bytes_on_disk, free_disk_space
 from stc.planning.dry_run import StepState
-from stc.planning.jobs import PlannedJob, bytes_to_write, plan_jobs
 from stc.planning.memory import free_memory, peak_memory
+from stc.planning.plan_text import format_jobs
+from stc.planning.planned_jobs import PlannedJob, bytes_to_write, plan_jobs
 from stc.planning.preflight import check_jobs, collect_notes, hub_faults
-from stc.planning.text import format_jobs
-from stc.system.quantities import format_bytes
+from stc.system.number_formats import format_bytes
 
 
 def print_plan(arguments: list[str]) -> int:

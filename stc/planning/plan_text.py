@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stc.models.layout import AdapterSize, FeatureSize, Layout
 from stc.planning.dry_run import PlannedStep, StepState
-from stc.planning.jobs import PlannedJob
+from stc.planning.planned_jobs import PlannedJob
 
 WIDTH = 118
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from stc.metrics.significance import Difference
 from stc.report.comparison import metric_names_in
-from stc.report.jobs import ReportedJob
 from stc.report.pivot import Pivot
-from stc.report.sweep import Group, TableLine
-from stc.system.quantities import format_setting
+from stc.report.sweep_jobs import ReportedJob
+from stc.report.sweep_table import Group, TableLine
+from stc.system.number_formats import format_setting
 
 _SIZES = {
     "layers": "decoder_layers",

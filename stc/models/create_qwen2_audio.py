@@ -11,7 +11,7 @@ import torch
 
 from stc.errors import ModelError
 from stc.models import architecture
-from stc.models.checkpoint import Translator, import_transformers, load, save
+from stc.models.load_and_save import Translator, import_transformers, load, save
 
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 AUDIO, AUDIO_START, AUDIO_END = "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"

@@ -21,9 +21,9 @@ from stc.errors import InputError, StcError, suggestion
 from stc.store import MadeElsewhere, Store
 from stc.store.artifact import Kind
 from stc.store.files import unlisted_file
+from stc.store.identity import is_identity
 from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
 from stc.store.location import identities_in
-from stc.store.records import is_identity
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.durable_files import remove_tree
 from stc.system.read_files import read_json

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stc.config.override_names import parse_assignment
+from stc.config.job_names import parse_assignment
 from stc.errors import InputError
-from stc.report.results import ReportedRun, ResultReader
+from stc.report.stored_results import ReportedRun, ResultReader
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.natural_order import natural_key
 from stc.system.paths import expand_home
@@ -129,7 +129,7 @@ def _planned_jobs(folder: Path) -> list[tuple[str, ...]]:
     """Return the overrides of every job that a sweep was to have, as far as stc can tell."""
     from hydra.errors import HydraException
 
-    from stc.config.command_line import expand_jobs
+    from stc.config.override_checks import expand_jobs
 
     file = folder / "multirun.yaml"
     if not file.exists():

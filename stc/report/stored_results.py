@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from stc.errors import InputError
-from stc.metrics.records import Measurement, Scores
-from stc.models.removal import RANKING_FILE, Ranking
+from stc.metrics.score_files import Measurement, Scores
+from stc.models.layer_ranking import RANKING_FILE, Ranking
 from stc.report.comparison import comparison_rows, read_comparison
 from stc.store import Store
 from stc.store.artifact import Artifact, Kind

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stc.errors import ModelError
 from stc.models.architecture import Stack, protected_layers
-from stc.models.checkpoint import Translator, load
+from stc.models.load_and_save import Translator, load
 from stc.models.weights import first_few
 from stc.quantization import quantizer_of
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stc.config.override_names import short_names
+from stc.config.job_names import short_names
 from stc.errors import InputError
 from stc.report import formats
-from stc.report.csv_figures import cells_csv, lines_csv
+from stc.report.csv_export import cells_csv, lines_csv
 from stc.report.formats import TitledTable
-from stc.report.jobs import ReportedJob, latest_sweep, read_jobs
 from stc.report.pivot import Pivot, make_pivots, retention_notes
 from stc.report.run_table import (
     RETENTION,
@@ -24,8 +23,9 @@ from stc.report.run_table import (
     speed_note,
     zero_note,
 )
-from stc.report.sweep import Group, group_jobs, group_title, varying_keys
-from stc.system.quantities import format_setting
+from stc.report.sweep_jobs import ReportedJob, latest_sweep, read_jobs
+from stc.report.sweep_table import Group, group_jobs, group_title, varying_keys
+from stc.system.number_formats import format_setting
 from stc.system.tables import NONE, Column, Row, filled_columns
 
 
@@ -129,7 +129,7 @@ def render(
     Args:
         sweep: the folder of a sweep or of a run, or several; empty for the latest sweep.
         store: the folder of the results; None for the store that each job was run with.
-        systems: the systems that have a line, as :func:`stc.report.sweep.group_jobs` takes them.
+        systems: the systems that have a line, as :func:`stc.report.sweep_table.group_jobs` takes them.
         pivot: rows, columns and perhaps a value, as :func:`stc.report.pivot.make_pivots` takes them.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
     from stc.quantization import Quantizer
 
 DType = Literal["float32", "bfloat16"]
@@ -25,7 +25,7 @@ class Compute(BaseModel):
     attention: Attention = "sdpa"
 
     def load_model(self, folder: Path, device: str, quantize: Quantizer | None = None) -> Translator:
-        """Load a model folder to compute in this way; arguments and errors as :func:`stc.models.checkpoint.load`."""
-        from stc.models.checkpoint import load
+        """Load a model folder to compute in this way; arguments and errors as :func:`stc.models.load_and_save.load`."""
+        from stc.models.load_and_save import load
 
         return load(folder, device=device, dtype=self.dtype, attention=self.attention, quantize=quantize)

@@ -12,7 +12,7 @@ from torch import nn
 
 from stc.data.collate import Batch
 from stc.data.manifest import Manifest
-from stc.decoding.predictions import predict, translation_loss
+from stc.decoding.token_loss import predict, translation_loss
 from stc.distillation.token_level import Teacher
 from stc.errors import InputError
 from stc.models.architecture import Part
@@ -20,11 +20,11 @@ from stc.models.parts import part_parameters
 from stc.pipeline.stage import Context
 from stc.training.acceleration.compile import compiled_layers
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
+from stc.training.augmented_corpus import Corpus
 from stc.training.checkpoint_state import PerProcessState, Stateful
-from stc.training.corpus import Corpus
+from stc.training.data_order import batches, batches_per_epoch
 from stc.training.examples import Examples
 from stc.training.loop import TrainingResult, train
-from stc.training.order import batches, batches_per_epoch
 from stc.training.recipe import Recipe
 from stc.training.stopping import EarlyStopping
 from stc.training.teacher_forcing import TeacherForcing
@@ -32,7 +32,7 @@ from stc.workers.worker import current_group
 
 if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from stc.data.collate import IGNORED, Batch
 from stc.models.architecture import EncodedAudio
 
 if TYPE_CHECKING:
-    from stc.models.checkpoint import Translator
+    from stc.models.load_and_save import Translator
 
 
 @dataclass(frozen=True)
