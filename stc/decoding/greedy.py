@@ -8,8 +8,11 @@ transformers' ``generate`` decodes models that they do not support.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
     from stc.decoding.features import FeatureReader
     from stc.models.load_and_save import Translator
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 READERS = 4  # threads that read audio ahead of the encoder
 DECODE_BATCH = "resources.decode_batch"  # the setting, for messages
-ENCODE_BATCH = 32  # utterances that are encoded together, at most
+ENCODE_BATCH = 32  # at most; the next batch's features are computed while the GPU encodes this one
 CHUNK_BATCHES = 8  # batches whose embeddings :func:`translate` holds at a time
 
 
@@ -63,11 +69,20 @@ def embed_prompts(
     collator = Collator.of(translator, manifest.task)
     recordings = [row.sha256 for row in manifest.rows]
 
-    def read(rows: Sequence[int]) -> tuple[Mapping[str, Tensor], EncodedAudio]:
-        names = [recordings[row] for row in rows]
-        return collator.pad(features.prompts(collator, names)), features.encoded(names, translator.model.device)
+    embeddings: list[Tensor] = []
 
-    return _embed(translator, len(manifest), BatchSize.of(batch_size, DECODE_BATCH), read, progress)
+    def embed(rows: Sequence[int]) -> None:
+        names = [recordings[row] for row in rows]
+        batch, encoded = (
+            collator.pad(features.prompts(collator, names)),
+            features.encoded(names, translator.model.device),
+        )
+        embeddings.extend(_embed(translator, batch, encoded))
+        if progress is not None:
+            progress.update(len(rows))
+
+    BatchSize.of(batch_size, DECODE_BATCH).over(range(len(manifest)), embed)
+    return embeddings
 
 
 def embed_audio_prompts(
@@ -87,47 +102,56 @@ def embed_audio_prompts(
     """
     model = translator.model
     collator = Collator.of(translator, task)
-    samples = iter(audio)
-    waiting: dict[int, np.ndarray] = {}  # read, and needed again if memory runs out
-
-    def encode(rows: Sequence[int]) -> tuple[Mapping[str, Tensor], EncodedAudio]:
-        for row in [row for row in waiting if row < rows[0]]:
-            del waiting[row]
-        waiting.update((row, next(samples)) for row in rows if row not in waiting)
-        batch = collator.prompts([ids[row] for row in rows], [waiting[row] for row in rows])
-        on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        return batch, translator.architecture.encode_audio(model, on_device)
-
-    return _embed(translator, len(ids), BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH), encode, progress)
-
-
-@torch.inference_mode()
-def _embed(
-    translator: Translator,
-    count: int,
-    size: BatchSize,
-    encode: Callable[[Sequence[int]], tuple[Mapping[str, Tensor], EncodedAudio]],
-    progress: Progress | None,
-) -> list[Tensor]:
-    """Return the embedded prompts of ``count`` utterances.
-
-    Args:
-        encode: returns the padded prompts and the encoder's output for some utterances.
-    """
+    waiting = iter(audio)
+    encode_size = BatchSize.of(batch_size, DECODE_BATCH).at_most(ENCODE_BATCH)
+    together = encode_size.size
+    collate_size = BatchSize(together, DECODE_BATCH)  # its own, since a thread collates while another batch is encoded
     embeddings: list[Tensor] = []
 
-    def embed(rows: Sequence[int]) -> None:
-        batch, encoded = encode(rows)
-        lengths = batch["attention_mask"].sum(dim=1).tolist()
-        embedded = translator.architecture.embed(
-            translator.model, batch["input_ids"].to(translator.model.device), encoded
-        )
-        embeddings.extend(row[:length] for row, length in zip(embedded, lengths, strict=True))
+    def collate(start: int) -> list[dict[str, Tensor]]:
+        names = ids[start : start + together]
+        samples = list(islice(waiting, len(names)))
+        batches: list[dict[str, Tensor]] = []
+
+        def collate_part(rows: Sequence[int]) -> None:
+            batches.append(collator.prompts([names[row] for row in rows], [samples[row] for row in rows]))
+
+        collate_size.over(range(len(names)), collate_part)
+        return batches
+
+    def embed(collated: Mapping[str, Tensor], rows: Sequence[int]) -> None:
+        batch = {name: tensor[rows[0] : rows[-1] + 1].to(model.device) for name, tensor in collated.items()}
+        embeddings.extend(_embed(translator, batch, translator.architecture.encode_audio(model, batch)))
         if progress is not None:
             progress.update(len(rows))
 
-    size.over(range(count), embed)
+    with torch.inference_mode():
+        for collated in chain.from_iterable(one_ahead(collate, range(0, len(ids), together))):
+            encode_size.over(range(len(collated["input_ids"])), partial(embed, collated))
     return embeddings
+
+
+@torch.inference_mode()
+def _embed(translator: Translator, prompts: Mapping[str, Tensor], encoded: EncodedAudio) -> list[Tensor]:
+    """Return the embeddings of padded prompts, each without its padding."""
+    lengths = prompts["attention_mask"].sum(dim=1).tolist()
+    embedded = translator.architecture.embed(
+        translator.model, prompts["input_ids"].to(translator.model.device), encoded
+    )
+    return [row[:length] for row, length in zip(embedded, lengths, strict=True)]
+
+
+def one_ahead(make: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield what ``make`` returns for each item. A thread makes the next one while one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[R] | None = None
+        for item in items:
+            following = thread.submit(make, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from stc.data.audio import read_batch
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding.cpu_engine import generate_tokens
-from stc.decoding.greedy import decode, embed_prompts, longest_first, translate
+from stc.decoding.greedy import decode, embed_prompts, longest_first, one_ahead, translate
 from stc.models.architecture import Architecture
 from stc.models.layer_removal import without_layers
 from stc.models.load_and_save import Translator, load
@@ -89,6 +89,22 @@ def test_embeddings_are_those_of_one_utterance_alone(translator: Translator, man
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
+def test_one_batch_is_made_ahead_and_no_more_and_its_error_comes_in_its_turn() -> None:
+    made: list[int] = []
+
+    def make(number: int) -> int:
+        made.append(number)
+        return 1 // (3 - number)
+
+    batches = one_ahead(make, range(9))
+    for number in range(3):
+        assert next(batches) == 1 // (3 - number)
+        assert len(made) <= number + 2
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
+    assert made == [0, 1, 2, 3, 4]
+
+
 def test_memory_may_run_out_where_features_are_made(
     translator: Translator, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +122,7 @@ def test_memory_may_run_out_where_features_are_made(
     size = BatchSize(5, "resources.decode_batch")
     found = embed_prompts(translator, manifest, batch_size=size)
     assert made[:3] == [5, 3, 2]
-    assert size.size == 2
+    assert size.size == 5  # that many are encoded and decoded
     torch.testing.assert_close(found, expected)
 
 

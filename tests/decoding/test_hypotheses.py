@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stc.decoding.hypotheses import read_texts, write_texts
-from stc.metrics.metric import metric_names, statistics
+from stc.metrics.metric import statistics
 
 LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 
@@ -30,7 +30,7 @@ def test_file_that_another_program_wrote_has_a_text_for_every_newline(end: str, 
 
 
 @pytest.mark.parametrize("end", ["-\n", "\r", "\u2028"])
-@pytest.mark.parametrize("metric", metric_names())
+@pytest.mark.parametrize("metric", ["bleu", "chrf", "chrf_pp"])
 def test_texts_score_what_their_lines_score(metric: str, end: str, tmp_path: Path) -> None:
     hypotheses, references = ["das rote Haus steht", "ein Hund"], [f"das rote{end}Haus steht", "ein Hund"]
     write_texts(tmp_path / "references", references)
