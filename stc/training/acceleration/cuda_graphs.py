@@ -123,7 +123,8 @@ class GraphedStack:
             return run(tensors)
         padding = -length % MULTIPLE if self._causal or any(map(_is_mask, tensors)) else 0
         padded = [_pad(tensor, padding) for tensor in tensors]
-        recording = self._recording(run, padded, (dtype, enabled, str(structure), repr(others), *at))
+        cast_to = dtype if enabled else None
+        recording = self._recording(run, padded, (cast_to, str(structure), repr(others), *at))
         if recording is None:
             return run(padded)[:, :length]
         return _Replay.apply(self, recording, self._requires_gradient, *padded)[:, :length]
