@@ -204,8 +204,9 @@ def _check_between_groups(groups: Mapping[str, Any], pruning: PruningMethod | No
     for name in dict.fromkeys(name for name in names if name != LOSS):
         try:
             metric_with(name, metrics.settings if metrics else {}).check_ready(lang.code)
-        except ConfigError as error:  # the keys as a user sets them
-            faults += [replace(one, key=one.key.replace("settings.comet", "comet")) for one in error.faults]
+        except ConfigError as error:
+            own = metrics is not None and name in (metrics.model_extra or {})  # metrics.comet, as a user sets it
+            faults += [replace(one, key=one.key.replace("settings.", "") if own else one.key) for one in error.faults]
         except InputError as error:
             faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
 

@@ -16,7 +16,7 @@ from stc.data.sources import SourceSettings, SplitPart
 from stc.decoding.options import Decoding
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
-from stc.errors import Fault, field_error
+from stc.errors import Fault, field_error, suggestion
 from stc.metrics.metric import MetricName
 from stc.pipeline.stage import BoolOrAuto, Context
 from stc.store.location import store_folder_fault
@@ -111,10 +111,13 @@ class DistillConfig(_Group):
 class MetricsConfig(_Group):
     """Settings of evaluation.
 
+    A key with the name of a metric, such as ``comet``, is where ``settings`` takes those of the metric from.
+
     Attributes:
         settings: settings of single metrics, by name.
-        comet: those of COMET, to which ``settings`` refers.
     """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     names: Annotated[tuple[MetricName, ...], Field(min_length=1), EachOnce]
     retention: MetricName
@@ -123,7 +126,18 @@ class MetricsConfig(_Group):
     timed_utterances: int = Field(ge=1)
     witnessed: int = Field(ge=0, le=10_000)
     settings: Mapping[str, Mapping[str, Any]] = {}
-    comet: Mapping[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _extra_keys_are_metrics_with_settings(self) -> Self:
+        keys = [*type(self).model_fields, *self.settings]
+        extra = (self.model_extra or {}).items()
+        if faults := [
+            Fault(key, value, f"no such key; keys here: {', '.join(keys)}{suggestion(key, keys)}")
+            for key, value in extra
+            if key not in self.settings
+        ]:
+            raise field_error(*faults)
+        return self
 
     @model_validator(mode="after")
     def _retention_metric_is_computed(self) -> Self:

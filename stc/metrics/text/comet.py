@@ -41,7 +41,6 @@ class Comet(SentenceMetric):
 
     title: ClassVar[str] = "COMET"
     needs_source: ClassVar[bool] = True
-    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"python", "batch_size", "checkpoint"})
 
     checkpoint: str = "Unbabel/wmt22-comet-da"
     python: str = ".venv-comet/bin/python"
