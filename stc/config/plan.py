@@ -30,7 +30,7 @@ from stc.quantization import quantizer
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do.
+    """The plan of a run.
 
     Attributes:
         config: the validated config.
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def prunes(self) -> bool:
-        """Whether the outputs depend on a pruned model; if not, ``prune.ratio`` has no meaning."""
+        """Return whether the outputs depend on a pruned model; if not, ``prune.ratio`` has no meaning."""
         return any(self.pipeline.nodes[name].stage_name == "prune" for name in self.pipeline.required_nodes())
 
 

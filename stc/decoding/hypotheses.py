@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TranslationSettings(Compute):
-    """How a model translates.
+    """The settings by which a model translates.
 
     Attributes:
         max_new_tokens: longer translations are cut off.

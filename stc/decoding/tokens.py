@@ -1,4 +1,4 @@
-"""Which tokens end a turn, and texts from tokens."""
+"""The tokens that end a turn, and the texts of tokens."""
 
 from __future__ import annotations
 

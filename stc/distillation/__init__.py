@@ -1,1 +1,1 @@
-"""What a student learns from a teacher beside its texts: distributions, cached logits, filters."""
+"""Knowledge distillation beyond the teacher's texts: token distributions, cached logits, filters."""

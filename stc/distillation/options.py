@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TokenDistillation(BaseModel):
-    """How a student learns from a teacher at every token (:mod:`stc.distillation.token_level`).
+    """The settings by which a student learns from a teacher at every token (:mod:`stc.distillation.token_level`).
 
     Attributes:
         weight: share of the divergence from the teacher in the loss; the rest is cross-entropy with the targets.

@@ -1,4 +1,4 @@
-"""Whether vLLM can load an export, according to vLLM's source code.
+"""Decide whether vLLM can load an export, according to vLLM's source code.
 
 vLLM itself is not run, as it needs a GPU and an environment of its own. docs/export.md says which parts of the source
 were read.

@@ -1,4 +1,4 @@
-"""What stc asks SLURM. submitit brings the jobs there (``hydra/launcher=slurm``).
+"""The questions that stc asks SLURM. submitit brings the jobs there (``hydra/launcher=slurm``).
 
 A job that SLURM ends early begins again in the same folder: its finished results are in the store, and a training goes
 on from its checkpoint. SLURM ends it in one of three ways:

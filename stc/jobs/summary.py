@@ -37,7 +37,7 @@ class JobSummary:
 
     @property
     def lost(self) -> bool:
-        """Whether the job was not begun, or its process was killed."""
+        """Return whether the job was not begun, or its process was killed."""
         return self.status is None or self.status.state == "killed"
 
     @property

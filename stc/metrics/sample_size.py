@@ -1,4 +1,4 @@
-"""How many test sentences intervals and p-values need."""
+"""The number of test sentences that intervals and p-values need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of the reference's quality a system keeps, whether two systems differ, and how certain both are.
+"""Compute how much of the reference's quality a system keeps, whether two systems differ, and how certain both are.
 
 Paired bootstrap resampling (Koehn, 2004, "Statistical Significance Tests for Machine Translation Evaluation") draws
 sentences with replacement, the same ones for both systems, and computes the two corpus scores each time.
@@ -30,7 +30,7 @@ _BLOCK = 256  # resamples that are drawn together; memory is _BLOCK × sentences
 
 
 class Resampling(TypedDict):
-    """How chance is simulated.
+    """The settings by which chance is simulated.
 
     Attributes:
         resamples: how many corpora are drawn, and how many times translations are exchanged. No p-value is below
@@ -46,7 +46,7 @@ class Resampling(TypedDict):
 
 @dataclass(frozen=True)
 class Retention:
-    """How much of the reference's quality a system keeps: the ratio of their scores, as the metric defines it.
+    """The part of the reference's quality that a system keeps: the ratio of their scores, as the metric defines it.
 
     Attributes:
         value: on the whole corpus; None where a score of 0 leaves it open.

@@ -1,4 +1,4 @@
-"""What stc has to know of a model family. The rest of stc asks here and knows no module path itself.
+"""The interface of a model family. The rest of stc asks here and knows no module path itself.
 
 A family is a subclass of :class:`Architecture` in a file of its own beside this one, whose ``ARCHITECTURE`` is an
 instance. stc's own engines decode families that are a :class:`stc.models.engine_interface.FastPath`; transformers'
@@ -71,7 +71,7 @@ class ModelDimensions:
 
 @dataclass(frozen=True)
 class VLLMRequirements:
-    """What the version of vLLM in :mod:`stc.export.vllm` requires of a model folder.
+    """The requirements that the version of vLLM in :mod:`stc.export.vllm` has of a model folder.
 
     Attributes:
         architecture: the class name that it knows.
@@ -111,7 +111,7 @@ class Architecture(ABC):
     """The name of the norm after the decoder's layers, in the module that has the layers."""
 
     encoder_pooling: ClassVar[int] = 1
-    """How many positions of the encoder's layers become one position of its output."""
+    """The number of positions of the encoder's layers that become one position of its output."""
 
     fixed_weights: ClassVar[Sequence[str]] = ()
     """Names of weights that are never trained. transformers does not freeze them when it loads them."""

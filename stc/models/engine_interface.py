@@ -1,4 +1,4 @@
-"""What stc's own engines in :mod:`stc.decoding` need of a family beyond :class:`stc.models.architecture.Architecture`.
+"""The interface that stc's own engines (:mod:`stc.decoding`) need of a family, beyond that of every family.
 
 With it they decode the family, and greedy searches compute only once what candidates have in common.
 """

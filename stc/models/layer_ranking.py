@@ -1,4 +1,4 @@
-"""Which layers of a model are removed, and in what order: the content of every ranking.
+"""Rankings: the layers of a model that are removed, in their order.
 
 Imports neither torch nor transformers.
 """

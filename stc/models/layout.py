@@ -33,7 +33,7 @@ STORED_WIDTH = WIDTH["bfloat16"]
 
 @dataclass(frozen=True)
 class RemovalCounts:
-    """How many layers a ranking removes.
+    """The number of layers that a ranking removes.
 
     Attributes:
         of: the number of layers before the first removal, by stack.

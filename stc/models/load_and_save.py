@@ -41,7 +41,7 @@ class Translator:
 
     @property
     def unsupported_by_engines(self) -> str:
-        """What stc's own engines do not compute of the model as it is now, in words."""
+        """Return, in words, what stc's own engines cannot compute of the model as it is now; empty if nothing."""
         return self.architecture.unsupported_by_engines(self.model.config.to_dict())
 
     @property

@@ -1,4 +1,4 @@
-"""What a config.json of Qwen2-Audio may say, with what transformers assumes for fields that are left out."""
+"""The fields of a config.json of Qwen2-Audio, with the defaults of transformers."""
 
 from __future__ import annotations
 

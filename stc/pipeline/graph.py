@@ -14,7 +14,7 @@ from stc.pipeline.stage import Stage
 from stc.store.artifact import Kind
 
 Wiring = str | Mapping[str, str]
-"""Where an input comes from: the name of a node, or a mapping from labels to names."""
+"""The origin of an input: the name of a node, or a mapping from labels to names."""
 
 
 @dataclass(frozen=True)

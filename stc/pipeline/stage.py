@@ -38,7 +38,7 @@ class StageInput:
 
 
 BoolOrAuto = bool | Literal["auto"]
-"""Whether to do something; ``auto`` means where it pays."""
+"""A switch: on, off, or ``auto``, which means on where it pays."""
 
 Inputs = Mapping[str, Any]  # name → Artifact, or label → Artifact for an input with ``many``
 
@@ -57,7 +57,7 @@ class ProgressFactory(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use, and its result must not depend on. Two contexts give the same result in float32.
+    """The resources that a stage may use. Its result must not depend on them: two contexts give the same in float32.
 
     Attributes:
         device: ``"cpu"`` or ``"cuda"``.

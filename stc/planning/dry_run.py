@@ -1,4 +1,4 @@
-"""What a run would find in the store and what it would have to make, found out without making or changing anything.
+"""Find out what a run would find in the store and what it would have to make, without making or changing anything.
 
 Imports neither torch nor transformers.
 """

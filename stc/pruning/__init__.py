@@ -52,7 +52,7 @@ class PruningMethod(BaseModel, ABC):
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether the encoder is trained between removals."""
+        """Return whether the encoder is trained between removals."""
         return False
 
     @abstractmethod

@@ -25,7 +25,7 @@ SIMILARITY_FILE = "similarity.json"
 
 
 class StackSimilarity(TypedDict):
-    """How much the layers of a stack change their input.
+    """A measure of how much the layers of a stack change their input.
 
     ``influence`` is indexed by layer, ``angular`` by the first layer of a block and the block's length minus one.
     """

@@ -66,7 +66,7 @@ class Quantizer(BaseModel, ABC):
     float32 and before training, also by the independent check."""
 
     TRAINABLE: ClassVar[bool] = False
-    """Whether adapters can be trained on it: its layers propagate gradients, and it has :meth:`dequantize_layer`."""
+    """True if adapters can be trained on it: its layers propagate gradients, and it has :meth:`dequantize_layer`."""
 
     MAX_ERROR: ClassVar[float]
     """The largest error of a layer's output, relative in norm, on a machine where the method works."""

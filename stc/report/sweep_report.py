@@ -57,7 +57,7 @@ class Report:
 
     @property
     def latex(self) -> str:
-        """The same as a document of its own."""
+        """Return the report as a LaTeX document."""
         return formats.latex([*self._tables(), *self._pivot_tables(), *self._missing()])
 
     @property

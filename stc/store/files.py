@@ -48,7 +48,7 @@ class FileHashes:
 
     @property
     def unsaved(self) -> bool:
-        """Whether there are digests that the file does not have."""
+        """Return whether there are digests that the file does not have."""
         return bool(self._added)
 
     def save(self) -> None:

@@ -50,7 +50,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """What is deleted, in this order, the scratch that stays, and the bytes of the store before and after.
+    """A plan of what is deleted, in order, of the scratch that stays, and of the store's bytes before and after.
 
     ``evictions`` are the artifacts whose files are deleted, each with the bytes that this frees.
     """

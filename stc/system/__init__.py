@@ -1,1 +1,1 @@
-"""What stc needs of the machine and of its processes, and files and text for a terminal: no models, no stages."""
+"""The machine, processes, files, and text for a terminal. Nothing here knows models or stages."""

@@ -1,4 +1,4 @@
-"""What every command shares: progress bars, quiet libraries, exit codes, and options for computing."""
+"""The parts that every command shares: progress bars, quiet libraries, exit codes, and options for computing."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def use_utf8_output() -> None:
 
 
 SPINS = 10_000
-"""How often an OpenMP thread looks for work before it sleeps, unless the user has set it.
+"""The number of times an OpenMP thread looks for work before it sleeps, unless the user has set it.
 
 With the default, 300,000 or more, a waiting thread uses up the core that another thread needs. Sleeping at once costs
 time on a quiet machine. benchmarks/busy_machine.py measures all three.

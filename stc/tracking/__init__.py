@@ -40,7 +40,7 @@ _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow
 
 
 class Tracking(BaseModel):
-    """Where runs are shown.
+    """The place where runs are shown.
 
     Attributes:
         uri: MLflow's tracking URI.

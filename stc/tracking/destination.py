@@ -71,7 +71,7 @@ def health_status(uri: str) -> int | str:
 
 
 class Creation(TypedDict):
-    """How to create a run: the name of an existing experiment, and the arguments of ``create_run``."""
+    """The data to create a run with: the name of an existing experiment, and the arguments of ``create_run``."""
 
     experiment: str
     arguments: dict[str, Any]

@@ -86,7 +86,7 @@ class TeacherForcing:
 
 @dataclass
 class LayerSimilarity:
-    """How much the layers of one stack change their input, as sums over positions.
+    """A measure of how much the layers of one stack change their input, as sums over positions.
 
     x^l is the input of layer l, and x^L the output of the last layer.
 

@@ -107,7 +107,7 @@ class _Worker:
 
     @property
     def lost(self) -> bool:
-        """Whether it ended without saying why."""
+        """Return whether it ended without saying why."""
         return self.gone and not self.done and self.error is None
 
 

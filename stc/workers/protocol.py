@@ -29,7 +29,7 @@ from stc.workers.stage import ParallelStage
 
 @dataclass(frozen=True)
 class Request:
-    """What the workers are to do. The context has no ``log`` and no ``progress``."""
+    """The work that the workers are asked to do. The context has no ``log`` and no ``progress``."""
 
     stage: ParallelStage
     inputs: Inputs

@@ -30,7 +30,7 @@ class WorkerGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes down what all of them have found."""
+        """Return whether this process writes down what all of them have found."""
         return self.rank == 0
 
     def share_of(self, items: Sequence[T]) -> Sequence[T]:
