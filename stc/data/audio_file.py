@@ -41,10 +41,7 @@ _FAULTS = (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, Overfl
 
 
 class _SequentialFile(soundfile.SoundFile):
-    """A file that is read from start to end without seeking.
-
-    soundfile seeks after each read. That is inexact for MP3 and impossible for FLAC of unknown length.
-    """
+    """A file that is read without seeking, which is inexact for MP3 and impossible for FLAC of unknown length."""
 
     def seekable(self) -> bool:
         return False
@@ -253,11 +250,7 @@ def cut_audio(path: Path, start: float, end: float, target: Path) -> float:
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[BufferedReader]:
-    """Open a file for reading.
-
-    Raises:
-        InputError: it is missing, is not a regular file, or cannot be read.
-    """
+    """Open a file for reading. Raise InputError if it is missing, is not a regular file, or cannot be read."""
     try:
         with open_regular(path) as file:
             yield file

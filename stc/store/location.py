@@ -1,4 +1,4 @@
-"""Decide which folders are stores, and which may become one. A folder that is no store is neither written to nor tidied up.
+"""Decide which folders are stores, and which may become one. Other folders are neither written to nor tidied up.
 
 A store has a marker, the first file that is written. A store from before there were markers is recognized by a result
 or a table of checksums that stc wrote, and gets its marker when it is next written to.
