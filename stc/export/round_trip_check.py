@@ -19,7 +19,7 @@ class ProofResult:
 
     @property
     def is_same(self) -> bool:
-        """Return whether the texts are equal. A merged adapter is rounded to bfloat16, and may translate differently."""
+        """Return whether the texts are equal. Merging an adapter rounds to bfloat16, which may change them."""
         return self.text == self.original
 
 
