@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stored import spec_of
+from filled_store import spec_of
 from test_end_to_end import data, settings  # noqa: F401
 
 from stc.store import Store, identity_of

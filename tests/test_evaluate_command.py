@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sacrebleu
 import soundfile
-from light import answers
+from commands_without_torch import answers
 from own_metrics import add_own_metrics
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 

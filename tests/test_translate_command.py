@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from light import answers
+from commands_without_torch import answers
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate

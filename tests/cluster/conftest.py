@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import slurm as cluster
 import soundfile
-from held import Held, held
+from results_in_progress import Held, held
 
 from stc.system.paths import ROOT
 

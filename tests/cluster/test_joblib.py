@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from conftest import Start
-from held import Held
+from results_in_progress import Held
 from slurm import until
 
 from stc.jobs.status import job_statuses

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import Start
-from held import Held
+from results_in_progress import Held
 from slurm import Slurm, until
 
 from stc.jobs.slurm import cancel_jobs, has_queued_jobs

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from held import held
 from mlflow import MlflowClient
 from processes import Command, until
 

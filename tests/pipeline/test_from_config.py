@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wiring import nodes
+from graphs import nodes
 
 from stc.errors import ConfigError, Fault
 from stc.models.hub import HubModel

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wiring import nodes
+from graphs import nodes
 
 from stc.models import load_and_save as checkpoint
 from stc.pipeline import model_cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from wiring import nodes
+from graphs import nodes
 
 from stc.errors import ConfigError
 from stc.pipeline.graph import Pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stored import filled
+from filled_store import filled
 
 from stc.store import Store
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filled_store import ids, put, ran
 from processes import at_once, await_note, note, send, until, working
-from stored import ids, put, ran
 
 from stc.errors import InputError, StcError
 from stc.store import MadeElsewhere, Store

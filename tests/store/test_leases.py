@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filled_store import spec_of
 from processes import at_once, await_note, ended, note, noted, send, until, working
-from stored import spec_of
 
 from stc.store import MadeElsewhere, Store, files, identity_of, leases
 from stc.store.artifact import RECORD_FILE, Kind

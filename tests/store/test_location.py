@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filled_store import ids, put, ran, spec_of
 from processes import at_once
 from pydantic import ValidationError
-from stored import ids, put, ran, spec_of
 
 from stc.config.schema import StoreConfig
 from stc.errors import InputError, StcError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored import spec_of
+from filled_store import spec_of
 
 from stc.errors import InputError, StcError
 from stc.store import Store, identity_of

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stored import ids, ran
+from filled_store import ids, ran
 
 from stc.store import Store
 from stc.store.__main__ import build_parser, main, parse_size

@@ -1,7 +1,7 @@
 """How often a screened search for layers removes what the exact one does, and how long both take.
 
-    OMP_NUM_THREADS=1 python benchmarks/screened.py
-    python benchmarks/screened.py --lang zh --screen 4 --ratio 0.25 --override model.path=models/mine
+    OMP_NUM_THREADS=1 python benchmarks/screened_search.py
+    python benchmarks/screened_search.py --lang zh --screen 4 --ratio 0.25 --override model.path=models/mine
 
 For each language the exact search of a default run is brought about, and a screened one for every N of --screen: each
 layer is chosen on the split `selection`. What the store has of them is taken from it, so that the command goes on where

@@ -1,8 +1,8 @@
 """One stage in several processes against the same stage in one: the search for layers, and training.
 
-    python benchmarks/several.py                   a machine with two GPUs; 10 GB of disk
-    python benchmarks/several.py --processes 1 4   with four
-    python benchmarks/several.py --tiny            the same steps at a small shape on the CPU
+    python benchmarks/several_processes.py                   a machine with two GPUs; 10 GB of disk
+    python benchmarks/several_processes.py --processes 1 4   with four
+    python benchmarks/several_processes.py --tiny            the same steps at a small shape on the CPU
 
 A model of the shape of Qwen2-Audio-7B with random weights and fewer layers, and utterances of 3 to 14 s of noise. One
 greedy round, a training of adapters, and one of the whole decoder are run by the stages themselves with each number of
