@@ -8,6 +8,7 @@
 # TORCH=…     the torch to install where there is none: a version (2.13.0) or anything pip takes.
 PYTHON ?= python3
 TORCH ?= 2.13.0
+TORCH_PACKAGE = $(if $(findstring /,$(TORCH)),$(TORCH),$(if $(filter torch%,$(TORCH)),$(TORCH),torch==$(TORCH)))
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -22,7 +23,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	  then $(PYTHON) -m venv --system-site-packages $(VENV); else $(PYTHON) -m venv $(VENV); fi; fi
 	@echo "installing torch and what stc needs into $(VENV) (a few minutes)"
 	@$(BIN)/python -c 'import torch' 2>/dev/null || \
-	  $(BIN)/pip install -q --disable-pip-version-check "$(if $(findstring /,$(TORCH)),$(TORCH),$(if $(filter torch%,$(TORCH)),$(TORCH),torch==$(TORCH)))"
+	  $(BIN)/pip install -q --disable-pip-version-check "$(TORCH_PACKAGE)"
 	@$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
@@ -33,7 +34,7 @@ comet: .venv-comet/.ready
 .venv-comet/.ready:
 	@echo "installing COMET into .venv-comet (a few minutes)"
 	@$(PYTHON) -m venv .venv-comet
-	@.venv-comet/bin/pip install -q --disable-pip-version-check torch==$(TORCH) unbabel-comet==2.2.7 "setuptools<81"
+	@.venv-comet/bin/pip install -q --disable-pip-version-check "$(TORCH_PACKAGE)" unbabel-comet==2.2.7 "setuptools<81"
 	@touch $@
 
 demo: setup

@@ -104,7 +104,7 @@ def split_plan_option(arguments: Sequence[str]) -> tuple[bool, list[str]]:
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
-    """Return whether the arguments, checked and validate_model, ask for a sweep."""
+    """Return whether the arguments, checked and validated, ask for a sweep."""
     return bool(parse_arguments(arguments).multirun)
 
 

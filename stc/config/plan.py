@@ -16,7 +16,16 @@ from pydantic import BaseModel
 
 from stc.config.fault_keys import ABSENT, at_source_keys, written_value
 from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
-from stc.errors import ConfigError, Fault, InputError, ModelError, first_line, suggestion, validate_model
+from stc.errors import (
+    ConfigError,
+    Fault,
+    InputError,
+    ModelError,
+    command_line_value,
+    first_line,
+    suggestion,
+    validate_model,
+)
 from stc.metrics.metric import metric_with
 from stc.metrics.selection_metric import LOSS
 from stc.models import architecture, read_config
@@ -208,7 +217,10 @@ def _check_between_groups(groups: Mapping[str, Any], pruning: PruningMethod | No
             own = metrics is not None and name in (metrics.model_extra or {})  # metrics.comet, as a user sets it
             faults += [replace(one, key=one.key.replace("settings.", "") if own else one.key) for one in error.faults]
         except InputError as error:
-            faults.append(Fault("lang.code", groups["lang"]["code"], str(error)))
+            key, value = "prune.metric", name
+            if metrics and name in metrics.names:
+                key, value = "metrics.names", command_line_value(list(metrics.names))
+            faults.append(Fault(key, value, str(error), (("lang.code", groups["lang"]["code"]),)))
 
 
 def _fill_in_pruning(groups: Mapping[str, Any], pruning: PruningMethod, faults: list[Fault]) -> dict[str, Any]:

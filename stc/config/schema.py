@@ -67,7 +67,8 @@ class DataConfig(_Group, SourceSettings):
     Attributes:
         name: by default that of the folder.
         limit: keeps the first so many utterances of each split.
-        on_overlap: what to do with an utterance of ``train`` that is in another split as well.
+        on_overlap: what to do with an utterance that several splits have: ``refuse`` stops the run; with ``drop`` it
+            stays in ``test``, else in ``selection``, else in ``dev``, and is left out of the others.
     """
 
     name: str | None = None

@@ -24,7 +24,7 @@ def main(checkpoint: str, batch_size: int) -> None:
     path = checkpoint if os.path.exists(checkpoint) else download_model(checkpoint)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    model = load_from_checkpoint(path, local_files_only=os.path.exists(checkpoint))
+    model = load_from_checkpoint(path)
     # As the library's own command, comet-score, does: scores are published so.
     torch.set_float32_matmul_precision("high")
     model.eval().half()

@@ -47,7 +47,7 @@ class Evaluate(TranslationSettings, Stage):
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)
-        for name in self.metrics:
+        for name in self.metrics:  # before hours of translating
             metric_with(name, self.metric_settings).check_ready(manifest.task.target_lang)
         hypotheses = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx)
         agreed = self._check_independently(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}

@@ -49,7 +49,7 @@ def test_quotation_marks_of_a_tsv_enclose_values_if_asked(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("test.csv", "audio,en,de\n1.wav,one\n", "row 1: 2 values for 3 columns"),
+        ("test.csv", "audio,en,de\n1.wav,one\n", "line 2: 2 values for 3 columns"),
         ("test.csv", 'audio,en,de\n1.wav,"one,eins\n', "quotes=double"),
         ("test.csv", "audio,en\n1.wav,one\n", "'de'"),
         ("tset.csv", "audio,en,de\n", "did you mean 'tset'"),

@@ -200,3 +200,21 @@ def test_splits_can_be_streamed(acl: Path, tiny_model: Path, tmp_path: Path) -> 
     streamed = ["data.source.streaming=true", "data.limit=3"]
     read = stage("test", acl, tiny_model, tmp_path, *streamed, data="acl6060_official").in_place()
     assert [row.source for row in read.rows] == ["English 30", "English 31", "English 32"]
+
+
+def test_a_folder_is_known_by_its_content_whatever_commit_is_named(
+    acl: Path, tiny_model: Path, tmp_path: Path, ctx: Context
+) -> None:
+    environments = [
+        stage("test", acl, tiny_model, tmp_path, *pinned, data="acl6060_official").environment(ctx)
+        for pinned in ([], [f"data.source.revision={'a' * 40}"])
+    ]
+    assert environments[0] == environments[1]
+
+
+def test_script_in_place_of_data_is_refused_with_the_way_on(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "scripted"
+    folder.mkdir()
+    (folder / "scripted.py").write_text("raise SystemExit")
+    with pytest.raises(InputError, match="scripted"):
+        stage("test", folder, tiny_model, tmp_path, data="acl6060_official").in_place()

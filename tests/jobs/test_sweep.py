@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from mlflow import MlflowClient
 from processes import Command, until
+from results_in_progress import held
 
 import stc.jobs.sweep
 from stc.config.job_names import describe_difference, describe_settings

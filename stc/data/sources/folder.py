@@ -49,7 +49,7 @@ class Folder(JsonLines):
         columns: list[str] = []
         try:
             for number, values in enumerate(reader):
-                where = f"{file}, row {number}"
+                where = f"{file}, line {reader.line_num}"
                 if not columns:
                     columns = values
                     continue
@@ -63,7 +63,7 @@ class Folder(JsonLines):
                 stated = zip(columns, values, strict=True)
                 yield number, where, {key: value for key, value in stated if value or key in texts}
         except csv.Error as error:
-            raise InputError(f"{file}, row {reader.line_num}: {error} (data.source.quotes={quotes})") from None
+            raise InputError(f"{file}, line {reader.line_num}: {error} (data.source.quotes={quotes})") from None
 
     def _file(self, split: str) -> Path:
         found = [file for suffix in SUFFIXES if (file := self.path / f"{split}{suffix}").exists()]

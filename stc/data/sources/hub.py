@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from stc.data.sources import AudioBytes, Columns, DataNotFound, Row, Source
 from stc.errors import InputError, first_line, suggestion
 from stc.system.paths import expand_home
 from stc.system.read_files import read_bytes
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
 """Seconds that the hub has to answer."""
@@ -70,7 +73,7 @@ class Hub(Source):
 
     def identity(self, split: str) -> Mapping[str, Any] | None:
         """Return what identifies a split without reading it: the commit. None for a folder or without a revision."""
-        if self.revision is None or self._location() != self.dataset:
+        if self.revision is None or self._is_local():
             return None
         return self.model_dump(mode="json", exclude={"streaming", "columns"}) | {"split": split}
 
@@ -97,9 +100,11 @@ class Hub(Source):
             column_names=self.columns,
         )
 
+    def _is_local(self) -> bool:
+        return Path(expand_home(self.dataset)).is_dir()
+
     def _location(self) -> str:
-        folder = Path(expand_home(self.dataset))
-        return str(folder.resolve()) if folder.is_dir() else self.dataset
+        return str(Path(expand_home(self.dataset)).resolve()) if self._is_local() else self.dataset
 
     def _data(self, config: str | None, split: str) -> Any:
         """Return a split as ``datasets`` has it: a Dataset, or an IterableDataset when streaming."""
@@ -133,9 +138,18 @@ class Hub(Source):
         if audio["bytes"] is not None:
             return AudioBytes(audio["bytes"], suffix or ".audio")
         from datasets import config
+        from huggingface_hub import constants
 
+        if self.streaming:
+            raise InputError(f"{where}: the audio is a file beside the rows, which cannot be streamed: streaming=false")
         # A data set that somebody else made may name any file of this machine.
-        folders = (self._location(), str(config.HF_CACHE_HOME))
+        folders = (
+            self._location(),
+            str(constants.HF_HUB_CACHE),
+            str(config.HF_DATASETS_CACHE),
+            str(config.DOWNLOADED_DATASETS_PATH),
+            str(config.EXTRACTED_DATASETS_PATH),
+        )
         if not any(Path(os.path.realpath(path)).is_relative_to(os.path.realpath(one)) for one in folders):
             raise InputError(f"{where}: {path!r} is neither in {self.dataset} nor in the cache of the hub")
         try:
@@ -190,20 +204,27 @@ def _library_errors(dataset: str) -> Iterator[None]:
     except (FileNotFoundError, ConnectionError, HTTPError) as error:
         why = first_line(error).rstrip(".")
         raise DataNotFound(f"{dataset}: {why}. Without network, fetch it first on a machine that has one") from None
-    except (DatasetsError, ArrowException, ValueError, OSError) as error:
-        raise InputError(f"{dataset} cannot be read: {first_line(error)}") from None
+    except (DatasetsError, ArrowException, RuntimeError, ValueError, OSError) as error:
+        hint = ""
+        if "scripts are no longer supported" in str(error):
+            hint = "; the hub may have it as Parquet: data.source.revision=COMMIT of its branch refs/convert/parquet"
+        raise InputError(f"{dataset} cannot be read: {first_line(error)}{hint}") from None
 
 
 @cache
 def _use_cache_if_offline() -> None:
-    """Have the libraries look only into the cache if the hub does not answer: by themselves they try for 24 s."""
+    """Have the libraries look only into the cache if the hub does not answer twice: by themselves they try for 24 s."""
     import datasets
     import huggingface_hub
     from httpx import HTTPError
 
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return
-    try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=TIMEOUT)
-    except (HTTPError, OSError):
-        huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    for _ in range(2):
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=TIMEOUT)
+            return
+        except (HTTPError, OSError) as error:
+            why = first_line(error)
+    log.warning("the Hugging Face hub does not answer (%s): data sets are taken from this machine's cache", why)
+    huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,10 +51,10 @@ class Comet(SentenceMetric):
         return {"checkpoint": file_sha256(self._file) if self._file.is_file() else self.checkpoint}
 
     def check_ready(self, target_lang: str) -> None:
-        if not os.access(self._python, os.X_OK):
+        if not _has_comet(str(self._python)):
             raise InputError(
-                f"metric comet: {self._python} is not there. `make comet` makes an environment with unbabel-comet; "
-                "metrics.comet.python=PATH names another Python that has it"
+                f"metric comet: {self._python} is not a Python with unbabel-comet. `make comet` makes one; "
+                "metrics=comet metrics.comet.python=PATH names another"
             )
         if self.checkpoint.endswith(".ckpt") and not self._file.is_file():
             raise InputError(f"metric comet: {self._file} is missing (metrics.comet.checkpoint)")
@@ -89,6 +89,16 @@ class Comet(SentenceMetric):
             _end_workers()
             _workers[key] = _Worker(*key, self.batch_size)
         return _workers[key]
+
+
+@cache
+def _has_comet(python: str) -> bool:
+    """Return whether a Python has COMET and what it imports first. An installation may have been interrupted."""
+    code = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('comet', 'torch', 'pkg_resources'))))"
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 _workers: dict[tuple[str, str], _Worker] = {}
@@ -139,9 +149,12 @@ class _Worker:
         self.scores.update(zip(texts, self._answer(), strict=True))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._process.kill()  # it may be scoring for minutes, and has nothing to save
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # what was not read is still in the buffer
+                pipe.close()
         self._errors.close()
 
     def _answer(self) -> Any:
@@ -151,4 +164,6 @@ class _Worker:
         code = self._process.wait()
         self._errors.seek(0)
         tail = "\n".join(self._errors.read().splitlines()[-TAIL:])
+        for key in [key for key, worker in _workers.items() if worker is self]:
+            del _workers[key]
         raise StcError(f"metric comet: its process ended with {code}\n{tail}")
