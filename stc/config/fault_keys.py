@@ -17,13 +17,14 @@ ABSENT: Any = object()
 
 
 def at_source_keys(faults: Sequence[Fault], written: Any, faulty_groups: Collection[str]) -> list[Fault]:
-    """Return the faults at the keys that the values are taken from. A fault of a value that is taken from a faulty
-    group is left out, since it is reported there."""
+    """Return the faults at the keys that the values are taken from. A fault of a value that is taken from another
+    group, which is faulty, is left out, since it is reported there."""
     found = []
     for fault in faults:
         key = _source_key(fault.key, written)
         others = tuple((_source_key(other, written), value) for other, value in fault.others)
-        if key == fault.key or key.partition(".")[0] not in faulty_groups:
+        group = key.partition(".")[0]
+        if group == fault.key.partition(".")[0] or group not in faulty_groups:
             found.append(replace(fault, key=key, others=others))
     return found
 

@@ -7,7 +7,7 @@ torch nor transformers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -214,8 +214,7 @@ def _check_between_groups(groups: Mapping[str, Any], pruning: PruningMethod | No
         try:
             metric_with(name, metrics.settings if metrics else {}).check_ready(lang.code)
         except ConfigError as error:
-            own = metrics is not None and name in (metrics.model_extra or {})  # metrics.comet, as a user sets it
-            faults += [replace(one, key=one.key.replace("settings.", "") if own else one.key) for one in error.faults]
+            faults += error.faults
         except InputError as error:
             key, value = "prune.metric", name
             if metrics and name in metrics.names:

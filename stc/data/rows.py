@@ -11,7 +11,6 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
 from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source, SplitPart
 from stc.errors import InputError, suggestion
-from stc.system.durable_files import file_sha256
+from stc.system.durable_files import cached_sha256
 
 LONGEST_NAME = 240  # bytes; file systems allow 255, and a suffix is added
 AS_STATED = 0.005  # seconds; a stated duration this close to the file's is used as it is, else the file's is
@@ -62,7 +61,10 @@ class CheckedRow:
     def sha256(self) -> str:
         """Return the digest of its audio file, computed from the content."""
         with error_context(self.where):
-            return _sha256(self.audio, self.file_stamp)
+            try:
+                return cached_sha256(self.audio, self.file_stamp)
+            except OSError as error:
+                raise InputError(f"{self.audio} cannot be read: {error.strerror}") from None
 
     def span(self) -> tuple[float, float, bool]:
         """Return the start and end of its audio in the file, in seconds, and whether that is the whole file.
@@ -256,15 +258,6 @@ def _seconds(key: str, stated: Any) -> float | None:
     if not 0 <= seconds < math.inf or (seconds == 0 and key == "duration"):
         raise _wrong_value(key, stated, "seconds are needed, or null for none")
     return seconds
-
-
-@lru_cache(maxsize=2**18)
-def _sha256(path: str, file_stamp: tuple[int, int]) -> str:
-    """Return the digest of a file. A process hashes it once, unless its stamp changes."""
-    try:
-        return file_sha256(Path(path))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 @contextmanager

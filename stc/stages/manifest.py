@@ -68,8 +68,12 @@ class Manifest(SourceSettings, Stage):
             found["script"] = target_script  # it decides how texts are scored
         return found
 
+    @property
+    def _whole_split(self) -> str:
+        return self.split.of if isinstance(self.split, SplitPart) else self.split
+
     def _source_identity(self) -> Mapping[str, Any] | None:
-        return self.data_source().identity(self.split.of if isinstance(self.split, SplitPart) else self.split)
+        return self.data_source().identity(self._whole_split)
 
     def _content_digest(self) -> str:
         digest = hashlib.sha256()
@@ -146,10 +150,8 @@ class Manifest(SourceSettings, Stage):
         return checked(self.data_source(), self.split, limit=self.limit)
 
     def _described(self) -> str:
-        source = self.data_source()
-        if isinstance(self.split, SplitPart):
-            return f"{source.described(self.split.of)} ({self.split})"
-        return source.described(self.split)
+        part = f" ({self.split})" if isinstance(self.split, SplitPart) else ""
+        return f"{self.data_source().described(self._whole_split)}{part}"
 
 
 def _placed(row: CheckedRow, folder: Path) -> Utterance:

@@ -10,6 +10,7 @@ import shutil
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from typing import Any
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=2**18)
+def cached_sha256(path: str, stamp: tuple[int, int]) -> str:
+    """Return the digest of a file. A process hashes it once for each ``stamp``, its size and time of change."""
+    return file_sha256(Path(path))
 
 
 def disk_full(error: BaseException) -> bool:

@@ -31,15 +31,9 @@ class Fleurs(Hub):
     lang: LanguageTag
 
     def rows(self, split: str) -> Iterator[Row]:
-        code = primary_language(self.lang)
-        configuration = self.configuration(CONFIGURATIONS.get(code, f"{code}_*"))
         number = left_out = 0
         for name in split.split("+"):
-            where = f"{self.dataset}, {configuration}, {name}"
-            targets: dict[Any, str] = {
-                under(one, ID, where): under(one, self.columns.target, where)
-                for one in self._records(configuration, name)
-            }
+            targets = self._targets(name)
             for record in self._records(self.config, name):
                 number += 1
                 place = f"{self.dataset}, {name}, row {number}"
@@ -48,8 +42,21 @@ class Fleurs(Hub):
                 else:
                     left_out += 1
         if left_out:
-            log.warning("%s: %d recordings have no text in %s", self.described(split), left_out, configuration)
+            log.warning("%s: %d recordings have no text in %s", self.described(split), left_out, self.lang)
 
     def count(self, split: str) -> int:
         super().count(split)  # it refuses what is streamed
-        return sum(1 for _ in self.rows(split))
+        return sum(
+            under(record, ID, f"{self.dataset}, {name}") in targets
+            for name in split.split("+")
+            for targets in [self._targets(name)]
+            for record in self._records(self.config, name, audio=False)
+        )
+
+    def _targets(self, split: str) -> dict[Any, str]:
+        """Return the texts of the target language by the id of their sentence."""
+        code = primary_language(self.lang)
+        configuration = self.configuration(CONFIGURATIONS.get(code, f"{code}_*"))
+        where = f"{self.dataset}, {configuration}, {split}"
+        records = self._records(configuration, split, audio=False)
+        return {under(one, ID, where): under(one, self.columns.target, where) for one in records}

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from stc.data.sources import DataNotFound
 from stc.data.sources.json_lines import JsonLines
 from stc.errors import InputError
 from stc.system.read_files import read_lines
-
-SUFFIXES = (".jsonl", ".csv", ".tsv")
 
 
 class Folder(JsonLines):
@@ -24,15 +20,9 @@ class Folder(JsonLines):
             files of Common Voice and CoVoST.
     """
 
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".jsonl", ".csv", ".tsv")
+
     quotes: Literal["double", "none"] | None = None
-
-    def splits(self) -> list[str]:
-        if not self.path.is_dir():
-            raise DataNotFound(f"{self.path} is not there: a folder with a file for each split is needed")
-        return sorted({file.stem for file in self.path.iterdir() if file.suffix in SUFFIXES})
-
-    def has(self, split: str) -> bool:
-        return any((self.path / f"{split}{suffix}").exists() for suffix in SUFFIXES)
 
     def records(self, split: str) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
         file = self._file(split)
@@ -64,9 +54,3 @@ class Folder(JsonLines):
                 yield number, where, {key: value for key, value in stated if value or key in texts}
         except csv.Error as error:
             raise InputError(f"{file}, line {reader.line_num}: {error} (data.source.quotes={quotes})") from None
-
-    def _file(self, split: str) -> Path:
-        found = [file for suffix in SUFFIXES if (file := self.path / f"{split}{suffix}").exists()]
-        if len(found) > 1:
-            raise InputError(f"split {split!r} is in {' and in '.join(map(str, found))}: one of them is needed")
-        return found[0] if found else self.path / f"{split}{SUFFIXES[0]}"

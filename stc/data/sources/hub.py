@@ -121,8 +121,12 @@ class Hub(Source):
                     data = data.cast_column(column, Audio(decode=False))
             return data
 
-    def _records(self, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:
-        records = iter(self._data(config, split))
+    def _records(self, config: str | None, split: str, *, audio: bool = True) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a split, without their audio if it is not needed: it is most of what there is to read."""
+        data = self._data(config, split)
+        if not audio and self.columns.audio in (data.column_names or ()):
+            data = data.remove_columns(self.columns.audio)
+        records = iter(data)
         while True:
             with _library_errors(self.dataset):  # a shard may be read, or fetched, at any row
                 record = next(records, None)

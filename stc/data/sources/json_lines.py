@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from stc.data.rows import error_context
 from stc.data.sources import Columns, DataNotFound, FolderSource, Row
@@ -19,12 +19,15 @@ class JsonLines(FolderSource):
     ``columns`` names the keys of audio and texts. A line may also have ``id``, ``sha256``, ``duration`` and ``offset``.
     """
 
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".jsonl",)
+
     columns: Columns
 
     def splits(self) -> list[str]:
         if not self.path.is_dir():
-            raise DataNotFound(f"{self.path} is not there: a folder with a .jsonl file for each split is needed")
-        return sorted(file.stem for file in self.path.glob("*.jsonl"))
+            forms = ", ".join(self.SUFFIXES)
+            raise DataNotFound(f"{self.path} is not there: a folder with a {forms} file for each split is needed")
+        return sorted({file.stem for file in self.path.iterdir() if file.suffix in self.SUFFIXES})
 
     def has(self, split: str) -> bool:
         return os.path.exists(self._file(split))
@@ -62,7 +65,10 @@ class JsonLines(FolderSource):
             yield number, where, parse_json(text, where, dict[str, Any])
 
     def _file(self, split: str) -> Path:
-        return self.path / f"{split}.jsonl"
+        found = [file for suffix in self.SUFFIXES if (file := self.path / f"{split}{suffix}").exists()]
+        if len(found) > 1:
+            raise InputError(f"split {split!r} is in {' and in '.join(map(str, found))}: one of them is needed")
+        return found[0] if found else self.path / f"{split}{self.SUFFIXES[0]}"
 
 
 def _under(content: Mapping[str, Any], column: str) -> Any:

@@ -22,7 +22,7 @@ import stc.metrics
 from stc.errors import InputError, StcError
 from stc.metrics.metric import SentenceMetric
 from stc.pipeline import model_cache
-from stc.system.durable_files import file_sha256
+from stc.system.durable_files import cached_sha256
 from stc.system.paths import ROOT, expand_home
 
 WORKER = Path(stc.metrics.__file__).with_name("comet_worker.py")
@@ -48,7 +48,10 @@ class Comet(SentenceMetric):
 
     def identity(self) -> dict[str, Any]:
         """Return the checkpoint: a file by its content, one of the hub by its name."""
-        return {"checkpoint": file_sha256(self._file) if self._file.is_file() else self.checkpoint}
+        if not self._file.is_file():
+            return {"checkpoint": self.checkpoint}
+        found = self._file.stat()
+        return {"checkpoint": cached_sha256(str(self._file.resolve()), (found.st_size, found.st_mtime_ns))}
 
     def check_ready(self, target_lang: str) -> None:
         if not _has_comet(str(self._python)):
