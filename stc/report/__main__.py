@@ -42,6 +42,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="ROWS COLUMNS [VALUE]: one figure by two settings, each a key or several with + between, as in "
         "prune finetune+distill retention; each combination of the other settings has its own table",
     )
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="of the plots of quality against size (default: comet if every system has it, else that of retention)",
+    )
     parser.add_argument("--format", choices=_FORMATS, default="terminal", help="what is printed (default: terminal)")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write report.md, report.csv, report.tex and the plots"
@@ -59,7 +64,7 @@ def _report(options: argparse.Namespace) -> int:
     from stc.report.csv_export import cells_csv
     from stc.report.sweep_report import render
 
-    report = render(options.folders, options.store, systems=options.systems, pivot=options.pivot)
+    report = render(options.folders, options.store, systems=options.systems, pivot=options.pivot, metric=options.metric)
     if options.format == "csv" and report.pivots:
         print(cells_csv(report.pivots), end="")
     else:

@@ -29,17 +29,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
+COMET = "comet"
 _CONTROL = "#7F7F7F"
+_FRONT = "#BBBBBB"
 _CONTROL_MARKER = "*"
 _SAME_SIZE = 1.01  # two systems are of the same size if the larger is at most this many times the smaller
 
 
-def plot_sweep(folder: Path, name: str, groups: Sequence[Group], pivots: Sequence[Pivot]) -> list[Path]:
+def plot_sweep(
+    folder: Path, name: str, groups: Sequence[Group], pivots: Sequence[Pivot], metric: str | None = None
+) -> list[Path]:
     """Draw every plot that the groups and pivots have data for.
 
     Args:
         folder: created if it is missing.
         name: the sweep's, for the titles.
+        metric: of the Pareto fronts; None for COMET if every system has it, else the one that retention is measured by.
 
     Returns:
         the files, PNG and SVG.
@@ -47,8 +52,9 @@ def plot_sweep(folder: Path, name: str, groups: Sequence[Group], pivots: Sequenc
     drawn: list[Path] = []
     for group, stem in zip(groups, _file_stems([group_title(group) for group in groups]), strict=True):
         title = f"{group_title(group)} ({name})"
-        if group.lines:
-            drawn.append(plot_pareto_front(folder / f"pareto-{stem}.png", title, group))
+        front_metric = metric or default_front_metric(group)
+        if _scored(group, front_metric):
+            drawn.append(plot_pareto_front(folder / f"pareto-{stem}.png", title, group, front_metric))
         if len({_percent_removed(line) for line in _lines_with_ratio(group)}) > 1:
             drawn.append(plot_retention_by_ratio(folder / f"ratio-{stem}.png", title, group))
         for number, (settings, rankings) in enumerate(layer_searches(group), 1):
@@ -81,11 +87,23 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return sorted(front, key=lambda at: points[at])
 
 
-def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
-    """Draw quality against size of every line of a group, with names at the controls and on the Pareto front."""
-    points = [(float(line.row["bytes_on_disk"]), float(line.row[group.metric])) for line in group.lines]
-    styles = SeriesStyles(group, [line for line in group.lines if not line.is_control])
-    metric = metric_named(group.metric)
+def default_front_metric(group: Group) -> str:
+    """Return the metric of a group's Pareto front if none is named: COMET, which shared tasks rank by, if every line
+    has it, else the one that retention is measured by."""
+    return COMET if len(_scored(group, COMET)) == len(group.lines) else group.metric
+
+
+def _scored(group: Group, metric: str) -> list[TableLine]:
+    return [line for line in group.lines if line.row.get(metric) is not None]
+
+
+def plot_pareto_front(path: Path, title: str, group: Group, metric_name: str) -> Path:
+    """Draw quality against size of the lines of a group that have a metric, one at least, with names at the controls
+    and on the Pareto front."""
+    lines = _scored(group, metric_name)
+    points = [(float(line.row["bytes_on_disk"]), float(line.row[metric_name])) for line in lines]
+    styles = SeriesStyles(group, [line for line in lines if not line.is_control])
+    metric = metric_named(metric_name)
     front = pareto_front([(x, metric.goodness(y)) for x, y in points])
     right = 1.12 * max(x for x, _ in points)
     bottom, top = min(y for _, y in points), max(y for _, y in points)
@@ -96,9 +114,9 @@ def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
         axes.set_ylim(bottom - margin, top + margin)
         steps = [corner for at, to in pairwise(front) for corner in (points[at], (points[to][0], points[at][1]))]
         steps += [points[front[-1]], (right, points[front[-1]][1])]
-        axes.plot(*zip(*steps, strict=True), color="#BBBBBB", lw=1.5, zorder=1)
+        axes.plot(*zip(*steps, strict=True), color=_FRONT, lw=1.5, zorder=1)
         names = []
-        for at, (line, (x, y)) in enumerate(zip(group.lines, points, strict=True)):
+        for at, (line, (x, y)) in enumerate(zip(lines, points, strict=True)):
             best = at in front
             axes.plot(
                 x,
@@ -115,12 +133,11 @@ def plot_pareto_front(path: Path, title: str, group: Group) -> Path:
                 weight = "bold" if best else "normal"
                 names.append(axes.text(x, y, _short_name(line), fontsize=8, fontweight=weight, zorder=4))
         label_quality_axes(axes, metric.heading)
-        axes.set_title(
-            f"Quality against size: {title}\non the line, with black rims: nothing as small (to 1 %) is as good",
-            fontsize=11,
-        )
+        axes.set_title(f"{metric.title} against size: {title}", fontsize=11)
+        front_handle = legend_handle("o", "Pareto front: nothing as\nsmall (to 1 %) is as good", mfc="white", mec="black")
+        front_handle.set(linestyle="-", color=_FRONT, markeredgewidth=1.4)
         control = legend_handle(_CONTROL_MARKER, "control, not pruned", color=_CONTROL, markersize=9)
-        handles = [*styles.colour_handles(), *styles.marker_handles(), control]
+        handles = [*styles.colour_handles(), *styles.marker_handles(), control, front_handle]
         figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8)
         figure.draw_without_rendering()  # lays the figure out, which decides where the names have room
         place_names(axes, names, points, steps)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stc.config.job_names import short_names
-from stc.errors import InputError
+from stc.errors import InputError, suggestion
 from stc.report import formats
+from stc.report.comparison import metric_names_in
 from stc.report.csv_export import cells_csv, lines_csv
 from stc.report.formats import TitledTable
 from stc.report.pivot import Pivot, make_pivots, retention_notes
@@ -38,12 +39,14 @@ class Report:
         jobs: all of them, also those without a result.
         groups: the systems that can be compared, one table each.
         pivots: as requested.
+        metric: of the plots of quality against size; None for the default of :mod:`stc.report.sweep_plots`.
     """
 
     name: str
     jobs: Sequence[ReportedJob]
     groups: Sequence[Group]
     pivots: Sequence[Pivot] = ()
+    metric: str | None = None
 
     @property
     def terminal(self) -> str:
@@ -69,7 +72,7 @@ class Report:
         """Draw every plot into ``folder``, as PNG and as SVG, and return the files."""
         from stc.report.sweep_plots import plot_sweep
 
-        return plot_sweep(folder, self.name, self.groups, self.pivots)
+        return plot_sweep(folder, self.name, self.groups, self.pivots, self.metric)
 
     def save(self, folder: Path) -> list[Path]:
         """Write report.md with the plots in it, report.csv, report.tex, and pivot.csv if there are pivots.
@@ -123,6 +126,7 @@ def render(
     *,
     systems: str | None = None,
     pivot: Sequence[str] | None = None,
+    metric: str | None = None,
 ) -> Report:
     """Return the report of a sweep, from what its jobs left in the store.
 
@@ -131,19 +135,33 @@ def render(
         store: the folder of the results; None for the store that each job was run with.
         systems: the systems that have a line, as :func:`stc.report.sweep_table.group_jobs` takes them.
         pivot: rows, columns and perhaps a value, as :func:`stc.report.pivot.make_pivots` takes them.
+        metric: of the plots of quality against size, as :func:`stc.report.sweep_plots.plot_sweep` takes it.
 
     Raises:
-        InputError: a folder, the store or a name does not exist, or the pivot cannot be made.
+        InputError: a folder, the store or a name does not exist, the pivot cannot be made, or no system was scored by
+            the metric.
     """
     folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest_sweep()]
     jobs = read_jobs(folders, store)
     groups = group_jobs(jobs, systems)
+    if metric is not None:
+        _check_metric(metric, groups)
     return Report(
         name=" and ".join(str(folder) for folder in folders),
         jobs=jobs,
         groups=groups,
         pivots=make_pivots(groups, *pivot) if pivot else (),
+        metric=metric,
     )
+
+
+def _check_metric(metric: str, groups: Sequence[Group]) -> None:
+    scored = metric_names_in(line.row for group in groups for line in group.lines)
+    if metric not in scored:
+        raise InputError(
+            f"--metric {metric}: no system was scored by it; there are {', '.join(scored) or 'no scores'}"
+            f"{suggestion(metric, scored)}"
+        )
 
 
 def _table(group: Group, title: str) -> TitledTable:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
+from stc.errors import InputError
 from stc.report import sweep_plots
 from stc.report.plot_style import canvas
-from stc.report.sweep_plots import pareto_front, place_names, plot_pareto_front
+from stc.report.sweep_plots import default_front_metric, pareto_front, place_names, plot_pareto_front
 from stc.report.sweep_report import render
 from stc.report.sweep_table import layer_searches
 
@@ -87,11 +89,32 @@ def test_size_difference_below_one_percent_is_ignored_by_the_front() -> None:
 
 def test_line_of_the_front_goes_through_its_systems(eight: Any, tmp_path: Path, drawn: list[Figure]) -> None:
     (group,) = render(eight.folder).groups
-    plot_pareto_front(tmp_path / "front.png", "a sweep", group)
+    plot_pareto_front(tmp_path / "front.png", "a sweep", group, "chrf_pp")
     line = drawn[0].axes[0].lines[0]
     corners = {(float(x), float(y)) for x, y in line.get_xydata()}
     points = [(float(one.row["bytes_on_disk"]), one.row["chrf_pp"]) for one in group.lines]
     assert {points[at] for at in pareto_front(points)} <= corners
+
+
+def test_front_is_by_the_metric_that_is_asked_for(four: Any, tmp_path: Path, drawn: list[Figure]) -> None:
+    report = render(four.folder, metric="bleu")
+    report.plots(tmp_path)
+    (axes,) = drawn[0].axes
+    assert axes.get_ylabel().startswith("BLEU ")
+    marks = {(float(x), float(y)) for line in axes.lines for x, y in line.get_xydata()}
+    assert {(line.row["bytes_on_disk"], line.row["bleu"]) for line in report.groups[0].lines} <= marks
+
+
+def test_front_is_by_comet_only_if_every_system_has_it(four: Any) -> None:
+    (group,) = render(four.folder).groups
+    scored = [replace(line, row={**line.row, "comet": 80.0}) for line in group.lines]
+    assert default_front_metric(replace(group, lines=scored)) == "comet"
+    assert default_front_metric(replace(group, lines=[*scored[1:], group.lines[0]])) == "chrf_pp"
+
+
+def test_metric_that_nobody_scored_by_is_refused_with_those_that_there_are(four: Any) -> None:
+    with pytest.raises(InputError, match=r"--metric bleau: .*bleu, chrf, chrf_pp \(did you mean 'bleu'"):
+        render(four.folder, metric="bleau")
 
 
 def test_names_do_not_cover_one_another_and_stay_within_the_axes() -> None:
