@@ -134,7 +134,8 @@ def plot_pareto_front(path: Path, title: str, group: Group, metric_name: str) ->
                 names.append(axes.text(x, y, _short_name(line), fontsize=8, fontweight=weight, zorder=4))
         label_quality_axes(axes, metric.heading)
         axes.set_title(f"{metric.title} against size: {title}", fontsize=11)
-        front_handle = legend_handle("o", "Pareto front: nothing as\nsmall (to 1 %) is as good", mfc="white", mec="black")
+        meaning = "Pareto front: nothing as\nsmall (to 1 %) is as good"
+        front_handle = legend_handle("o", meaning, mfc="white", mec="black")
         front_handle.set(linestyle="-", color=_FRONT, markeredgewidth=1.4)
         control = legend_handle(_CONTROL_MARKER, "control, not pruned", color=_CONTROL, markersize=9)
         handles = [*styles.colour_handles(), *styles.marker_handles(), control, front_handle]
