@@ -18,6 +18,7 @@ from unittest import mock
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from segments_folder import write_segments
 
 from stc.config.hydra_arguments import config_groups
 from stc.config.override_checks import check_arguments
@@ -37,6 +38,7 @@ NEEDED = {
     "prune=explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"],
     "metrics=comet": ["metrics.comet.python=/bin/true"],  # stands in for its environment
     "data=hub": [COMMIT, "data.source.dataset=owner/name"],
+    "data=segments": ["data.path=${oc.env:SEGMENTS}"],  # a folder that is made here
     **{f"data={name}": [COMMIT] for name in ("acl6060", "acl6060_official", "covost2", "fleurs")},
 }
 """What a member of a group needs beside itself."""
@@ -101,6 +103,12 @@ def identities(command: list[str], folder: Path, known: Environments) -> dict[st
     return {step.name: step.identity[:DIGITS] for step in steps}
 
 
+def make_segments(folder: Path) -> None:
+    """Make the data that stand in for talks with lists of their segments."""
+    write_segments(folder)
+    os.environ["SEGMENTS"] = str(folder)
+
+
 def recorded() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = json.loads(RECORD.read_text())
     return found
@@ -115,6 +123,11 @@ def known() -> Environments:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> None:
+    make_segments(tmp_path_factory.mktemp("segments"))
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +148,9 @@ def test_record_is_of_every_command_and_of_no_other() -> None:
 
 def _write() -> None:
     known: Environments = {}
-    with mock.patch("stc.stages.measure.fingerprint", return_value=MACHINE), TemporaryDirectory() as folder:
+    fingerprint = mock.patch("stc.stages.measure.fingerprint", return_value=MACHINE)
+    with fingerprint, TemporaryDirectory() as segments, TemporaryDirectory() as folder:
+        make_segments(Path(segments))
         found = {" ".join(command): identities(command, Path(folder), known) for command in commands()}
     RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 

@@ -33,6 +33,7 @@ NAMED = {
     "explicit": ["prune.layers=[2,5]", "prune.encoder_layers=[3]"],
     "hub": ["data.source.dataset=owner/name"],
     "folder": ["data.path=my-data"],
+    "segments": ["data.path=my-data"],
     "comet": ["metrics.comet.python=/bin/true"],  # stands in for its environment, which need not be there
 }
 SHELL = {"$@", "|", "||", "&", "&&", ";", ">", ">>", "2>", "2>&1"}
