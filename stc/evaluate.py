@@ -136,7 +136,8 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     scores: dict[str, Scores] = {}
     for system in found:
         try:
-            scores[system.name] = _scored(system, manifest, metrics, device, options)
+            scores[system.name], faults = _scored(system, manifest, metrics, device, options)
+            sizes[system.name]["output_faults"] = faults
         except StcError as error:
             say(f"{system.name}: {error}")
     if scores:
@@ -198,8 +199,9 @@ def _size(folder: Path) -> dict[str, Any]:
 
 def _scored(
     system: System, manifest: Manifest, metrics: Sequence[str], device: str, options: argparse.Namespace
-) -> Scores:
+) -> tuple[Scores, dict[str, int]]:
     from stc.decoding.hypotheses import TranslationSettings, write_texts
+    from stc.metrics.output_faults import output_faults
     from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, Scores
     from stc.pipeline.stage import Context
 
@@ -215,7 +217,8 @@ def _scored(
         log=lambda metrics, step=None: None,
         progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
     )
-    texts = translating.translate(translating.load_model(system.folder, device), manifest, context)
+    cut_off: set[int] = set()
+    texts = translating.translate(translating.load_model(system.folder, device), manifest, context, cut_off=cut_off)
     scores = Scores.of(metrics, texts, manifest.targets, manifest.task.target_lang, manifest.sources)
     told = (f"{metric_named(name).heading} {scored.score:.1f}" for name, scored in scores.metrics.items())
     say(f"{system.name}: {', '.join(told)}")
@@ -224,7 +227,7 @@ def _scored(
         write_texts(folder / HYPOTHESES_FILE, texts)
         write_texts(folder / REFERENCES_FILE, manifest.targets)
         scores.save(folder)
-    return scores
+    return scores, output_faults(texts, manifest, len(cut_off))
 
 
 def _output_folder(output: Path, system: System) -> Path:

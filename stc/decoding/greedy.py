@@ -162,6 +162,7 @@ def decode(
     batch_size: int | BatchSize,
     max_new_tokens: int,
     progress: Progress | None = None,
+    cut_off: set[int] | None = None,
 ) -> list[str]:
     """Continue each prompt with the most probable token at every step, until its turn ends or at ``max_new_tokens``.
 
@@ -170,6 +171,7 @@ def decode(
 
     Args:
         prompts: what :func:`embed_prompts` returns.
+        cut_off: gets the indices of the texts that reach ``max_new_tokens`` before their turn ends.
 
     Returns:
         The texts in the order of ``prompts``, without special tokens, stripped, on one line each.
@@ -179,6 +181,8 @@ def decode(
 
     def decode_batch(indices: Sequence[int]) -> None:
         tokens = generate_tokens(translator, [prompts[index] for index in indices], max_new_tokens)
+        if cut_off is not None:
+            cut_off.update(index for index, row in zip(indices, tokens, strict=True) if len(row) >= max_new_tokens)
         for index, text in zip(indices, decode_texts(translator, tokens), strict=True):
             texts[index] = text
         if progress is not None:
@@ -204,12 +208,14 @@ def translate(
     max_new_tokens: int,
     progress: Progress | None = None,
     features: FeatureReader | None = None,
+    cut_off: set[int] | None = None,
 ) -> list[str]:
     """Translate a manifest of any size: :func:`embed_prompts` and :func:`decode`, a few batches at a time.
 
     Args:
         progress: a bar that counts finished utterances.
         features: as in :func:`embed_prompts`.
+        cut_off: as in :func:`decode`.
     """
 
     def embed(indices: list[int], size: BatchSize) -> list[Tensor]:
@@ -217,7 +223,7 @@ def translate(
         return embed_prompts(translator, part, batch_size=size, features=features)
 
     durations = [row.duration for row in manifest.rows]
-    return _translate_in_chunks(translator, durations, embed, batch_size, max_new_tokens, progress)
+    return _translate_in_chunks(translator, durations, embed, batch_size, max_new_tokens, progress, cut_off)
 
 
 def translate_audio(
@@ -246,6 +252,7 @@ def _translate_in_chunks(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None,
+    cut_off: set[int] | None = None,
 ) -> list[str]:
     """Translate utterances of these lengths, longest first, so that the batches of a chunk need little padding.
 
@@ -260,9 +267,19 @@ def _translate_in_chunks(
     for start in range(0, len(order), chunk):
         indices = order[start : start + chunk]
         prompts = embed(indices, encode_size)
-        found = decode(translator, prompts, batch_size=decode_size, max_new_tokens=max_new_tokens, progress=progress)
+        cut_in_chunk: set[int] = set()
+        found = decode(
+            translator,
+            prompts,
+            batch_size=decode_size,
+            max_new_tokens=max_new_tokens,
+            progress=progress,
+            cut_off=cut_in_chunk,
+        )
         for index, text in zip(indices, found, strict=True):
             texts[index] = text
+        if cut_off is not None:
+            cut_off.update(indices[place] for place in cut_in_chunk)
     return texts
 
 

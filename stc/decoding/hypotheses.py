@@ -35,16 +35,18 @@ class TranslationSettings(Compute):
         ctx: Context,
         decoding: Decoding = GREEDY,
         features: FeatureReader | None = None,
+        cut_off: set[int] | None = None,
     ) -> list[str]:
         """Return the translations of a manifest, in its order. If ``decoding`` draws several for an utterance, they
-        follow each other. Arguments and errors are those of :func:`stc.decoding.greedy.embed_prompts`."""
+        follow each other. Arguments and errors are those of :func:`stc.decoding.greedy.translate`; only greedy decoding
+        says what is cut off."""
         batch, tokens = ctx.decode_batch, self.max_new_tokens
         settings: dict[str, Any] = {"batch_size": batch, "max_new_tokens": tokens, "features": features}
         with ctx.progress("translating", total=len(manifest), unit="utterance") as bar:
             if decoding.method == "greedy":
                 from stc.decoding.greedy import translate
 
-                return translate(translator, manifest, **settings, progress=bar)
+                return translate(translator, manifest, **settings, progress=bar, cut_off=cut_off)
             from stc.decoding.transformers_generate import translate_by_beams_or_sampling
 
             several = translate_by_beams_or_sampling(translator, manifest, decoding, **settings, progress=bar)

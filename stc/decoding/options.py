@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from stc.decoding.output_patterns import loop, without_lead_in, without_quotes
 from stc.errors import Fault, field_error
-from stc.system.field_types import Seed
+from stc.system.field_types import EachOnce, Seed
 
 _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
     "greedy": (),
@@ -17,7 +18,42 @@ _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Decoding(BaseModel):
+def _in_order(strip: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(strip))  # in the order of its application, so that another order is no other result
+
+
+class OutputRules(BaseModel):
+    """What is removed from a finished text (:mod:`stc.decoding.output_patterns`). By default nothing is.
+
+    Attributes:
+        strip: ``preamble``, a lead-in such as "Here is the translation:"; ``quotes``, quotation marks around all of a
+            text.
+        stop_repetition: a text ends with the first copy of a phrase that would be said this often in a row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Not in an identity unless they are given, so that older results stay valid.
+    strip: Annotated[tuple[Literal["preamble", "quotes"], ...], EachOnce, AfterValidator(_in_order)] = Field(
+        default=(), exclude_if=lambda strip: not strip
+    )
+    stop_repetition: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda times: times is None)
+
+    @property
+    def removes_something(self) -> bool:
+        """Return whether any text can change."""
+        return bool(self.strip or self.stop_repetition)
+
+    def apply(self, text: str) -> str:
+        """Return a text without what is to be removed. A repetition is cut off last."""
+        if "preamble" in self.strip:
+            text = without_lead_in(text)
+        if "quotes" in self.strip:
+            text = without_quotes(text)
+        return text if self.stop_repetition is None else text[: loop(text, self.stop_repetition)]
+
+
+class Decoding(OutputRules):
     """A decoding method and its settings.
 
     Settings that the method does not read must be None, so that nobody believes to have beams without beam search. A
@@ -33,8 +69,6 @@ class Decoding(BaseModel):
         samples: translations of each utterance; the default is 1.
         seed: of the sampling.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["greedy", "beam", "sample"] = "greedy"
     beams: int | None = Field(default=None, ge=2, le=64)

@@ -17,10 +17,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stc.data.manifest import Utterance
 from stc.errors import InputError
 from stc.models.language_pair import Task
-from stc.system.language_tags import HAN_SCRIPTS, LanguageTag, nearest_entry, script
+from stc.system.language_identification import identify_between
+from stc.system.language_tags import HAN, HAN_SCRIPTS, LanguageTag, nearest_entry, script
 
-HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_MAX_DISTANCE = 5  # langcodes' distance up to which two tags are one language to py3langid, such as nb and no
 HAN_SHARE = 0.5  # of the letters of a Chinese text, at least: names and abbreviations may be Latin
 
 _TOKEN = re.compile(rf"[{HAN}]|[^\W{HAN}]+")  # a word, or one Chinese character
@@ -100,22 +99,11 @@ def repetition(text: str) -> float:
 def _in_target_language(task: Task) -> Filter:
     if script(task.target_lang) in HAN_SCRIPTS:
         return lambda row, text: han_share(text) >= HAN_SHARE
-    from langcodes import closest_supported_match
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    labels = list(identifier.labels)
-    source, target = (
-        closest_supported_match(tag, labels, max_distance=_MAX_DISTANCE) for tag in (task.source_lang, task.target_lang)
-    )
-    if source is None or target is None:
-        unknown = task.source_lang if source is None else task.target_lang
-        raise InputError(
-            f"distill.filters.language: py3langid does not know {unknown}; distill.filters.language=false does without"
-        )
-    # It identifies a short sentence well between two languages, and badly among a hundred.
-    identifier.set_languages([source, target])
-    return lambda row, text: not any(map(str.isalpha, text)) or identifier.classify(text)[0] == target
+    try:
+        identify = identify_between(task.target_lang, task.source_lang)
+    except InputError as error:
+        raise InputError(f"distill.filters.language: {error}; distill.filters.language=false does without") from None
+    return lambda row, text: not any(map(str.isalpha, text)) or identify(text)[0]
 
 
 def han_share(text: str) -> float:

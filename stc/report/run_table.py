@@ -15,6 +15,7 @@ from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.score_files import HYPOTHESES_FILE
 from stc.report.comparison import comparison_rows, metric_names_in, read_comparison
+from stc.report.output_notes import output_notes, summed_faults
 from stc.store.artifact import Artifact
 from stc.system.number_formats import format_bytes, format_count, format_percent
 from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, terminal_table
@@ -154,7 +155,12 @@ def _notes(systems: Sequence[Row]) -> list[str]:
         lines.append(sample_size_note(sentences))
     if any(system["name"] == reference and system["retention"] is None for system in systems):
         lines.append(zero_note(reference))
-    return lines
+    return lines + _output_lines(systems)
+
+
+def _output_lines(systems: Sequence[Row]) -> list[str]:
+    notes = output_notes((system["name"], system) for system in systems)
+    return [line for note in notes for line in textwrap.wrap(note, _NOTE_WIDTH)]
 
 
 def _test_notes(compared: Row) -> list[str]:
@@ -177,7 +183,7 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
     Returns:
         name, ``metric`` (the one of retention), ``metrics`` and the figures of each system: means, and under
         ``…_deviation`` the standard deviation of the sample (n - 1). Both are None if a seed has no such figure, and
-        the deviation also if there is only one seed.
+        the deviation also if there is only one seed. ``output_faults`` and ``sentences`` are sums.
     """
     systems = []
     for rows in zip(*runs, strict=True):
@@ -189,6 +195,8 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
             complete = None not in values
             system[key] = statistics.fmean(values) if complete else None
             system[f"{key}_deviation"] = statistics.stdev(values) if complete and len(values) > 1 else None
+        system["output_faults"] = summed_faults(rows)
+        system["sentences"] = sum(row["compared"]["sentences"] for row in rows)
         systems.append(system)
     return systems
 
@@ -198,6 +206,7 @@ def format_seeds_table(systems: Sequence[Row], seeds: Sequence[int], table_forma
     note = (
         f"{deviation_note(seeds)} Retention: {metric_named(systems[0]['metric']).better} relative",
         "to the best unpruned system of the same seed.",
+        *_output_lines(systems),
     )
     return "\n".join([*table_format((SYSTEM, *SIZES, *seed_columns(systems)), systems), "", *note]) + "\n"
 

@@ -12,6 +12,7 @@ from stc.report import formats
 from stc.report.comparison import metric_names_in
 from stc.report.csv_export import cells_csv, lines_csv
 from stc.report.formats import TitledTable
+from stc.report.output_notes import output_notes
 from stc.report.pivot import Pivot, make_pivots, retention_notes
 from stc.report.run_table import (
     RETENTION,
@@ -25,7 +26,7 @@ from stc.report.run_table import (
     zero_note,
 )
 from stc.report.sweep_jobs import ReportedJob, latest_sweep, read_jobs
-from stc.report.sweep_table import Group, group_jobs, group_title, varying_keys
+from stc.report.sweep_table import Group, describe_system, group_jobs, group_title, varying_keys
 from stc.system.number_formats import format_setting
 from stc.system.tables import NONE, Column, Row, filled_columns
 
@@ -209,4 +210,5 @@ def _notes(group: Group) -> list[str]:
             f"No interval for {', '.join(dict.fromkeys(without))}: the sentence-level scores are not in the store, or "
             "are damaged."
         )
-    return notes
+    named = [(describe_system(line.name, line.settings, group.keys), line.row) for line in group.lines]
+    return notes + output_notes(named)

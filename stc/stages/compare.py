@@ -54,7 +54,9 @@ class Compare(Stage):
             confidence=self.confidence,
             seed=self.seed,
         )
-        systems = [_system(label, quality[label], measurements[label]) for label in scores]
+        systems = [
+            _system(label, quality[label], measurements[label], inputs["scores"][label].facts) for label in scores
+        ]
         content = {**compared, "systems": systems}
         (out_dir / COMPARISON_FILE).write_text(
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -76,7 +78,9 @@ class Compare(Stage):
                 raise InputError(f"{label!r} and {first!r} were scored on different data: their references differ")
 
 
-def _system(label: str, quality: Mapping[str, Any], measurement: Measurement) -> dict[str, Any]:
+def _system(
+    label: str, quality: Mapping[str, Any], measurement: Measurement, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "name": label,
         "layers": measurement.decoder_layers,
@@ -90,6 +94,7 @@ def _system(label: str, quality: Mapping[str, Any], measurement: Measurement) ->
         "peak_memory_bytes": measurement.peak_memory_bytes,
         "peak_memory_batched_bytes": measurement.peak_memory_batched_bytes,
         "device": measurement.device,
+        "output_faults": facts.get("output_faults"),  # None: they were not counted when the system was scored
     }
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, write_texts
 from stc.metrics.metric import MetricName, metric_identities, metric_with
+from stc.metrics.output_faults import output_faults
 from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -27,6 +28,8 @@ class Evaluate(TranslationSettings, Stage):
     (:mod:`stc.verification.independent`). In float32 and with plain weights, a different text is an error.
 
     Facts: every metric's score, ``sentences``, and ``witness_agreement``: the share of equal texts, in [0, 1].
+    ``output_faults``: how many translations are something else than a translation, or not all of one
+    (:mod:`stc.metrics.output_faults`).
 
     Attributes:
         witnessed: the number of utterances in the independent check; 0 for no check.
@@ -49,15 +52,18 @@ class Evaluate(TranslationSettings, Stage):
         manifest = Manifest.load(inputs["data"].path)
         for name in self.metrics:  # before hours of translating
             metric_with(name, self.metric_settings).check_ready(manifest.task.target_lang)
-        hypotheses = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx)
+        cut_off: set[int] = set()
+        hypotheses = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx, cut_off=cut_off)
         agreed = self._check_independently(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
         lang = manifest.task.target_lang
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources, self.metric_settings)
+        faults = output_faults(hypotheses, manifest, len(cut_off))
+        ctx.log({name: count for name, count in faults.items() if count})
         write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
         write_texts(out_dir / REFERENCES_FILE, manifest.targets)
         scores.save(out_dir)
         scored = {name: metric.score for name, metric in scores.metrics.items()}
-        return {**scored, "sentences": scores.sentences, **agreed}
+        return {**scored, "sentences": scores.sentences, **agreed, "output_faults": faults}
 
     def _check_independently(
         self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context

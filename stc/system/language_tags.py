@@ -13,6 +13,8 @@ from pydantic import AfterValidator
 
 Found = TypeVar("Found")
 
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Chinese characters, for a set of characters in a regular expression."""
 HAN_SCRIPTS = frozenset({"Hans", "Hant", "Hani"})
 """The scripts (ISO 15924) of Chinese characters alone."""
 WITHOUT_SPACES = HAN_SCRIPTS | {"Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"}

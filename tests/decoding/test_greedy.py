@@ -63,6 +63,20 @@ def test_an_end_token_cuts_each_utterance_where_it_stands_in_it(translator: Tran
     assert tokens() == expected
 
 
+def test_texts_that_reach_the_limit_are_known(translator: Translator, manifest: Manifest) -> None:
+    encoded = embed_prompts(translator, manifest, batch_size=4)
+    order = longest_first(encoded)
+    end = generate_tokens(translator, [encoded[index] for index in order], 12)[0][5]
+    translator.model.generation_config.eos_token_id = [end]
+    rows = generate_tokens(translator, [encoded[index] for index in order], 12)
+    expected = {index for index, row in zip(order, rows, strict=True) if len(row) == 12}
+    assert 0 < len(expected) < len(manifest)
+    for batch_size in (1, 3):  # with 1, they are translated in several parts
+        found: set[int] = set()
+        translate(translator, manifest, batch_size=batch_size, max_new_tokens=12, cut_off=found)
+        assert found == expected
+
+
 def test_the_folders_generation_config_changes_nothing(translator: Translator, manifest: Manifest) -> None:
     plain = translate(translator, manifest, batch_size=8, max_new_tokens=12)
     end = translator.model.generation_config.eos_token_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Sweep:
         sentences: of the test set.
         metrics: that systems are scored by.
         metric: that retention is measured by, if not the one of the language.
+        faults: of systems by name, as ``evaluate`` counts them; of others they were not counted.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Sweep:
     sentences: int = SENTENCES
     metrics: Sequence[str] = ("bleu", "chrf", "chrf_pp")
     metric: str | None = None
+    faults: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +130,8 @@ class Sweep:
             model = Artifact(Kind.MODEL, self.folder, identity_of(spec))
             packed = name.endswith("nf4")
             inputs["models"][name] = model
-            inputs["scores"][name] = self._scores(model, lang, hypotheses, test)
+            scored = self._scores(model, lang, hypotheses, test)
+            inputs["scores"][name] = replace(scored, facts={"output_faults": self.faults.get(name)})
             inputs["measurements"][name] = self._measurement(model, layers, packed)
         compare = Compare(metric=self.metric or METRIC[lang], resamples=50, confidence=0.95, seed=0)
         spec = {

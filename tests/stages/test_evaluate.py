@@ -47,6 +47,18 @@ def test_scores_are_those_of_the_translations_written(
         assert corpus_score(name, metric.statistics) == metric.score
 
 
+def test_what_is_said_instead_of_translating_is_counted_and_logged_if_there_is_any(
+    inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: dict[str, float] = {}
+    said = ["Here is the translation: Ja.", "", *["Das Haus. " * 5] * 6]
+    monkeypatch.setattr(Evaluate, "translate", lambda *_, **__: said)
+    facts = STAGE.run(inputs, tmp_path, replace(ctx, log=lambda metrics, step=None: logged.update(metrics)))
+    assert logged == {"preambles": 1, "empty": 1, "loops": 6}
+    assert {name: count for name, count in facts["output_faults"].items() if count} == logged
+    assert facts["output_faults"]["cut_off"] == 0
+
+
 def test_newline_in_a_reference_does_not_shift_the_lines(
     inputs: dict[str, Any], tiny_manifest: Path, tmp_path: Path, ctx: Context
 ) -> None:
