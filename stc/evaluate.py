@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.config.languages import language_codes, load_language, retention_metric
-from stc.data.manifest import MANIFEST_FILE, Manifest
+from stc.data.manifest import Manifest
 from stc.errors import InputError, StcError
 from stc.metrics.metric import metric_named
 from stc.store.artifact import Kind
 from stc.store.lineage import language_mismatch
 from stc.store.lookup import resolve_artifact
-from stc.system.console import add_compute_options, default_dtype, progress, run_command, say, whole_number
-from stc.system.machine import DECODE_BATCH, resolve_device
-from stc.system.natural_order import natural_key
+from stc.system.console import add_compute_options, default_dtype, run_command, say, whole_number
+from stc.system.machine import resolve_device
 from stc.system.paths import CONF
 from stc.system.read_files import read_yaml
 
@@ -151,36 +150,26 @@ def _manifest(options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
     Raises:
         InputError: something is wrong; the message names file and line.
     """
-    data = resolve_artifact(options.data, Kind.MANIFEST)
-    if not data.is_dir():
-        return _json_lines(data, options, metrics)
-    if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural_key)):
-        raise InputError(f"{data} is not a manifest folder; name one of its files: {', '.join(map(str, splits))}")
-    manifest = Manifest.load(data)
-    if options.lang is not None and load_language(options.lang).code != manifest.task.target_lang:
-        raise InputError(f"--lang {options.lang}: the references of {data} are in {manifest.task.target_lang!r}")
-    return Manifest(manifest.folder, manifest.task, manifest.rows[: options.limit])
-
-
-def _json_lines(file: Path, options: argparse.Namespace, metrics: Sequence[str]) -> Manifest:
     from stc.data.sources import Columns
-    from stc.stages.manifest import Manifest as ReadManifest
+    from stc.stages.manifest import read_data
 
-    if file.suffix != ".jsonl":
-        raise InputError(f"--data {file}: neither a folder nor the name of a JSON Lines file, which ends in .jsonl")
-    if options.lang is None:
-        raise InputError(f"--data {file} does not say its language: --lang is one of {', '.join(language_codes())}")
-    if options.source is None and (reading := [name for name in metrics if metric_named(name).needs_source]):
+    reading = [name for name in metrics if metric_named(name).needs_source]
+    if reading and options.data.suffix == ".jsonl" and options.source is None:
         raise InputError(f"--source is needed: {', '.join(reading)} reads the source text")
     target = options.target or f"text_{options.lang}"
-    return ReadManifest(
-        path=file.parent,
-        split=file.stem,
-        columns=Columns(audio=options.audio, source=options.source or target, target=target),
-        task=load_language(options.lang).task,
+    task = load_language(options.lang).task if options.lang else None
+    manifest = read_data(
+        options.data,
+        Columns(audio=options.audio, source=options.source or target, target=target),
+        task,
         limit=options.limit,
         allow_links=options.allow_links,
-    ).in_place()
+    )
+    if task is not None and task.target_lang != manifest.task.target_lang:
+        raise InputError(
+            f"--lang {options.lang}: the references of {options.data} are in {manifest.task.target_lang!r}"
+        )
+    return manifest
 
 
 def _size(folder: Path) -> dict[str, Any]:
@@ -203,22 +192,13 @@ def _scored(
     from stc.decoding.hypotheses import TranslationSettings, write_texts
     from stc.metrics.output_faults import output_faults
     from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, Scores
-    from stc.pipeline.stage import Context
 
     translating = TranslationSettings(
         dtype=options.dtype or default_dtype(device), max_new_tokens=options.max_new_tokens
     )
-    context = Context(
-        device=device,
-        workers=1,
-        train_micro_batch=1,
-        decode_batch=options.batch_size or DECODE_BATCH[device],
-        scratch=Path(),
-        log=lambda metrics, step=None: None,
-        progress=lambda title, total, unit="it": progress(f"{system.name}: {title}", total, unit),
-    )
     cut_off: set[int] = set()
-    texts = translating.translate(translating.load_model(system.folder, device), manifest, context, cut_off=cut_off)
+    model = translating.load_model(system.folder, device)
+    texts = translating.translate_for_command(model, manifest, system.name, options.batch_size, cut_off)
     scores = Scores.of(metrics, texts, manifest.targets, manifest.task.target_lang, manifest.sources)
     told = (f"{metric_named(name).heading} {scored.score:.1f}" for name, scored in scores.metrics.items())
     say(f"{system.name}: {', '.join(told)}")

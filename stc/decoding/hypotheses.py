@@ -12,6 +12,8 @@ from stc.data.manifest import Manifest
 from stc.decoding.options import GREEDY, Decoding
 from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context
+from stc.system.console import progress
+from stc.system.machine import DECODE_BATCH
 from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
@@ -51,6 +53,36 @@ class TranslationSettings(Compute):
 
             several = translate_by_beams_or_sampling(translator, manifest, decoding, **settings, progress=bar)
         return [text for texts in several for text in texts]
+
+    def translate_for_command(
+        self,
+        translator: Translator,
+        manifest: Manifest,
+        name: str,
+        batch_size: int | None = None,
+        cut_off: set[int] | None = None,
+    ) -> list[str]:
+        """Return the translations of a manifest, in its order, outside of a pipeline: greedily, with a progress bar.
+
+        Args:
+            name: of the system, for the bar.
+            batch_size: utterances at a time; None for the default of the model's device.
+            cut_off: as in :func:`stc.decoding.greedy.translate`.
+
+        Raises:
+            InputError, StcError: as :func:`stc.decoding.greedy.embed_prompts`.
+        """
+        device = translator.model.device.type
+        context = Context(
+            device=device,
+            workers=1,
+            train_micro_batch=1,
+            decode_batch=batch_size or DECODE_BATCH[device],
+            scratch=Path(),
+            log=lambda metrics, step=None: None,
+            progress=lambda title, total, unit="it": progress(f"{name}: {title}", total, unit),
+        )
+        return self.translate(translator, manifest, context, cut_off=cut_off)
 
 
 def write_texts(path: Path, texts: Iterable[str]) -> None:

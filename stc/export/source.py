@@ -124,7 +124,8 @@ def _system_folder(path: Path, name: str | None) -> Path:
 
 
 def _run_config(path: Path) -> dict[str, str]:
-    """Return names and paths of model and data in the config of a run, by dotted key; empty if the config is gone."""
+    """Return what the config of a run says of model, data, language and pruning method, by dotted key; empty if the
+    config is gone."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -134,7 +135,7 @@ def _run_config(path: Path) -> dict[str, str]:
     config = read_yaml(file)
     found = {}
     os.environ.setdefault("STC_ROOT", str(ROOT))
-    for key in ("model.name", "model.path", "data.name", "data.path"):
+    for key in ("model.name", "model.path", "data.name", "data.path", "lang.code", "lang.name", "prune.method"):
         try:
             value = OmegaConf.select(config, key, throw_on_missing=True)
         except OmegaConfBaseException:  # it interpolates an environment variable that is not set here

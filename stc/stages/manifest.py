@@ -14,16 +14,19 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stc.config.languages import language_codes
+from stc.data.manifest import MANIFEST_FILE, OnOverlap, OverlapIndex, Span, SpeechAmount, Utterance, place_file
 from stc.data.manifest import Manifest as Rows
-from stc.data.manifest import OnOverlap, OverlapIndex, Span, SpeechAmount, Utterance, place_file
 from stc.data.rows import CheckedRow, checked, error_context
-from stc.data.sources import SourceSettings, SplitPart
+from stc.data.sources import Columns, SourceSettings, SplitPart
 from stc.errors import InputError
 from stc.models.language_pair import Task
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
+from stc.store.lookup import resolve_artifact
 from stc.system.durable_files import file_sha256
 from stc.system.language_tags import WITHOUT_SPACES, script
+from stc.system.natural_order import natural_key
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +155,33 @@ class Manifest(SourceSettings, Stage):
     def _described(self) -> str:
         part = f" ({self.split})" if isinstance(self.split, SplitPart) else ""
         return f"{self.data_source().described(self._whole_split)}{part}"
+
+
+def read_data(
+    data: Path, columns: Columns, task: Task | None, *, limit: int | None = None, allow_links: bool = False
+) -> Rows:
+    """Return the data that somebody names: a manifest folder, its identity, or a JSON Lines file with audio beside it.
+
+    Args:
+        columns: of a JSON Lines file, like ``task`` and ``allow_links``; a manifest folder has its own.
+
+    Raises:
+        InputError: something is wrong; the message names file and line.
+    """
+    data = resolve_artifact(data, Kind.MANIFEST)
+    if data.is_dir():
+        if not (data / MANIFEST_FILE).exists() and (splits := sorted(data.glob("*.jsonl"), key=natural_key)):
+            raise InputError(f"{data} is not a manifest folder; name one of its files: {', '.join(map(str, splits))}")
+        rows = Rows.load(data)
+        return Rows(rows.folder, rows.task, rows.rows[:limit])
+    if data.suffix != ".jsonl":
+        raise InputError(f"{data}: neither a folder nor the name of a JSON Lines file, which ends in .jsonl")
+    if task is None:
+        raise InputError(f"{data} does not say its language: --lang is one of {', '.join(language_codes())}")
+    reader = Manifest(
+        path=data.parent, split=data.stem, columns=columns, task=task, limit=limit, allow_links=allow_links
+    )
+    return reader.in_place()
 
 
 def _placed(row: CheckedRow, folder: Path) -> Utterance:

@@ -18,6 +18,7 @@ class ResultSystem(TypedDict):
     bytes_on_disk: NotRequired[float]
     retention: NotRequired[float | None]
     model_dir: NotRequired[str]
+    hypotheses: NotRequired[str]
 
 
 class ResultStage(TypedDict):

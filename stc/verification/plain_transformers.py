@@ -23,11 +23,12 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> list[str]:
-    """Return the text of each file of ``request["audio"]``, on one line, stripped."""
+def load(folder: str, adapter: str | None, request: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    """Return the model, its processor, and the prompt of an utterance."""
     import torch
     import transformers
 
@@ -56,22 +57,43 @@ def translations(folder: str, adapter: str | None, request: dict[str, Any]) -> l
         import peft
 
         model = peft.PeftModel.from_pretrained(model, adapter)
+    processor.tokenizer.padding_side = "left"  # a padded prompt must end where its answer begins
     prompt = processor.apply_chat_template(
         request["conversation"], request.get("chat_template"), tokenize=False, add_generation_prompt=True
     )
+    return model, processor, prompt
+
+
+def translate(model: Any, processor: Any, prompt: str, sounds: Sequence[Any]) -> list[str]:
+    """Return the text of each sound, on one line, stripped. All are translated together.
+
+    Args:
+        sounds: float32 samples at the processor's sampling rate, (samples,) each.
+    """
+    import torch
+
+    inputs = processor(
+        text=[prompt] * len(sounds),
+        audio=list(sounds),
+        sampling_rate=processor.feature_extractor.sampling_rate,
+        padding=True,
+        return_tensors="pt",
+    )
+    inputs = inputs.to(model.device, dtype=model.dtype)
+    with torch.inference_mode():
+        tokens = model.generate(**inputs)[:, inputs["input_ids"].shape[1] :]
+    texts = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return [" ".join(text.splitlines()).strip() for text in texts]
+
+
+def translations(folder: str, adapter: str | None, request: Mapping[str, Any]) -> list[str]:
+    """Return the text of each file of ``request["audio"]``, one at a time."""
+    model, processor, prompt = load(folder, adapter, request)
     rate = processor.feature_extractor.sampling_rate
-    texts = []
-    for file in request["audio"]:
-        inputs = processor(text=[prompt], audio=[_read(file, rate)], sampling_rate=rate, return_tensors="pt")
-        inputs = inputs.to(model.device, dtype=model.dtype)
-        with torch.inference_mode():
-            tokens = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
-        text = processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        texts.append(" ".join(text.splitlines()).strip())
-    return texts
+    return [text for file in request["audio"] for text in translate(model, processor, prompt, [read(file, rate)])]
 
 
-def _read(file: str, rate: int) -> Any:
+def read(file: str, rate: int) -> Any:
     """Return the file as float32 samples, channels averaged, at ``rate`` a second."""
     import soundfile
 

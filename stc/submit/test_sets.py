@@ -1,0 +1,121 @@
+"""The translations of test sets: those of the run's own, and new ones of data that the user names."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stc.data.manifest import Manifest
+from stc.decoding.hypotheses import read_texts, write_texts
+from stc.errors import InputError
+from stc.metrics.score_files import Scores
+from stc.store import Store, identity_of
+from stc.store.artifact import Kind
+from stc.submit.system import SubmittedSystem
+from stc.system.language_tags import primary_language
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The translations of a test set.
+
+    Attributes:
+        texts: in the order of the data.
+        segments: what each line should be the translation of, for messages.
+    """
+
+    name: str
+    texts: Sequence[str]
+    segments: Sequence[str]
+
+
+def own_test_set(system: SubmittedSystem, name: str) -> TestSet:
+    """Return the translations that the run evaluated.
+
+    Raises:
+        InputError: they are no longer in the store.
+    """
+    file = system.hypotheses
+    if not file.is_file():
+        raise InputError(
+            f"{file} is missing, the run's own translations: run it again, or name data (--test NAME=DATA)"
+        )
+    store = Store(file.parent.parent.parent)
+    record = store.record(Kind.SCORES, file.parent.name)
+    manifest = store.path(Kind.MANIFEST, record["spec"]["inputs"]["data"]) if record else file
+    if manifest.is_dir():
+        segments = [row.id for row in Manifest.load(manifest).rows]
+    else:
+        segments = [f"segment {number}" for number in range(1, Scores.load(file.parent).sentences + 1)]
+    return TestSet(name, read_texts(file), segments)
+
+
+def read_test_data(system: SubmittedSystem, named: Mapping[str, Path]) -> dict[str, Manifest]:
+    """Return the data of further test sets. A JSON Lines file needs no texts: only ``audio`` is read of it.
+
+    Raises:
+        InputError: something is wrong; the message names file and line.
+    """
+    from stc.data.sources import Columns
+    from stc.stages.manifest import read_data
+
+    found = {}
+    for name, data in named.items():
+        manifest = read_data(data, Columns(audio="audio", source="audio", target="audio"), system.task)
+        given, wanted = (primary_language(task.target_lang) for task in (manifest.task, system.task))
+        if given != wanted:
+            raise InputError(f"--test {name}={data}: it is in {given!r}, and the model translates into {wanted!r}")
+        found[name] = manifest
+    return found
+
+
+class Translations:
+    """The model's translations of further test sets, kept in a folder until the hand-in is complete.
+
+    So nothing that was translated is lost if a later test set fails, or if a translation is refused.
+
+    Args:
+        kept: the folder; made when it is needed.
+        device: ``cpu`` or ``cuda``.
+        batch_size: None for the default of the device.
+    """
+
+    def __init__(self, system: SubmittedSystem, kept: Path, device: str, batch_size: int | None) -> None:
+        self._system, self._kept, self._device, self._batch_size = system, kept, device, batch_size
+
+    def of(self, data: Mapping[str, Manifest]) -> Iterator[TestSet]:
+        """Yield each test set with its translations.
+
+        Raises:
+            InputError: audio is unreadable, or longer than the model's window, which is found before translating.
+            StcError: memory does not suffice for one utterance.
+        """
+        from stc.data.collate import Collator
+
+        settings = self._system.history.evaluation
+        missing = [name for name, manifest in data.items() if not self._file(manifest).exists()]
+        if missing:
+            translator = settings.load_model(self._system.source.folder, self._device)
+            for name in missing:
+                Collator.of(translator, data[name].task).check_lengths(data[name])
+            for name in missing:
+                texts = settings.translate_for_command(translator, data[name], name, self._batch_size)
+                self._kept.mkdir(parents=True, exist_ok=True)
+                write_texts(self._file(data[name]), texts)
+        for name, manifest in data.items():
+            yield TestSet(name, read_texts(self._file(manifest)), [row.id for row in manifest.rows])
+
+    def forget(self) -> None:
+        """Delete what was kept."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+
+    def _file(self, manifest: Manifest) -> Path:
+        decided_by = {
+            "model": str(self._system.source.folder),
+            "settings": self._system.history.evaluation.model_dump(mode="json"),
+            "task": manifest.task.model_dump(mode="json"),
+            "audio": [row.sha256 for row in manifest.rows],
+        }
+        return self._kept / f"{identity_of(decided_by)}.txt"
