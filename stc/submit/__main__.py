@@ -14,7 +14,8 @@ TASKS = ("iwslt2026",)
 
 _DESCRIPTION = """\
 Write the hand-in of a run for a shared task. iwslt2026: a file of translations for each test set, and the description
-of the model. Everything is checked before it is written. --check lists what is wrong with a hand-in, whoever wrote it."""
+of the model. Everything is checked before it is written. --check lists what is wrong with a hand-in, whoever wrote
+it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
