@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import BaseModel
 
+from stc.config.added_stages import add_stages
 from stc.config.fault_keys import ABSENT, at_source_keys, written_value
 from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
 from stc.errors import (
@@ -69,7 +70,7 @@ def make_plan(composed: DictConfig) -> Plan:
     OmegaConf.set_struct(composed, False)
     if not isinstance(composed.get("stages", {}), DictConfig):
         raise ConfigError([Fault("stages", composed.stages, "must be a mapping from name to stage")])
-    prunes = _add_ranking_stages(composed)
+    prunes = add_stages(composed)
     stages = composed.get("stages", {})
     written: Any = OmegaConf.to_container(composed, resolve=False)
 
@@ -101,16 +102,6 @@ def make_plan(composed: DictConfig) -> Plan:
     values = _resolve(composed, names, []) if filled_in else groups
     config = config.model_copy(update={"force": force})
     return Plan(config, {**values, **resolved}, pruning.model_copy(update=filled_in), pipeline)
-
-
-def _add_ranking_stages(composed: DictConfig) -> bool:
-    """Move the stages of the pruning method to the others, if one of these prunes. Return whether one does."""
-    stages = composed.get("stages", {})
-    prunes = any(isinstance(entry, DictConfig) and entry.get("stage") == "prune" for entry in stages.values())
-    ranking_stages = composed.prune.pop("stages", {}) if isinstance(composed.get("prune"), DictConfig) else {}
-    if prunes and ranking_stages:
-        composed.stages = OmegaConf.merge(ranking_stages, stages)
-    return prunes
 
 
 def _build_pipeline(

@@ -61,8 +61,8 @@ class SplitsConfig(_Group):
     test: str | SplitPart
 
 
-class DataConfig(_Group, SourceSettings):
-    """The data, and where they come from.
+class DataSetConfig(_Group, SourceSettings):
+    """A data set, and where it comes from.
 
     Attributes:
         name: by default that of the folder.
@@ -75,6 +75,28 @@ class DataConfig(_Group, SourceSettings):
     splits: SplitsConfig
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
+
+
+class MixedDataConfig(DataSetConfig):
+    """A data set whose split ``train`` is mixed into the data of the last healing.
+
+    Attributes:
+        weight: how often each of its utterances is in the mixture.
+    """
+
+    weight: int = Field(default=1, ge=1, le=1000)
+
+
+class DataConfig(DataSetConfig):
+    """The data of a run.
+
+    Attributes:
+        mix: more data for the last healing, by name.
+        allow_leak: splits may share utterances; the tables say so.
+    """
+
+    mix: Mapping[str, MixedDataConfig] = {}
+    allow_leak: bool = False
 
 
 class LanguageConfig(_Group):
@@ -187,8 +209,18 @@ class StoreConfig(_Group):
 
 
 class PipelineConfig(_Group):
+    """A pipeline.
+
+    Attributes:
+        outputs: stages, made in this order.
+        mix_with: the stage whose data ``data.mix`` is added to.
+        costly_controls: the models of comparisons that ``controls=false`` leaves out.
+    """
+
     name: str
     outputs: Annotated[tuple[str, ...], Field(min_length=1), EachOnce]
+    mix_with: str | None = None
+    costly_controls: tuple[str, ...] = ()
 
 
 class Config(_Group):
@@ -198,6 +230,7 @@ class Config(_Group):
         recover: the recipe of a second healing, in a pipeline that has one.
         seeds: the run is repeated with each of them, in place of ``seed``.
         fail_fast: a sweep begins no job after one that failed.
+        controls: whether controls that cost hours are made (``pipeline.costly_controls``).
     """
 
     model: ModelConfig
@@ -217,5 +250,6 @@ class Config(_Group):
     stages: Mapping[str, Mapping[str, Any]]
     force: Annotated[tuple[str, ...], EachOnce] = ()
     fail_fast: bool = False
+    controls: bool = True
     seed: Seed
     seeds: Annotated[tuple[Seed, ...], EachOnce] = ()

@@ -21,6 +21,7 @@ from stc.metrics.size import size_of
 from stc.models.folder import ModelFolder
 from stc.models.layout import AdapterSize
 from stc.models.weights import attached_adapter
+from stc.report.comparison import fairness_notes
 
 CARD_FILE = "README.md"
 
@@ -140,6 +141,7 @@ class Card:
         if row is None or row["retention"] is None:
             return
         compared = row["compared"]
+        yield from fairness_notes(compared)
         metric = metric_named(compared["metric"])
         if row["name"] == compared["reference"]:
             yield f"It is the best unpruned system of its table, by {metric.title}."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stc.jobs.status import JobStatus
+from stc.report.comparison import fairness_notes
 from stc.system.number_formats import format_bytes
 from stc.system.tables import NONE, Column, TableFormat, terminal_table
 
@@ -50,7 +51,10 @@ def format_jobs_table(jobs: Sequence[JobSummary], table_format: TableFormat = te
     """Return the table of the jobs, with how many finished. It ends in a newline."""
     finished = sum(job.finished for job in jobs)
     lines = table_format(_COLUMNS, [{"name": job.folder, "job": job} for job in jobs])
-    return "\n".join([*lines, "", f"{finished} of {len(jobs)} jobs finished."]) + "\n"
+    notes = dict.fromkeys(
+        note for job in jobs if job.systems for note in fairness_notes(job.main_system.get("compared", {}))
+    )
+    return "\n".join([*lines, "", *notes, f"{finished} of {len(jobs)} jobs finished."]) + "\n"
 
 
 def _ending(job: JobSummary) -> str:

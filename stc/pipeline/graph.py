@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -108,7 +109,7 @@ class Pipeline:
             node = self.nodes[name]
             if node.stage is None:
                 return node.kind, str(node.source)
-            fields = node.stage.model_dump_json(exclude=set(node.stage.NOT_IDENTITY))
+            fields = json.dumps(node.stage.identity_fields(), sort_keys=True)
             return node.stage_name, fields, tuple((key, description(target)) for key, target in sorted(node.upstream()))
 
         wanted = set(map(description, names))

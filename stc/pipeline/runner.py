@@ -152,7 +152,7 @@ class Evaluation:
             spec: dict[str, Any] = {
                 "stage": node.stage_name,
                 "version": stage.VERSION,
-                "config": stage.model_dump(mode="json", exclude=set(stage.NOT_IDENTITY)),
+                "config": stage.identity_fields(),
                 "inputs": {key: self._input_identity(node, key, target) for key, target in node.upstream()},
                 "surroundings": dict(self._environment(node)),
             }

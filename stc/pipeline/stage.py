@@ -102,7 +102,16 @@ class Stage(BaseModel):
     TAKES: ClassVar[Mapping[str, StageInput]]
     GIVES: ClassVar[Kind]
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is and not what it is
+    NEWER_FIELDS: ClassVar[frozenset[str]] = frozenset()  # at their default, not in identities: older results are found
     KEEPS_MODEL: ClassVar[bool] = False  # uses the model cache, and does not change the model
+
+    def identity_fields(self) -> dict[str, Any]:
+        """Return the fields that are part of the identity of a result, as JSON values."""
+        fields = self.model_dump(mode="json", exclude=set(self.NOT_IDENTITY))
+        default = {
+            name: type(self).model_fields[name].get_default(call_default_factory=True) for name in self.NEWER_FIELDS
+        }
+        return {key: value for key, value in fields.items() if key not in default or getattr(self, key) != default[key]}
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         """Return what else the result depends on, for its identity: the content of outside files, or, for a

@@ -42,6 +42,8 @@ class Comparison(TypedDict):
     target_lang: str
     sentences: int
     signatures: dict[str, str]
+    left_out: NotRequired[list[str]]
+    shared_utterances: NotRequired[dict[str, int]]
     systems: list[ComparedSystem]
 
 
@@ -55,6 +57,18 @@ def read_comparison(folder: Path) -> Comparison:
         return read_json(folder / COMPARISON_FILE, Comparison)
     except FileNotFoundError:
         raise InputError(f"{folder / COMPARISON_FILE} is missing") from None
+
+
+def fairness_notes(compared: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know before the figures of a comparison: splits that share utterances, and controls
+    that are missing. Each is one sentence."""
+    notes = []
+    if shared := compared.get("shared_utterances"):
+        described = ", ".join(f"{splits} share {count}" for splits, count in shared.items())
+        notes.append(f"NOT A FAIR TEST: utterances are in several splits ({described}), by data.allow_leak=true.")
+    if left_out := compared.get("left_out"):
+        notes.append(f"Controls left out by controls=false: {', '.join(left_out)}.")
+    return notes
 
 
 def comparison_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ class Pivot:
             f"{self.title}: {self.system}, {cell_value(self.value).title}",
             [labels, *(self._column(label, self._show_cell, bold=True) for label in self.columns)],
             [{"name": label} for label in self.rows],
-            retention_notes(self.group) if self.value == "retention" else [],
+            [*self.group.fairness_notes, *(retention_notes(self.group) if self.value == "retention" else [])],
             self._bold_note(),
         )
         if not self.differences:

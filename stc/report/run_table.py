@@ -14,7 +14,7 @@ from stc.errors import InputError
 from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.score_files import HYPOTHESES_FILE
-from stc.report.comparison import comparison_rows, metric_names_in, read_comparison
+from stc.report.comparison import comparison_rows, fairness_notes, metric_names_in, read_comparison
 from stc.report.output_notes import output_notes, summed_faults
 from stc.store.artifact import Artifact
 from stc.system.number_formats import format_bytes, format_count, format_percent
@@ -150,7 +150,7 @@ def _notes(systems: Sequence[Row]) -> list[str]:
     note = retention_note(compared["metric"], reference, "the best unpruned system", sentences, compared)
     if devices := [system["device"] for system in systems if "device" in system]:
         note += f" {speed_note(devices)}"
-    lines = textwrap.wrap(note, _NOTE_WIDTH)
+    lines = [line for one in (*fairness_notes(compared), note) for line in textwrap.wrap(one, _NOTE_WIDTH)]
     if sample_size_note(sentences):
         lines.append(sample_size_note(sentences))
     if any(system["name"] == reference and system["retention"] is None for system in systems):
@@ -181,14 +181,17 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
         runs: the rows of each seed's comparison; all have the same systems.
 
     Returns:
-        name, ``metric`` (the one of retention), ``metrics`` and the figures of each system: means, and under
+        name, ``metric`` (the one of retention), ``metrics``, ``notes`` on the comparison, and the figures of each
+        system: means, and under
         ``…_deviation`` the standard deviation of the sample (n - 1). Both are None if a seed has no such figure, and
         the deviation also if there is only one seed. ``output_faults`` and ``sentences`` are sums.
     """
     systems = []
     for rows in zip(*runs, strict=True):
         metrics = metric_names_in(rows)
-        system = {"name": rows[0]["name"], "metric": rows[0]["compared"]["metric"], "metrics": metrics}
+        compared = rows[0]["compared"]
+        system = {"name": rows[0]["name"], "metric": compared["metric"], "metrics": metrics}
+        system["notes"] = fairness_notes(compared)
         system |= {key: round(statistics.fmean(row[key] for row in rows)) for key in _SAME}
         for key in (*metrics, *_VARYING):
             values = [row.get(key) for row in rows]
@@ -204,6 +207,7 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
 def format_seeds_table(systems: Sequence[Row], seeds: Sequence[int], table_format: TableFormat = terminal_table) -> str:
     """Return the table of aggregated systems and a note on its figures. It ends in a newline."""
     note = (
+        *systems[0]["notes"],
         f"{deviation_note(seeds)} Retention: {metric_named(systems[0]['metric']).better} relative",
         "to the best unpruned system of the same seed.",
         *_output_lines(systems),

@@ -195,7 +195,11 @@ def _setting_column(key: str, name: str) -> Column:
 def _notes(group: Group) -> list[str]:
     systems = [system for line in group.lines for system in line.systems]
     devices = [str(system.row["device"]) for system in systems]
-    notes = [*retention_notes(group), speed_note(devices, "It" if len(group.seeds) > 1 else "It and peak memory")]
+    notes = [
+        *group.fairness_notes,
+        *retention_notes(group),
+        speed_note(devices, "It" if len(group.seeds) > 1 else "It and peak memory"),
+    ]
     machines = {str(system.machine) for system in systems}
     if len(machines) > 1:
         notes.append(

@@ -20,6 +20,7 @@ from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences
 from stc.metrics.significance import Resampling, retention
 from stc.models.layer_ranking import Ranking
+from stc.report.comparison import fairness_notes
 from stc.report.run_table import aggregate_seeds
 from stc.report.stored_results import ScoredSystem
 from stc.report.sweep_jobs import ReportedJob
@@ -78,6 +79,12 @@ class Group:
     resampling: Resampling
 
     @property
+    def fairness_notes(self) -> list[str]:
+        """What a reader must know before the figures (:func:`stc.report.comparison.fairness_notes`)."""
+        systems = (system for line in self.lines for system in line.systems)
+        return list(dict.fromkeys(note for system in systems for note in fairness_notes(system.row["compared"])))
+
+    @property
     def language(self) -> str:
         return load_language(self.lang).name if self.lang in language_codes() else self.lang
 
@@ -115,7 +122,8 @@ def _group_key(job: ReportedJob) -> tuple[Any, ...]:
     systems = job.runs[0].systems
     compared = systems[0].row["compared"]
     test = next((system.test for system in systems if system.test), "")
-    return compared["target_lang"], compared["metric"], test, compared["sentences"], job.seeds
+    shared = tuple(compared.get("shared_utterances", {}).items())  # no fair test stands beside one that is not
+    return compared["target_lang"], compared["metric"], test, compared["sentences"], job.seeds, shared
 
 
 def _check_names(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
@@ -129,7 +137,7 @@ def _check_names(systems: str | None, jobs: Sequence[ReportedJob]) -> None:
 
 
 def _group(jobs: Sequence[ReportedJob], varying: Sequence[str], systems: str | None) -> Group:
-    lang, metric, test, sentences, seeds = _group_key(jobs[0])
+    lang, metric, test, sentences, seeds, _ = _group_key(jobs[0])
     keys = [key for key in varying if not _agree(jobs, key)]
     everything = [_JobSystem(job, position) for job in jobs for position in range(len(job.runs[0].systems))]
     unpruned = [one for one in everything if one.systems[0].is_unpruned]

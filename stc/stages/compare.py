@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,11 @@ class Compare(Stage):
     """Compares systems, in the order of ``scores``, by :mod:`stc.metrics.comparison`.
 
     Writes comparison.json, table.txt and table.md. Facts: ``reference`` and, by system, the retention.
+
+    Attributes:
+        left_out: labels of controls that the run was told to leave out; the table says so.
+        allow_leak: splits may share utterances. The input ``check``, which is read only then, says how many, and the
+            table says so.
     """
 
     VERSION: ClassVar[int] = 3
@@ -32,13 +37,21 @@ class Compare(Stage):
         "scores": StageInput(Kind.SCORES, many=True),
         "measurements": StageInput(Kind.MEASUREMENT, many=True),
         "models": StageInput(Kind.MODEL, many=True),
+        "check": StageInput(Kind.CHECK, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.COMPARISON
+    NEWER_FIELDS: ClassVar[frozenset[str]] = frozenset({"left_out", "allow_leak"})
 
     metric: MetricName
     resamples: int = Field(ge=1)
     confidence: float = Field(gt=0, lt=1)
     seed: Seed
+    left_out: tuple[str, ...] = ()
+    allow_leak: bool = False
+
+    def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
+        if not self.allow_leak:
+            yield "check"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         _check_labels(inputs)
@@ -57,6 +70,10 @@ class Compare(Stage):
         systems = [
             _system(label, quality[label], measurements[label], inputs["scores"][label].facts) for label in scores
         ]
+        if self.left_out:
+            compared["left_out"] = list(self.left_out)
+        if "check" in inputs and (shared := inputs["check"].facts.get("shared")):
+            compared["shared_utterances"] = shared
         content = {**compared, "systems": systems}
         (out_dir / COMPARISON_FILE).write_text(
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
