@@ -39,7 +39,8 @@ NEEDED = {
     "metrics=comet": ["metrics.comet.python=/bin/true"],  # stands in for its environment
     "data=hub": [COMMIT, "data.source.dataset=owner/name"],
     "data=segments": ["data.path=${oc.env:SEGMENTS}"],  # a folder that is made here
-    **{f"data={name}": [COMMIT] for name in ("acl6060", "acl6060_official", "covost2", "fleurs")},
+    **{f"data={name}": [COMMIT] for name in ("acl6060", "acl6060_official", "acl6060_published", "covost2", "fleurs")},
+    "experiments=model_b": ["data.mix.covost2=null"],
 }
 """What a member of a group needs beside itself."""
 PUBLISHED = ["data=talks", "prune.ratio=0.25"]
@@ -58,15 +59,14 @@ def commands() -> Iterator[list[str]]:
         for name in names:
             choice = f"{group}={name}"
             if group == "experiments":
-                own_model = "/model" in (ROOT / "experiments" / f"{name}.yaml").read_text()
-                yield from (
-                    [choice, f"lang={lang}", *(PUBLISHED if own_model else [])] for lang in config_groups()["lang"]
-                )
+                more = [] if name.startswith("talks") else [*PUBLISHED, *NEEDED.get(choice, [])]
+                yield from ([choice, f"lang={lang}", *more] for lang in config_groups()["lang"])
             else:
                 yield [choice, *NEEDED.get(choice, []), *(PUBLISHED if name == "qwen2_audio_7b" else [])]
     for name in config_groups()["prune"]:
         if name != "explicit":  # names the layers, and so the stack
             yield from ([f"prune={name}", f"prune.scope={scope}"] for scope in ("encoder", "both"))
+    yield ["experiments=model_b", *PUBLISHED, f"data.mix.covost2.source.revision={'b' * 40}"]
     for recipe in config_groups()["finetune"]:
         yield [f"finetune@teacher={recipe}"]
 

@@ -5,7 +5,7 @@ They change the composed config, before its references are resolved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -46,7 +46,7 @@ def _use_one_split_as_dev_and_selection(composed: DictConfig) -> None:
     """Make ``dev`` and ``selection`` one stage if they are one split, since each would be read without the other."""
     dev, selection = (OmegaConf.select(composed, f"data.splits.{name}") for name in ("dev", "selection"))
     if dev is not None and dev == selection and {"dev", "selection"} <= _entries(composed).keys():
-        composed.stages.dev = {"like": "selection"}
+        composed.stages.dev = composed.stages.selection
 
 
 def _add_mixture(composed: DictConfig) -> None:
@@ -56,15 +56,15 @@ def _add_mixture(composed: DictConfig) -> None:
     to the data that ``pipeline.mix_with`` names, and replaces these as an input.
     """
     mix = OmegaConf.select(composed, "data.mix")
-    if not isinstance(mix, DictConfig) or not mix:
+    names = [str(name) for name, data_set in mix.items() if data_set is not None] if isinstance(mix, DictConfig) else []
+    if not names:
         return
     entries = _entries(composed)
     healed_on = OmegaConf.select(composed, "pipeline.mix_with")
     readers = [entry for entry in entries.values() if healed_on in _written_inputs(entry).values()]
     if healed_on is None or not readers:
-        name = OmegaConf.select(composed, "pipeline.name")
-        raise ConfigError([Fault("data.mix", list(mix), f"the pipeline {name} trains on no data that it could join")])
-    parts = {str(name): f"mix_{name}" for name in mix}
+        raise ConfigError([mixture_fault(names, str(OmegaConf.select(composed, "pipeline.name")))])
+    parts = {name: f"mix_{name}" for name in names}
     if faults := list(_name_faults(parts, composed)):
         raise ConfigError(faults)
     for entry in readers:
@@ -73,17 +73,21 @@ def _add_mixture(composed: DictConfig) -> None:
                 entry.inputs[key] = MIXTURE
             elif key == "features":  # they are of the data alone
                 entry.inputs[key] = None
-    added: dict[str, Any] = {stage: _mixed_manifest(name) for name, stage in parts.items()}
-    weights = {name: f"${{data.mix.{name}.weight}}" for name in parts}
+    added: dict[str, Any] = {stage: _mixed_manifest(name, mix[name]) for name, stage in parts.items()}
     added[MIXTURE] = {
         "stage": "join",
         "from": None,
         "inputs": {"parts": {"data": healed_on, **parts}},
-        "weights": weights,
+        "weights": {name: f"${{oc.select:data.mix.{name}.weight,1}}" for name in parts},
     }
     if "disjoint" in entries:
         added["disjoint"] = {"inputs": {"splits": {stage: stage for stage in parts.values()}}}
     composed.stages = OmegaConf.merge(composed.stages, added)
+
+
+def mixture_fault(names: Iterable[str], pipeline: str) -> Fault:
+    """Return the fault of a mixture that nothing would be trained on."""
+    return Fault("data.mix", ", ".join(names), f"the pipeline {pipeline} heals no model, which could train on it")
 
 
 def _written_inputs(entry: DictConfig) -> dict[str, Any]:
@@ -100,19 +104,22 @@ def _name_faults(parts: dict[str, str], composed: DictConfig) -> Iterator[Fault]
             yield Fault("data.mix", name, f"there is a stage {stage} already")
 
 
-def _mixed_manifest(name: str) -> dict[str, Any]:
-    group = f"data.mix.{name}"
+def _mixed_manifest(name: str, data_set: Any) -> dict[str, Any]:
+    def setting(key: str, default: Any) -> Any:
+        is_set = isinstance(data_set, DictConfig) and key in data_set
+        return f"${{data.mix.{name}.{key}}}" if is_set else default
+
     return {
         "stage": "manifest",
         "from": None,
-        "source": f"${{oc.select:{group}.source,json_lines}}",
-        "path": f"${{{group}.path}}",
-        "split": f"${{{group}.splits.train}}",
-        "columns": f"${{{group}.columns}}",
-        "limit": f"${{oc.select:{group}.limit,null}}",
-        "allow_links": f"${{oc.select:{group}.allow_links,false}}",
+        "source": setting("source", "json_lines"),
+        "path": setting("path", None),
+        "split": f"${{data.mix.{name}.splits.train}}",
+        "columns": setting("columns", None),
+        "limit": setting("limit", None),
+        "allow_links": setting("allow_links", False),
         "task": "${stages.train.task}",
-        "on_overlap": "drop",
+        "on_overlap": setting("on_overlap", "refuse"),
         "inputs": {"without": {"dev": "dev", "selection": "selection", "test": "test"}},
     }
 

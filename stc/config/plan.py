@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from pydantic import BaseModel
 
-from stc.config.added_stages import add_stages
+from stc.config.added_stages import MIXTURE, add_stages, mixture_fault
 from stc.config.fault_keys import ABSENT, at_source_keys, written_value
 from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
 from stc.errors import (
@@ -92,6 +92,8 @@ def make_plan(composed: DictConfig) -> Plan:
     stage_faults: list[Fault] = []
     resolved = _resolve(composed, ["stages"], stage_faults)
     nodes, pipeline = _build_pipeline(resolved.get("stages"), groups, stage_faults)
+    if MIXTURE in nodes and pipeline and MIXTURE not in pipeline.required_nodes():
+        reported.append(mixture_fault(groups["data"]["mix"], groups["pipeline"]["name"]))
     faulty_groups |= _groups_of(reported)
     if prunes and not filled_in:
         faulty_groups.add("prune")  # the values filled in there are missing

@@ -91,11 +91,11 @@ class DataConfig(DataSetConfig):
     """The data of a run.
 
     Attributes:
-        mix: more data for the last healing, by name.
+        mix: more data for the last healing, by name; null for none.
         allow_leak: splits may share utterances; the tables say so.
     """
 
-    mix: Mapping[str, MixedDataConfig] = {}
+    mix: Mapping[str, MixedDataConfig | None] = {}
     allow_leak: bool = False
 
 

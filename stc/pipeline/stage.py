@@ -108,9 +108,8 @@ class Stage(BaseModel):
     def identity_fields(self) -> dict[str, Any]:
         """Return the fields that are part of the identity of a result, as JSON values."""
         fields = self.model_dump(mode="json", exclude=set(self.NOT_IDENTITY))
-        default = {
-            name: type(self).model_fields[name].get_default(call_default_factory=True) for name in self.NEWER_FIELDS
-        }
+        known = type(self).model_fields
+        default = {name: known[name].get_default(call_default_factory=True) for name in self.NEWER_FIELDS}
         return {key: value for key, value in fields.items() if key not in default or getattr(self, key) != default[key]}
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:

@@ -35,11 +35,19 @@ def describe_artifact(artifact: Artifact) -> Any:
     return artifact.facts.get("layers") if artifact.kind is Kind.SIMILARITY else None
 
 
+def input_forecasts(node: Node, forecasts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the forecasts of a node's inputs, from those of all nodes; of an input with labels, by label."""
+    return {
+        key: forecasts[target] if isinstance(target, str) else {label: forecasts[one] for label, one in target.items()}
+        for key, target in node.inputs.items()
+    }
+
+
 def forecast_node(node: Node, inputs: Mapping[str, Any]) -> Any:
     """Return what a node will be, whatever a store has; None if that is not known, as of a ranking without a record.
 
     Args:
-        inputs: the same of its inputs, without those that have labels.
+        inputs: the same of its inputs (:func:`input_forecasts`).
     """
     if node.stage is not None:
         return node.stage.forecast(inputs)

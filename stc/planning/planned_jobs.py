@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from stc.planning.disk import bytes_on_disk, describe_artifact, forecast_node
+from stc.planning.disk import bytes_on_disk, describe_artifact, forecast_node, input_forecasts
 from stc.planning.dry_run import DryRun, Environments, PlannedStep, StepState
 from stc.store import Store
 from stc.system.machine import resolve_device
@@ -84,7 +84,7 @@ def _with_forecasts(
     """
     here: dict[str, Any] = {}
     for step in steps:
-        inputs = {key: here[target] for key, target in step.node.inputs.items() if isinstance(target, str)}
+        inputs = input_forecasts(step.node, here)
         if step.state is not StepState.UNNEEDED and step.identity not in forecasts:
             found = step.artifact
             forecasts[step.identity] = describe_artifact(found) if found else forecast_node(step.node, inputs)

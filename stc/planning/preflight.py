@@ -19,7 +19,7 @@ from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.models.hub import HubModel, HubUnreachable
 from stc.models.layout import Layout
 from stc.pipeline.graph import Node, Pipeline
-from stc.planning.disk import forecast_node, hub_config
+from stc.planning.disk import forecast_node, hub_config, input_forecasts
 from stc.stages.manifest import Manifest
 from stc.store.artifact import Kind
 from stc.system.paths import ROOT
@@ -131,8 +131,9 @@ def _setting(node: Node, plan: Plan) -> tuple[str, object]:
     if isinstance(node.stage, Manifest):
         setting = "source" if node.stage.path is None else "path"
         value = getattr(node.stage, setting)
-        of_data = value == getattr(plan.config.data, setting)
-        return f"data.{setting}" if of_data else f"stages.{node.name}.{setting}", value
+        groups = {"data": plan.config.data, **{f"data.mix.{name}": one for name, one in plan.config.data.mix.items()}}
+        group = next((name for name, one in groups.items() if one and getattr(one, setting) == value), None)
+        return f"{group or f'stages.{node.name}'}.{setting}", value
     source = node.source.id if isinstance(node.source, HubModel) else node.source
     return "model.path" if source == plan.config.model.path else f"stages.{node.name}.from", source
 
@@ -185,8 +186,7 @@ def _forecasts(pipeline: Pipeline, known: dict[str, Any]) -> dict[str, Any]:
                 known[key] = _forecast(node, {})
             found[node.name] = known[key]
         else:
-            inputs = {key: found[target] for key, target in node.inputs.items() if isinstance(target, str)}
-            found[node.name] = _forecast(node, inputs)
+            found[node.name] = _forecast(node, input_forecasts(node, found))
     return found
 
 

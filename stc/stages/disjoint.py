@@ -12,19 +12,21 @@ from typing import Any, ClassVar
 from stc.data.manifest import Manifest, OverlapIndex, Utterance
 from stc.errors import InputError
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
-from stc.store.artifact import Kind
+from stc.store.artifact import Artifact, Kind
 
 log = logging.getLogger(__name__)
 
 LISTED = 5  # shared utterances that a message names, for two splits
-ONE_SPLIT = {"dev", "selection"}  # may be one split, if that is said
+HELD_OUT = {"dev", "selection", "test"}  # all others are trained on, and may share
+DROP_HINT = ", or leave them out of train: data.on_overlap=drop (of a mixture, data.mix.NAME.on_overlap=drop)"
 LONGEST = 60  # characters of a text that a message shows
 
 
 class Disjoint(Stage):
     """Compares every two splits by content: equal audio, or equal source text up to case and punctuation.
 
-    ``dev`` may be the very split that ``selection`` is: neither is scored in the end.
+    Data that are trained on may share utterances with each other, but not with ``dev``, ``selection`` or ``test``.
+    ``dev`` may be the very split that ``selection`` is: neither is the test.
 
     Writes disjoint.json, the number of utterances of each split. These are the facts too.
 
@@ -48,13 +50,13 @@ class Disjoint(Stage):
                 (other, row) for row in manifests[second].rows if (other := contents[first].match(row)) is not None
             ]
             for first, second in combinations(manifests, 2)
-            if {first, second} != ONE_SPLIT or inputs["splits"][first].identity != inputs["splits"][second].identity
+            if {first, second} & HELD_OUT and not _said_to_be_one(first, second, inputs["splits"])
         }
         found = {splits: pairs for splits, pairs in shared.items() if pairs}
         if found and not self.allow_leak:
-            only_train = all("train" in splits for splits in found)
+            only_training = all(set(splits) - HELD_OUT for splits in found)
             described = "; ".join(starmap(_describe, found.items()))
-            drop = ", or leave them out of train: data.on_overlap=drop" if only_train else ""
+            drop = DROP_HINT if only_training else ""
             raise InputError(
                 f"splits share utterances, by audio or text: {described}; take them out of one of the two{drop}"
             )
@@ -64,6 +66,11 @@ class Disjoint(Stage):
             log.warning("splits share utterances (data.allow_leak=true): %s", sizes["shared"])
         (out_dir / "disjoint.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
         return sizes
+
+
+def _said_to_be_one(first: str, second: str, splits: Mapping[str, Artifact]) -> bool:
+    """Return whether these are ``dev`` and ``selection``, and one manifest."""
+    return {first, second} == {"dev", "selection"} and splits[first].identity == splits[second].identity
 
 
 def _describe(splits: tuple[str, str], pairs: list[tuple[Utterance, Utterance]]) -> str:

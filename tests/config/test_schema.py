@@ -145,14 +145,20 @@ def test_any_two_members_of_two_groups_are_valid_together(base: list[str]) -> No
         assert faults([*choice, *own]) == [], choice
 
 
-@pytest.mark.parametrize("recipe", ["experiments=model_a", "experiments=model_b", "model=qwen2_audio_7b"])
-def test_recipe_of_the_published_model_asks_for_data_and_takes_the_small_corpus_by_name_only(recipe: str) -> None:
-    ratio = "prune.ratio=0.25"
-    (fault,) = faults([recipe, ratio])
+def test_published_base_asks_for_data_and_takes_the_small_corpus_by_name_only() -> None:
+    base = ["model=qwen2_audio_7b", "prune.ratio=0.25"]
+    (fault,) = faults(base)
     assert fault.key == "data.path"
     assert "data.path=FOLDER" in fault.allowed
-    assert faults([recipe, ratio, "data.path=my-data"]) == []
-    assert planned([recipe, ratio, "data=talks"]).config.data.path == ROOT / "assets" / "talks"
+    assert faults([*base, "data.path=my-data"]) == []
+    assert planned([*base, "data=talks"]).config.data.path == ROOT / "assets" / "talks"
+
+
+@pytest.mark.parametrize("recipe", ["model_a", "model_b"])
+def test_folder_of_one_s_own_takes_the_place_of_the_data_of_a_recipe(recipe: str) -> None:
+    (fault,) = faults([f"experiments={recipe}", "data.path=my-data"])
+    assert (fault.key, "data=folder" in fault.allowed) == ("data.path", True)
+    assert faults([f"experiments={recipe}", "data=folder", "data.path=my-data"]) == []
 
 
 @pytest.mark.parametrize("experiment", ["model_a", "model_b"])
@@ -182,20 +188,6 @@ def test_model_a_is_the_teacher_adapted_by_qlora_and_nothing_removed() -> None:
     assert fed_by(plan, "quantize_unpruned") == {"model": "heal_unpruned"}
 
 
-def test_model_b_is_pruned_of_8_layers_tuned_fully_and_then_adapted_by_qlora() -> None:
-    plan = planned(["experiments=model_b", OWN_DATA])
-    assert plan.prunes
-    assert sum(name.startswith("importance.") for name in plan.pipeline.required_nodes()) == 8
-    assert told(plan, "teacher") == ("full", 3, 4, 1e-5, 0.001)
-    assert told(plan, "heal") == ("full", 4, 4, 1e-5, 0.0)
-    assert told(plan, "recover") == ("qlora", 1, 8, 1e-5, 0.0)
-    assert fields_of(plan, "recover")["lora"] == {"r": 64, "alpha": 128, "rslora": True, "dropout": 0.0}
-    assert [fields_of(plan, name)["repeat"] for name in ("distill", "distill_again")] == [1, 10]
-    assert fed_by(plan, "heal") == {"model": "prune", "train": "distill", "dev": "dev"}
-    assert fed_by(plan, "recover") == {"model": "heal", "train": "distill_again", "dev": "dev"}
-    assert fed_by(plan, "quantize") == {"model": "recover"}
-
-
 def test_line_of_data_that_the_readme_shows_has_the_keys_that_a_run_reads(base: list[str]) -> None:
     line = json.loads(README.read_text(encoding="utf-8").partition("```json\n")[2].partition("```")[0])
     columns = planned(["lang=de", "data.path=my-data", *base]).config.data.columns
@@ -215,7 +207,7 @@ def test_a_split_is_made_without_what_splits_that_come_before_it_have_if_that_is
 def test_control_is_healed_twice_where_the_pruned_model_is() -> None:
     twice = planned(["experiments=model_b", OWN_DATA, "stages.recover.epochs=2"])
     assert told(twice, "recover_unpruned") == told(twice, "recover") == ("qlora", 2, 8, 1e-5, 0.0)
-    assert fed_by(twice, "recover_unpruned") == {"model": "heal_unpruned", "train": "distill_again", "dev": "dev"}
+    assert fed_by(twice, "recover_unpruned") == {"model": "heal_unpruned", "train": "mixture", "dev": "dev"}
     assert fed_by(twice, "quantize_unpruned") == {"model": "recover_unpruned"}
 
 

@@ -177,3 +177,18 @@ def test_reference_that_scores_zero_leaves_retention_open(tmp_path: Path, ctx: C
     rows = by_name(run(make_inputs(tmp_path, {"teacher": (12, silent), "pruned": (6, BAD)}), tmp_path, ctx))
     assert rows["pruned"]["retention"] is None
     assert rows["pruned"]["retention_ci"] is None
+
+
+def test_table_says_which_utterances_were_in_several_splits(tmp_path: Path, ctx: Context) -> None:
+    check = Artifact(Kind.CHECK, tmp_path, "check", {"test": 30, "shared": {"selection and test": 17}})
+    inputs = make_inputs(tmp_path, {"teacher": (12, GOOD), "pruned": (6, FAIR)})
+    stage = STAGE.model_copy(update={"allow_leak": True})
+    stage.run({**inputs, "check": check}, tmp_path, ctx)
+    for table in ("table.txt", "table.md"):
+        assert "selection and test share 17" in (tmp_path / table).read_text(encoding="utf-8")
+
+
+def test_table_names_the_controls_that_were_left_out(tmp_path: Path, ctx: Context) -> None:
+    inputs = make_inputs(tmp_path, {"teacher": (12, GOOD), "pruned": (6, FAIR)})
+    STAGE.model_copy(update={"left_out": ("healed-nf4",)}).run(inputs, tmp_path, ctx)
+    assert "healed-nf4" in (tmp_path / "table.txt").read_text(encoding="utf-8")

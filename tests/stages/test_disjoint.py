@@ -103,3 +103,21 @@ def test_train_that_other_splits_have_all_of_is_refused(split: Split) -> None:
     test = split("test", ["Thank you!"])
     with pytest.raises(InputError, match="every utterance"):
         split("train", ["Thank you."], {"test": test}, on_overlap="drop")
+
+
+def test_data_that_are_only_trained_on_may_share_utterances(split: Split, tmp_path: Path, ctx: Context) -> None:
+    train, more, test = split("train", ["One."]), split("other", ["One."]), split("test", ["Two."])
+    assert check(tmp_path, ctx, train=train, mix_more=more, test=test) == {"train": 1, "mix_more": 1, "test": 1}
+
+
+def test_shared_utterances_that_are_allowed_are_counted(split: Split, tmp_path: Path, ctx: Context) -> None:
+    selection, test = split("selection", ["One.", "Two."]), split("test", ["Two.", "Three."])
+    facts = Disjoint(allow_leak=True).run({"splits": {"selection": selection, "test": test}}, tmp_path, ctx)
+    assert facts == {"selection": 2, "test": 2, "shared": {"selection and test": 1}}
+
+
+def test_dev_may_be_the_very_manifest_of_selection_and_test_may_not(split: Split, tmp_path: Path, ctx: Context) -> None:
+    one = split("selection", ["One."])
+    assert check(tmp_path, ctx, dev=one, selection=one) == {"dev": 1, "selection": 1}
+    with pytest.raises(InputError):
+        check(tmp_path, ctx, selection=one, test=one)

@@ -38,3 +38,19 @@ def test_parts_of_different_language_pairs_are_refused_by_name(
     parts = {"a": Artifact(Kind.MANIFEST, tiny_manifest, "a"), "b": Artifact(Kind.MANIFEST, chinese, "b")}
     with pytest.raises(InputError, match="b is for Chinese, a for German"):
         Join().run({"parts": parts}, tmp_path / "out", ctx)
+
+
+def test_part_with_a_weight_is_there_so_often_with_one_copy_of_its_audio(
+    tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    part = Artifact(Kind.MANIFEST, tiny_manifest, "part")
+    Join(weights={"b": 3}).run({"parts": {"a": part, "b": part}}, tmp_path, ctx)
+    original, joined = Manifest.load(tiny_manifest), Manifest.load(tmp_path)
+    assert joined.targets == original.targets * 4
+    assert len({row.audio for row in joined.rows}) == 2 * len(original)
+
+
+def test_weight_of_no_part_is_refused_by_name(tiny_manifest: Path, tmp_path: Path, ctx: Context) -> None:
+    part = Artifact(Kind.MANIFEST, tiny_manifest, "part")
+    with pytest.raises(InputError, match="'c'"):
+        Join(weights={"c": 2}).run({"parts": {"a": part}}, tmp_path, ctx)

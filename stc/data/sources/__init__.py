@@ -204,7 +204,8 @@ class SourceSettings(BaseModel):
             Fault(
                 key,
                 given[key],
-                f"the source {name} has no such setting; {key}={command_line_value(field.default)} leaves it out",
+                f"the source {name} has no such setting; {key}={command_line_value(field.default)} leaves it out"
+                + ("; data=folder takes a folder of yours" if key == "path" else ""),
             )
             for key, field in SourceSettings.model_fields.items()
             if key in given.keys() - known
