@@ -84,11 +84,12 @@ def compress(model: Path, manifest: Path, root: Path) -> Made:
                 Node(f"measure_{name}", Kind.MEASUREMENT, "measure", Measured(), {"model": name}),
             )
         ),
+        Node("evaluate_prune", Kind.SCORES, "evaluate", evaluate, {"model": "prune", "data": "test"}),
         Node("compare", Kind.COMPARISON, "compare", compare, compared),
     ]
     context = Context("cpu", 0, 4, 4, root, lambda *args, **kwargs: None, _silent)
     evaluation = Evaluation(
-        Pipeline({node.name: node for node in nodes}, ["compare"]),
+        Pipeline({node.name: node for node in nodes}, ["compare", "evaluate_prune"]),
         Store(root),
         lambda name, scratch: replace(context, scratch=scratch),
     )

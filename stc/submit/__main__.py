@@ -10,12 +10,12 @@ from pathlib import Path
 from stc.errors import InputError
 from stc.system.console import run_command, whole_number
 
-TASKS = ("iwslt2026",)
+TASKS = ("iwslt2026", "wmt26")
 
 _DESCRIPTION = """\
 Write the hand-in of a run for a shared task. iwslt2026: a file of translations for each test set, and the description
-of the model. Everything is checked before it is written. --check lists what is wrong with a hand-in, whoever wrote
-it."""
+of the model. wmt26: a folder that sets itself up and translates, without stc. Everything is checked before it is
+written. --check lists what is wrong with a hand-in, whoever wrote it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 parser.error(f"{'RUN' if name == 'run' else f'--{name}'} is needed, or --check FOLDER")
         if options.task == "iwslt2026" and options.team is None:
             parser.error("--team is needed: the name of a model begins with it")
-        return _iwslt(options)
+        return _iwslt(options) if options.task == "iwslt2026" else _wmt(options)
 
     return run_command(run)
 
@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         "manifest folder; without DATA: the run's own translations (default: --test test); may be repeated",
     )
     iwslt.add_argument("--allow-empty", action="store_true", help="hand empty translations in, too")
+    wmt = parser.add_argument_group("wmt26")
+    wmt.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="a manifest folder to take the utterance from that proves the model, if the store has none for it",
+    )
     check = parser.add_argument_group("checking")
     check.add_argument("--check", type=Path, metavar="FOLDER", help="check a hand-in instead of writing one")
     check.add_argument(
@@ -101,6 +108,18 @@ def _iwslt(options: argparse.Namespace) -> int:
     translations.forget()
     print(f"{options.output}: {entry.model_name(system.language_pair)}, {system.storage_bytes:,} bytes")
     print("\n".join(f"  {file.name}" for file in files))
+    return _tell(options.output)
+
+
+def _wmt(options: argparse.Namespace) -> int:
+    from stc.submit.system import find_system
+    from stc.submit.wmt import write
+    from stc.system.machine import resolve_device
+
+    _refuse_existing(options.output)
+    system = find_system(options.run, options.system, options.dataset)
+    pair = write(options.run, options.output, system, data=options.data, device=resolve_device(options.device))
+    print(f"{options.output}: run.sh translates {pair}, once setup.sh has made its environment")
     return _tell(options.output)
 
 

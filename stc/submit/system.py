@@ -31,7 +31,7 @@ class SubmittedSystem:
     Attributes:
         name: in the run's table.
         task: the language pair.
-        storage_bytes: of every file of the model: weights, config, tokenizer, processor.
+        storage_bytes: of every file of the model.
         techniques: a sentence each, in the order in which they were applied.
         datasets: names of the data that it was made with.
         hypotheses: the file with its translations of the run's own test set.
@@ -95,11 +95,16 @@ def find_system(run: Path, name: str | None = None, further_data: Sequence[str] 
         task=Task(target_lang=source.run["lang.code"], target_name=source.run.get("lang.name", "")),
         history=history,
         size=size_of(source.folder),
-        storage_bytes=sum(file.stat().st_size for file in ModelFolder.of(source.folder).files),
+        storage_bytes=storage_bytes(ModelFolder.of(source.folder)),
         techniques=techniques,
         datasets=datasets,
         hypotheses=Path(row["hypotheses"]),
     )
+
+
+def storage_bytes(model: ModelFolder) -> int:
+    """Return the size of a model on disk: of its weights, config, tokenizer and processor."""
+    return sum(file.stat().st_size for file in model.files)
 
 
 def _techniques(source: ExportSource, history: History) -> Iterator[str]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings
 from stc.errors import StcError
 from stc.models import read_config
 from stc.models.folder import ModelFolder
+from stc.models.language_pair import Task
 from stc.models.prompts import template_file
 from stc.quantization import quantizer_of
 from stc.system.subprocess_json import run_json
@@ -40,20 +42,12 @@ def independent_translations(
     gc.collect()
     torch.cuda.empty_cache()  # the other process may need the memory that torch keeps here for later
     found = [(ModelFolder.of(folder), adapter) for folder, adapter in models]
-    first = found[0][0]
-    quantizers = [model.quantizer for model, _ in found if model.quantizer is not None]
     request = {
         "models": [(str(model.path), (own := adapter or model.adapter) and str(own)) for model, adapter in found],
-        "conversation": first.family.conversation(manifest.task),
-        "chat_template": first.family.chat_template if template_file(first.path) is None else None,
         "audio": [str(path) for path in manifest.audio_paths()],
         "device": device,
-        "dtype": settings.dtype,
-        "attention": settings.attention,
-        "max_new_tokens": settings.max_new_tokens,
         "threads": torch.get_num_threads(),
-        "registers": [method.IMPORT_BEFORE_LOADING for method in quantizers if method.IMPORT_BEFORE_LOADING],
-        "exactly": {name: value for method in quantizers for name, value in method.EXACT_SETTINGS.items()},
+        **loading_settings([model for model, _ in found], manifest.task, settings),
     }
     names = " and ".join(str(adapter or folder) for folder, adapter in models)
     # -P keeps the script's folder off the module path, where stc's modules could shadow those of libraries.
@@ -61,6 +55,21 @@ def independent_translations(
         f"translating with {names} without stc", ["-P", plain_transformers.__file__], request, HF_HUB_OFFLINE="1"
     )
     return texts
+
+
+def loading_settings(models: Sequence[ModelFolder], task: Task, settings: TranslationSettings) -> dict[str, Any]:
+    """Return the part of a request to :mod:`stc.verification.plain_transformers` that models of one family decide."""
+    first = models[0]
+    quantizers = [model.quantizer for model in models if model.quantizer is not None]
+    return {
+        "conversation": first.family.conversation(task),
+        "chat_template": first.family.chat_template if template_file(first.path) is None else None,
+        "dtype": settings.dtype,
+        "attention": settings.attention,
+        "max_new_tokens": settings.max_new_tokens,
+        "registers": [method.IMPORT_BEFORE_LOADING for method in quantizers if method.IMPORT_BEFORE_LOADING],
+        "exactly": {name: value for method in quantizers for name, value in method.EXACT_SETTINGS.items()},
+    }
 
 
 def agreement(folder: Path, manifest: Manifest, ours: Sequence[str], theirs: Sequence[str], dtype: str) -> float:
