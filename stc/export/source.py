@@ -21,6 +21,9 @@ from stc.store.run_result import RESULT_FILE, Result
 from stc.system.paths import ROOT, expand_home
 from stc.system.read_files import read_json, read_yaml
 
+MIX = "data.mix"
+"""The key of a run's config under which further data are, by name."""
+
 ExportForm = Literal["merged", "quantized", "adapter"]
 """``merged`` is a plain bfloat16 model, with any trained adapters merged into it."""
 
@@ -125,7 +128,7 @@ def _system_folder(path: Path, name: str | None) -> Path:
 
 def _run_config(path: Path) -> dict[str, str]:
     """Return what the config of a run says of model, data, language and pruning method, by dotted key; empty if the
-    config is gone."""
+    config is gone. Data that were mixed in have their names under ``data.mix.KEY.name``."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -135,7 +138,8 @@ def _run_config(path: Path) -> dict[str, str]:
     config = read_yaml(file)
     found = {}
     os.environ.setdefault("STC_ROOT", str(ROOT))
-    for key in ("model.name", "model.path", "data.name", "data.path", "lang.code", "lang.name", "prune.method"):
+    mixed = {f"data.mix.{key}.name": str(key) for key, data in (OmegaConf.select(config, MIX) or {}).items() if data}
+    for key in ("model.name", "model.path", "data.name", "data.path", "lang.code", "lang.name", "prune.method", *mixed):
         try:
             value = OmegaConf.select(config, key, throw_on_missing=True)
         except OmegaConfBaseException:  # it interpolates an environment variable that is not set here
@@ -144,4 +148,4 @@ def _run_config(path: Path) -> dict[str, str]:
             found[key] = expand_home(str(value)) if key.endswith(".path") else str(value)
     if "data.name" not in found and "data.path" in found:
         found["data.name"] = Path(found["data.path"]).resolve().name
-    return found
+    return mixed | found

@@ -10,7 +10,7 @@ from typing import Any
 
 from stc.errors import InputError
 from stc.export.history import History, history_of
-from stc.export.source import ExportSource, find_source
+from stc.export.source import MIX, ExportSource, find_source
 from stc.metrics.score_files import Size
 from stc.metrics.size import size_of
 from stc.models.folder import ModelFolder
@@ -115,9 +115,10 @@ def _techniques(source: ExportSource, history: History) -> Iterator[str]:
 
 
 def _datasets(source: ExportSource, history: History) -> Iterator[str]:
-    """Yield the name that the run gave its data, and the hub's names of all that the model was trained on."""
+    """Yield the names that the run gave its data, and the hub's names of all that the model was trained on."""
     if history.dataset:
         yield history.dataset
+    yield from (name for key, name in source.run.items() if key.startswith(f"{MIX}."))
     if source.store is not None:
         for step in history.steps:
             yield from _hub_names(source.store, step.data)

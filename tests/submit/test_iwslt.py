@@ -86,6 +86,11 @@ def test_constrained_track_refuses_other_data_than_acl6060(
     ("old", "new", "message"),
     [
         ("name: acl6060", "name: null", "name them with --dataset NAME"),
+        (
+            "name: acl6060",
+            "name: acl6060, mix: {more: {name: covost2}, other: {name: null}}",
+            "acl6060, covost2, other:",
+        ),
         ("code: de", "code: fr", "translates en-fr: the task has en-de, en-ar, en-zh"),
         ("lang: {code: de, name: German}", "", "the target language is not known"),
     ],
