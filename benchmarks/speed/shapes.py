@@ -128,7 +128,7 @@ def random_translator(shape: Shape, *, device: str, dtype: str) -> Translator:
 def narrow_config() -> dict[str, Any]:
     """The published shape, narrow and with 6 decoder layers, its weights large enough for every layer to matter."""
     config = published_config()
-    config["audio_config"] |= {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    config["audio_config"] |= {"d_model": 64, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
     config["text_config"] |= {
         "hidden_size": 64,
         "intermediate_size": 128,
