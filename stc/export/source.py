@@ -132,8 +132,9 @@ def _run_config(path: Path) -> dict[str, str]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    file = path / ".hydra" / "config.yaml"
-    if not file.is_file():
+    # With several seeds, the config is in the folder above those of the seeds.
+    file = next((file for place in (path, path.parent) if (file := place / ".hydra" / "config.yaml").is_file()), None)
+    if file is None:
         return {}
     config = read_yaml(file)
     found = {}

@@ -5,16 +5,25 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from stc.data.audio_file import open_audio
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import read_texts, write_texts
+from stc.decoding.output_formats import join_segments
 from stc.errors import InputError
 from stc.metrics.score_files import Scores
 from stc.store import Store, identity_of
 from stc.store.artifact import Kind
 from stc.submit.system import SubmittedSystem
+from stc.system.console import progress, say
 from stc.system.language_tags import primary_language
+from stc.system.machine import DECODE_BATCH
+
+if TYPE_CHECKING:
+    from stc.models.load_and_save import Translator
 
 
 @dataclass(frozen=True)
@@ -82,30 +91,51 @@ class Translations:
         batch_size: None for the default of the device.
     """
 
-    def __init__(self, system: SubmittedSystem, kept: Path, device: str, batch_size: int | None) -> None:
+    def __init__(
+        self, system: SubmittedSystem, kept: Path, device: Literal["cpu", "cuda"], batch_size: int | None
+    ) -> None:
         self._system, self._kept, self._device, self._batch_size = system, kept, device, batch_size
 
     def of(self, data: Mapping[str, Manifest]) -> Iterator[TestSet]:
         """Yield each test set with its translations.
 
         Raises:
-            InputError: audio is unreadable, or longer than the model's window, which is found before translating.
+            InputError: audio is unreadable.
             StcError: memory does not suffice for one utterance.
         """
-        from stc.data.collate import Collator
-
-        settings = self._system.history.evaluation
         missing = [name for name, manifest in data.items() if not self._file(manifest).exists()]
         if missing:
-            translator = settings.load_model(self._system.source.folder, self._device)
+            translator = self._system.history.evaluation.load_model(self._system.source.folder, self._device)
             for name in missing:
-                Collator.of(translator, data[name].task).check_lengths(data[name])
-            for name in missing:
-                texts = settings.translate_for_command(translator, data[name], name, self._batch_size)
+                texts = self._translate(translator, name, data[name])
                 self._kept.mkdir(parents=True, exist_ok=True)
                 write_texts(self._file(data[name]), texts)
         for name, manifest in data.items():
             yield TestSet(name, read_texts(self._file(manifest)), [row.id for row in manifest.rows])
+
+    def _translate(self, translator: Translator, name: str, manifest: Manifest) -> list[str]:
+        """Return a text for each utterance. If one is longer than the model's window, all are cut in their pauses."""
+        from stc.decoding.long_recordings import translate_recordings
+
+        settings, extractor = self._system.history.evaluation, translator.processor.feature_extractor
+        if all(row.duration * extractor.sampling_rate <= extractor.n_samples for row in manifest.rows):
+            return settings.translate_for_command(translator, manifest, name, self._batch_size)
+        texts = []
+        for recording in translate_recordings(
+            translator,
+            manifest.task,
+            [(str(path), partial(open_audio, path)) for path in manifest.audio_paths()],
+            longest=None,
+            batch_size=self._batch_size or DECODE_BATCH[self._device],
+            max_new_tokens=settings.max_new_tokens,
+            progress=lambda title, total, unit="it": progress(f"{name}: {title}", total, unit),
+        ):
+            if recording.error is not None:
+                raise InputError(recording.error)
+            for note in recording.notes:
+                say(f"{name}: {recording.name} {note}")
+            texts.append(join_segments([segment.text for segment in recording.segments]))
+        return texts
 
     def forget(self) -> None:
         """Delete what was kept."""

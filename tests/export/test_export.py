@@ -165,6 +165,12 @@ def test_data_without_a_name_are_named_after_their_folder(run_folder: Path, data
     assert find_source(run_folder, None).run.get("data.name") == name
 
 
+def test_run_of_one_of_several_seeds_has_the_config_of_all(run_folder: Path) -> None:
+    (run_folder / "seed1").mkdir()
+    (run_folder / "result.json").rename(run_folder / "seed1/result.json")
+    assert find_source(run_folder / "seed1", None).run["data.name"] == "phrases"
+
+
 def test_unknown_system_is_refused_with_a_suggestion(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--system quantise: .*base, quantize \(did you mean 'quantize'"):
         export(run_folder, tmp_path / "out", system="quantise")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, read_texts
 from stc.models.folder import ModelFolder
 from stc.pipeline.stage import Context
 from stc.submit.__main__ import main
+from stc.translate import main as translate
 
 EVALUATED = TranslationSettings(dtype="float32", max_new_tokens=12)
 
@@ -67,6 +70,24 @@ def test_further_test_sets_are_translated_by_the_model_in_the_order_of_their_lin
     assert read_texts(out / "blind.en-de.txt") == EVALUATED.translate(model, blind, ctx)
     assert read_texts(out / "dev.en-de.txt") == read_texts(out / "again.en-de.txt")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "scratch"]
+
+
+def test_recordings_longer_than_the_window_are_cut_as_the_command_translate_cuts_them(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for name, seconds in (("talk.wav", 5), ("short.wav", 1)):
+        loud = np.sin(np.arange(seconds * 16_000) / 4000) > 0
+        soundfile.write(tmp_path / name, 0.2 * random.standard_normal(len(loud)) * loud, 16_000)
+    (tmp_path / "talks.jsonl").write_text('{"audio": "talk.wav"}\n{"audio": "short.wav"}\n')
+    assert hand_in(finished_run, tmp_path / "out", "--test", f"talks={tmp_path}/talks.jsonl") == 0
+    capsys.readouterr()
+    model, recordings = (
+        last_system(finished_run)["model_dir"],
+        [str(tmp_path / f"{name}.wav") for name in ("talk", "short")],
+    )
+    assert translate([model, *recordings, "--lang", "de", "--device", "cpu", "--max-new-tokens", "12"]) == 0
+    assert (tmp_path / "out/talks.en-de.txt").read_text() == capsys.readouterr().out
 
 
 def test_constrained_track_refuses_other_data_than_acl6060(
