@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from stc.data.manifest import OnOverlap
 from stc.data.sources import SourceSettings, SplitPart
-from stc.decoding.options import Decoding
+from stc.decoding.options import Decoding, OutputRules
 from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
 from stc.errors import Fault, field_error, suggestion
@@ -231,6 +231,7 @@ class Config(_Group):
         seeds: the run is repeated with each of them, in place of ``seed``.
         fail_fast: a sweep begins no job after one that failed.
         controls: whether controls that cost hours are made (``pipeline.costly_controls``).
+        decoding: what is removed from the translations of every system before they are scored.
     """
 
     model: ModelConfig
@@ -243,6 +244,7 @@ class Config(_Group):
     finetune: Recipe
     recover: Recipe | None = None
     metrics: MetricsConfig
+    decoding: OutputRules = OutputRules()
     resources: ResourcesConfig
     store: StoreConfig
     tracking: Tracking

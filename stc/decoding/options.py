@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -18,10 +18,6 @@ _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _in_order(strip: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(strip))  # in the order of its application, so that another order is no other result
-
-
 class OutputRules(BaseModel):
     """What is removed from a finished text (:mod:`stc.decoding.output_patterns`). By default nothing is.
 
@@ -33,9 +29,9 @@ class OutputRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Not in an identity unless they are given, so that older results stay valid.
-    strip: Annotated[tuple[Literal["preamble", "quotes"], ...], EachOnce, AfterValidator(_in_order)] = Field(
-        default=(), exclude_if=lambda strip: not strip
+    # Not in an identity unless they are given, so that older results stay valid. The order of names does not matter.
+    strip: Annotated[list[Literal["preamble", "quotes"]], EachOnce, AfterValidator(sorted)] = Field(
+        default=[], exclude_if=lambda strip: not strip
     )
     stop_repetition: int | None = Field(default=None, ge=2, le=100, exclude_if=lambda times: times is None)
 
@@ -51,6 +47,13 @@ class OutputRules(BaseModel):
         if "quotes" in self.strip:
             text = without_quotes(text)
         return text if self.stop_repetition is None else text[: loop(text, self.stop_repetition)]
+
+    def told(self, before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
+        """Return the fact that texts were changed by rules: which, and of how many texts; empty without rules."""
+        if not self.removes_something:
+            return {}
+        changed = sum(one != other for one, other in zip(before, after, strict=True))
+        return {"output_rules": {"strip": self.strip, "stop_repetition": self.stop_repetition, "changed": changed}}
 
 
 class Decoding(OutputRules):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stc.metrics.output_faults import FAULTS
@@ -12,13 +12,13 @@ _VERBS = {"are": "is", "begin": "begins", "loop": "loops"}
 
 
 def output_notes(systems: Iterable[tuple[str, Row]]) -> list[str]:
-    """Return a sentence for each system with faults, and one on the systems in which none were counted.
+    """Return sentences on what was removed from texts, on the faults of each system, and on those without a count.
 
     Args:
         systems: rows of a comparison, or of :func:`stc.report.run_table.aggregate_seeds`, each with its name.
     """
     named = list(systems)
-    notes = [note for name, row in named if (note := _fault_note(name, row))]
+    notes = [*_rule_notes(named), *(note for name, row in named if (note := _fault_note(name, row)))]
     unknown = dict.fromkeys(name for name, row in named if row.get("output_faults") is None)
     if unknown:
         who = "these systems" if len(unknown) == len(named) > 1 else ", ".join(unknown)
@@ -26,12 +26,35 @@ def output_notes(systems: Iterable[tuple[str, Row]]) -> list[str]:
     return notes
 
 
-def summed_faults(rows: Sequence[Row]) -> dict[str, int] | None:
-    """Return the faults of one system with several seeds together; None unless they were counted with each."""
+def summed_outputs(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the faults and the changed texts of one system with several seeds together.
+
+    The faults are None unless they were counted with each.
+    """
     counted = [row.get("output_faults") for row in rows]
-    if None in counted:
-        return None
-    return {fault: sum(counts.get(fault, 0) for counts in counted if counts) for fault in FAULTS}
+    total = None if None in counted else {fault: sum(one.get(fault, 0) for one in counted if one) for fault in FAULTS}
+    summed: dict[str, Any] = {"output_faults": total}
+    if rules := rows[0].get("output_rules"):
+        summed["output_rules"] = {**rules, "changed": sum(row["output_rules"]["changed"] for row in rows)}
+    return summed
+
+
+def _rule_notes(named: Sequence[tuple[str, Row]]) -> Iterator[str]:
+    """Yield a sentence for each set of rules that changed texts before they were scored."""
+    together: dict[str, list[str]] = {}
+    for name, row in named:
+        if rules := row.get("output_rules"):
+            given = [f"decoding.strip=[{','.join(rules['strip'])}]"] if rules["strip"] else []
+            if times := rules["stop_repetition"]:
+                given.append(f"decoding.stop_repetition={times}")
+            changed = f"{name} {rules['changed']:,} of {_sentences(row):,}"
+            together.setdefault(" ".join(given), []).append(changed)
+    for settings, changes in together.items():
+        yield f"Texts were edited before they were scored ({settings}): {', '.join(changes)}."
+
+
+def _sentences(row: Row) -> int:
+    return int(row.get("sentences") or row["compared"]["sentences"])
 
 
 def _fault_note(name: str, row: Row) -> str:
@@ -39,10 +62,9 @@ def _fault_note(name: str, row: Row) -> str:
     found = [(count, FAULTS[fault]) for fault in FAULTS if (count := counts.get(fault))]
     if not found:
         return ""
-    sentences = row.get("sentences") or row["compared"]["sentences"]
     first, *others = [f"{count:,} {_agree(words, count)}" for count, words in found]
     count, does = first.split(" ", 1)
-    return f"{name}: {', '.join([f'{count} of {sentences:,} {does}', *others])}."
+    return f"{name}: {', '.join([f'{count} of {_sentences(row):,} {does}', *others])}."
 
 
 def _agree(words: str, count: int) -> str:

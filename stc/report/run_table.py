@@ -15,7 +15,7 @@ from stc.metrics.metric import metric_named
 from stc.metrics.sample_size import enough_sentences, sample_size_note
 from stc.metrics.score_files import HYPOTHESES_FILE
 from stc.report.comparison import comparison_rows, fairness_notes, metric_names_in, read_comparison
-from stc.report.output_notes import output_notes, summed_faults
+from stc.report.output_notes import output_notes, summed_outputs
 from stc.store.artifact import Artifact
 from stc.system.number_formats import format_bytes, format_count, format_percent
 from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, terminal_table
@@ -182,9 +182,9 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
 
     Returns:
         name, ``metric`` (the one of retention), ``metrics``, ``notes`` on the comparison, and the figures of each
-        system: means, and under
-        ``…_deviation`` the standard deviation of the sample (n - 1). Both are None if a seed has no such figure, and
-        the deviation also if there is only one seed. ``output_faults`` and ``sentences`` are sums.
+        system: means, and under ``…_deviation`` the standard deviation of the sample (n - 1). Both are None if a seed
+        has no such figure, and the deviation also if there is only one seed. What :mod:`stc.report.output_notes`
+        reads, and ``sentences``, are sums.
     """
     systems = []
     for rows in zip(*runs, strict=True):
@@ -198,7 +198,7 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
             complete = None not in values
             system[key] = statistics.fmean(values) if complete else None
             system[f"{key}_deviation"] = statistics.stdev(values) if complete and len(values) > 1 else None
-        system["output_faults"] = summed_faults(rows)
+        system |= summed_outputs(rows)
         system["sentences"] = sum(row["compared"]["sentences"] for row in rows)
         systems.append(system)
     return systems

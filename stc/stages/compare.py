@@ -112,6 +112,7 @@ def _system(
         "peak_memory_batched_bytes": measurement.peak_memory_batched_bytes,
         "device": measurement.device,
         "output_faults": facts.get("output_faults"),  # None: they were not counted when the system was scored
+        **{key: facts[key] for key in ("output_rules",) if key in facts},
     }
 
 

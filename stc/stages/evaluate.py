@@ -10,9 +10,10 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, write_texts
+from stc.decoding.options import OutputRules
 from stc.metrics.metric import MetricName, metric_identities, metric_with
 from stc.metrics.output_faults import output_faults
-from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, Scores
+from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, UNEDITED_FILE, Scores
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.field_types import EachOnce
@@ -29,9 +30,11 @@ class Evaluate(TranslationSettings, Stage):
 
     Facts: every metric's score, ``sentences``, and ``witness_agreement``: the share of equal texts, in [0, 1].
     ``output_faults``: how many translations are something else than a translation, or not all of one
-    (:mod:`stc.metrics.output_faults`).
+    (:mod:`stc.metrics.output_faults`). With rules in ``decoding``, faults are counted and texts are checked before they
+    are applied, unedited.txt has those texts, and ``output_rules`` are the rules and how many texts they ``changed``.
 
     Attributes:
+        decoding: what is removed from translations before they are scored.
         witnessed: the number of utterances in the independent check; 0 for no check.
     """
 
@@ -40,10 +43,12 @@ class Evaluate(TranslationSettings, Stage):
     GIVES: ClassVar[Kind] = Kind.SCORES
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"metric_settings"})  # the environment has what decides scores
+    NEWER_FIELDS: ClassVar[frozenset[str]] = frozenset({"decoding"})
 
     metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
     metric_settings: Mapping[str, Mapping[str, Any]] = {}
     witnessed: int = Field(ge=0, le=10_000)
+    decoding: OutputRules = OutputRules()
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return metric_identities(self.metrics, self.metric_settings)
@@ -53,17 +58,21 @@ class Evaluate(TranslationSettings, Stage):
         for name in self.metrics:  # before hours of translating
             metric_with(name, self.metric_settings).check_ready(manifest.task.target_lang)
         cut_off: set[int] = set()
-        hypotheses = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx, cut_off=cut_off)
-        agreed = self._check_independently(inputs["model"].path, manifest, hypotheses, ctx) if self.witnessed else {}
+        said = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx, cut_off=cut_off)
+        agreed = self._check_independently(inputs["model"].path, manifest, said, ctx) if self.witnessed else {}
+        faults = output_faults(said, manifest, len(cut_off))
+        ctx.log({name: count for name, count in faults.items() if count})
+        hypotheses = [self.decoding.apply(text) for text in said]
         lang = manifest.task.target_lang
         scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources, self.metric_settings)
-        faults = output_faults(hypotheses, manifest, len(cut_off))
-        ctx.log({name: count for name, count in faults.items() if count})
         write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
         write_texts(out_dir / REFERENCES_FILE, manifest.targets)
+        if self.decoding.removes_something:
+            write_texts(out_dir / UNEDITED_FILE, said)
         scores.save(out_dir)
         scored = {name: metric.score for name, metric in scores.metrics.items()}
-        return {**scored, "sentences": scores.sentences, **agreed, "output_faults": faults}
+        facts = {**scored, "sentences": scores.sentences, **agreed, "output_faults": faults}
+        return facts | self.decoding.told(said, hypotheses)
 
     def _check_independently(
         self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context

@@ -20,10 +20,11 @@ class Translate(TranslationSettings, Stage):
 
     ``features`` are the encoder's output for the recordings of ``data``, if it is known.
 
-    Facts: ``utterances``, ``translations``, and how many of these are ``empty``.
+    Facts: ``utterances``, ``translations``, and how many of these are ``empty``; ``output_rules`` if something is
+    removed from texts.
 
     Attributes:
-        decoding: greedy, beam search or sampling.
+        decoding: greedy, beam search or sampling, and what is removed from the texts.
     """
 
     VERSION: ClassVar[int] = 3
@@ -42,6 +43,8 @@ class Translate(TranslationSettings, Stage):
         manifest = Manifest.load(inputs["data"].path)
         translator = self.load_model(inputs["model"].path, ctx.device)
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
-        texts = self.translate(translator, manifest, ctx, self.decoding, features)
+        said = self.translate(translator, manifest, ctx, self.decoding, features)
+        texts = [self.decoding.apply(text) for text in said]
         write_texts(out_dir / HYPOTHESES_FILE, texts)
-        return {"utterances": len(manifest), "translations": len(texts), "empty": texts.count("")}
+        facts = {"utterances": len(manifest), "translations": len(texts), "empty": texts.count("")}
+        return facts | self.decoding.told(said, texts)

@@ -40,6 +40,19 @@ def test_faults_of_all_seeds_are_added_up() -> None:
     assert "pruned: 5 of 900 loop." in table
 
 
+def test_rules_are_named_even_if_they_changed_nothing() -> None:
+    rules = {"strip": ["preamble", "quotes"], "stop_repetition": 4}
+    rows = [
+        system(name, output_faults=NONE, output_rules=rules | {"changed": changed})
+        for name, changed in (("teacher", 0), ("pruned", 7))
+    ]
+    given = "(decoding.strip=[preamble,quotes] decoding.stop_repetition=4)"
+    assert f"{given}: teacher 0 of 300, pruned 7 of 300." in text_of(format_run_table(rows))
+    assert f"{given}: teacher 0 of 600, pruned 14 of 600." in text_of(
+        format_seeds_table(aggregate_seeds([rows, rows]), [1, 2])
+    )
+
+
 def test_report_on_a_sweep_names_systems_with_their_settings(sweep: Any) -> None:
     sweep.faults = {"pruned-nf4": NONE | {"source_language": 7}, "teacher": NONE}
     for ratio in (0.25, 0.5):

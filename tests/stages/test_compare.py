@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,22 @@ def run(inputs: dict[str, dict[str, Artifact]], tmp_path: Path, ctx: Context) ->
 
 def by_name(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {system["name"]: system for system in content["systems"]}
+
+
+def test_table_says_what_systems_said_instead_and_what_was_removed(tmp_path: Path, ctx: Context) -> None:
+    inputs = make_inputs(tmp_path, {"teacher": (12, GOOD), "pruned": (6, BAD)})
+    facts = {
+        "output_faults": {"loops": 2},
+        "output_rules": {"strip": ["quotes"], "stop_repetition": None, "changed": 1},
+    }
+    inputs["scores"]["pruned"] = replace(inputs["scores"]["pruned"], facts=facts)
+    rows = by_name(run(inputs, tmp_path, ctx))
+    assert facts.items() <= rows["pruned"].items()
+    assert rows["teacher"]["output_faults"] is None
+    for name in ("table.txt", "table.md"):
+        table = " ".join((tmp_path / "out" / name).read_text(encoding="utf-8").split())
+        assert "pruned: 2 of 30 loop" in table
+        assert "(decoding.strip=[quotes]): pruned 1 of 30" in table
 
 
 def test_reference_is_the_best_unpruned_system(tmp_path: Path, ctx: Context) -> None:

@@ -59,6 +59,23 @@ def test_what_is_said_instead_of_translating_is_counted_and_logged_if_there_is_a
     assert facts["output_faults"]["cut_off"] == 0
 
 
+def test_with_rules_the_edited_texts_are_scored_and_those_before_are_checked_counted_and_kept(
+    inputs: dict[str, Any], tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = Manifest.load(inputs["data"].path).targets
+    said = [f"Translation: {target}" for target in targets[:3]] + targets[3:]
+    monkeypatch.setattr(Evaluate, "translate", lambda *_, **__: said)
+    monkeypatch.setattr("stc.verification.independent.independent_translations", lambda *_: [said[:3]])
+    stage = Evaluate(**{**STAGE.model_dump(), "witnessed": 3, "decoding": {"strip": ["preamble"]}})
+    facts = stage.run(inputs, tmp_path, ctx)
+    assert facts["chrf_pp"] == pytest.approx(100)
+    assert facts["witness_agreement"] == 1
+    assert facts["output_faults"]["preambles"] == 3
+    assert facts["output_rules"] == {"strip": ["preamble"], "stop_repetition": None, "changed": 3}
+    assert (tmp_path / "hypotheses.txt").read_text(encoding="utf-8").splitlines() == targets
+    assert (tmp_path / "unedited.txt").read_text(encoding="utf-8").splitlines() == said
+
+
 def test_newline_in_a_reference_does_not_shift_the_lines(
     inputs: dict[str, Any], tiny_manifest: Path, tmp_path: Path, ctx: Context
 ) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
 from stc.models.load_and_save import load
@@ -22,6 +24,20 @@ def test_hypotheses_are_in_the_manifests_order(
     translator = load(tiny_model, device="cpu", dtype="float32")
     assert lines == translate(translator, Manifest.load(tiny_manifest), batch_size=1, max_new_tokens=12)
     assert facts["utterances"] == facts["translations"] == len(lines) == 8
+
+
+def test_rules_edit_the_teachers_translations_and_are_facts(
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = {
+        "model": Artifact(Kind.MODEL, tiny_model, "model"),
+        "data": Artifact(Kind.MANIFEST, tiny_manifest, "data"),
+    }
+    monkeypatch.setattr(Translate, "translate", lambda *_, **__: ["Ja. " * 6, *["Das Haus."] * 7])
+    stage = Translate(dtype="float32", max_new_tokens=12, decoding={"stop_repetition": 5})
+    facts = stage.run(inputs, tmp_path, ctx)
+    assert facts["output_rules"] == {"strip": [], "stop_repetition": 5, "changed": 1}
+    assert (tmp_path / "hypotheses.txt").read_text(encoding="utf-8").splitlines() == ["Ja.", *["Das Haus."] * 7]
 
 
 def test_samples_of_an_utterance_follow_each_other(
