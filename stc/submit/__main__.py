@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def _iwslt(options: argparse.Namespace) -> int:
     named = _test_sets(options.test or ["test"])
     for name in named:
         test_set_name(name)
-    _refuse_existing(options.output)
+    _check_output(options.output)
     system = find_system(options.run, options.system, options.dataset)
     check_system(system, entry)
     own = {name: own_test_set(system, name) for name, data in named.items() if data is None}
@@ -116,7 +117,7 @@ def _wmt(options: argparse.Namespace) -> int:
     from stc.submit.wmt import write
     from stc.system.machine import resolve_device
 
-    _refuse_existing(options.output)
+    _check_output(options.output)
     system = find_system(options.run, options.system, options.dataset)
     pair = write(options.run, options.output, system, data=options.data, device=resolve_device(options.device))
     print(f"{options.output}: run.sh translates {pair}, once setup.sh has made its environment")
@@ -152,9 +153,12 @@ def _test_sets(arguments: Sequence[str]) -> dict[str, Path | None]:
     return found
 
 
-def _refuse_existing(out: Path) -> None:
+def _check_output(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--output: {out} already exists: a new or an empty folder is needed")
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"--output: {out} cannot be made: {place} is no folder that you may write to")
 
 
 if __name__ == "__main__":

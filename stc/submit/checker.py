@@ -63,6 +63,8 @@ def check(folder: Path, data: Mapping[str, Path] | None = None, run_on: Path | N
         _check_wmt(folder, run_on, findings)
     else:
         _check_iwslt(folder, dict(data or {}), findings)
+        if run_on is not None:
+            findings.notes.append(f"{run_on} is not used: there is nothing to run in this hand-in")
     return findings
 
 
@@ -209,7 +211,9 @@ def _check_wmt(folder: Path, run_on: Path | None, found: Findings) -> None:
         found.notes.append("there is no workdir/model: MODEL_DIR has to name the model")
     else:
         found.faults.append("there is no workdir/model, and run.sh does not take MODEL_DIR")
-    if run_on is not None and not found.faults:
+    if run_on is not None and not run_on.is_file():
+        found.faults.append(f"{run_on} is missing, the input to run on")
+    elif run_on is not None and not found.faults:
         _run(folder, run_on, found)
 
 

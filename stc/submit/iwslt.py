@@ -85,7 +85,7 @@ def write(
     """Write a hand-in into a new or an empty folder, and return its files.
 
     Raises:
-        InputError: something is wrong with the translations; nothing is written.
+        InputError: something is wrong with the translations, and nothing is written; or the folder cannot be written.
     """
     pair = system.language_pair
     files = {f"{one.name}.{pair}.txt": one for one in test_sets}
@@ -101,9 +101,12 @@ def write(
     contents = {file: "".join(f"{text}\n" for text in one.texts) for file, one in files.items()}
     contents[DESCRIPTION] = _described(facts)
     contents[DESCRIPTION_JSON] = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (out / name).write_text(content, encoding="utf-8", newline="\n")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (out / name).write_text(content, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to: {error.strerror}") from None
     return [out / name for name in contents]
 
 

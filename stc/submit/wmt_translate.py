@@ -1,8 +1,8 @@
 """Translate recordings with the model of this folder. It needs the packages of requirements.txt, and nothing of stc.
 
 The input names an audio file a line, by a path of its own or one relative to the input's folder. The output has a line
-for each. A recording longer than the model's window is cut into equal parts. If the memory of the GPU does not suffice,
-the batch is halved.
+for each. A recording longer than the model's window is cut into equal parts. If the memory does not suffice, the batch
+is halved.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+OUT_OF_MEMORY = ("out of memory", "cublas_status_alloc_failed", "can't allocate memory")
+"""What torch says in lower case if the memory of a GPU, or of the machine, does not suffice."""
 
 
 def main() -> None:
@@ -38,7 +40,11 @@ def main() -> None:
 
     def sounds() -> Iterator[tuple[int, Any]]:
         for number, file in enumerate(files):
-            for part in in_parts(read(file, extractor.sampling_rate), extractor.n_samples):
+            try:
+                samples = read(file, extractor.sampling_rate)
+            except (RuntimeError, OSError) as error:  # of soundfile
+                sys.exit(f"run.sh: {options.input}, line {number + 1}: {file} cannot be read: {error}")
+            for part in in_parts(samples, extractor.n_samples):
                 yield number, part
 
     texts: list[list[str]] = [[] for _ in files]
@@ -66,22 +72,23 @@ def in_batches(
     are all after it.
 
     Raises:
-        torch.OutOfMemoryError: the memory does not suffice for a single sound.
+        RuntimeError: the memory does not suffice for a single sound, or something else went wrong.
     """
     import torch
 
     waiting = iter(sounds)
     while batch := list(islice(waiting, size)):
         while batch:
-            part = batch[:size]
+            part, texts = batch[:size], None
             try:
                 texts = translate([sound for _, sound in part])
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
+            except RuntimeError as error:
+                if len(part) == 1 or not any(one in str(error).lower() for one in OUT_OF_MEMORY):
                     raise
+            if texts is None:  # by now the failed batch is no longer held by its error
                 size = len(part) // 2
                 torch.cuda.empty_cache()
-                print(f"out of GPU memory: going on with {size} recordings at a time", file=sys.stderr, flush=True)
+                print(f"out of memory: going on with {size} recordings at a time", file=sys.stderr, flush=True)
                 continue
             for (number, _), text in zip(part, texts, strict=True):
                 yield number, text

@@ -194,6 +194,8 @@ def test_folder_that_is_taken_or_no_run_is_refused(
     (tmp_path / "file").touch()
     assert hand_in(finished_run, tmp_path) == 1
     assert "already exists" in capsys.readouterr().err
+    assert hand_in(finished_run, tmp_path / "file/out") == 1
+    assert f"{tmp_path}/file is no folder" in capsys.readouterr().err
     assert hand_in(tmp_path, tmp_path / "out") == 1
     assert "is not the folder of a run" in capsys.readouterr().err
 

@@ -112,7 +112,7 @@ def test_batch_that_does_not_fit_is_halved_and_no_text_is_lost_or_moved() -> Non
     def translate(sounds: Sequence[Any]) -> list[str]:
         sizes.append(len(sounds))
         if len(sounds) > 2:
-            raise torch.OutOfMemoryError
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return [f"text {sound}" for sound in sounds]
 
     found = list(in_batches(((number, number) for number in range(11)), 8, translate))
@@ -120,12 +120,15 @@ def test_batch_that_does_not_fit_is_halved_and_no_text_is_lost_or_moved() -> Non
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 1]
 
 
-def test_single_recording_that_does_not_fit_is_an_error() -> None:
+@pytest.mark.parametrize(
+    ("error", "sounds"), [(torch.OutOfMemoryError("CUDA out of memory."), 1), (RuntimeError("shapes differ"), 4)]
+)
+def test_recording_that_does_not_fit_alone_and_any_other_error_are_raised(error: RuntimeError, sounds: int) -> None:
     def translate(sounds: Sequence[Any]) -> list[str]:
-        raise torch.OutOfMemoryError
+        raise error
 
-    with pytest.raises(torch.OutOfMemoryError):
-        list(in_batches([(0, "sound")], 4, translate))
+    with pytest.raises(RuntimeError, match=str(error)):
+        list(in_batches([(number, "sound") for number in range(sounds)], 4, translate))
 
 
 def replaced(name: str, old: str, new: str) -> Callable[[Path], object]:
