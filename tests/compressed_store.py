@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.decoding.options import OutputRules
 from stc.metrics.score_files import Measurement
 from stc.metrics.size import size_of
 from stc.pipeline.graph import Node, Pipeline
@@ -64,6 +65,7 @@ def compress(model: Path, manifest: Path, root: Path) -> Made:
     importance = Importance.model_validate({**translate, "metric": "chrf"})
     quantize = Quantize.model_validate({**COMPUTE, "quant": {"method": "int8"}})
     evaluate = Evaluate.model_validate({**translate, "metrics": ["chrf", "bleu"], "witnessed": 0})
+    edited = evaluate.model_copy(update={"decoding": OutputRules(stop_repetition=2)})
     compare = Compare(metric="chrf", resamples=100, confidence=0.95, seed=0)
     compared = {
         "models": {name: name for name in SYSTEMS},
@@ -84,7 +86,7 @@ def compress(model: Path, manifest: Path, root: Path) -> Made:
                 Node(f"measure_{name}", Kind.MEASUREMENT, "measure", Measured(), {"model": name}),
             )
         ),
-        Node("evaluate_prune", Kind.SCORES, "evaluate", evaluate, {"model": "prune", "data": "test"}),
+        Node("evaluate_prune", Kind.SCORES, "evaluate", edited, {"model": "prune", "data": "test"}),
         Node("compare", Kind.COMPARISON, "compare", compare, compared),
     ]
     context = Context("cpu", 0, 4, 4, root, lambda *args, **kwargs: None, _silent)

@@ -112,8 +112,7 @@ def history_of(source: ExportSource, requested: ExportSource) -> History:
     data += [step.record["spec"]["inputs"]["train"] for step in steps if step.data]
     evaluation = UNEVALUATED
     if evaluated:
-        config = evaluated[1]["spec"]["config"]
-        evaluation = TranslationSettings.model_validate({key: config[key] for key in TranslationSettings.model_fields})
+        evaluation = evaluation_settings(evaluated[1])
     return replace(
         history,
         steps=steps,
@@ -125,6 +124,12 @@ def history_of(source: ExportSource, requested: ExportSource) -> History:
         evaluation=evaluation,
         manifests=[path for path in (store.path(Kind.MANIFEST, one) for one in data) if path.is_dir()],
     )
+
+
+def evaluation_settings(record: Mapping[str, Any]) -> TranslationSettings:
+    """Return the settings by which a model was translated with, from the record of its scores."""
+    config = record["spec"]["config"]
+    return TranslationSettings.model_validate({key: config[key] for key in TranslationSettings.model_fields})
 
 
 def proof_example(history: History, data: Path | None) -> ProofExample:

@@ -148,6 +148,8 @@ def _facts(system: SubmittedSystem, entry: Entry) -> dict[str, Any]:
         "techniques": list(system.techniques),
         "datasets": list(system.datasets),
     }
+    if system.rules.removes_something:
+        facts["removed_from_texts"] = system.rules.model_dump(mode="json")
     if (scored := system.hypotheses.with_name(Scores.FILE)).is_file():
         scores = Scores.load(scored.parent)
         facts["scores"] = {
@@ -176,6 +178,9 @@ def _described(facts: dict[str, Any]) -> str:
         *(f"  {number}. {one}" for number, one in enumerate(facts["techniques"], start=1)),
         f"- Data sets: {', '.join(facts['datasets'])}",
     ]
+    if removed := facts.get("removed_from_texts"):
+        rules = ", ".join(f"{name} {value}" for name, value in removed.items())
+        lines.append(f"- Removed from translations by rules of stc: {rules}")
     for name, one in facts.get("scores", {}).items():
         heading = metric_named(name).heading
         lines.append(

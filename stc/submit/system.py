@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stc.decoding.hypotheses import TranslationSettings
+from stc.decoding.options import OutputRules
 from stc.errors import InputError
-from stc.export.history import History, history_of
+from stc.export.history import History, evaluation_settings, history_of
 from stc.export.source import MIX, ExportSource, find_source
 from stc.metrics.score_files import Size
 from stc.metrics.size import size_of
@@ -35,6 +37,8 @@ class SubmittedSystem:
         techniques: a sentence each, in the order in which they were applied.
         datasets: names of the data that it was made with.
         hypotheses: the file with its translations of the run's own test set.
+        settings: by which it was evaluated.
+        rules: what was removed from its translations before they were scored.
     """
 
     name: str
@@ -46,6 +50,8 @@ class SubmittedSystem:
     techniques: Sequence[str]
     datasets: Sequence[str]
     hypotheses: Path
+    settings: TranslationSettings
+    rules: OutputRules
 
     @property
     def language_pair(self) -> str:
@@ -89,6 +95,8 @@ def find_system(run: Path, name: str | None = None, further_data: Sequence[str] 
         raise InputError(f"{run} does not say which data the model was made with: name them with --dataset NAME")
     if "lang.code" not in source.run:
         raise InputError(f"{run}/.hydra/config.yaml is missing or has no lang.code: the target language is not known")
+    hypotheses = Path(row["hypotheses"])
+    record = Store(hypotheses.parent.parent.parent).record(Kind.SCORES, hypotheses.parent.name)
     return SubmittedSystem(
         name=row["name"],
         source=source,
@@ -98,7 +106,9 @@ def find_system(run: Path, name: str | None = None, further_data: Sequence[str] 
         storage_bytes=storage_bytes(ModelFolder.of(source.folder)),
         techniques=techniques,
         datasets=datasets,
-        hypotheses=Path(row["hypotheses"]),
+        hypotheses=hypotheses,
+        settings=evaluation_settings(record) if record else history.evaluation,
+        rules=OutputRules.model_validate((record or {}).get("spec", {}).get("config", {}).get("decoding", {})),
     )
 
 

@@ -105,7 +105,7 @@ class Translations:
         """
         missing = [name for name, manifest in data.items() if not self._file(manifest).exists()]
         if missing:
-            translator = self._system.history.evaluation.load_model(self._system.source.folder, self._device)
+            translator = self._system.settings.load_model(self._system.source.folder, self._device)
             for name in missing:
                 texts = self._translate(translator, name, data[name])
                 self._kept.mkdir(parents=True, exist_ok=True)
@@ -117,9 +117,10 @@ class Translations:
         """Return a text for each utterance. If one is longer than the model's window, all are cut in their pauses."""
         from stc.decoding.long_recordings import translate_recordings
 
-        settings, extractor = self._system.history.evaluation, translator.processor.feature_extractor
+        system, extractor = self._system, translator.processor.feature_extractor
         if all(row.duration * extractor.sampling_rate <= extractor.n_samples for row in manifest.rows):
-            return settings.translate_for_command(translator, manifest, name, self._batch_size)
+            said = system.settings.translate_for_command(translator, manifest, name, self._batch_size)
+            return [system.rules.apply(text) for text in said]
         texts = []
         for recording in translate_recordings(
             translator,
@@ -127,14 +128,14 @@ class Translations:
             [(str(path), partial(open_audio, path)) for path in manifest.audio_paths()],
             longest=None,
             batch_size=self._batch_size or DECODE_BATCH[self._device],
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=system.settings.max_new_tokens,
             progress=lambda title, total, unit="it": progress(f"{name}: {title}", total, unit),
         ):
             if recording.error is not None:
                 raise InputError(recording.error)
             for note in recording.notes:
                 say(f"{name}: {recording.name} {note}")
-            texts.append(join_segments([segment.text for segment in recording.segments]))
+            texts.append(join_segments([system.rules.apply(segment.text) for segment in recording.segments]))
         return texts
 
     def forget(self) -> None:
@@ -144,7 +145,8 @@ class Translations:
     def _file(self, manifest: Manifest) -> Path:
         decided_by = {
             "model": str(self._system.source.folder),
-            "settings": self._system.history.evaluation.model_dump(mode="json"),
+            "settings": self._system.settings.model_dump(mode="json"),
+            "rules": self._system.rules.model_dump(mode="json"),
             "task": manifest.task.model_dump(mode="json"),
             "audio": [row.sha256 for row in manifest.rows],
         }

@@ -84,7 +84,7 @@ def write(run: Path, out: Path, system: SubmittedSystem, *, data: Path | None, d
         packages = [*PACKAGES, *([quantizer.LIBRARY] if quantizer else []), *(["peft"] if model.adapter else [])]
         pair = "-".join(_codes(tag)[1] for tag in (system.task.source_lang, system.task.target_lang))
         settings = {
-            **loading_settings([model], system.task, system.history.evaluation),
+            **loading_settings([model], system.task, system.settings),
             "lang_pair": pair,
             "source": _codes(system.task.source_lang),
             "target": _codes(system.task.target_lang),
@@ -122,7 +122,9 @@ def _codes(tag: str) -> list[str]:
 
 def _readme(name: str, system: SubmittedSystem, pair: str, size: int) -> str:
     techniques = "\n".join(f"{number}. {one}" for number, one in enumerate(system.techniques, start=1))
-    memory = ""
+    memory = removed = ""
+    if system.rules.removes_something:
+        removed = " Texts are as the model says them: the rules by which the run edited them are not applied."
     if (found := system.history.measurement) is not None:
         memory = (
             f" When it was measured with stc on {found.device}, it took {found.peak_memory_bytes:,} bytes of memory at "
@@ -140,7 +142,7 @@ bash run.sh --lang-pair {pair} --batch-size 8 --input input.txt --output output.
 
 - **Input**: an audio file a line (wav, flac, ogg, mp3), by an absolute path or one relative to the folder of the input.
 - **Output**: one line for each, in the same order. Messages go to standard error. A recording longer than the model's
-  window is cut into equal parts.
+  window is cut into equal parts.{removed}
 - **Setup**: `setup.sh` makes `.venv` in this folder from the fixed versions of `requirements.txt`, by uv or else by
   python3 with its module venv (3.11 to 3.13; tried with {platform.python_version()}).
 - **Model**: `workdir/model`, or the folder that the environment variable MODEL_DIR names.

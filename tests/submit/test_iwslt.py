@@ -11,6 +11,7 @@ import soundfile
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, read_texts
+from stc.decoding.options import OutputRules
 from stc.models.folder import ModelFolder
 from stc.pipeline.stage import Context
 from stc.submit.__main__ import main
@@ -70,6 +71,19 @@ def test_further_test_sets_are_translated_by_the_model_in_the_order_of_their_lin
     assert read_texts(out / "blind.en-de.txt") == EVALUATED.translate(model, blind, ctx)
     assert read_texts(out / "dev.en-de.txt") == read_texts(out / "again.en-de.txt")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "scratch"]
+
+
+def test_rules_by_which_the_run_edited_texts_are_applied_to_further_test_sets_and_stated(
+    finished_run: Path, tiny_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OutputRules, "apply", lambda rules, text: f"{rules.stop_repetition} {text}")
+    asked = ["--system", "prune", "--test", "own", "--test", f"dev={tiny_manifest}"]
+    assert hand_in(finished_run, tmp_path / "out", *asked) == 0
+    own, dev = (read_texts(tmp_path / f"out/{name}.en-de.txt") for name in ("own", "dev"))
+    assert dev == [f"2 {text}" for text in own]
+    stated = json.loads((tmp_path / "out/description.json").read_text())
+    assert stated["removed_from_texts"] == {"stop_repetition": 2}
+    assert "stop_repetition 2" in (tmp_path / "out/description.md").read_text()
 
 
 def test_recordings_longer_than_the_window_are_cut_as_the_command_translate_cuts_them(
