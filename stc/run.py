@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stc.config.hydra_arguments import config_groups, parse_arguments
 from stc.config.override_checks import check_arguments, is_sweep, require_launcher, split_plan_option
@@ -12,6 +14,9 @@ from stc.jobs.hydra_task import format_faults
 from stc.system.console import use_utf8_output
 from stc.system.paths import CONF, ROOT
 from stc.system.signals import Killed, killable
+
+if TYPE_CHECKING:
+    from stc.config.composition import ComposedJob
 
 _HELP = """stc: make a speech-translation model small, and show what it cost
 
@@ -33,6 +38,7 @@ Keys one often sets:
   fail_fast=true             begin no job of a sweep after one that failed
   force=[heal]               make a stage anew, and what follows from it
   store.dir=FOLDER           where results are kept
+  store.keep=final           drop intermediate models as soon as nothing needs them
   plan=true                  say what would be done, with sizes, and do nothing
 
 A path may have any letters; a comma in a sweep, and what else Hydra reads (quotes, brackets, a space at an end), goes
@@ -60,6 +66,7 @@ def main() -> int:
             return 0
         planning, arguments = split_plan_option(sys.argv[1:])
         arguments = check_arguments(arguments)
+        jobs: list[ComposedJob] = []
         if planning:
             from stc.planning.plan_command import print_plan
 
@@ -77,10 +84,10 @@ def main() -> int:
     except StcError as error:
         print(f"stc: {error}", file=sys.stderr)
         return 1
-    return _run_in_hydra(arguments)
+    return _run_in_hydra(arguments, jobs)
 
 
-def _run_in_hydra(arguments: list[str]) -> int:
+def _run_in_hydra(arguments: list[str], jobs: Sequence[ComposedJob]) -> int:
     import hydra
 
     from stc.jobs.hydra_task import execute_job
@@ -92,9 +99,18 @@ def _run_in_hydra(arguments: list[str]) -> int:
         job()
 
     if is_sweep(arguments):
+        from stc.jobs.shared_results import kept_for_all
         from stc.jobs.sweep import run_sweep
 
-        return run_sweep(start, arguments)
+        try:
+            with kept_for_all(jobs) as drop_rest:
+                code = run_sweep(start, arguments)
+                if code == 0:
+                    drop_rest()
+                return code
+        except StcError as error:
+            print(f"stc: {error}", file=sys.stderr)
+            return 1
     try:
         with killable():
             start(arguments)

@@ -18,6 +18,7 @@ from stc.distillation.filters import Filters
 from stc.distillation.options import TokenDistillation
 from stc.errors import Fault, field_error, suggestion
 from stc.metrics.metric import MetricName
+from stc.pipeline.keep import Keep
 from stc.pipeline.stage import BoolOrAuto, Context
 from stc.store.location import store_folder_fault
 from stc.system.console import progress
@@ -205,6 +206,9 @@ def _check_store_folder(folder: Path) -> Path:
 
 
 class StoreConfig(_Group):
+    """The store. ``keep`` says which weights stay in it: ``all``, or those of the final models only."""
+
+    keep: Keep = "all"
     dir: Annotated[Folder, AfterValidator(_check_store_folder)]
 
 

@@ -87,6 +87,11 @@ def find_source(path: Path, system: str | None) -> ExportSource:
     elif system is not None:
         raise InputError(f"--system {system}: {path} is not the folder of a run: it has no {RESULT_FILE}")
     folder = folder.resolve()
+    root = folder.parent.parent
+    in_store = is_identity(folder.name) and folder.parent.name in list(Kind) and is_store(root)
+    if in_store and not folder.exists():
+        why = Store(root).inspect(Kind(folder.parent.name), folder.name)[1]
+        raise InputError(f"{folder}: {why}; a run that has it among its pipeline.outputs makes it again")
     if (folder / ADAPTER_CONFIG).is_file():
         form: ExportForm = "adapter"
     elif (folder / "config.json").is_file():
@@ -97,8 +102,7 @@ def find_source(path: Path, system: str | None) -> ExportSource:
             f"{RESULT_FILE} (a run) is needed"
         )
     source = ExportSource(folder, form, None, run)
-    root = folder.parent.parent
-    if not is_identity(folder.name) or folder.parent.name != source.kind.value or not is_store(root):
+    if not in_store or folder.parent.name != source.kind.value:
         return source
     store = Store(root)
     return ExportSource(_verified(store, source.kind, folder.name), form, store, run)

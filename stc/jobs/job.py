@@ -14,8 +14,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from stc.config.composition import ComposedJob
 from stc.config.plan import Plan, make_plan
 from stc.decoding.hypotheses import read_texts
+from stc.jobs.shared_results import kept_for_all
 from stc.metrics.score_files import REFERENCES_FILE
 from stc.models.hub import HubModel
 from stc.pipeline.runner import Evaluation, NodeResult
@@ -88,7 +90,10 @@ def _run_seeds(composed: DictConfig, plan: Plan, output_dir: Path, labels: Track
     name = f"{labels.name} seeds {' '.join(map(str, seeds))}"
     runs: list[dict[str, Any]] = []
     params = {**labels.params, "seed": " ".join(map(str, seeds))}
-    with track(config.tracking, run_name=name, config=plan.values, params=params, tags=labels.tags) as tracked:
+    with (
+        kept_for_all([ComposedJob([], composed, plan)]) as drop_rest,
+        track(config.tracking, run_name=name, config=plan.values, params=params, tags=labels.tags) as tracked,
+    ):
         for seed in seeds:
             one = composed.copy()
             one.seed, one.seeds = seed, []
@@ -96,6 +101,7 @@ def _run_seeds(composed: DictConfig, plan: Plan, output_dir: Path, labels: Track
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
             of_seed = TrackingLabels(f"{labels.name} seed {seed}", {**labels.params, "seed": str(seed)}, tags)
             runs.append(_run(make_plan(one), output_dir / f"seed{seed}", of_seed))
+        drop_rest()
         systems = aggregate_seeds([one["systems"] for one in runs])
         plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
         result = {
@@ -154,6 +160,7 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
             force=config.force,
             announce=_report_progress,
             before_stage=partial(check_disk_space, store),
+            keep=config.store.keep,
         )
         started = time.monotonic()
         done = evaluation.run(log_stage)

@@ -11,7 +11,7 @@ from typing import Any
 
 from stc.errors import ConfigError, Fault, suggestion
 from stc.models.hub import HubModel
-from stc.pipeline.stage import Stage
+from stc.pipeline.stage import Stage, StageInput
 from stc.store.artifact import Kind
 
 Wiring = str | Mapping[str, str]
@@ -30,12 +30,25 @@ class Node:
     source: Path | HubModel | None = None
 
     def upstream(self) -> Iterator[tuple[str, str]]:
-        """Yield (key of the input, name of its node). Keys of labelled inputs are written ``scores.teacher``."""
+        """Yield (key of the input, name of its node). Keys of labelled inputs are written ``scores.teacher``.
+
+        Those of one label follow each other, so that a system is finished before the next one is begun.
+        """
+        labels: dict[str, None] = {}
         for name, wiring in self.inputs.items():
             if isinstance(wiring, str):
                 yield name, wiring
             else:
-                yield from ((f"{name}.{label}", target) for label, target in wiring.items())
+                labels.update(dict.fromkeys(wiring))
+        for label in labels:
+            for name, wiring in self.inputs.items():
+                if not isinstance(wiring, str) and label in wiring:
+                    yield f"{name}.{label}", wiring[label]
+
+    def input(self, key: str) -> StageInput:
+        """Return what the stage says of an input, by its key."""
+        assert self.stage is not None
+        return type(self.stage).TAKES[key.partition(".")[0]]
 
 
 class Pipeline:
@@ -89,11 +102,23 @@ class Pipeline:
                 yield Fault(f"{where}.{key}", target, f"gives a {kind}, not a {wanted.kind.value}")
 
     def required_nodes(self) -> list[str]:
-        """Return the nodes that the outputs depend on, each after those that it needs."""
+        """Return the nodes that the outputs depend on, in the order in which a run with an empty store makes them.
+
+        Each comes after those that it needs, and after those whose facts are in the identity of what it leads to.
+        """
         order: dict[str, None] = {}
+        identified: set[str] = set()
+
+        def identify(name: str) -> None:
+            if name not in identified:
+                identified.add(name)
+                node = self.nodes[name]
+                for key, target in node.upstream():
+                    visit(target) if node.input(key).by else identify(target)
 
         def visit(name: str) -> None:
             if name not in order:
+                identify(name)
                 for _, target in self.nodes[name].upstream():
                     visit(target)
                 order[name] = None
@@ -101,6 +126,18 @@ class Pipeline:
         for name in self.outputs:
             visit(name)
         return list(order)
+
+    def final_nodes(self) -> set[str]:
+        """Return the nodes whose results a run is for: the outputs, and the last system that an output compares.
+
+        A compared system is an item of a labelled input whose files are not read.
+        """
+        final = set(self.outputs)
+        for node in map(self.nodes.__getitem__, self.outputs):
+            for name, wiring in node.inputs.items():
+                if not isinstance(wiring, str) and not node.input(name).read:
+                    final.add(list(wiring.values())[-1])
+        return final
 
     def equal_nodes(self, names: Collection[str]) -> set[str]:
         """Return nodes with all others that have the same stage, fields and inputs. They have one result."""

@@ -10,25 +10,26 @@ the outputs again, and waits only if there was nothing to do in a whole round.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stc.errors import InputError
 from stc.models import read_config
-from stc.models.folder import ModelFolder
 from stc.models.hub import HubModel
 from stc.pipeline import model_cache
+from stc.pipeline.external import external_artifact
 from stc.pipeline.graph import Node, Pipeline
+from stc.pipeline.keep import Keep, Keeper
 from stc.pipeline.logged_curves import Curves, read_journal, with_journal
 from stc.pipeline.stage import Context, Inputs
 from stc.store import ABSENT, MadeElsewhere, Store, identity_of
 from stc.store.artifact import Artifact, Kind
 from stc.store.difference import explain_missing
-from stc.store.outside_folders import artifact_of_folder
 from stc.system.machine import git_commit, versions
 
 _POLL_SECONDS = 2.0  # the longest pause between two looks at another process's work; the first ones are shorter
@@ -63,6 +64,7 @@ class Evaluation:
             anew and the others use its result. A process that starts afterwards makes it once more.
         announce: called with one line for every node that is about to run, with the reason, or is waited for.
         before_stage: called before a stage runs on its inputs. It raises an error to stop the run.
+        keep: with ``final``, the weights that this run makes on the way are dropped as soon as no run needs them.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Evaluation:
         force: Sequence[str] = (),
         announce: Callable[[str], None] = lambda line: None,
         before_stage: Callable[[Node, Inputs], None] = lambda node, inputs: None,
+        keep: Keep = "all",
     ) -> None:
         self._pipeline = pipeline
         self._store = store
@@ -87,6 +90,11 @@ class Evaluation:
         self._elsewhere: dict[str, str] = {}  # in this round: node → the line to announce if it is waited for
         self._results: dict[str, NodeResult] = {}
 
+        def identities() -> dict[str, str]:
+            return {name: key.identity for name, key in self._keys.items()}
+
+        self._keeper = Keeper(pipeline, store, keep, identities, announce)
+
     def run(self, finished: Callable[[NodeResult], None] = lambda result: None) -> list[NodeResult]:
         """Make or find every output, and return the result of each node needed, in order.
 
@@ -94,25 +102,29 @@ class Evaluation:
             finished: called with each result as soon as it is there.
         """
         self._finished = finished
-        announced: set[str] = set()
-        pause = 0.0
         try:
-            while True:
-                before = len(self._results)
-                if self._run_round():
-                    break
-                if len(self._results) > before:
-                    pause = 0.0
-                    continue
-                for line in [line for line in self._elsewhere.values() if line not in announced]:
-                    self._announce(line)
-                    announced.add(line)
-                pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
-                model_cache.clear()  # the other process may need the memory
-                time.sleep(pause)
+            with self._keeper.at_work():
+                self._run_rounds()
         finally:
             model_cache.clear()
         return [self._result(name) for name in self._pipeline.required_nodes()]
+
+    def _run_rounds(self) -> None:
+        announced: set[str] = set()
+        pause = 0.0
+        while True:
+            before = len(self._results)
+            if self._run_round():
+                break
+            if len(self._results) > before:
+                pause = 0.0
+                continue
+            for line in [line for line in self._elsewhere.values() if line not in announced]:
+                self._announce(line)
+                announced.add(line)
+            pause = min(_POLL_SECONDS, 1.5 * pause + 0.05)
+            model_cache.clear()  # the other process may need the memory
+            time.sleep(pause)
 
     def _run_round(self) -> bool:
         """Make or find what can be, and return whether that was everything."""
@@ -169,8 +181,7 @@ class Evaluation:
         return node.stage.environment(self._context(node.name, self._store.root))
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
-        assert node.stage is not None
-        by = type(node.stage).TAKES[key.split(".")[0]].by
+        by = node.input(key).by
         if by:
             found = self._bring(target).artifact
             if missing := [fact for fact in by if fact not in found.facts]:
@@ -187,8 +198,8 @@ class Evaluation:
         """Find or make a node's result. Raises _Blocked if it, or something it needs, is made elsewhere."""
         if name in self._blocked:
             raise _Blocked
-        if name not in self._results:
-            node = self._pipeline.nodes[name]
+        node = self._pipeline.nodes[name]
+        if name not in self._results or not os.path.lexists(self._results[name].artifact.path):  # lost to another run
             if node.source is not None:
                 folder = node.source.fetch(read_config) if isinstance(node.source, HubModel) else node.source
                 self._results[name] = NodeResult(name, external_artifact(self._store, node.kind, folder), True, 0.0)
@@ -199,6 +210,7 @@ class Evaluation:
                     self._blocked.add(name)
                     raise
             self._finished(self._results[name])
+            self._keeper.drop_unneeded()
         return self._results[name]
 
     def _find_or_make(self, node: Node) -> NodeResult:
@@ -207,6 +219,7 @@ class Evaluation:
         except _Blocked:  # another process is finding out a fact that identifies it; its other inputs can be made
             self._inputs(node)
             raise
+        self._keeper.tell_needs()
         found, reason = self._store.get(node.kind, identity)
         if found is not None:
             if node.name in self._force:  # made by another process, or by a run that was killed before the next line
@@ -230,19 +243,30 @@ class Evaluation:
     def _inputs(self, node: Node) -> dict[str, Any]:
         """Make or find all inputs of a node that can be; raises _Blocked if one cannot."""
         blocked = False
-        for _, target in node.upstream():
+        for key, target in node.upstream():
             try:
-                self._bring(target)
+                if not self._is_recorded(node, key, target):
+                    self._bring(target)
             except _Blocked:
                 blocked = True
         if blocked:
             raise _Blocked
+        for key, target in node.upstream():
+            if node.input(key).read:
+                self._bring(target)  # again, if another run has dropped it while the next one was made
         return {
-            name: self._results[wiring].artifact
+            name: self.artifact(wiring)
             if isinstance(wiring, str)
-            else {label: self._results[target].artifact for label, target in wiring.items()}
+            else {label: self.artifact(target) for label, target in wiring.items()}
             for name, wiring in node.inputs.items()
         }
+
+    def _is_recorded(self, node: Node, key: str, target: str) -> bool:
+        """Return whether an input is one whose record is enough, and there is one."""
+        found = self._pipeline.nodes[target]
+        if node.input(key).read or found.source is not None:
+            return False
+        return self._store.record(found.kind, self._key(target).identity) is not None
 
     def _make(self, node: Node, line: str, inputs: Mapping[str, Any]) -> NodeResult:
         identity, _, _, spec = self._key(node.name)
@@ -270,28 +294,14 @@ class Evaluation:
                     commit=git_commit(),
                     command=sys.argv,
                 )
+                if self._keeper.is_intermediate(node.kind, identity):
+                    record["intermediate"] = True
         except MadeElsewhere as elsewhere:
             if begun:
                 self._announce(f"{node.name}: {elsewhere}, whose result is used")
             raise _Blocked from elsewhere
         made = Artifact(node.kind, self._store.path(node.kind, identity), identity, facts)
         return NodeResult(node.name, made, False, seconds, curves)
-
-
-def external_artifact(store: Store, kind: Kind, folder: Path) -> Artifact:
-    """Return a folder from outside as an artifact, identified by the content of its files.
-
-    The results of a model also depend on its family and its quantizer, whose versions above 1 are part of the identity.
-
-    Raises:
-        InputError: as :func:`stc.store.outside_folders.artifact_of_folder`.
-        ModelError: a model's folder is damaged, or holds something else than a model.
-    """
-    versions = ModelFolder.of(folder).versions if kind is Kind.MODEL and folder.is_dir() else {}
-    found = artifact_of_folder(store, kind, folder)
-    if not versions:
-        return found
-    return replace(found, identity=identity_of({"external": found.identity, "versions": versions}))
 
 
 class _Blocked(Exception):

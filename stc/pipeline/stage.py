@@ -29,12 +29,15 @@ class StageInput:
             layers removed, so two searches that end in the same set share everything after it.
         many: whether the input is a mapping from labels to artifacts (``{teacher: evaluate_teacher, …}`` in YAML).
         optional: whether it may be left out.
+        read: whether its files are read. If not, its record is enough, and files that were deleted for space are not
+            made again for it.
     """
 
     kind: Kind
     by: tuple[str, ...] = ()
     many: bool = False
     optional: bool = False
+    read: bool = True
 
 
 BoolOrAuto = bool | Literal["auto"]

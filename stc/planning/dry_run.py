@@ -14,12 +14,14 @@ from typing import Any
 from stc.errors import ModelError
 from stc.models.folder import ModelFolder
 from stc.models.hub import HubModel
+from stc.pipeline.external import external_artifact
 from stc.pipeline.graph import Node, Pipeline
-from stc.pipeline.runner import Evaluation, NodeResult, external_artifact
+from stc.pipeline.runner import Evaluation, NodeResult
 from stc.pipeline.stage import Context
 from stc.store import ABSENT, Store, identity_of
 from stc.store.artifact import RECORD_FILE, Artifact
 from stc.store.difference import explain_missing
+from stc.store.needs import FactsOf
 from stc.store.records import read_record
 
 Environments = dict[str, Mapping[str, Any]]
@@ -72,8 +74,8 @@ class PlannedStep:
 class DryRun(Evaluation):
     """An evaluation that makes nothing.
 
-    For an input known ``by`` facts of a result that is not there, the identity of that result replaces the facts.
-    The identity that follows is in no store, and is equal in two jobs if the result is the same.
+    For an input known ``by`` facts of a result that is not there, a :class:`stc.store.needs.FactsOf` replaces the
+    facts. The identity that follows is in no store, and is equal in two jobs if the result is the same.
 
     Args:
         environments: those known already; it is added to.
@@ -99,6 +101,10 @@ class DryRun(Evaluation):
             self._visit(name)
         return [self._steps.get(name) or self._unneeded(name) for name in self._pipeline.required_nodes()]
 
+    def provisional_specs(self) -> dict[str, Mapping[str, Any]]:
+        """Return what is known of the nodes with provisional identities, by these, each after its inputs."""
+        return {key.identity: key.spec for name, key in self._keys.items() if name in self._after}
+
     def _visit(self, name: str) -> PlannedStep:
         if name not in self._steps:
             node = self._pipeline.nodes[name]
@@ -110,7 +116,8 @@ class DryRun(Evaluation):
         found, why = self._store.inspect(node.kind, identity)
         if found is not None:
             return PlannedStep(node, StepState.CACHED, identity, artifact=found)
-        inputs = [self._visit(target) for _, target in node.upstream()]
+        needed = (target for key, target in node.upstream() if not self._is_recorded(node, key, target))
+        inputs = [self._visit(target) for target in needed]
         why = self._reason(node, why, spec, inputs)
         return PlannedStep(node, StepState.RUN, identity, why, self._after.get(node.name))
 
@@ -142,13 +149,13 @@ class DryRun(Evaluation):
         return PlannedStep(node, StepState.UNNEEDED, "" if node.source is not None else self._key(name)[0])
 
     def _input_identity(self, node: Node, key: str, target: str) -> Any:
-        assert node.stage is not None
-        by = type(node.stage).TAKES[key.split(".")[0]].by
+        by = node.input(key).by
         if by or self._pipeline.nodes[target].source is not None:
             step = self._visit(target)
             if step.artifact is None:  # its facts, or the content of a download, are not known
                 self._after.setdefault(node.name, target)
-                return {"after": step.identity}
+                facts = FactsOf(after=step.identity, kind=step.node.kind.value, facts=by)
+                return facts if by else {"after": step.identity}
         found = super()._input_identity(node, key, target)
         if not by and target in self._after:
             self._after.setdefault(node.name, self._after[target])

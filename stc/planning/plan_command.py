@@ -9,7 +9,7 @@ from stc.planning.disk import bytes_on_disk, free_disk_space
 from stc.planning.dry_run import StepState
 from stc.planning.memory import free_memory, peak_memory
 from stc.planning.plan_text import format_jobs
-from stc.planning.planned_jobs import PlannedJob, bytes_to_write, plan_jobs
+from stc.planning.planned_jobs import PlannedJob, bytes_to_write, peak_bytes_to_write, plan_jobs
 from stc.planning.preflight import check_jobs, collect_notes, hub_faults
 from stc.system.number_formats import format_bytes
 
@@ -50,8 +50,13 @@ def _needs(jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, int, int | None, s
     """Yield (what, bytes needed, bytes free, where) of disk and memory."""
     config = jobs[0].config
     if needed := bytes_to_write(jobs):
-        yield "disk, models and features to come", needed, free_disk_space(config.store.dir), f"in {config.store.dir}"
-    peak = peak_memory(jobs)
-    if peak.bytes:
+        what, peak = "disk, models and features to come", peak_bytes_to_write(jobs)
+        if config.store.keep == "final":
+            what, needed = f"{what} ({format_bytes(needed)}), the most at a time with store.keep=final", peak
+        else:
+            what = f"{what} (with store.keep=final {format_bytes(peak)} at a time)"
+        yield what, needed, free_disk_space(config.store.dir), f"in {config.store.dir}"
+    memory = peak_memory(jobs)
+    if memory.bytes:
         where = "on the GPU" if jobs[0].device == "cuda" else "of the machine"
-        yield f"memory, about ({peak.stage} of {peak.job})", peak.bytes, free_memory(jobs[0].device), where
+        yield f"memory, about ({memory.stage} of {memory.job})", memory.bytes, free_memory(jobs[0].device), where

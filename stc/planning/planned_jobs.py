@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from stc.pipeline.graph import Pipeline
+from stc.pipeline.keep import Keep, needs_of
 from stc.planning.disk import bytes_on_disk, describe_artifact, forecast_node, input_forecasts
 from stc.planning.dry_run import DryRun, Environments, PlannedStep, StepState
 from stc.store import Store
+from stc.store.artifact import WEIGHTS
+from stc.store.needs import Needs, joined
 from stc.system.machine import resolve_device
 
 if TYPE_CHECKING:
@@ -19,12 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job, or one seed of a job with several. ``name`` has the number of its folder in multirun/."""
+    """A job, or one seed of a job with several.
+
+    Attributes:
+        name: has the number of its folder in multirun/.
+        provisional: what is known of the steps with provisional identities, by these.
+    """
 
     name: str
     title: str
     config: Config
     steps: Sequence[PlannedStep]
+    pipeline: Pipeline
+    provisional: Mapping[str, Mapping[str, Any]]
+
+    def needs(self, keep: Keep) -> Needs:
+        """Return what it needs of the store, if it keeps all or the final models."""
+        identities = {step.name: step.identity for step in self.steps}
+        return needs_of(self.pipeline, identities, keep, self.provisional)
 
     @property
     def device(self) -> str:
@@ -42,13 +58,32 @@ def plan_jobs(composed: Sequence[ComposedJob]) -> list[PlannedJob]:
         context = config.resources.context(device_for(config))
         dry_run = DryRun(plan.pipeline, Store(config.store.dir), context, force=config.force, environments=environments)
         steps = list(_with_forecasts(dry_run.steps(), name, made, forecasts))
-        jobs.append(PlannedJob(name, title, config, steps))
+        provisional = dry_run.provisional_specs()
+        jobs.append(PlannedJob(name, title, config, steps, plan.pipeline, provisional))
     return jobs
 
 
 def bytes_to_write(jobs: Sequence[PlannedJob]) -> int:
     """Return the bytes of the models, adapters and features to be made."""
     return sum(bytes_on_disk(one.forecast) for job in jobs for one in job.steps if one.runs)
+
+
+def peak_bytes_to_write(jobs: Sequence[PlannedJob]) -> int:
+    """Return the most bytes of models, adapters and features to be made that the store has at a time with
+    ``store.keep=final``, if the jobs run one after the other."""
+    needs = joined([job.needs("final") for job in jobs])
+    there = {one.identity for job in jobs for one in job.steps if one.state is StepState.CACHED}
+    made: dict[str, int] = {}
+    peak = 0
+    for step in (one for job in jobs for one in job.steps if one.runs):
+        there.add(step.identity)
+        made[step.identity] = bytes_on_disk(step.forecast)
+        peak = max(peak, sum(made.values()))
+        needed = needs.still_needed(there)
+        dropped = {one for one in made if needs.results[one].kind in WEIGHTS and one not in needed}
+        there -= dropped
+        made = {one: size for one, size in made.items() if one not in dropped}
+    return peak
 
 
 def device_for(config: Config) -> str:

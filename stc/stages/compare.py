@@ -36,7 +36,7 @@ class Compare(Stage):
     TAKES: ClassVar[Mapping[str, StageInput]] = {
         "scores": StageInput(Kind.SCORES, many=True),
         "measurements": StageInput(Kind.MEASUREMENT, many=True),
-        "models": StageInput(Kind.MODEL, many=True),
+        "models": StageInput(Kind.MODEL, many=True, read=False),
         "check": StageInput(Kind.CHECK, optional=True),
     }
     GIVES: ClassVar[Kind] = Kind.COMPARISON

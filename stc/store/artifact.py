@@ -29,6 +29,10 @@ class Kind(StrEnum):
     COMPARISON = "comparison"  # the table of a run
 
 
+WEIGHTS = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL)
+"""The kinds that take space: weights, and what they compute of whole data sets."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A finished result on disk.

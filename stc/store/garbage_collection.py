@@ -19,7 +19,7 @@ from pathlib import Path
 
 from stc.errors import InputError, StcError, suggestion
 from stc.store import MadeElsewhere, Store
-from stc.store.artifact import Kind
+from stc.store.artifact import WEIGHTS, Kind
 from stc.store.files import unlisted_file
 from stc.store.identity import is_identity
 from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
@@ -28,7 +28,7 @@ from stc.store.run_result import RESULT_FILE, Result
 from stc.system.durable_files import remove_tree
 from stc.system.read_files import read_json
 
-EVICTABLE_KINDS = (Kind.FEATURES, Kind.LOGITS, Kind.ADAPTER, Kind.MODEL, Kind.MANIFEST)
+EVICTABLE_KINDS = (*WEIGHTS, Kind.MANIFEST)
 """The kinds whose files may be deleted."""
 
 STALE_DAYS = 7

@@ -179,6 +179,10 @@ class Leases:
                 return found
             time.sleep(self._seconds / _BEATS / 2)
 
+    def artifact_folder(self, identity: str, holder: LeaseHolder) -> Path:
+        """Return the folder that the holder of a lease writes to."""
+        return self._root / f"{identity}.{holder.number}" / str(holder.token) / "artifact"
+
     def claim(self, identity: str) -> Lease:
         """Return the lease of an artifact, taken over if its holder is dead, with the scratch that was kept.
 
@@ -202,6 +206,12 @@ class Leases:
                 lease.published = True
         for gone in self._root.glob(f"{identity}.gone.*"):
             remove_tree(gone)
+
+    def remove_dead_leases(self) -> None:
+        """Do the same for every artifact."""
+        for identity in {name.partition(".")[0] for name in self._names()}:
+            if is_identity(identity):
+                self.remove_dead_lease(identity)
 
     def _place(self, identity: str, before: LeaseHolder | None) -> Lease | None:
         """Return a lease with the number after that of ``before``, or None if another process was quicker."""

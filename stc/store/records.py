@@ -57,6 +57,7 @@ class Record(TypedDict):
     commit: NotRequired[tuple[str, bool] | None]
     command: NotRequired[list[str]]
     evicted: NotRequired[str]
+    intermediate: NotRequired[bool]  # a run that keeps only final models may evict it
 
 
 def read_record(file: Path) -> tuple[dict[str, Any] | None, str]:

@@ -71,6 +71,7 @@ class Checkpoints:
             draws random numbers when it is loaded comes before the part that restores them.
         steps: the length of the training.
         settings: of the training. The checkpoints of a training with other settings are not used.
+        result_bytes: what the training will write at its end. A checkpoint that leaves less room is not written.
     """
 
     def __init__(
@@ -80,11 +81,13 @@ class Checkpoints:
         others: Mapping[str, Stateful],
         steps: int,
         settings: Mapping[str, Any],
+        result_bytes: int = 0,
     ) -> None:
         self._folder = folder
         self._trained = trained
         self._others = dict(others)
         self._steps = steps
+        self._result_bytes = result_bytes
         self._training = {
             "layout": LAYOUT,
             "steps": steps,
@@ -192,7 +195,7 @@ class Checkpoints:
             for older in self._complete()[:-1]:
                 shutil.rmtree(older)
             building.mkdir(parents=True)
-            _write(building, {"trained": self._trained.state(), **others}, self._training)
+            _write(building, {"trained": self._trained.state(), **others}, self._training, self._result_bytes)
             building.rename(self._path(steps))
             fsync(self._folder)
             self._newest = steps
@@ -224,7 +227,7 @@ class Checkpoints:
         return {part: State(values, tensors.get(part, {})) for part, values in index["values"].items()}
 
 
-def _write(folder: Path, states: Mapping[str, State], training: Mapping[str, Any]) -> None:
+def _write(folder: Path, states: Mapping[str, State], training: Mapping[str, Any], result_bytes: int) -> None:
     """Write a complete checkpoint to disk.
 
     Raises:
@@ -232,8 +235,9 @@ def _write(folder: Path, states: Mapping[str, State], training: Mapping[str, Any
         OSError, SafetensorError: it cannot be written, for lack of space or otherwise.
     """
     size = sum(one.nbytes for state in states.values() for one in state.tensors.values())
-    if shutil.disk_usage(folder).free < size:  # others write to the same disk
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size / 1e9:.1f} GB are needed", str(folder))
+    needed = size + result_bytes
+    if shutil.disk_usage(folder).free < needed:  # others write to the same disk
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.1f} GB are needed", str(folder))
     with ThreadPoolExecutor() as pool:  # a file is flushed and hashed while the next is written
         entries = {}
         for number, tensors in enumerate(_files(states)):

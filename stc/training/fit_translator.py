@@ -121,6 +121,7 @@ def fit(
             title="training",
             stop=stopping or (lambda steps: False),
             stateful=stateful,
+            result_bytes=sum(weight.nbytes for weight in translator.model.parameters()),
         )
     translator.model.eval()
     if stopping is None:

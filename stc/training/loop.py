@@ -74,6 +74,7 @@ def train(
     title: str,
     stop: Callable[[int], bool] = lambda steps: False,
     stateful: Mapping[str, Stateful] = MappingProxyType({}),
+    result_bytes: int = 0,
 ) -> TrainingResult:
     """Minimise ``loss`` by AdamW (``optimizers.py``).
 
@@ -86,6 +87,7 @@ def train(
         stop: (steps done) → whether to end here; called after every step.
         stateful: the parts of ``collate``, ``loss`` and ``stop`` that a step changes, by name. PyTorch's own random
             numbers need not be among them.
+        result_bytes: what will be written at the end; checkpoints leave room for it.
 
     Raises:
         InputError: the optimizer does not work on the device.
@@ -111,6 +113,7 @@ def train(
         {**stateful, "losses": losses, "random": PerProcessState(RandomState(ctx.device))},
         steps,
         settings.model_dump(mode="json"),
+        result_bytes,
     )
     micro_batch = BatchSize(ctx.train_micro_batch, MICRO_BATCH)
     mean = math.nan

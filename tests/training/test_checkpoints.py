@@ -53,13 +53,15 @@ class Regression:
         self.fail(step)
         return (self.model(batch.x) - batch.x.sum(dim=-1, keepdim=True)).square().sum()
 
-    def train(self, ctx: Context, **changes: Any) -> Regression:
+    def train(self, ctx: Context, result_bytes: int = 0, **changes: Any) -> Regression:
         def log(metrics: dict[str, float], step: int) -> None:
             self.curve[step] = {key: value for key, value in metrics.items() if key != "steps_per_second"}
 
         plan = ([step % 8, (3 * step + 1) % 8] for step in range(1000))
         settings = SETTINGS.model_copy(update=changes)
-        train(self.model.parameters(), plan, STEPS, self.collate, self.loss, settings, replace(ctx, log=log), "test")
+        context = replace(ctx, log=log)
+        parameters = self.model.parameters()
+        train(parameters, plan, STEPS, self.collate, self.loss, settings, context, "test", result_bytes=result_bytes)
         return self
 
     def collate(self, indices: Sequence[int]) -> Points:
@@ -283,11 +285,17 @@ def test_a_full_disk_is_warned_of_once_and_ends_neither_the_training_nor_the_las
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(("free", "result"), [(100, 0), (10**6, 10**6)], ids=["full", "full with the result"])
 def test_a_checkpoint_that_would_fill_the_disk_is_not_begun(
-    ctx: Context, undisturbed: Regression, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    free: int,
+    result: int,
+    ctx: Context,
+    undisturbed: Regression,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
-    assert same(Regression().train(ctx), undisturbed)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert same(Regression().train(ctx, result_bytes=result), undisturbed)
     (message,) = caplog.messages
     assert "there is none before it" in message
     assert "No space left on device" in message
