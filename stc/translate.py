@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from stc.config.languages import language_codes, load_language
+from stc.data.segment_list import FILE_ORDER, talk_places
+from stc.data.voice_activity import METHODS, check_ready, pause_finder
 from stc.decoding.output_formats import FORMATS, SUFFIXES, format_recording
 from stc.errors import InputError
 from stc.models import architecture, read_config
 from stc.store.artifact import Kind
 from stc.store.lineage import language_mismatch
 from stc.store.lookup import resolve_artifact
-from stc.system.console import add_compute_options, default_dtype, progress, run_command, say
+from stc.system.console import add_compute_options, default_dtype, progress, run_command, say, seconds
 from stc.system.machine import DECODE_BATCH, resolve_device
 from stc.system.natural_order import natural_key
 
@@ -82,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
         "audio",
         nargs="+",
         metavar="AUDIO",
-        help="a file; a folder: its audio files, those of its subfolders too, by path and number; "
-        f"or {STANDARD_INPUT}: the content of a file, on standard input",
+        help="a file; a folder: its audio files, those of its subfolders too, in the order of its file FILE_ORDER, or "
+        f"by path and number; or {STANDARD_INPUT}: the content of a file, on standard input",
     )
     parser.add_argument("--lang", required=True, choices=language_codes(), help="the language to translate into")
     parser.add_argument("--format", choices=FORMATS, default="text", help="text: a line a recording (the default)")
@@ -94,26 +96,21 @@ def _parser() -> argparse.ArgumentParser:
         "(default: standard output)",
     )
     parser.add_argument(
-        "--longest", type=_seconds, metavar="SECONDS", help="of a segment (default: the model's window)"
+        "--segmentation",
+        choices=METHODS,
+        default=METHODS[0],
+        help="how the pauses are found that a recording is cut in (default: %(default)s)",
     )
+    parser.add_argument("--longest", type=seconds, metavar="SECONDS", help="of a segment (default: the model's window)")
     add_compute_options(parser)
     return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 1 or more")
-    return seconds
 
 
 def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     options.model = resolve_artifact(options.model, Kind.MODEL)
     architecture(read_config(options.model)["model_type"])  # before torch is imported, which takes its time
     sources = _sources(options.audio)
+    check_ready(options.segmentation)
     folder = _output_folder(options.output)
     if fault := _fault(sources, options, folder):
         parser.error(fault)
@@ -147,13 +144,20 @@ def _sources(given: Sequence[str]) -> list[Recording]:
         if argument == STANDARD_INPUT:
             sources.append(Recording(argument, None, Path("stdin")))
         elif path.is_dir():
-            inside = sorted((file for file in path.rglob("*") if _is_audio(file)), key=natural_key)
+            inside = _in_order([file for file in path.rglob("*") if _is_audio(file)], path)
             if not inside:
                 raise InputError(f"{path} has no audio files: none ends in {', '.join(AUDIO_SUFFIXES)}")
             sources += [Recording(str(file), file, file.relative_to(path).with_suffix("")) for file in inside]
         else:
             sources.append(Recording(argument, path, Path(path.stem)))
     return sources
+
+
+def _in_order(files: list[Path], folder: Path) -> list[Path]:
+    names = {file.relative_to(folder).as_posix(): file for file in files}
+    if (places := talk_places(names, "audio file", folder / FILE_ORDER)) is None:
+        return sorted(files, key=natural_key)
+    return [names[name] for name in sorted(names, key=places.__getitem__)]
 
 
 def _is_audio(file: Path) -> bool:
@@ -241,6 +245,7 @@ def _translations(sources: Sequence[Recording], options: argparse.Namespace) -> 
         load_language(options.lang).task,
         [(source.name, source.open) for source in sources],
         longest=options.longest,
+        find_pauses=pause_finder(options.segmentation, translator.processor.feature_extractor.sampling_rate),
         batch_size=options.batch_size or DECODE_BATCH[device],
         max_new_tokens=options.max_new_tokens,
         progress=progress,

@@ -17,7 +17,7 @@ from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
-from stc.evaluate import main
+from stc.evaluate.__main__ import main
 from stc.models.load_and_save import load, save
 from stc.quantization.nf4 import NF4
 
@@ -168,7 +168,7 @@ def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_
         (".", ["--lang", "zh"], "--lang zh: the references of"),
     ]
     commands = [[str(tiny_model), "--data", str(json_lines.parent / data), *options] for data, options, _ in at_fault]
-    for answer, (_, _, message) in zip(answers("stc.evaluate", commands), at_fault, strict=True):
+    for answer, (_, _, message) in zip(answers("stc.evaluate.__main__", commands), at_fault, strict=True):
         assert (answer.code, answer.out) == (1, "")
         assert message in answer.err
 

@@ -134,6 +134,31 @@ def test_files_of_a_folder_come_by_their_numbers_and_another_language_is_said(
     assert "was trained to translate into zh, not into de" in said.err
 
 
+def test_files_of_a_folder_come_in_the_order_of_file_order(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("c.wav", "a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(1_600), 16_000)
+    (tmp_path / "FILE_ORDER").write_text("b\nc.wav\na\n")
+    assert main([str(tiny_model), str(tmp_path), *LIMITED, "--format", "jsonl"]) == 0
+    said = capsys.readouterr()
+    assert [Path(json.loads(line)["audio"]).stem for line in said.out.splitlines()] == ["b", "c", "a"]
+    (tmp_path / "FILE_ORDER").write_text("b\nc\n")
+    assert main([str(tiny_model), str(tmp_path), *LIMITED]) == 1
+    assert "does not name 'a.wav'" in capsys.readouterr().err
+
+
+def test_noise_is_not_translated_where_voice_activity_is_asked_of_the_model(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(5 * 16_000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16_000)
+    for method, silent in (("silero", True), ("energy", False)):
+        assert main([str(tiny_model), str(tmp_path / "noise.wav"), *LIMITED, "--segmentation", method]) == 0
+        said = capsys.readouterr()
+        assert (said.out == "\n", "is silent" in said.err) == (silent, silent)
+
+
 def _seconds(time: str) -> float:
     hours, minutes, seconds = time.replace(",", ".").split(":")
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)

@@ -6,6 +6,7 @@ The layout is that of MuST-C (Di Gangi et al. 2019) and of IWSLT's test sets. An
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -46,35 +47,53 @@ def _read_segments(file: Path, stamp: tuple[int, int]) -> list[Segment]:
     return segments
 
 
+FILE_ORDER = "FILE_ORDER"
+
+
 def in_file_order(segments: list[Segment], file: Path, order: Path) -> list[int]:
     """Return the positions of the segments, talk after talk in the order of a file that names a talk a line.
 
-    The names may lack the suffix of the audio files. Segments of one talk stay in their order. Without such a file, the
-    segments stay as they are.
+    Segments of one talk stay in their order. Without such a file, the segments stay as they are.
 
     Args:
         file: where the segments are listed, for messages.
 
     Raises:
-        InputError: a talk is not in both files, or is named twice.
+        InputError: as :func:`talk_places`.
+    """
+    places = talk_places({one["wav"] for one in segments}, f"segment in {file}", order)
+    if places is None:
+        return list(range(len(segments)))
+    return sorted(range(len(segments)), key=lambda index: places[segments[index]["wav"]])
+
+
+def talk_places(talks: Collection[str], what: str, order: Path) -> dict[str, int] | None:
+    """Return the place of each talk by a file that names a talk a line; None if there is no such file.
+
+    The names may lack the suffix of the audio files.
+
+    Args:
+        what: what there is of the talks, for messages.
+
+    Raises:
+        InputError: a talk is missing in the file or only there, or is named twice.
     """
     try:
         named = [(number, text.strip()) for number, text in read_lines(order)]
     except FileNotFoundError:
-        return list(range(len(segments)))
-    talks = {one["wav"] for one in segments}
+        return None
     short = {str(Path(talk).with_suffix("")): talk for talk in talks}
     places: dict[str, int] = {}
     for number, name in named:
         talk = name if name in talks else short.get(name)
         if talk is None:
-            raise InputError(f"{order}, line {number}: {file} has no segment of {name!r}{suggestion(name, talks)}")
+            raise InputError(f"{order}, line {number}: there is no {what} of {name!r}{suggestion(name, talks)}")
         if talk in places:
             raise InputError(f"{order}, line {number}: {name!r} is named before")
         places[talk] = number
-    if missing := sorted(talks - places.keys()):
-        raise InputError(f"{order} does not name {missing[0]!r}, of which {file} has segments")
-    return sorted(range(len(segments)), key=lambda index: places[segments[index]["wav"]])
+    if missing := sorted(set(talks) - places.keys()):
+        raise InputError(f"{order} does not name {missing[0]!r}, of which there is a {what}")
+    return places
 
 
 def read_one_text_a_line(file: Path, count: int, lines_of: str) -> list[str]:
@@ -86,10 +105,15 @@ def read_one_text_a_line(file: Path, count: int, lines_of: str) -> list[str]:
     Raises:
         InputError: the file is missing, or has more or fewer lines.
     """
-    try:
-        lines = [line.removesuffix("\r") for line in read_text(file).removesuffix("\n").split("\n")]
-    except FileNotFoundError:
-        raise InputError(f"{file} is missing") from None
+    lines = read_text_lines(file)
     if len(lines) != count:
         raise InputError(f"{file} has {len(lines)} lines for {count} {lines_of}: one a line is needed")
     return lines
+
+
+def read_text_lines(file: Path) -> list[str]:
+    """Return the lines of a file, blank ones too. Raise InputError if it is missing or not UTF-8."""
+    try:
+        return [line.removesuffix("\r") for line in read_text(file).removesuffix("\n").split("\n")]
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,14 @@ class Segment:
     forced: bool = False
 
 
-def segments(blocks: Iterable[np.ndarray], sampling_rate: int, longest: int) -> Iterator[tuple[Segment, np.ndarray]]:
+PauseFinder = Callable[[np.ndarray], list[tuple[int, int]]]
+"""Returns the pauses of audio, (samples,), as (first frame, frame after the last), in order. A frame is :data:`FRAME`
+long, and the last may be incomplete."""
+
+
+def segments(
+    blocks: Iterable[np.ndarray], sampling_rate: int, longest: int, find_pauses: PauseFinder | None = None
+) -> Iterator[tuple[Segment, np.ndarray]]:
     """Yield the segments of a recording with their audio, (samples,), while the recording is read.
 
     No segment is longer than ``longest`` samples. A silent recording has no segments, and a short one is one segment.
@@ -38,6 +45,8 @@ def segments(blocks: Iterable[np.ndarray], sampling_rate: int, longest: int) -> 
     Args:
         blocks: the audio in consecutive blocks, (samples,).
         longest: samples.
+        find_pauses: another way to find pauses. Those shorter than :data:`PAUSE` are not used, unless nothing else is
+            left of the recording.
     """
     hop = round(FRAME * sampling_rate)
     window, margin = longest // hop, round(MARGIN / FRAME)
@@ -45,16 +54,23 @@ def segments(blocks: Iterable[np.ndarray], sampling_rate: int, longest: int) -> 
     visible = window + round(PAUSE / FRAME)
     ahead = _Lookahead(blocks, hop)
     ahead.read(max(longest, (visible + SMOOTH) * hop) + 1)
+
+    def pauses_in(levels: np.ndarray) -> list[tuple[int, int]]:
+        found = _pauses(levels) if find_pauses is None else find_pauses(ahead.audio[: len(levels) * hop])
+        return [one for one in found if one[1] - one[0] >= round(PAUSE / FRAME) or one == (0, len(levels))]
+
     if ahead.ended and len(ahead.audio) <= longest:
-        if len(ahead.audio) >= SHORTEST * sampling_rate and ahead.levels(visible).max() > SILENT:
-            yield Segment(0, len(ahead.audio)), ahead.audio
+        if len(ahead.audio) >= SHORTEST * sampling_rate:
+            seen = ahead.levels(visible)
+            if pauses_in(seen) != [(0, len(seen))]:
+                yield Segment(0, len(ahead.audio)), ahead.audio
         return
     while True:
         ahead.read((visible + SMOOTH) * hop)
         if not len(ahead.audio):
             return
         seen = ahead.levels(visible)
-        pauses = _pauses(seen)
+        pauses = pauses_in(seen)
         if pauses and pauses[0][0] == 0:
             ends = pauses[0][1]
             ahead.skip(ends if ends == len(seen) else ends - margin)
@@ -139,7 +155,7 @@ def _end(levels: np.ndarray, pauses: list[tuple[int, int]], window: int, margin:
 
 
 def _pauses(levels: np.ndarray) -> list[tuple[int, int]]:
-    """Return (first frame, frame after the last) of every pause, in order."""
+    """Return (first frame, frame after the last) of every stretch of quiet frames, in order."""
     floor, loudest = np.quantile(levels, [0.01, 0.98])
     if levels.max() <= SILENT:
         return [(0, len(levels))]
@@ -147,4 +163,4 @@ def _pauses(levels: np.ndarray) -> list[tuple[int, int]]:
         return []
     quiet = np.concatenate([[False], levels < floor + QUIET * (loudest - floor), [False]])
     edges = np.flatnonzero(quiet[1:] != quiet[:-1]).reshape(-1, 2)
-    return [(int(begins), int(ends)) for begins, ends in edges if ends - begins >= round(PAUSE / FRAME)]
+    return [(int(begins), int(ends)) for begins, ends in edges]

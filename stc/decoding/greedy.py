@@ -235,6 +235,7 @@ def translate_audio(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
+    cut_off: set[int] | None = None,
 ) -> list[str]:
     """Do :func:`translate` for audio in memory, as :func:`embed_audio_prompts` takes it."""
 
@@ -242,7 +243,7 @@ def translate_audio(
         names, samples = [ids[index] for index in indices], [audio[index] for index in indices]
         return embed_audio_prompts(translator, task, names, samples, batch_size=size)
 
-    return _translate_in_chunks(translator, list(map(len, audio)), embed, batch_size, max_new_tokens, progress)
+    return _translate_in_chunks(translator, list(map(len, audio)), embed, batch_size, max_new_tokens, progress, cut_off)
 
 
 def _translate_in_chunks(

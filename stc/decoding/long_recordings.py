@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from stc.data.audio_file import open_sound
-from stc.data.silence import Segment, segments
+from stc.data.silence import PauseFinder, Segment, segments
 from stc.decoding.greedy import CHUNK_BATCHES, translate_audio
 from stc.errors import InputError
 from stc.models.language_pair import Task
@@ -26,11 +26,12 @@ Opener = Callable[[], AbstractContextManager[BinaryIO]]
 
 @dataclass(frozen=True)
 class TranslatedSegment:
-    """The translation of a recording from ``start`` to ``end``, in seconds."""
+    """The translation of a recording from ``start`` to ``end``, in seconds. ``cut_off``: it has the most tokens."""
 
     start: float
     end: float
     text: str
+    cut_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,16 @@ class _RecordingInProgress:
     name: str
     segments: list[Segment] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    cut_off: list[bool] = field(default_factory=list)
     samples: int = 0
     complete: bool = True
     error: str | None = None
 
-    def read(self, open_: Opener, rate: int, longest: int) -> Iterator[np.ndarray]:
+    def read(self, open_: Opener, rate: int, longest: int, find_pauses: PauseFinder | None) -> Iterator[np.ndarray]:
         """Yield the audio of each segment while the recording is read."""
         try:
             with open_() as file, open_sound(file, self.name) as sound:
-                for segment, audio in segments(self._counted(sound.blocks(rate)), rate, longest):
+                for segment, audio in segments(self._counted(sound.blocks(rate)), rate, longest, find_pauses):
                     self.segments.append(segment)
                     yield audio
                 self.complete = sound.complete
@@ -81,8 +83,8 @@ class _RecordingInProgress:
         if forced := [f"{part.end / rate:.1f} s" for part in self.segments if part.forced]:
             notes.append(f"has no pause to be cut in and is cut at {first_few(forced)}, perhaps inside a word")
         translated = tuple(
-            TranslatedSegment(part.start / rate, part.end / rate, text)
-            for part, text in zip(self.segments, self.texts, strict=True)
+            TranslatedSegment(part.start / rate, part.end / rate, text, cut_off)
+            for part, text, cut_off in zip(self.segments, self.texts, self.cut_off, strict=True)
         )
         return TranslatedRecording(self.name, self.samples / rate, translated, tuple(notes))
 
@@ -98,6 +100,7 @@ def translate_recordings(
     recordings: Iterable[tuple[str, Opener]],
     *,
     longest: float | None,
+    find_pauses: PauseFinder | None = None,
     batch_size: int,
     max_new_tokens: int,
     progress: ProgressFactory,
@@ -107,6 +110,7 @@ def translate_recordings(
     Args:
         recordings: their names, and functions that open the audio files and may raise InputError.
         longest: the longest segment in seconds; None means the model's window.
+        find_pauses: as in :func:`stc.data.silence.segments`.
         progress: makes the bar of a few batches.
     """
     extractor = translator.processor.feature_extractor
@@ -116,6 +120,7 @@ def translate_recordings(
     waiting: list[tuple[_RecordingInProgress, np.ndarray]] = []
 
     def translate_waiting() -> None:
+        cut_off: set[int] = set()
         with progress("translating", total=len(waiting), unit="segment") as bar:
             texts = translate_audio(
                 translator,
@@ -125,16 +130,18 @@ def translate_recordings(
                 batch_size=batch_size,
                 max_new_tokens=max_new_tokens,
                 progress=bar,
+                cut_off=cut_off,
             )
-        for (recording, _), text in zip(waiting, texts, strict=True):
+        for index, ((recording, _), text) in enumerate(zip(waiting, texts, strict=True)):
             recording.texts.append(text)
+            recording.cut_off.append(index in cut_off)
         waiting.clear()
 
     read: list[_RecordingInProgress] = []  # wholly read, in order, and not all translated yet
     held = 0
     for name, open_ in recordings:
         recording = _RecordingInProgress(name)
-        for audio in recording.read(open_, rate, samples):
+        for audio in recording.read(open_, rate, samples, find_pauses):
             waiting.append((recording, audio))
             held += len(audio)
             if len(waiting) >= batch_size * CHUNK_BATCHES or held >= batch_size * window:

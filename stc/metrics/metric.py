@@ -66,6 +66,10 @@ class Metric(BaseModel, ABC):
         """
         return
 
+    def needs_references(self) -> bool:
+        """Return whether ``statistics`` compares with references. May load a model to know."""
+        return True
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide a score, for the identity of what is scored."""
         return self.model_dump(mode="json")
@@ -111,6 +115,10 @@ class SentenceMetric(Metric):
         return [total / sentences for total, sentences in totals]
 
 
+outside: dict[str, Metric] = {}
+"""Metrics that are computed elsewhere, by name (:mod:`stc.metrics.outside_scores`)."""
+
+
 def metric_names() -> list[str]:
     """Return the names of the metrics that stc has."""
     return module_names("stc.metrics.text")
@@ -134,6 +142,8 @@ def metric_with(name: str, settings: Settings) -> Metric:
     Raises:
         ConfigError: there is no such metric, or it has no such settings.
     """
+    if name in outside:
+        return outside[name]
     cls = class_by_name("stc.metrics.text", name, Metric, "metric")  # type: ignore[type-abstract]
     return validate_model(cls, settings.get(name, {}), f"metrics.settings.{name}")
 

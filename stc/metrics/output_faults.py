@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from stc.data.manifest import Manifest
 from stc.decoding.output_patterns import loop, without_lead_in, without_quotes
 from stc.errors import InputError
 from stc.models.language_pair import Task
@@ -32,8 +31,10 @@ FAULTS = {
 """The faults, and what a note says of translations that have one."""
 
 
-def output_faults(hypotheses: Sequence[str], manifest: Manifest, cut_off: int) -> dict[str, int]:
-    """Return how many translations of a manifest have each fault.
+def output_faults(
+    hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], task: Task, cut_off: int
+) -> dict[str, int]:
+    """Return how many translations have each fault.
 
     - ``empty``: there is no text.
     - ``preambles``: it begins with a lead-in (:func:`stc.decoding.output_patterns.without_lead_in`).
@@ -47,9 +48,9 @@ def output_faults(hypotheses: Sequence[str], manifest: Manifest, cut_off: int) -
 
     A text may have several.
     """
-    is_untranslated = _untranslated(manifest.targets, manifest.sources, manifest.task)
+    is_untranslated = _untranslated(references, sources, task)
     counts = {**dict.fromkeys(FAULTS, 0), "cut_off": cut_off}
-    for text, reference, source in zip(hypotheses, manifest.targets, manifest.sources, strict=True):
+    for text, reference, source in zip(hypotheses, references, sources, strict=True):
         rest, expected = without_lead_in(text), without_lead_in(reference)
         counts["empty"] += not text
         counts["preambles"] += rest != text and expected == reference

@@ -60,7 +60,7 @@ class Evaluate(TranslationSettings, Stage):
         cut_off: set[int] = set()
         said = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx, cut_off=cut_off)
         agreed = self._check_independently(inputs["model"].path, manifest, said, ctx) if self.witnessed else {}
-        faults = output_faults(said, manifest, len(cut_off))
+        faults = output_faults(said, manifest.targets, manifest.sources, manifest.task, len(cut_off))
         ctx.log({name: count for name, count in faults.items() if count})
         hypotheses = [self.decoding.apply(text) for text in said]
         lang = manifest.task.target_lang

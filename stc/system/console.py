@@ -158,6 +158,17 @@ def whole_number(text: str, most: int | None = None) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    """Parse an argument that must be a number of seconds, at least 1."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 1 or more")
+    return found
+
+
 def add_compute_options(parser: argparse.ArgumentParser) -> None:
     """Add the options --device, --dtype, --batch-size and --max-new-tokens."""
     group = parser.add_argument_group("computing")

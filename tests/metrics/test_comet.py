@@ -11,6 +11,7 @@ import pytest
 
 from stc.config.composition import compose_jobs
 from stc.errors import ConfigError, InputError, StcError
+from stc.evaluate.__main__ import main
 from stc.metrics.metric import metric_identities, metric_with, score
 from stc.metrics.score_files import Scores
 from stc.pipeline import model_cache
@@ -157,3 +158,18 @@ def test_mistyped_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("STC_ROOT", str(ROOT))
     with pytest.raises(ConfigError, match="did you mean 'checkpoint'"):
         compose_jobs(["metrics=comet", "prune.ratio=0.5", "+metrics.comet.chekpoint=a", f"store.dir={tmp_path / 's'}"])
+
+
+@pytest.mark.comet
+def test_blind_set_is_scored_by_a_checkpoint_that_reads_no_references_and_by_no_other(
+    checkpoints: Path, tiny_model: Path, tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [f"m={tiny_model}", "--data", str(tiny_manifest), "--blind", "--output", str(tmp_path), "--metrics", "comet"]
+    for name, code in (("kiwi", 0), ("regression", 1)):
+        given = [f"comet.{key}={value}" for key, value in settings(checkpoints, name)["comet"].items()]
+        chosen = [one for setting in given for one in ("--metric-setting", setting)]
+        assert main([*told, *chosen, "--device", "cpu", "--max-new-tokens", "8", "--json"]) == code
+    said = capsys.readouterr()
+    signature = json.loads(said.out)["signatures"]["comet"]
+    assert "reference:none" in signature
+    assert "comet compares with references" in said.err

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from stc.data.manifest import Manifest, Utterance
+from stc.data.manifest import Utterance
 from stc.metrics.output_faults import output_faults
 from stc.models.language_pair import Task
 from stc.system.paths import ROOT
@@ -35,7 +34,7 @@ def faults(
         Utterance(id=str(number), audio="a.wav", sha256="0" * 64, duration=1.0, source=source, target=target)
         for number, (source, target) in enumerate(pairs)
     ]
-    counts = output_faults(hypotheses, Manifest(Path(), task, rows), cut_off)
+    counts = output_faults(hypotheses, [row.target for row in rows], [row.source for row in rows], task, cut_off)
     return {name: count for name, count in counts.items() if count}
 
 

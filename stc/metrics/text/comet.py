@@ -62,6 +62,9 @@ class Comet(SentenceMetric):
         if self.checkpoint.endswith(".ckpt") and not self._file.is_file():
             raise InputError(f"metric comet: {self._file} is missing (metrics.comet.checkpoint)")
 
+    def needs_references(self) -> bool:
+        return bool(self._worker().about["references"])
+
     def scores(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], target_lang: str
     ) -> list[float]:
