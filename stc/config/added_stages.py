@@ -120,6 +120,8 @@ def _mixed_manifest(name: str, data_set: Any) -> dict[str, Any]:
         "allow_links": setting("allow_links", False),
         "task": "${stages.train.task}",
         "on_overlap": setting("on_overlap", "refuse"),
+        "over_window": setting("over_window", "refuse"),
+        "window": "${oc.select:model.window,null}",
         "inputs": {"without": {"dev": "dev", "selection": "selection", "test": "test"}},
     }
 

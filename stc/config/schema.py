@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stc.data.manifest import OnOverlap
+from stc.data.over_window import OverWindow
 from stc.data.sources import SourceSettings, SplitPart
 from stc.decoding.options import Decoding, OutputRules
 from stc.distillation.filters import Filters
@@ -41,6 +42,7 @@ class ModelConfig(_Group):
         path: a folder or a hub id.
         data: the folder of the data that the model is compressed on, unless others are named.
         decoder_layers: needed for a hub id only, as ``encoder_layers``.
+        window: seconds of audio that it hears at once; needed for ``data.over_window=split`` only.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ModelConfig(_Group):
     dtype: Literal["float32", "bfloat16"]
     attention: Literal["sdpa", "eager"]
     max_new_tokens: int = Field(ge=1, le=1024)
+    window: float | None = Field(default=None, ge=1)
 
 
 class SplitsConfig(_Group):
@@ -70,12 +73,15 @@ class DataSetConfig(_Group, SourceSettings):
         limit: keeps the first so many utterances of each split.
         on_overlap: what to do with an utterance that several splits have: ``refuse`` stops the run; with ``drop`` it
             stays in ``test``, else in ``selection``, else in ``dev``, and is left out of the others.
+        over_window: what to do with an utterance longer than ``model.window``: ``refuse`` stops the run; with ``split``
+            it is cut into parts in ``selection`` and ``test``, and left out of the others.
     """
 
     name: str | None = None
     splits: SplitsConfig
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
+    over_window: OverWindow = "refuse"
 
 
 class MixedDataConfig(DataSetConfig):

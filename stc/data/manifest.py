@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,7 @@ class Utterance(BaseModel):
         audio: path relative to the manifest's folder.
         duration: seconds.
         cut_from: the part of a longer recording that a segment was cut from.
+        part_of: the id of a longer utterance that this is a part of (:mod:`stc.data.over_window`). It has all its text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +61,7 @@ class Utterance(BaseModel):
     source: str
     target: str = Field(min_length=1)
     cut_from: Span | None = None
+    part_of: str | None = None
 
     @property
     def span(self) -> Span:
@@ -84,6 +87,24 @@ class Manifest:
     @property
     def targets(self) -> list[str]:
         return [row.target for row in self.rows]
+
+    @property
+    def lines(self) -> list[Utterance]:
+        """Return an utterance for each line of a translation: of one that was cut into parts, the first part."""
+        return [next(parts) for _, parts in groupby(self.rows, lambda row: row.part_of or row.id)]
+
+    def with_own_text(self) -> Manifest:
+        """Return the manifest without the parts of utterances, whose text is that of more than their audio.
+
+        Raises:
+            InputError: nothing is left.
+        """
+        rows = [row for row in self.rows if row.part_of is None]
+        if not rows:
+            raise InputError(
+                f"{self.folder}: every utterance is longer than the model's window, and was cut into parts"
+            )
+        return Manifest(self.folder, self.task, rows)
 
     def audio_paths(self) -> list[Path]:
         return [self.folder / row.audio for row in self.rows]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from stc.data.manifest import Manifest
 from stc.decoding.options import GREEDY, Decoding
+from stc.decoding.output_formats import join_segments
 from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context
 from stc.system.console import progress
@@ -83,6 +85,12 @@ class TranslationSettings(Compute):
             progress=lambda title, total, unit="it": progress(f"{name}: {title}", total, unit),
         )
         return self.translate(translator, manifest, context, cut_off=cut_off)
+
+
+def join_parts(manifest: Manifest, texts: Sequence[str]) -> list[str]:
+    """Return the translations of a manifest in its ``lines``: those of the parts of an utterance are joined."""
+    pairs = groupby(zip(manifest.rows, texts, strict=True), lambda pair: pair[0].part_of or pair[0].id)
+    return [join_segments([text for _, text in parts]) for _, parts in pairs]
 
 
 def write_texts(path: Path, texts: Iterable[str]) -> None:

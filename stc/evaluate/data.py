@@ -39,7 +39,7 @@ class Data:
     def sentences(self) -> int | None:
         """Return the number of lines that a translation will have, if it is known."""
         if isinstance(self.content, Manifest):
-            return len(self.content)
+            return len(self.content.lines)
         if self.references is not None:
             return len(self.references)
         known = [len(talk.segments) for talk in self.content if talk.segments is not None]
@@ -58,8 +58,9 @@ def read_data(options: argparse.Namespace, metrics: Sequence[str]) -> Data:
     if not are_talks(options):
         manifest = _manifest(options, reading)
         has_sources = options.source is not None or options.data.suffix != ".jsonl"
-        sources = manifest.sources if has_sources else []
-        return Data(manifest.task, manifest, sources, None if options.blind else manifest.targets)
+        sources = [row.source for row in manifest.lines] if has_sources else []
+        references = None if options.blind else [row.target for row in manifest.lines]
+        return Data(manifest.task, manifest, sources, references)
     if reading and not options.sources:
         raise InputError(f"--sources is needed: {', '.join(reading)} reads the source text")
     if options.talks:

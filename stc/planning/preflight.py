@@ -121,8 +121,8 @@ def _data_faults(plan: Plan, known: dict[str, Durations], forecasts: dict[str, A
             more = f" and {len(long) - LISTED} more" if len(long) > LISTED else ""
             yield Fault(
                 *_setting(pipeline.nodes[name], plan),
-                f"{', '.join(long[:LISTED])}{more}: longer than the model's window of {window:g} s; cut such audio "
-                "into shorter utterances, or take these out",
+                f"{', '.join(long[:LISTED])}{more}: longer than the model's window of {window:g} s; "
+                "data.over_window=split cuts what is translated in its pauses and leaves out what is trained on",
             )
 
 

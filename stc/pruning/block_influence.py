@@ -57,7 +57,7 @@ class Similarity(Compute, Stage):
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.training.teacher_forcing import similarities
 
-        manifest = Manifest.load(inputs["data"].path)
+        manifest = Manifest.load(inputs["data"].path).with_own_text()
         translator = self.load_model(inputs["model"].path, ctx.device)
         means = {stack: sums.means() for stack, sums in similarities(translator, manifest, ctx).items()}
         (out_dir / SIMILARITY_FILE).write_text(json.dumps(means, indent=1) + "\n", encoding="utf-8")

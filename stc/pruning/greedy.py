@@ -189,6 +189,7 @@ class Importance(Compute, ParallelStage):
     def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
         """Yield (stack, candidate, score) for this process's candidates, with layers numbered as in the model."""
         from stc.decoding.features import features_of
+        from stc.decoding.hypotheses import join_parts
         from stc.metrics.metric import metric_with, score
         from stc.pipeline.model_cache import cached_model
         from stc.pruning.search.losses import losses_without_each
@@ -204,11 +205,17 @@ class Importance(Compute, ParallelStage):
         features = features_of(inputs.get("features"), inputs["model"], translator, self)
         if work["metric"] == LOSS:
             yield from losses_without_each(
-                translator, manifest, work["removed"], candidates, batch_size=ctx.decode_batch, features=features
+                translator,
+                manifest.with_own_text(),
+                work["removed"],
+                candidates,
+                batch_size=ctx.decode_batch,
+                features=features,
             )
             return
         lang = manifest.task.target_lang
         metric = metric_with(self.metric, self.metric_settings)
+        references, sources = [row.target for row in manifest.lines], [row.source for row in manifest.lines]
         for stack, place, texts in translations_without_each(
             translator,
             manifest,
@@ -218,7 +225,7 @@ class Importance(Compute, ParallelStage):
             max_new_tokens=self.max_new_tokens,
             features=features,
         ):
-            yield stack, place, score(self.metric, texts, manifest.targets, lang, manifest.sources, metric)
+            yield stack, place, score(self.metric, join_parts(manifest, texts), references, lang, sources, metric)
 
 
 class _JournalEntry(TypedDict):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import TranslationSettings, write_texts
+from stc.decoding.hypotheses import TranslationSettings, join_parts, write_texts
 from stc.decoding.options import OutputRules
 from stc.metrics.metric import MetricName, metric_identities, metric_with
 from stc.metrics.output_faults import output_faults
@@ -60,13 +60,15 @@ class Evaluate(TranslationSettings, Stage):
         cut_off: set[int] = set()
         said = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx, cut_off=cut_off)
         agreed = self._check_independently(inputs["model"].path, manifest, said, ctx) if self.witnessed else {}
-        faults = output_faults(said, manifest.targets, manifest.sources, manifest.task, len(cut_off))
+        hypotheses = join_parts(manifest, [self.decoding.apply(text) for text in said])
+        said = join_parts(manifest, said)
+        references, sources = [row.target for row in manifest.lines], [row.source for row in manifest.lines]
+        faults = output_faults(said, references, sources, manifest.task, len(cut_off))
         ctx.log({name: count for name, count in faults.items() if count})
-        hypotheses = [self.decoding.apply(text) for text in said]
         lang = manifest.task.target_lang
-        scores = Scores.of(self.metrics, hypotheses, manifest.targets, lang, manifest.sources, self.metric_settings)
+        scores = Scores.of(self.metrics, hypotheses, references, lang, sources, self.metric_settings)
         write_texts(out_dir / HYPOTHESES_FILE, hypotheses)
-        write_texts(out_dir / REFERENCES_FILE, manifest.targets)
+        write_texts(out_dir / REFERENCES_FILE, references)
         if self.decoding.removes_something:
             write_texts(out_dir / UNEDITED_FILE, said)
         scores.save(out_dir)

@@ -10,16 +10,17 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stc.config.languages import language_codes
 from stc.data.manifest import MANIFEST_FILE, OnOverlap, OverlapIndex, Span, SpeechAmount, Utterance, place_file
 from stc.data.manifest import Manifest as Rows
+from stc.data.over_window import OverWindow, cut_into_parts
 from stc.data.rows import CheckedRow, checked, error_context
 from stc.data.sources import Columns, SourceSettings, SplitPart
-from stc.errors import InputError
+from stc.errors import Fault, InputError, field_error
 from stc.models.language_pair import Task
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -46,18 +47,36 @@ class Manifest(SourceSettings, Stage):
         on_overlap: about an utterance with the audio or text of one in a split of the input ``without``. ``drop``
             leaves it out, logs it and counts it (the fact ``dropped``). With ``refuse`` the input is not read; the
             stage ``disjoint`` refuses such splits.
+        over_window: about an utterance that is longer than ``window``. ``split`` cuts one that is ``translated`` into
+            parts (:mod:`stc.data.over_window`), and leaves any other out, as its text cannot be cut; both are logged
+            and counted (the facts ``cut`` and ``left_out``). With ``refuse`` such an utterance is refused by the stage
+            that hears it, and before a run starts.
+        window: seconds that the model hears at once.
+        translated: whether the utterances are translated, and not trained on.
     """
 
     VERSION: ClassVar[int] = 1
     TAKES: ClassVar[Mapping[str, StageInput]] = {"without": StageInput(Kind.MANIFEST, many=True, optional=True)}
     GIVES: ClassVar[Kind] = Kind.MANIFEST
-    # on_overlap need not be in the identity: with drop there is an input more.
-    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"source", "path", "allow_links", "on_overlap"})
+    # on_overlap need not be in the identity: with drop there is an input more. The environment has the last three.
+    NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset(
+        {"source", "path", "allow_links", "on_overlap", "over_window", "window", "translated"}
+    )
 
     split: str | SplitPart
     task: Task
     limit: int | None = Field(default=None, ge=1)
     on_overlap: OnOverlap = "refuse"
+    over_window: OverWindow = "refuse"
+    window: float | None = Field(default=None, ge=1)
+    translated: bool = False
+
+    @model_validator(mode="after")
+    def _window_is_known(self) -> Self:
+        if self.over_window == "split" and self.window is None:
+            needed = "over_window=split needs the seconds that the model hears at once: model.window=SECONDS"
+            raise field_error(Fault("window", None, needed))
+        return self
 
     def unused_inputs(self, given: Collection[str]) -> Iterator[str]:
         if self.on_overlap == "refuse":
@@ -69,6 +88,8 @@ class Manifest(SourceSettings, Stage):
         target_script = script(self.task.target_lang)
         if target_script in (*WITHOUT_SPACES, "Kore") and self.task.target_lang not in ("zh", "ja", "ko"):
             found["script"] = target_script  # it decides how texts are scored
+        if self.over_window == "split":
+            found["over_window"] = {"window": self.window, "translated": self.translated}
         return found
 
     @property
@@ -111,32 +132,58 @@ class Manifest(SourceSettings, Stage):
                 start, end, _ = row.span()
             except InputError:
                 yield row.place, None
-            else:
+                continue
+            if not self._is_over_window(end - start):
                 yield row.place, end - start
+            elif self.translated:
+                yield row.place, self.window
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         others = {label: OverlapIndex(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
         rows: list[Utterance] = []
         dropped: list[str] = []
+        over_window: list[str] = []
         for row in self._rows():
             try:
                 utterance = _placed(row, out_dir)
+                if overlaps := [label for label, split in others.items() if split.match(utterance) is not None]:
+                    (out_dir / utterance.audio).unlink()
+                    dropped.append(f"{row.place} {utterance.source!r} ({', '.join(overlaps)})")
+                elif not self._is_over_window(utterance.duration):
+                    rows.append(utterance)
+                else:
+                    over_window.append(f"{row.place} ({utterance.duration:.2f} s)")
+                    rows += self._fitting(utterance, out_dir)
             except FileExistsError:
                 raise InputError(f"{row.where}: id {row.id!r} is the file of another line") from None
-            if overlaps := [label for label, split in others.items() if split.match(utterance) is not None]:
-                (out_dir / utterance.audio).unlink()
-                dropped.append(f"{row.place} {utterance.source!r} ({', '.join(overlaps)})")
-            else:
-                rows.append(utterance)
-        if dropped:
-            more = f" and {len(dropped) - LISTED} more" if len(dropped) > LISTED else ""
-            listed = "; ".join(dropped[:LISTED])
-            log.warning("%s: %d utterances are left out: %s%s", self._described(), len(dropped), listed, more)
+        self._log(dropped, "are left out")
+        what = "are cut into parts" if self.translated else "are left out"
+        self._log(over_window, f"are longer than the model's window of {self.window or 0:g} s and {what}")
         if not rows:
-            raise InputError(f"{self._described()}: every utterance is in {', '.join(others)} as well")
+            why = [f"is in {', '.join(others)} as well"] * bool(dropped)
+            why += ["is longer than the model's window"] * bool(over_window)
+            raise InputError(f"{self._described()}: every utterance {' or '.join(why)}")
         Rows(out_dir, self.task, rows).save()
         facts = {"utterances": len(rows), "seconds": round(sum(utterance.duration for utterance in rows), 2)}
-        return facts | ({"dropped": len(dropped)} if others else {})
+        facts |= {"dropped": len(dropped)} if others else {}
+        return facts | ({"cut" if self.translated else "left_out": len(over_window)} if over_window else {})
+
+    def _is_over_window(self, seconds: float) -> bool:
+        return self.over_window == "split" and self.window is not None and seconds > self.window
+
+    def _fitting(self, utterance: Utterance, folder: Path) -> list[Utterance]:
+        """Return the parts of an utterance that is longer than the window; none if it is not to be translated."""
+        assert self.window is not None
+        if self.translated:
+            return cut_into_parts(utterance, folder, self.window)
+        (folder / utterance.audio).unlink()
+        return []
+
+    def _log(self, utterances: list[str], what: str) -> None:
+        if utterances:
+            more = f" and {len(utterances) - LISTED} more" if len(utterances) > LISTED else ""
+            listed = "; ".join(utterances[:LISTED])
+            log.warning("%s: %d utterances %s: %s%s", self._described(), len(utterances), what, listed, more)
 
     def in_place(self) -> Rows:
         """Return the utterances with their audio where it is, without a folder of their own.

@@ -55,7 +55,7 @@ def own_test_set(system: SubmittedSystem, name: str) -> TestSet:
     record = store.record(Kind.SCORES, file.parent.name)
     manifest = store.path(Kind.MANIFEST, record["spec"]["inputs"]["data"]) if record else file
     if manifest.is_dir():
-        segments = [row.id for row in Manifest.load(manifest).rows]
+        segments = [row.part_of or row.id for row in Manifest.load(manifest).lines]
     else:
         segments = [f"segment {number}" for number in range(1, Scores.load(file.parent).sentences + 1)]
     return TestSet(name, read_texts(file), segments)

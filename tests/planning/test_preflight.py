@@ -75,6 +75,16 @@ def test_every_utterance_longer_than_the_window_is_named_by_its_line(planned: Pl
         check_jobs([planned], running=True)
 
 
+def test_utterances_longer_than_the_window_are_no_fault_where_they_are_split(
+    tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SPLITS:
+        split(data, name, 0.5, 2.2)
+    given = [f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}", "data.over_window=split"]
+    assert data_faults([of(monkeypatch, *given, "model.window=2")]) == []
+    assert "2.20 s" in str(data_faults([of(monkeypatch, *given)])[0])  # model.window is that of another model
+
+
 def test_limit_leaves_out_what_it_leaves_out(tiny_model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split(data, "test", 0.5, 2.2)
     cut = of(monkeypatch, f"model.path={tiny_model}", "prune.ratio=0.3333", f"data.path={data}", "data.limit=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,32 @@ def test_nothing_is_checked_independently_where_that_is_turned_off(
 ) -> None:
     monkeypatch.setattr("stc.verification.independent.independent_translations", None)
     assert "witness_agreement" not in STAGE.run(inputs, tmp_path, ctx)
+
+
+def with_parts(manifest: Path, folder: Path) -> Manifest:
+    """Return the manifest with its second and third utterance as the parts of one, whose texts are the second's."""
+    shutil.copytree(manifest, folder)
+    found = Manifest.load(folder)
+    first, *parts = found.rows[:3]
+    texts = {"part_of": "long", "source": parts[0].source, "target": parts[0].target}
+    rows = [first, *(part.model_copy(update=texts) for part in parts), *found.rows[3:]]
+    changed = Manifest(folder, found.task, rows)
+    changed.save()
+    return changed
+
+
+def test_parts_of_an_utterance_are_scored_as_one(
+    inputs: dict[str, Any], tiny_manifest: Path, tmp_path: Path, ctx: Context
+) -> None:
+    for name in ("parts", "whole"):
+        (tmp_path / name).mkdir()
+    STAGE.run(inputs, tmp_path / "whole", ctx)
+    first, *parts = (tmp_path / "whole" / "hypotheses.txt").read_text(encoding="utf-8").splitlines()[:3]
+    manifest = with_parts(tiny_manifest, tmp_path / "data")
+    data = Artifact(Kind.MANIFEST, manifest.folder, "data")
+    facts = STAGE.run({**inputs, "data": data}, tmp_path / "parts", ctx)
+    lines = (tmp_path / "parts" / "hypotheses.txt").read_text(encoding="utf-8").splitlines()
+    assert facts["sentences"] == len(lines) == len(manifest) - 1
+    assert lines[:2] == [first, " ".join(filter(None, parts))]
+    references = (tmp_path / "parts" / "references.txt").read_text(encoding="utf-8").splitlines()
+    assert references[1] == manifest.rows[1].target

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from stc.data.manifest import Manifest
 from stc.decoding.greedy import translate
+from stc.decoding.output_formats import join_segments
 from stc.errors import InputError
 from stc.metrics.metric import score
 from stc.models.architecture import Stack
@@ -270,3 +272,24 @@ def test_a_round_without_a_screen_has_the_identity_of_older_versions() -> None:
     screened = STAGE.model_copy(update={"screen": 3})
     assert STAGE.model_dump(mode="json", exclude=set(STAGE.NOT_IDENTITY)) == fields
     assert screened.model_dump(mode="json", exclude=set(STAGE.NOT_IDENTITY)) == fields | {"screen": 3}
+
+
+def test_parts_of_an_utterance_are_scored_as_one_and_have_no_loss(
+    inputs: dict[str, Artifact], tmp_path: Path, ctx: Context
+) -> None:
+    shutil.copytree(inputs["data"].path, tmp_path / "data")
+    found = Manifest.load(tmp_path / "data")
+    parts = [row.model_copy(update={"part_of": "long", "target": found.rows[0].target}) for row in found.rows[:2]]
+    Manifest(found.folder, found.task, [*parts, *found.rows[2:]]).save()
+    given = {**inputs, "data": Artifact(Kind.MANIFEST, found.folder, "parts")}
+    pruned = load(inputs["model"].path, device="cpu", dtype="float32")
+    drop_layers(pruned, "decoder", [2])
+    first, second, *texts = translate(pruned, found, batch_size=4, max_new_tokens=TOKENS)
+    targets = [found.rows[0].target, *found.targets[2:]]
+    expected = score("chrf", [join_segments([first, second]), *texts], targets, "de")
+    assert candidates(run(given, tmp_path / "one", replace(ctx, scratch=tmp_path / "1")))[2] == expected
+    Manifest(tmp_path / "data", found.task, found.rows[2:]).save()
+    without = run(given, tmp_path / "without", replace(ctx, scratch=tmp_path / "2"), metric="loss")
+    Manifest(tmp_path / "data", found.task, [*parts, *found.rows[2:]]).save()
+    with_parts = run(given, tmp_path / "two", replace(ctx, scratch=tmp_path / "3"), metric="loss")
+    assert scored(with_parts) == scored(without)
