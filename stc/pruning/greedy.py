@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 from stc.data.manifest import Manifest
+from stc.decoding.hypotheses import join_parts
 from stc.errors import Fault, InputError, field_error
-from stc.metrics.metric import metric_identities, metric_names
+from stc.metrics.metric import metric_identities, metric_names, metric_with, score
 from stc.metrics.selection_metric import LOSS, SelectionMetric, goodness, signature_of
 from stc.models.architecture import Stack
 from stc.models.compute_options import Compute
@@ -172,25 +173,32 @@ class Importance(Compute, ParallelStage):
             return scores
         removed = by_stack((layer[0], places[layer]) for layer in before.order if layer in places)
         work = {"metric": metric, "removed": removed, "candidates": sorted(missing)}
+        manifest = Manifest.load(inputs["data"].path)
         with ctx.progress(title, total=len(missing), unit="candidate") as bar:
-            for in_stack, place, score in self.run_shares(inputs, work, ctx):
+            for in_stack, place, found in self.run_shares(inputs, work, ctx):
                 stack, layer = missing[in_stack, place]
-                scores[stack, layer] = score
+                # This process scores for all, since a metric may load a model, and keeps it from round to round.
+                value = found if metric == LOSS else self._score(manifest, found)
+                scores[stack, layer] = value
                 # Logged before the score is written: a continued round does not score this candidate again.
-                ctx.log({f"{'loss' if screen else 'score'}_without_{stack}_layer": score}, step=layer)
+                ctx.log({f"{'loss' if screen else 'score'}_without_{stack}_layer": value}, step=layer)
                 with journal.open("a", encoding="utf-8") as file:
                     # The newline comes first: the next line must not continue one that a crash has cut short.
-                    file.write("\n" + json.dumps({"stack": stack, "layer": layer, "score": score}))
+                    file.write("\n" + json.dumps({"stack": stack, "layer": layer, "score": value}))
                     file.flush()
                     os.fsync(file.fileno())
                 bar.update(1)
         return scores
 
-    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, float]]:
-        """Yield (stack, candidate, score) for this process's candidates, with layers numbered as in the model."""
+    def _score(self, manifest: Manifest, texts: list[str]) -> float:
+        metric, lang = metric_with(self.metric, self.metric_settings), manifest.task.target_lang
+        references, sources = [row.target for row in manifest.lines], [row.source for row in manifest.lines]
+        return score(self.metric, join_parts(manifest, texts), references, lang, sources, metric)
+
+    def run_share(self, inputs: Inputs, work: Mapping[str, Any], ctx: Context) -> Iterator[tuple[Stack, int, Any]]:
+        """Yield (stack, candidate, loss or translations) for this process's candidates, with layers numbered as in the
+        model."""
         from stc.decoding.features import features_of
-        from stc.decoding.hypotheses import join_parts
-        from stc.metrics.metric import metric_with, score
         from stc.pipeline.model_cache import cached_model
         from stc.pruning.search.losses import losses_without_each
         from stc.pruning.search.translations import translations_without_each
@@ -213,10 +221,7 @@ class Importance(Compute, ParallelStage):
                 features=features,
             )
             return
-        lang = manifest.task.target_lang
-        metric = metric_with(self.metric, self.metric_settings)
-        references, sources = [row.target for row in manifest.lines], [row.source for row in manifest.lines]
-        for stack, place, texts in translations_without_each(
+        yield from translations_without_each(
             translator,
             manifest,
             work["removed"],
@@ -224,8 +229,7 @@ class Importance(Compute, ParallelStage):
             batch_size=ctx.decode_batch,
             max_new_tokens=self.max_new_tokens,
             features=features,
-        ):
-            yield stack, place, score(self.metric, join_parts(manifest, texts), references, lang, sources, metric)
+        )
 
 
 class _JournalEntry(TypedDict):

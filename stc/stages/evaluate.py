@@ -63,7 +63,8 @@ class Evaluate(TranslationSettings, Stage):
         hypotheses = join_parts(manifest, [self.decoding.apply(text) for text in said])
         said = join_parts(manifest, said)
         references, sources = [row.target for row in manifest.lines], [row.source for row in manifest.lines]
-        faults = output_faults(said, references, sources, manifest.task, len(cut_off))
+        lines_cut_off = {manifest.rows[place].part_of or manifest.rows[place].id for place in cut_off}
+        faults = output_faults(said, references, sources, manifest.task, len(lines_cut_off))
         ctx.log({name: count for name, count in faults.items() if count})
         lang = manifest.task.target_lang
         scores = Scores.of(self.metrics, hypotheses, references, lang, sources, self.metric_settings)

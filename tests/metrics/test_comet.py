@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,95 @@ for name, (cls, kind) in kinds.items():
 """
 
 
+STAND_IN = """#!{python}
+import json
+import sys
+from pathlib import Path
+
+if sys.argv[1] == "-c":
+    print("2.2.7")
+    sys.exit()
+folder = Path(__file__).parent
+with (folder / "scored").open("a") as log:
+    log.write("start ")
+    log.flush()
+    sha256 = (folder / "sha256").read_text()
+    about = {{"version": "2.2.7", "sha256": sha256, "references": True, "precision": "float16"}}
+    print(json.dumps(about), flush=True)
+    for line in sys.stdin:
+        texts = json.loads(line)
+        log.write(f"{{len(texts)}} ")
+        log.flush()
+        print(json.dumps([(len(one["mt"]) + len(sha256)) / 100 for one in texts]), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    model_cache.clear()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Path:
+    """The folder of a program in the place of COMET's Python. The score of a text is its length, and a little more that
+    the checkpoint on its hub decides; the file ``scored`` says when it was started, and how much it has scored."""
+    folder = tmp_path / "environment"
+    folder.mkdir()
+    program = folder / "python"
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(0o755)
+    (folder / "sha256").write_text("1234567890abcdef")
+    return folder
+
+
+def scored_by(stand_in: Path, monkeypatch: pytest.MonkeyPatch, hypotheses: list[str]) -> Scores:
+    """Score as a run of its own does: no process of COMET is running, and nothing is in memory."""
+    model_cache.clear()
+    cache = Path(os.environ["XDG_CACHE_HOME"])
+    fresh = cache.with_name(f"{cache.name}+")
+    if cache.exists():
+        cache.rename(fresh)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(fresh))
+    own = {"comet": {"python": str(stand_in / "python")}}
+    return Scores.of(["comet"], hypotheses, hypotheses, "de", hypotheses, own)
+
+
+def test_later_run_starts_no_process_for_what_was_scored(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = scored_by(stand_in, monkeypatch, ["a", "abc", "a"])
+    assert [row[0] for row in first.metrics["comet"].statistics] == pytest.approx([17, 19, 17])
+    assert scored_by(stand_in, monkeypatch, ["a", "abc", "a"]) == first
+    assert (stand_in / "scored").read_text() == "start 2 "
+
+
+def test_later_run_scores_only_what_is_new(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored_by(stand_in, monkeypatch, ["a", "abc"])
+    found = scored_by(stand_in, monkeypatch, ["abc", "abcde", "a"])
+    assert [row[0] for row in found.metrics["comet"].statistics] == pytest.approx([19, 21, 17])
+    assert (stand_in / "scored").read_text() == "start 2 start 1 "
+
+
+def test_another_checkpoint_under_the_same_name_scores_everything_again(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_by(stand_in, monkeypatch, ["a", "abc"])
+    (stand_in / "sha256").write_text("1234567890abcdef12")
+    found = scored_by(stand_in, monkeypatch, ["a", "abc", "abcde"]).metrics["comet"]
+    assert [row[0] for row in found.statistics] == pytest.approx([19, 21, 23])
+    assert (stand_in / "scored").read_text() == "start 2 start 3 "
+
+
+def test_who_reads_the_pickle_is_said_once(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("a", "b"):
+        scored_by(stand_in, monkeypatch, [text])
+    told = [line for line in capsys.readouterr().err.splitlines() if "pickle" in line]
+    assert len(told) == 1
+    assert str(stand_in / "python") in told[0]
+
+
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small checkpoints with random weights: one reads references, the other, as CometKiwi, does not."""
@@ -107,17 +199,19 @@ def test_scores_are_those_of_the_library_s_own_command(name: str, checkpoints: P
 
 
 @pytest.mark.comet
-def test_process_serves_every_score_until_the_model_cache_is_emptied(checkpoints: Path) -> None:
+def test_process_serves_every_score_until_the_model_cache_is_emptied(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sources, hypotheses, references = TEXTS
     metric = metric_with("comet", settings(checkpoints))
     before = score("comet", hypotheses, references, "de", sources, metric)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(subprocess, "Popen", None)
         again = metric_with("comet", settings(checkpoints))
-        assert score("comet", hypotheses[::-1], references[::-1], "de", sources[::-1], again) == pytest.approx(before)
+        assert score("comet", hypotheses[::-1], references, "de", sources, again) != before
     model_cache.clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing here"))
     assert score("comet", hypotheses, references, "de", sources, metric) == pytest.approx(before, abs=1e-4)
-    model_cache.clear()
 
 
 @pytest.mark.comet

@@ -1,7 +1,8 @@
 """COMET (Rei et al. 2020, arXiv 2009.09025): a trained metric, computed by the library ``unbabel-comet``.
 
 The library needs older versions of transformers and numpy than stc, so it has an environment of its own: ``make comet``
-makes it. A process there loads the checkpoint once, and scores everything that a stage asks for.
+makes it. A process there loads the checkpoint once, and scores everything that a stage asks for. What was scored in an
+earlier run is read from :mod:`stc.metrics.score_cache`; if that is everything, the process is not started.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,8 +22,10 @@ from pydantic import Field
 import stc.metrics
 from stc.errors import InputError, StcError
 from stc.metrics.metric import SentenceMetric
+from stc.metrics.score_cache import ScoreCache, cache_file, key_of
 from stc.pipeline import model_cache
-from stc.system.durable_files import cached_sha256
+from stc.system.console import say
+from stc.system.durable_files import cached_sha256, file_sha256
 from stc.system.paths import ROOT, expand_home
 
 WORKER = Path(stc.metrics.__file__).with_name("comet_worker.py")
@@ -54,7 +57,7 @@ class Comet(SentenceMetric):
         return {"checkpoint": cached_sha256(str(self._file.resolve()), (found.st_size, found.st_mtime_ns))}
 
     def check_ready(self, target_lang: str) -> None:
-        if not _has_comet(str(self._python)):
+        if _comet_version(str(self._python)) is None:
             raise InputError(
                 f"metric comet: {self._python} is not a Python with unbabel-comet. `make comet` makes one; "
                 "metrics=comet metrics.comet.python=PATH names another"
@@ -68,13 +71,22 @@ class Comet(SentenceMetric):
     def scores(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], target_lang: str
     ) -> list[float]:
-        worker = self._worker()
         texts = list(zip(sources, hypotheses, references, strict=True))
-        worker.score([one for one in dict.fromkeys(texts) if one not in worker.scores])
-        return [100 * worker.scores[one] for one in texts]
+        about = self._about()
+        keys = _keys(about, texts)
+        found = _cache().find(keys)
+        if missing := [text for text, key in zip(texts, keys, strict=True) if key not in found]:
+            worker = self._worker()
+            if worker.about != about:  # the hub has another checkpoint of this name than when it was last loaded
+                return self.scores(hypotheses, references, sources, target_lang)
+            distinct = list(dict.fromkeys(missing))
+            scored = dict(zip(_keys(about, distinct), worker.score(distinct), strict=True))
+            _cache().add(scored)
+            found |= scored
+        return [100 * found[key] for key in keys]
 
     def signature(self, target_lang: str) -> str:
-        about = self._worker().about
+        about = self._about()
         reference = "" if about["references"] else "|reference:none"
         name = Path(self.checkpoint).name if self._file.is_file() else self.checkpoint
         of = f"checkpoint:{name}|sha256:{about['sha256'][:12]}{reference}"
@@ -88,23 +100,63 @@ class Comet(SentenceMetric):
     def _python(self) -> Path:
         return ROOT / expand_home(self.python)
 
+    def _about(self) -> dict[str, Any]:
+        """Return what the process says of the checkpoint, or said when this was last loaded."""
+        if worker := _workers.get(self._process):
+            return worker.about
+        key = self._about_key()
+        return _cache().find([key]).get(key) or self._worker().about
+
+    def _about_key(self) -> bytes:
+        return key_of(self.identity(), _comet_version(str(self._python)), file_sha256(WORKER))
+
+    @property
+    def _process(self) -> tuple[str, str]:
+        """The interpreter and the checkpoint, by which a process is known."""
+        return str(self._python), str(self._file.resolve()) if self._file.is_file() else self.checkpoint
+
     def _worker(self) -> _Worker:
-        key = (str(self._python), str(self._file.resolve()) if self._file.is_file() else self.checkpoint)
-        if key not in _workers:
+        if self._process not in _workers:
             self.check_ready("")
             _end_workers()
-            _workers[key] = _Worker(*key, self.batch_size)
-        return _workers[key]
+            _tell_who_reads_checkpoints(self.checkpoint, self.python)
+            worker = _workers[self._process] = _Worker(*self._process, self.batch_size)
+            _cache().add({self._about_key(): worker.about})
+        return _workers[self._process]
+
+
+def _keys(about: Mapping[str, Any], texts: Iterable[tuple[str, str, str]]) -> list[bytes]:
+    """Return the keys of the scores of (source, translation, reference)."""
+    of_checkpoint = key_of(about, file_sha256(WORKER)).hex()
+    return [key_of(of_checkpoint, *text) for text in texts]
 
 
 @cache
-def _has_comet(python: str) -> bool:
-    """Return whether a Python has COMET and what it imports first. An installation may have been interrupted."""
-    code = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('comet', 'torch', 'pkg_resources'))))"
+def _tell_who_reads_checkpoints(checkpoint: str, python: str) -> None:
+    say(f"COMET: {checkpoint} is a pickle, which can run code; it is loaded by {python} only")
+
+
+@cache
+def _comet_version(python: str) -> str | None:
+    """Return the version of COMET that a Python has; None without it or what it imports first, as an installation may
+    have been interrupted."""
+    code = (
+        "import sys; from importlib import metadata, util; print(metadata.version('unbabel-comet')); "
+        "sys.exit(not all(map(util.find_spec, ('comet', 'torch', 'pkg_resources'))))"
+    )
     try:
-        return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+        return subprocess.run([python, "-c", code], capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@cache
+def _cache_in(file: Path) -> ScoreCache:
+    return ScoreCache(file)
+
+
+def _cache() -> ScoreCache:
+    return _cache_in(cache_file())
 
 
 _workers: dict[tuple[str, str], _Worker] = {}
@@ -122,13 +174,11 @@ class _Worker:
     """The process that scores. It serves all stages of a search, and ends before a stage that scores nothing.
 
     Attributes:
-        scores: what it has scored, by source, translation and reference; candidates of a search share most of them.
         about: of the checkpoint: the ``version`` of the library, the ``sha256`` of the file, and whether it reads
             ``references``.
     """
 
     def __init__(self, python: str, checkpoint: str, batch_size: int) -> None:
-        self.scores: dict[tuple[str, str, str], float] = {}
         # A file and not a pipe: nobody reads it while the process works.
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
@@ -143,16 +193,15 @@ class _Worker:
         )
         self.about: dict[str, Any] = self._answer()
 
-    def score(self, texts: Sequence[tuple[str, str, str]]) -> None:
-        """Score (source, translation, reference), and add the scores to ``scores``."""
-        if not texts:
-            return
+    def score(self, texts: Sequence[tuple[str, str, str]]) -> list[float]:
+        """Return the scores of (source, translation, reference)."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # the answer says why
             self._process.stdin.write(json.dumps([dict(zip(("src", "mt", "ref"), one, strict=True)) for one in texts]))
             self._process.stdin.write("\n")
             self._process.stdin.flush()
-        self.scores.update(zip(texts, self._answer(), strict=True))
+        scores: list[float] = self._answer()
+        return scores
 
     def close(self) -> None:
         self._process.kill()  # it may be scoring for minutes, and has nothing to save
