@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stc.system.console import say
-from stc.system.paths import expand_home
+from stc.system.paths import user_cache
 
 T = TypeVar("T")
 
@@ -30,8 +29,7 @@ def key_of(*parts: Any) -> bytes:
 
 
 def cache_file() -> Path:
-    """Return the file: ``stc/scores.sqlite`` in ``$XDG_CACHE_HOME``, or in ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or expand_home("~/.cache"), "stc", "scores.sqlite")
+    return user_cache() / "scores.sqlite"
 
 
 class ScoreCache:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from stc.errors import InputError
 from stc.models import architecture
 from stc.system.durable_files import write_atomically
+from stc.system.paths import user_cache
 from stc.system.read_files import read_json
 from stc.system.subprocess_json import run_json
 
@@ -39,8 +38,7 @@ def _shapes(config: str) -> Shapes:
 
 def _ask_or_read_cache(config: str) -> dict[str, Any]:
     digest = hashlib.sha256(f"transformers {version('transformers')} {config}".encode()).hexdigest()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    file = home / "stc" / "shapes" / f"{digest}.json"
+    file = user_cache() / "shapes" / f"{digest}.json"
     with suppress(OSError, InputError):  # a damaged file is as good as none
         return read_json(file, dict[str, list[int]])
     answer: dict[str, Any] = run_json("counting weights", ["-m", "stc.models.shapes"], json.loads(config))

@@ -19,6 +19,11 @@ def expand_home(path: str) -> str:
     return os.path.expanduser(path)
 
 
+def user_cache() -> Path:
+    """Return the folder for what may be deleted at any time: ``stc`` in ``$XDG_CACHE_HOME``, or in ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or expand_home("~/.cache"), "stc")
+
+
 def _folder(given: Any) -> Path:
     if not isinstance(given, str | Path):
         raise PydanticCustomError("folder", "must be a path, in quotes if it looks like something else")
