@@ -17,6 +17,7 @@ from stc.errors import InputError, StcError, suggestion
 from stc.evaluate.data import Data, read_data
 from stc.evaluate.options import SETTINGS, System, find_fault, make_parser, named_system
 from stc.metrics.metric import Settings, metric_named, metric_with
+from stc.pipeline import model_cache
 from stc.store.artifact import Kind
 from stc.store.lineage import language_mismatch
 from stc.store.lookup import resolve_artifact
@@ -153,6 +154,8 @@ def _scored(
         sentences = len(next(iter(outside.values())).statistics)
         return Scores(target_lang=options.lang, sentences=sentences, metrics=dict(outside)), {}
     found = _translated(system, data, device, options)
+    if options.output is not None:  # before anything can fail that comes after hours of translating
+        _save_texts(_output_folder(options.output, system), found, data)
     _check_sentences(system, outside, len(found.texts))
     nothing = [""] * len(found.texts)
     references = nothing if data.references is None else data.references
@@ -161,8 +164,8 @@ def _scored(
     scores = scored.model_copy(update={"metrics": {**scored.metrics, **outside}})
     told = [f"{metric_named(name).heading} {one.score:.1f}" for name, one in scores.metrics.items()]
     say(f"{system.name}: {', '.join(told) or f'{scores.sentences} lines'}")
-    if options.output is not None:
-        _save(_output_folder(options.output, system), scores, found, data)
+    if options.output is not None and scores.metrics:
+        scores.save(_output_folder(options.output, system))
     if data.references is None:
         return scores, {}
     return scores, output_faults(found.texts, references, data.sources or nothing, data.task, found.cut_off)
@@ -183,6 +186,7 @@ def _translated(system: System, data: Data, device: str, options: argparse.Names
     translating = TranslationSettings(
         dtype=options.dtype or default_dtype(device), max_new_tokens=options.max_new_tokens
     )
+    model_cache.clear()  # a metric may have a model in memory
     model = translating.load_model(system.folder, device)
     if isinstance(data.content, Manifest):
         cut_off: set[int] = set()
@@ -204,7 +208,7 @@ def _translated(system: System, data: Data, device: str, options: argparse.Names
     return found
 
 
-def _save(folder: Path, scores: Scores, translated: Translated, data: Data) -> None:
+def _save_texts(folder: Path, translated: Translated, data: Data) -> None:
     import yaml
 
     from stc.decoding.hypotheses import write_texts
@@ -217,8 +221,6 @@ def _save(folder: Path, scores: Scores, translated: Translated, data: Data) -> N
         write_texts(folder / SOURCES_FILE, data.sources)
     if translated.segments:
         (folder / SEGMENTS_FILE).write_text(yaml.safe_dump(translated.segments, sort_keys=False), encoding="utf-8")
-    if scores.metrics:
-        scores.save(folder)
 
 
 def _output_folder(output: Path, system: System) -> Path:

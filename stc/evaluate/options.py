@@ -32,6 +32,7 @@ class System:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m stc.evaluate", description=_DESCRIPTION)
     parser.add_argument(
         "models",

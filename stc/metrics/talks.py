@@ -60,7 +60,7 @@ class Translated:
         texts: in the lines of the references; without references, one for each segment.
         segments: of which ``texts`` are the translations, if they were found by voice activity and each has a line.
         notes: warnings for the user.
-        cut_off: the number of translations that reached the most tokens, or of segments with such a one.
+        cut_off: the number of translations, of segments where there are some, that reached the most tokens.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -133,16 +133,21 @@ def cut_otherwise(talks: Sequence[Talk], segmentation: str) -> list[Talk]:
         segmentation: one of :data:`stc.data.voice_activity.METHODS`, or the path of a YAML list.
 
     Raises:
-        InputError: the package of the method is missing, the list lacks a talk, or the lines of a talk are not
-            together.
+        InputError: the package of the method is missing, the list lacks a talk, or a talk is there more than once.
     """
-    names = [talk.path.name for talk in talks]
-    if apart := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"the segments of {apart[0]} are not together in the list: a file FILE_ORDER is needed")
+    paths = [talk.path for talk in talks]
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise InputError(
+            f"{twice[0]} is there more than once: a talk is named once, and a list whose segments of a talk are not "
+            f"together needs a file {FILE_ORDER}"
+        )
     if segmentation in METHODS:
         check_ready(segmentation)
         return [replace(talk, segments=None, line_a_segment=False) for talk in talks]
     listed = read_segments_of(Path(segmentation))
+    names = [path.name for path in paths]
+    if same := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--segmentation {segmentation}: two talks are called {same[0]}")
     found = []
     for talk in talks:
         own = [one for one in listed if one["wav"] in (talk.path.name, talk.path.stem)]

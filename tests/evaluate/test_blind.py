@@ -90,6 +90,23 @@ def test_metric_that_needs_no_references_scores_with_its_settings_and_others_are
     assert content["signatures"] == {"blind_lab.letters": "letters times 2.5"}
 
 
+def test_translations_are_kept_if_scoring_fails(
+    tiny_model: Path,
+    tiny_manifest: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken_lab").mkdir()
+    broken = LETTERS.replace("return [self", "from stc.errors import InputError; raise InputError('broken')  # ")
+    (tmp_path / "broken_lab" / "letters.py").write_text(broken)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told = [f"m={tiny_model}", "--data", str(tiny_manifest), "--blind", "--output", str(tmp_path / "out"), *LIMITED]
+    assert main([*told, "--metrics", "broken_lab.letters"]) == 1
+    assert "m: broken" in capsys.readouterr().err
+    assert len(read_texts(tmp_path / "out" / "m" / "hypotheses.txt")) == len(Manifest.load(tiny_manifest))
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

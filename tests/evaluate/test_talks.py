@@ -120,7 +120,7 @@ def test_talks_at_fault_are_told_before_torch_is_imported(tiny_model: Path, talk
         (["--data", beyond, "--references", talks.write("one", ["Ja."]), "--audio", str(talks.folder)],
          "a.wav from 3 s to 12 s is not in the talk, which lasts 4.80 s"),
         (["--data", str(apart / "talks.yaml"), "--audio", str(talks.folder), "--references", three,
-          "--segmentation", "energy"], "a.wav are not together"),
+          "--segmentation", "energy"], "a.wav is there more than once"),
         ([*given, "--references", five], "a file for each of 2 talks is needed, not 1"),
         ([*given, "--references", five, three, "--segmentation", beyond], "has no segment of b.wav"),
         ([*given, "--references", five, three, "--sources", five, five], "five has 5 lines for 3 lines"),
