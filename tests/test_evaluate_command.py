@@ -158,6 +158,25 @@ def test_five_minutes_are_refused_by_id(tiny_model: Path, tmp_path: Path, capsys
     assert "utterance 'talk' lasts 300.00 s; the model's window is 2 s" in capsys.readouterr().err
 
 
+def test_utterance_over_the_window_is_one_line_if_it_is_split_and_the_others_stay_as_they_are(
+    tiny_model: Path, tiny_manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_manifest, tmp_path / "data")
+    rows = Manifest.load(tiny_manifest).rows
+    sounds = [soundfile.read(tiny_manifest / row.audio)[0] for row in rows[4:6]]  # 1.2 and 1.4 s
+    pause = np.zeros(8_000)
+    soundfile.write(tmp_path / "data" / "long.wav", np.concatenate([sounds[0], pause, sounds[1]]), 16_000)
+    lines = [{"audio": audio, "text_de": "Ja."} for audio in (rows[0].audio, "long.wav", rows[1].audio)]
+    (tmp_path / "data" / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = [f"m={tiny_model}", "--data", str(tmp_path / "data" / "mine.jsonl"), "--lang", "de", *LIMITED]
+    assert main([*told, "--output", str(tmp_path / "out"), "--over-window", "split"]) == 0
+    first, long, last = (tmp_path / "out" / "m" / "hypotheses.txt").read_text(encoding="utf-8").splitlines()
+    assert long
+    translator = load(tiny_model, device="cpu", dtype="float32")
+    short = Manifest(tiny_manifest, Manifest.load(tiny_manifest).task, rows[:2])
+    assert [first, last] == translate(translator, short, batch_size=4, max_new_tokens=12)
+
+
 def test_data_at_fault_are_told_before_torch_is_imported(tiny_model: Path, json_lines: Path) -> None:
     at_fault: list[tuple[str, list[str], str]] = [
         ("mine.jsonl", [], "does not say its language: --lang is one of de, zh"),

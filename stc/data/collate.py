@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stc.models.load_and_save import Translator
 
 AFTER = 8  # frames of silence after the longest audio: more than spectrogram and convolutions look ahead
+_SPLIT_HINT = "data.over_window=split (stc.evaluate: --over-window split) cuts what is translated in its pauses"
 IGNORED = -100  # label of a position that carries no loss
 
 
@@ -137,7 +138,7 @@ class Collator:
         if long := [row for row in manifest.rows if row.duration > limit]:
             raise InputError(
                 f"{len(long)} utterances of {manifest.folder} are longer than the model's window of {limit:g} s, "
-                f"the first is {long[0].id!r} ({long[0].duration:.2f} s)"
+                f"the first is {long[0].id!r} ({long[0].duration:.2f} s); {_SPLIT_HINT}"
             )
 
     def process(
@@ -151,7 +152,7 @@ class Collator:
             if len(samples) > self._window:  # the processor would cut it silently
                 raise InputError(
                     f"utterance {name!r} lasts {len(samples) / self.sampling_rate:.2f} s; "
-                    f"the model's window is {self._window / self.sampling_rate:g} s"
+                    f"the model's window is {self._window / self.sampling_rate:g} s; {_SPLIT_HINT}"
                 )
         # Padding every utterance to the window of 30 s would cost more than the audio itself.
         frames = -(-max(map(len, audio)) // self._hop) + AFTER

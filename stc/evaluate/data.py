@@ -42,8 +42,9 @@ class Data:
             return len(self.content.lines)
         if self.references is not None:
             return len(self.references)
-        known = [len(talk.segments) for talk in self.content if talk.segments is not None]
-        return sum(known) if len(known) == len(self.content) else None
+        if all(talk.line_a_segment for talk in self.content):
+            return sum(1 if talk.segments is None else len(talk.segments) for talk in self.content)
+        return None
 
 
 def read_data(options: argparse.Namespace, metrics: Sequence[str]) -> Data:
@@ -52,7 +53,7 @@ def read_data(options: argparse.Namespace, metrics: Sequence[str]) -> Data:
     Raises:
         InputError: something is wrong; the message names file and line.
     """
-    from stc.metrics.talks import check_talks, cut_otherwise, read_listed_talks, read_whole_talks
+    from stc.metrics.talks import Talk, check_talks, cut_otherwise, read_listed_talks, read_whole_talks
 
     reading = [name for name in metrics if metric_named(name).needs_source]
     if not are_talks(options):
@@ -60,6 +61,11 @@ def read_data(options: argparse.Namespace, metrics: Sequence[str]) -> Data:
         has_sources = options.source is not None or options.data.suffix != ".jsonl"
         sources = [row.source for row in manifest.lines] if has_sources else []
         references = None if options.blind else [row.target for row in manifest.lines]
+        if options.over_window == "split":
+            if len(manifest.lines) < len(manifest):
+                raise InputError(f"--over-window split: the long utterances of {options.data} are cut already")
+            talks = [Talk(path, None, [], line_a_segment=True) for path in manifest.audio_paths()]
+            return Data(manifest.task, talks, sources, references)
         return Data(manifest.task, manifest, sources, references)
     if reading and not options.sources:
         raise InputError(f"--sources is needed: {', '.join(reading)} reads the source text")

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from stc.config.languages import language_codes
+from stc.data.over_window import OverWindow
 from stc.data.voice_activity import METHODS
 from stc.metrics import resegmentation
 from stc.system.console import add_compute_options, seconds, whole_number
@@ -62,6 +63,12 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_argument("--limit", type=whole_number, metavar="N", help="only the first N utterances")
     data.add_argument(
         "--allow-links", action="store_true", help="follow links that lead to audio outside the file's folder"
+    )
+    data.add_argument(
+        "--over-window",
+        choices=get_args(OverWindow),
+        default="refuse",
+        help="split: cut utterances longer than the model's window in their pauses (default: refuse them)",
     )
     talks = parser.add_argument_group("talks")
     talks.add_argument("--talks", type=Path, nargs="+", default=[], metavar="AUDIO", help="whole recordings, in order")
@@ -171,6 +178,8 @@ def _fault_of_talks(options: argparse.Namespace) -> str | None:
     of_talks = ("references", "sources", "segmentation", "longest")
     of_utterances = ("target", "source", "limit", "allow_links")
     wrong, kind = (of_utterances, "utterances") if are_talks(options) else (of_talks, "talks")
+    if are_talks(options) and options.over_window == "split":
+        return "--over-window is for utterances: segments of talks are split anyway"
     if given := [name for name in wrong if getattr(options, name)]:
         return f"--{given[0].replace('_', '-')} is for {kind}"
     if not are_talks(options):

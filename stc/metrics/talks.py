@@ -42,7 +42,8 @@ class Talk:
         sources: the lines of its transcript, one for each reference line or each segment; none if there is no
             transcript.
         segments: the parts that are translated, in order; None if they are found by voice activity.
-        line_a_segment: whether a line of the references is the translation of a segment.
+        line_a_segment: whether a line of the references is the translation of a segment, or of all of the recording
+            if there are no segments.
     """
 
     path: Path
