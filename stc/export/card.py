@@ -22,6 +22,7 @@ from stc.models.folder import ModelFolder
 from stc.models.layout import AdapterSize
 from stc.models.weights import attached_adapter
 from stc.report.comparison import fairness_notes
+from stc.report.output_notes import output_notes
 
 CARD_FILE = "README.md"
 
@@ -138,6 +139,7 @@ class Card:
         ]
         yield _table(("metric", "score", "signature"), rows)
         row = self.history.compared
+        yield from output_notes([(row["name"], row)] if row and row.get("output_faults") else [])
         if row is None or row["retention"] is None:
             return
         compared = row["compared"]

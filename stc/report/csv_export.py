@@ -76,6 +76,7 @@ def _line(group: Group, line: TableLine, against: str = "", found: Difference | 
         "control": int(line.is_control),
         **_settings({**dict.fromkeys(group.jobs[0].settings, ""), **group.fixed, **line.settings}),
         **figures,
+        **{f"{fault}_texts": count for fault, count in (row.get("output_faults") or {}).items()},
         "against": against if found else None,
         "difference_points": found and found.value,
         "difference_low_points": low,

@@ -44,13 +44,17 @@ def _rule_notes(named: Sequence[tuple[str, Row]]) -> Iterator[str]:
     together: dict[str, list[str]] = {}
     for name, row in named:
         if rules := row.get("output_rules"):
-            given = [f"decoding.strip=[{','.join(rules['strip'])}]"] if rules["strip"] else []
-            if times := rules["stop_repetition"]:
-                given.append(f"decoding.stop_repetition={times}")
             changed = f"{name} {rules['changed']:,} of {_sentences(row):,}"
-            together.setdefault(" ".join(given), []).append(changed)
+            together.setdefault(_settings(rules), []).append(changed)
     for settings, changes in together.items():
         yield f"Texts were edited before they were scored ({settings}): {', '.join(changes)}."
+
+
+def _settings(rules: Mapping[str, Any]) -> str:
+    """Return rules as they are given on the command line."""
+    strip = rules["strip"] and f"decoding.strip=[{','.join(rules['strip'])}]"
+    stop = rules["stop_repetition"] and f"decoding.stop_repetition={rules['stop_repetition']}"
+    return " ".join(filter(None, (strip, stop)))
 
 
 def _sentences(row: Row) -> int:

@@ -53,6 +53,9 @@ def test_card_has_the_figures_of_the_store(made: Made, quantized: ExportResult) 
     row = next(row for row in content["systems"] if row["name"] == "quantize")
     assert f"{100 * row['retention']:.1f} % of the chrF" in card
     assert f"{content['sentences']} test sentences are too few" in card
+    cut_off = row["output_faults"]["cut_off"]  # a random model does not end
+    assert cut_off > 0
+    assert re.search(rf"{cut_off} .*cut off", card)
     assert "% interval" not in card
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 from test_table import system
@@ -61,3 +63,5 @@ def test_report_on_a_sweep_names_systems_with_their_settings(sweep: Any) -> None
     for text in (report.terminal, report.markdown):
         assert "pruned-nf4 (ratio=0.25): 7 of 100 are in the source language." in text_of(text)
         assert "teacher:" not in text_of(text)
+    counts = {row["system"]: row["source_language_texts"] for row in csv.DictReader(io.StringIO(report.csv))}
+    assert counts == {"teacher": "0", "pruned-nf4": "7"}
