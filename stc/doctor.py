@@ -15,13 +15,14 @@ from stc.config.override_checks import check_arguments
 from stc.config.plan import Plan
 from stc.config.schema import Config
 from stc.data.sources import SourceSettings
-from stc.errors import ConfigError, StcError, first_line
+from stc.errors import ConfigError, InputError, StcError, first_line
 from stc.models.folder import ModelFolder
 from stc.models.hub import HubModel
 from stc.models.language_pair import Task
 from stc.models.prompts import load_processor
 from stc.planning import machine_checks
-from stc.planning.machine_checks import Check
+from stc.planning.downloads import needed_of_hub
+from stc.planning.machine_checks import Check, Status
 from stc.planning.planned_jobs import bytes_to_write, plan_jobs
 from stc.planning.preflight import collect_notes, data_faults, hub_faults
 from stc.quantization import Quantizer
@@ -78,6 +79,7 @@ def _run_checks(settings: Sequence[str]) -> int:
         plan = jobs[0].plan
         store, tracking = plan.config.store, plan.config.tracking
         show("model", lambda: _check_models(plan))
+        show("offline", lambda: _check_offline(jobs))
         show("data", lambda: _check_data(plan))
         show("store", lambda: machine_checks.check_store(store.dir, _bytes_to_write(jobs)))
         if tracking.enabled:
@@ -137,6 +139,26 @@ def _check_model(folder: Path, config: Config) -> Iterator[Check]:
         yield Check("FAIL", "prompt", str(error))
         return
     yield Check("OK", "prompt", f"{len(prompt)} characters, with a place for the audio")
+
+
+def _check_offline(jobs: Sequence[ComposedJob]) -> Iterator[Check]:
+    """Check that what the run reads of the Hugging Face hub is on this machine."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    status: Status = "FAIL" if HF_HUB_OFFLINE else "WARN"
+    how = "python -m stc.pull with these settings fetches it"
+    try:
+        needed = needed_of_hub([job.plan for job in jobs])
+        for one in needed:
+            if one.is_here():
+                yield Check("OK", "offline", f"{one.what} {one.name} is in the hub's cache")
+            else:
+                yield Check(status, "offline", f"{one.what} {one.name} is not complete in the hub's cache: {how}")
+    except InputError as error:
+        yield Check(status, "offline", f"{error}: {how}")
+        return
+    if not needed:
+        yield Check("OK", "offline", "nothing is read of the Hugging Face hub")
 
 
 def _task(config: Config) -> Task:

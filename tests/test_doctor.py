@@ -18,10 +18,11 @@ from packaging.requirements import Requirement
 
 from stc.doctor import main
 from stc.errors import InputError
-from stc.models.hub import HubModel, HubUnreachable
+from stc.models.hub import HubModel
 from stc.planning import machine_checks as checks
 from stc.planning.machine_checks import Check
 from stc.quantization import methods, quantizer
+from stc.system.hub_files import HubUnreachable
 from stc.system.paths import ROOT
 
 

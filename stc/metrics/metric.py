@@ -7,7 +7,7 @@ A corpus score is a function of sums over sentences. A score is stored with thes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from stc.errors import ConfigError, InputError, validate_model
 from stc.system.extension_lookup import class_by_name, module_names
+from stc.system.hub_files import HubFiles
 
 Settings = Mapping[str, Mapping[str, Any]]
 """Settings of metrics by name."""
@@ -69,6 +70,10 @@ class Metric(BaseModel, ABC):
     def needs_references(self) -> bool:
         """Return whether ``statistics`` compares with references. May load a model to know."""
         return True
+
+    def downloads(self) -> Iterator[HubFiles]:
+        """Yield what is read of the Hugging Face hub; by default nothing."""
+        return iter(())
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide a score, for the identity of what is scored."""

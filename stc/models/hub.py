@@ -15,16 +15,13 @@ from typing import Any
 from stc.errors import ConfigError, Fault, InputError, first_line, suggestion
 from stc.store.artifact import Kind
 from stc.store.lookup import resolve_artifact
+from stc.system.hub_files import HubFiles, HubUnreachable, refusal
 from stc.system.paths import expand_home
 from stc.system.read_files import parse_json
 
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w(?:[\w.-]{,94}\w)?/\w(?:[\w.-]{,94}\w)?(?<!\.git)", re.ASCII)
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 _TIMEOUT = 5.0  # seconds
-
-
-class HubUnreachable(InputError):
-    """There is no network, or the Hugging Face hub does not answer."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,12 @@ class HubModel:
 
     def cached(self) -> Path | None:
         """Return the folder of its files in the local cache; None if some are missing."""
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        return self.files.cached()
 
-        try:
-            return Path(snapshot_download(self.id, allow_patterns=_MODEL_FILES, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return None
+    @property
+    def files(self) -> HubFiles:
+        """The files of it that stc reads."""
+        return HubFiles("model", self.id, files=lambda: _MODEL_FILES)
 
     def config(self) -> dict[str, Any]:
         """Return the parsed config.json on the hub. A process asks once for each id, and waits a few seconds.
@@ -92,8 +88,7 @@ def _config_or_error(hub_id: str) -> dict[str, Any] | InputError:
 def _ask(hub_id: str) -> dict[str, Any] | InputError:
     import httpx
     from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.constants import ENDPOINT
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     try:
@@ -103,17 +98,12 @@ def _ask(hub_id: str) -> dict[str, Any] | InputError:
         return parse_json(response.content, url, dict[str, Any])
     except InputError as error:
         return error
-    except GatedRepoError:
-        why = f"gives it with its owner's permission only: ask at {ENDPOINT}/{hub_id}, then hf auth login"
-    except RepositoryNotFoundError:
-        why = "knows no such model; for a private one, hf auth login is needed"
     except EntryNotFoundError:
-        why = "has it without the config.json that stc needs"
+        why: str | None = "has it without the config.json that stc needs"
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status >= 500 or status in (408, 429):
-            return _unreachable(hub_id, f"it answers with {status}")
-        why = f"does not give it: {status} {error.server_message or ''}".rstrip()
+        why = refusal(error, hub_id)
+        if why is None:
+            return _unreachable(hub_id, f"it answers with {error.response.status_code}")
     except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
         return _unreachable(hub_id, str(error) or type(error).__name__)
     return InputError(f"no such folder here{_nearest_folder(hub_id)}, and the Hugging Face hub {why}")

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from stc.store.artifact import Kind
+from stc.system.hub_files import HubFiles
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,11 @@ class Stage(BaseModel):
 
     def missing_requirements(self) -> Iterator[str]:
         """Yield what this machine lacks for it, a library for instance, each with how to get it."""
+        return iter(())
+
+    def downloads(self) -> Iterator[HubFiles]:
+        """Yield what the stage reads of the Hugging Face hub; by default nothing. Raises InputError if that cannot be
+        read without network."""
         return iter(())
 
     def forecast(self, inputs: Mapping[str, Any]) -> Any:

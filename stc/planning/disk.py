@@ -10,13 +10,14 @@ from typing import Any
 from stc.data.manifest import Manifest, SpeechAmount
 from stc.errors import StcError
 from stc.models import architecture, checked_config, families, read_config
-from stc.models.hub import HubModel, HubUnreachable
+from stc.models.hub import HubModel
 from stc.models.layout import AdapterSize, FeatureSize, Layout, RemovalCounts
 from stc.pipeline.graph import Node
 from stc.pipeline.stage import Inputs
 from stc.store import Store
 from stc.store.artifact import RECORD_FILE, Artifact, Kind
 from stc.store.records import read_record
+from stc.system.hub_files import HubUnreachable
 from stc.system.number_formats import format_bytes
 
 

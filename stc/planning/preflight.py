@@ -16,12 +16,13 @@ from stc.data.manifest import Manifest as ManifestFolder
 from stc.data.manifest import SpeechAmount
 from stc.data.sources import DataNotFound
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
-from stc.models.hub import HubModel, HubUnreachable
+from stc.models.hub import HubModel
 from stc.models.layout import Layout
 from stc.pipeline.graph import Node, Pipeline
 from stc.planning.disk import forecast_node, hub_config, input_forecasts
 from stc.stages.manifest import Manifest
 from stc.store.artifact import Kind
+from stc.system.hub_files import HubUnreachable
 from stc.system.paths import ROOT
 from stc.training.recipe import Recipe
 

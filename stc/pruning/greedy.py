@@ -24,6 +24,7 @@ from stc.models.layout import RemovalCounts
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.pruning import ByRatio, FilledSettings
 from stc.store.artifact import Kind
+from stc.system.hub_files import HubFiles
 from stc.system.read_files import parse_json
 from stc.workers.stage import ParallelStage
 
@@ -112,6 +113,10 @@ class Importance(Compute, ParallelStage):
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {} if self.metric == LOSS else metric_identities([self.metric], self.metric_settings)
+
+    def downloads(self) -> Iterator[HubFiles]:
+        if self.metric != LOSS:
+            yield from metric_with(self.metric, self.metric_settings).downloads()
 
     def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts | None:
         if "previous" in inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -17,6 +17,7 @@ from stc.metrics.score_files import HYPOTHESES_FILE, REFERENCES_FILE, UNEDITED_F
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.system.field_types import EachOnce
+from stc.system.hub_files import HubFiles
 
 
 class Evaluate(TranslationSettings, Stage):
@@ -52,6 +53,10 @@ class Evaluate(TranslationSettings, Stage):
 
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return metric_identities(self.metrics, self.metric_settings)
+
+    def downloads(self) -> Iterator[HubFiles]:
+        for name in self.metrics:
+            yield from metric_with(name, self.metric_settings).downloads()
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)

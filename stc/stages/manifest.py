@@ -26,6 +26,7 @@ from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 from stc.store.lookup import resolve_artifact
 from stc.system.durable_files import file_sha256
+from stc.system.hub_files import HubFiles
 from stc.system.language_tags import WITHOUT_SPACES, script
 from stc.system.natural_order import natural_key
 
@@ -91,6 +92,9 @@ class Manifest(SourceSettings, Stage):
         if self.over_window == "split":
             found["over_window"] = {"window": self.window, "translated": self.translated}
         return found
+
+    def downloads(self) -> Iterator[HubFiles]:
+        return self.data_source().downloads()
 
     @property
     def _whole_split(self) -> str:

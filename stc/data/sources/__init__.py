@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from stc.errors import ConfigError, Fault, InputError, command_line_value, field_error, validate_model
 from stc.system.extension_lookup import class_by_name
+from stc.system.hub_files import HubFiles
 from stc.system.paths import Folder
 
 _FOLDER_NEEDED = (
@@ -147,6 +148,14 @@ class Source(BaseModel, ABC):
     def identity(self, split: str) -> Mapping[str, Any] | None:
         """Return what identifies a split for good, such as a commit; by default None: its content has to be read."""
         return None
+
+    def downloads(self) -> Iterator[HubFiles]:
+        """Yield what is read of the Hugging Face hub; by default nothing.
+
+        Raises:
+            InputError: it cannot be read without network.
+        """
+        return iter(())
 
     def described(self, split: str) -> str:
         """Return the name of a split for messages."""

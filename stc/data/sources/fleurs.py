@@ -53,10 +53,16 @@ class Fleurs(Hub):
             for record in self._records(self.config, name, audio=False)
         )
 
+    def _configs(self) -> list[str | None]:
+        return [*super()._configs(), self._target_configuration()]
+
+    def _target_configuration(self) -> str | None:
+        code = primary_language(self.lang)
+        return self.configuration(CONFIGURATIONS.get(code, f"{code}_*"))
+
     def _targets(self, split: str) -> dict[Any, str]:
         """Return the texts of the target language by the id of their sentence."""
-        code = primary_language(self.lang)
-        configuration = self.configuration(CONFIGURATIONS.get(code, f"{code}_*"))
+        configuration = self._target_configuration()
         where = f"{self.dataset}, {configuration}, {split}"
         records = self._records(configuration, split, audio=False)
         return {under(one, ID, where): under(one, self.columns.target, where) for one in records}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pydantic import StringConstraints
 
 from stc.data.sources import AudioBytes, Columns, DataNotFound, Row, Source
 from stc.errors import InputError, first_line, suggestion
+from stc.system.hub_files import HubFiles
 from stc.system.paths import expand_home
 from stc.system.read_files import read_bytes
 
@@ -88,6 +90,27 @@ class Hub(Source):
             for record in self._records(self.config, name):
                 number += 1
                 yield self._row(record, number, f"{self.dataset}, {name}, row {number}")
+
+    def downloads(self) -> Iterator[HubFiles]:
+        if self._is_local():
+            return
+        if self.streaming:
+            raise InputError(f"{self.dataset} is read over the network, row by row (streaming=false downloads it)")
+        for config in self._configs():
+            yield HubFiles(
+                "data",
+                self.dataset,
+                "dataset",
+                revision=self.revision,
+                detail=config or "",
+                files=partial(_data_files, self.dataset, config, self.revision),
+                unpack=partial(_unpack, self.dataset, config, self.revision),
+                unpacked=partial(_is_unpacked, self.dataset, config),
+            )
+
+    def _configs(self) -> list[str | None]:
+        """Return the configurations that are read."""
+        return [self.configuration(self.config)]
 
     def _row(self, record: Mapping[str, Any], number: int, where: str, target: str | None = None) -> Row:
         return Row(
@@ -169,11 +192,56 @@ def under(record: Mapping[str, Any], column: str, where: str) -> Any:
     return record[column]
 
 
+def _data_files(dataset: str, config: str | None, revision: str | None) -> list[str]:
+    """Return the names of the files of a configuration on the hub, with those that describe the data set."""
+    from datasets import load_dataset_builder
+
+    with _library_errors(dataset):
+        files = load_dataset_builder(dataset, config, revision=revision).config.data_files or {}
+    # hf://datasets/OWNER/NAME@COMMIT/PATH
+    paths = [str(file).partition("@")[2].partition("/")[2] for several in files.values() for file in several]
+    return ["README.md", *(glob.escape(path) for path in paths)]
+
+
+def _unpack(dataset: str, config: str | None, revision: str | None) -> None:
+    """Have ``datasets`` write the tables that it reads without network."""
+    from datasets import load_dataset
+
+    with _library_errors(dataset):
+        load_dataset(dataset, config, revision=revision)
+
+
+def _unpacked_configurations(dataset: str) -> list[str]:
+    """Return the configurations of which ``datasets`` has tables in its cache. Raise FileNotFoundError if of none."""
+    from datasets import config
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, _, name = dataset.rpartition("/")
+    folder = Path(config.HF_DATASETS_CACHE, "___".join([*filter(None, [owner]), camelcase_to_snakecase(name)]))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"it is not in {folder}, and the hub cannot be asked")
+    return sorted(one.name for one in folder.iterdir() if one.is_dir())
+
+
+def _is_unpacked(dataset: str, config: str | None) -> bool:
+    """Return whether ``datasets`` finds the tables of a configuration in its cache."""
+    from datasets.packaged_modules.cache.cache import Cache
+
+    try:
+        Cache(repo_id=dataset, dataset_name=dataset.split("/")[-1], config_name=config, version="auto", hash="auto")
+    except ValueError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=8)
 def _configurations(location: str, revision: str | None) -> list[str]:
     from datasets import get_dataset_config_names
+    from huggingface_hub import constants
 
     with _library_errors(location):
+        if constants.HF_HUB_OFFLINE and not os.path.isdir(location):
+            return _unpacked_configurations(location)
         return [str(name) for name in get_dataset_config_names(location, revision=revision)]
 
 
@@ -191,12 +259,13 @@ def _splits(location: str, config: str | None, revision: str | None) -> list[str
 def _library_errors(dataset: str) -> Iterator[None]:
     """Turn an error of ``datasets`` into one that names the data set and what can be done."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
-    from datasets.utils.logging import disable_progress_bar
+    from datasets.utils.logging import disable_progress_bar, set_verbosity_error
     from httpx import HTTPError
     from huggingface_hub.errors import GatedRepoError
     from pyarrow import ArrowException
 
     disable_progress_bar()
+    set_verbosity_error()  # it warns of each data set that it finds in its cache without network
     if not os.path.isdir(expand_home(dataset)):
         _use_cache_if_offline()
     try:
@@ -207,7 +276,9 @@ def _library_errors(dataset: str) -> Iterator[None]:
         raise DataNotFound(f"{dataset}: {first_line(error)}") from None
     except (FileNotFoundError, ConnectionError, HTTPError) as error:
         why = first_line(error).rstrip(".")
-        raise DataNotFound(f"{dataset}: {why}. Without network, fetch it first on a machine that has one") from None
+        raise DataNotFound(
+            f"{dataset}: {why}. Without network, fetch it first on a machine that has one (python -m stc.pull)"
+        ) from None
     except (DatasetsError, ArrowException, RuntimeError, ValueError, OSError) as error:
         hint = ""
         if "scripts are no longer supported" in str(error):

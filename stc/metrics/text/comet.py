@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
@@ -26,9 +26,12 @@ from stc.metrics.score_cache import ScoreCache, cache_file, key_of
 from stc.pipeline import model_cache
 from stc.system.console import say
 from stc.system.durable_files import cached_sha256, file_sha256
+from stc.system.hub_files import HubFiles, hub_errors
 from stc.system.paths import ROOT, expand_home
+from stc.system.read_files import read_yaml
 
 WORKER = Path(stc.metrics.__file__).with_name("comet_worker.py")
+ENCODER_FILES = ("*.json", "*.model", "*.txt")
 TAIL = 20  # lines of the worker's standard error in a message
 
 
@@ -67,6 +70,13 @@ class Comet(SentenceMetric):
 
     def needs_references(self) -> bool:
         return bool(self._worker().about["references"])
+
+    def downloads(self) -> Iterator[HubFiles]:
+        """Yield the checkpoint, and what COMET reads of the encoder that it was made from: config and tokenizer."""
+        if not self._file.is_file():
+            yield HubFiles("metric comet", self.checkpoint)
+            if encoder := _encoder_of(self.checkpoint):
+                yield HubFiles("metric comet", encoder, files=lambda: ENCODER_FILES)
 
     def scores(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], target_lang: str
@@ -129,6 +139,19 @@ def _keys(about: Mapping[str, Any], texts: Iterable[tuple[str, str, str]]) -> li
     """Return the keys of the scores of (source, translation, reference)."""
     of_checkpoint = key_of(about, file_sha256(WORKER)).hex()
     return [key_of(of_checkpoint, *text) for text in texts]
+
+
+def _encoder_of(checkpoint: str) -> str | None:
+    """Return the id of the encoder of a checkpoint of the hub; None if the checkpoint's settings cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with hub_errors(checkpoint):
+            settings = read_yaml(Path(hf_hub_download(checkpoint, "hparams.yaml")))
+    except InputError:  # reported for the checkpoint itself
+        return None
+    encoder = settings.get("pretrained_model")
+    return str(encoder) if encoder else None
 
 
 @cache
