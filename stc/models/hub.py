@@ -49,7 +49,7 @@ class HubModel:
         except (HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise InputError(
                 f"{self.id}: not in this machine's cache of the Hugging Face hub, not a folder here, and the hub does "
-                f"not give it: {first_line(error)} With a network: hf download {self.id}"
+                f"not give it: {first_line(error)} With a network: python -m stc.pull, or hf download {self.id}"
             ) from error
 
     def cached(self) -> Path | None:
@@ -112,7 +112,7 @@ def _ask(hub_id: str) -> dict[str, Any] | InputError:
 def _unreachable(hub_id: str, why: str) -> HubUnreachable:
     return HubUnreachable(
         f"no such folder here{_nearest_folder(hub_id)}, not complete in this machine's cache of the Hugging Face hub, "
-        f"and the hub cannot be asked: {why}. With a network: hf download {hub_id}"
+        f"and the hub cannot be asked: {why}. With a network: python -m stc.pull, or hf download {hub_id}"
     )
 
 
