@@ -93,6 +93,11 @@ def join_parts(manifest: Manifest, texts: Sequence[str]) -> list[str]:
     return [join_segments([text for _, text in parts]) for _, parts in pairs]
 
 
+def lines_with(manifest: Manifest, rows: Iterable[int]) -> int:
+    """Return how many of the ``lines`` of a manifest have one of these rows in them."""
+    return len({manifest.rows[row].part_of or manifest.rows[row].id for row in rows})
+
+
 def write_texts(path: Path, texts: Iterable[str]) -> None:
     """Write one text a line, each as :func:`stc.system.text_lines.one_line` returns it."""
     with path.open("w", encoding="utf-8", newline="\n") as file:

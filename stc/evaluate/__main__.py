@@ -180,7 +180,7 @@ def _check_sentences(system: System, outside: Mapping[str, MetricScore], sentenc
 
 
 def _translated(system: System, data: Data, device: str, options: argparse.Namespace) -> Translated:
-    from stc.decoding.hypotheses import TranslationSettings, join_parts
+    from stc.decoding.hypotheses import TranslationSettings, join_parts, lines_with
     from stc.metrics.talks import Translated, translate_talks
 
     translating = TranslationSettings(
@@ -191,7 +191,7 @@ def _translated(system: System, data: Data, device: str, options: argparse.Names
     if isinstance(data.content, Manifest):
         cut_off: set[int] = set()
         texts = translating.translate_for_command(model, data.content, system.name, options.batch_size, cut_off)
-        return Translated(join_parts(data.content, texts), cut_off=len(cut_off))
+        return Translated(join_parts(data.content, texts), cut_off=lines_with(data.content, cut_off))
     found = translate_talks(
         model,
         data.task,

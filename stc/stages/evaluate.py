@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from stc.data.manifest import Manifest
-from stc.decoding.hypotheses import TranslationSettings, join_parts, write_texts
+from stc.decoding.hypotheses import TranslationSettings, join_parts, lines_with, write_texts
 from stc.decoding.options import OutputRules
 from stc.metrics.metric import MetricName, metric_identities, metric_with
 from stc.metrics.output_faults import output_faults
@@ -68,8 +68,7 @@ class Evaluate(TranslationSettings, Stage):
         hypotheses = join_parts(manifest, [self.decoding.apply(text) for text in said])
         said = join_parts(manifest, said)
         references, sources = [row.target for row in manifest.lines], [row.source for row in manifest.lines]
-        lines_cut_off = {manifest.rows[place].part_of or manifest.rows[place].id for place in cut_off}
-        faults = output_faults(said, references, sources, manifest.task, len(lines_cut_off))
+        faults = output_faults(said, references, sources, manifest.task, lines_with(manifest, cut_off))
         ctx.log({name: count for name, count in faults.items() if count})
         lang = manifest.task.target_lang
         scores = Scores.of(self.metrics, hypotheses, references, lang, sources, self.metric_settings)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from stc.decoding.hypotheses import read_texts, write_texts
+from stc.data.manifest import Manifest, Utterance
+from stc.decoding.hypotheses import join_parts, lines_with, read_texts, write_texts
 from stc.metrics.metric import statistics
+from stc.models.language_pair import Task
 
 LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 
@@ -36,3 +38,14 @@ def test_texts_score_what_their_lines_score(metric: str, end: str, tmp_path: Pat
     write_texts(tmp_path / "references", references)
     written = read_texts(tmp_path / "references")
     assert statistics(metric, hypotheses, references, "de") == statistics(metric, hypotheses, written, "de")
+
+
+def test_parts_of_one_utterance_count_once_among_the_lines() -> None:
+    rows = [
+        Utterance(id=name, audio="a.wav", sha256="0" * 64, duration=1.0, source="a", target="b", part_of=whole)
+        for name, whole in (("a", None), ("b.1", "b"), ("b.2", "b"), ("c", None))
+    ]
+    manifest = Manifest(Path(), Task(target_lang="de", target_name="German"), rows)
+    assert len(join_parts(manifest, ["eins", "zwei", "drei", "vier"])) == 3
+    assert lines_with(manifest, {1, 2}) == 1
+    assert lines_with(manifest, {0, 2, 3}) == 3

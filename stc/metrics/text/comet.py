@@ -69,7 +69,7 @@ class Comet(SentenceMetric):
             raise InputError(f"metric comet: {self._file} is missing (metrics.comet.checkpoint)")
 
     def needs_references(self) -> bool:
-        return bool(self._worker().about["references"])
+        return bool(self._about()["references"])
 
     def downloads(self) -> Iterator[HubFiles]:
         """Yield the checkpoint, and what COMET reads of the encoder that it was made from: config and tokenizer."""
