@@ -15,7 +15,7 @@ from stc.config.override_checks import check_arguments
 from stc.config.plan import Plan
 from stc.config.schema import Config
 from stc.data.sources import SourceSettings
-from stc.errors import ConfigError, InputError, StcError, first_line
+from stc.errors import ConfigError, StcError, first_line
 from stc.models.folder import ModelFolder
 from stc.models.hub import HubModel
 from stc.models.language_pair import Task
@@ -147,20 +147,16 @@ def _check_offline(jobs: Sequence[ComposedJob]) -> Iterator[Check]:
 
     status: Status = "FAIL" if HF_HUB_OFFLINE else "WARN"
     how = "python -m stc.pull with these settings fetches it"
-    try:
-        needed = needed_of_hub([job.plan for job in jobs])
-        told = {str(fault.value) for found in hub_faults([jobs[0].plan]) for fault in found}  # by the check of models
-        for one in needed:
-            if one.id in told:
-                continue
-            if one.is_here():
-                yield Check("OK", "offline", f"{one.what} {one.name} is in the hub's cache")
-            else:
-                yield Check(status, "offline", f"{one.what} {one.name} is not complete in the hub's cache: {how}")
-    except InputError as error:
-        yield Check(status, "offline", f"{error}: {how}")
-        return
-    if not needed:
+    needed, unknown = needed_of_hub([job.plan for job in jobs])
+    told = {str(fault.value) for found in hub_faults([jobs[0].plan]) for fault in found}  # by the check of models
+    for one in needed:
+        if one.is_here():
+            yield Check("OK", "offline", f"{one.what} {one.name} is in the hub's cache")
+        elif one.id not in told:
+            yield Check(status, "offline", f"{one.what} {one.name} is not complete in the hub's cache: {how}")
+    for fault in unknown:
+        yield Check(status, "offline", str(fault))
+    if not needed and not unknown:
         yield Check("OK", "offline", "nothing is read of the Hugging Face hub")
 
 

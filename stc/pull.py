@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stc.config.composition import compose_jobs
 from stc.config.override_checks import check_arguments, split_plan_option
-from stc.errors import ConfigError, StcError
+from stc.errors import ConfigError, InputError, StcError
 from stc.jobs.hydra_task import format_faults
 from stc.planning.disk import free_disk_space
 from stc.planning.downloads import needed_of_hub
@@ -63,7 +63,9 @@ def _pull(given: Sequence[str], dry_run: bool) -> int:
     refused, _ = hub_faults(plans)
     if refused:
         raise ConfigError(refused)
-    needed = needed_of_hub(plans)
+    needed, unknown = needed_of_hub(plans)
+    if unknown:
+        raise InputError("\n".join(map(str, unknown)))
     command = f"HF_HUB_OFFLINE=1 {shlex.join(['python', '-m', 'stc.run', *settings])}"
     if not needed:
         print(f"nothing is read of the Hugging Face hub\n  {command}")

@@ -49,9 +49,10 @@ def kept_for_all(jobs: Sequence[ComposedJob]) -> Iterator[Callable[[], None]]:
 
 
 def _needs_by_store(jobs: Sequence[ComposedJob]) -> dict[Path, Needs]:
-    for node in (node for job in jobs for node in job.plan.pipeline.nodes.values()):
-        if isinstance(node.source, HubModel):
-            node.source.fetch(read_config)  # the first job would, and without it nothing can be identified
+    for pipeline in (job.plan.pipeline for job in jobs):
+        for source in (pipeline.nodes[name].source for name in pipeline.required_nodes()):
+            if isinstance(source, HubModel):
+                source.fetch(read_config)  # the first job would, and without it nothing can be identified
     needs: dict[Path, list[Needs]] = {}
     for job in plan_jobs(jobs):
         needs.setdefault(job.config.store.dir, []).append(job.needs(job.config.store.keep))

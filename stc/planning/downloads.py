@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from stc.errors import InputError
 from stc.models.hub import HubModel
 from stc.system.hub_files import HubFiles
 
@@ -12,21 +13,22 @@ if TYPE_CHECKING:
     from stc.config.plan import Plan
 
 
-def needed_of_hub(plans: Iterable[Plan]) -> list[HubFiles]:
-    """Return the files of models, data and metrics, each once.
+def needed_of_hub(plans: Iterable[Plan]) -> tuple[list[HubFiles], list[InputError]]:
+    """Return the files of models, data and metrics, and why others are not known; each once.
 
-    Raises:
-        HubUnreachable: the hub has to be asked for that, and does not answer.
-        InputError: something cannot be had, or not be read without network.
+    The hub may have to be asked for what a pattern of the settings means.
     """
-    found = {(one.id, one.repo_type, one.revision, one.detail): one for one in _needed(plans)}
-    return list(found.values())
-
-
-def _needed(plans: Iterable[Plan]) -> Iterator[HubFiles]:
+    found: dict[tuple[str | None, ...], HubFiles] = {}
+    faults: dict[str, InputError] = {}
     for plan in plans:
         for node in map(plan.pipeline.nodes.__getitem__, plan.pipeline.required_nodes()):
             if isinstance(node.source, HubModel):
-                yield node.source.files
-            elif node.stage is not None:
-                yield from node.stage.downloads()
+                files = [node.source.files]
+            else:
+                try:
+                    files = [] if node.stage is None else list(node.stage.downloads())
+                except InputError as error:
+                    faults.setdefault(str(error), error)
+                    continue
+            found.update({(one.id, one.repo_type, one.revision, one.detail): one for one in files})
+    return list(found.values()), list(faults.values())

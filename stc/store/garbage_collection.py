@@ -24,6 +24,7 @@ from stc.store.files import unlisted_file
 from stc.store.identity import is_identity
 from stc.store.inventory import SHORT, DiskUsage, Inventory, InventoryEntry
 from stc.store.location import identities_in
+from stc.store.needs import runs_at_work
 from stc.store.run_result import RESULT_FILE, Result
 from stc.system.durable_files import remove_tree
 from stc.system.read_files import read_json
@@ -104,10 +105,10 @@ def apply_collection(store: Store, collected: CollectionPlan) -> Iterator[tuple[
         except MadeElsewhere as elsewhere:
             yield str(elsewhere), leftover.bytes
     for number, (entry, freed) in enumerate(collected.evictions):
-        if makers := store.active_holders():
-            making = ", ".join(f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(makers.items()))
+        making = [f"{one.who} makes {identity[:SHORT]}" for identity, one in sorted(store.active_holders().items())]
+        if at_work := making or runs_at_work(store):
             raise StcError(
-                f"a run works in {store.root} ({making}), and may use what would be deleted: {number} of "
+                f"a run works in {store.root} ({', '.join(at_work)}), and may use what would be deleted: {number} of "
                 f"{len(collected.evictions)} results were evicted; try again after it"
             )
         try:

@@ -183,10 +183,19 @@ class LiveRun:
         return needed
 
 
+def runs_at_work(store: Store) -> list[str]:
+    """Return the processes of the runs that are at work in a store, as ``host:pid``."""
+    return sorted({holder.who for holder in _leases(store).alive_holders().values()})
+
+
+def _leases(store: Store) -> Leases:
+    return Leases(store.root / ".runs")
+
+
 @contextmanager
 def live_run(store: Store) -> Iterator[LiveRun]:
     """Be a run that works in a store, as long as the block lasts."""
-    leases = Leases(store.root / ".runs")
+    leases = _leases(store)
     number = secrets.token_hex(10)
     try:
         mark_as_store(store.root)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stc.errors import InputError, first_line
+from stc.system.durable_files import disk_full
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -41,6 +42,7 @@ class HubFiles:
         id: of the repository.
         files: gives patterns of their names (``*.json``). It may ask the hub; None for all files.
         revision: a commit or a branch.
+        detail: which files these are, for messages; it tells apart files of one repository.
         unpack: makes what is read without network, once the files are here.
         unpacked: whether that has been made.
     """
@@ -213,6 +215,11 @@ def hub_errors(repo_id: str, repo_type: str = "model") -> Iterator[None]:
             raise HubUnreachable(f"{repo_id}: the Hugging Face hub answers with {error.response.status_code}") from None
         raise InputError(f"{repo_id}: the Hugging Face hub {why}") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        if disk_full(error):
+            raise InputError(
+                f"{repo_id}: no space is left for it on the disk of the hub's cache; what is complete is kept: free "
+                "some space, and run the same command again"
+            ) from None
         cause = error.__cause__ or error
         raise HubUnreachable(f"{repo_id}: the Hugging Face hub cannot be asked: {first_line(cause)}") from None
 

@@ -21,6 +21,7 @@ from stc.store import MadeElsewhere, Store
 from stc.store.artifact import RECORD_FILE, Kind
 from stc.store.garbage_collection import DAY, STALE_DAYS, plan_collection
 from stc.store.inventory import Inventory
+from stc.store.needs import live_run
 
 BEGUN = "ab" * 10
 
@@ -166,6 +167,17 @@ def parked(store: Store, identity: str, days: float) -> None:
     (folder / "step").write_text("7")
     for one in (*folder.rglob("*"), folder):
         os.utime(one, (time.time() - days * DAY,) * 2)
+
+
+def test_nothing_is_evicted_while_a_run_is_between_two_results(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with live_run(store):
+        assert ran(store, "gc", "--max-size", "1KB") == 1
+    assert "a run works in" in capsys.readouterr().err
+    assert evicted(store, limit=0) == ["logits", "cut", "teacher", "packed", "train"]
+    ran(store, "gc", "--max-size", "1KB")
+    assert evicted(store, limit=0) == []
 
 
 def test_checkpoints_that_stay_count_towards_the_size(store: Store) -> None:
