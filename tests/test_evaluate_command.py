@@ -170,6 +170,7 @@ def test_utterance_over_the_window_is_one_line_if_it_is_split_and_the_others_sta
     (tmp_path / "data" / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     told = [f"m={tiny_model}", "--data", str(tmp_path / "data" / "mine.jsonl"), "--lang", "de", *LIMITED]
     assert main([*told, "--output", str(tmp_path / "out"), "--over-window", "split"]) == 0
+    assert "translated in parts that were cut in pauses: 1 of 3 utterances" in " ".join(capsys.readouterr().out.split())
     first, long, last = (tmp_path / "out" / "m" / "hypotheses.txt").read_text(encoding="utf-8").splitlines()
     assert long
     translator = load(tiny_model, device="cpu", dtype="float32")

@@ -221,6 +221,25 @@ def test_a_metric_gets_its_checkpoint_and_the_tokenizer_of_its_encoder(
     assert {path for path, _ in hub.sent} == {"hparams.yaml", "checkpoints/model.ckpt", "config.json", "tokenizer.json"}
 
 
+@pytest.mark.parametrize("network", [True, False])
+def test_a_metric_that_is_half_here_stops_a_run_before_it_starts_unless_the_hub_gives_it(
+    machine: Machine, tmp_path: Path, network: bool
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    comet = ["metrics=comet", "metrics.comet.checkpoint=owner/comet", f"metrics.comet.python={python}"]
+    machine.ran("stc.doctor", *comet)  # asks for hparams.yaml, and for nothing else
+    code, said = machine.ran("stc.doctor", *comet, network=False)
+    assert (code, "FAIL  offline            metric comet owner/comet" in said) == (1, True), said
+    code, said = machine.ran(
+        "stc.run", *comet, "pipeline.outputs=[test]", "data=talks", "tracking=none", network=network
+    )
+    assert (code, "owner/comet" in said, "Traceback" in said) == ((0, False, False) if network else (2, True, False)), (
+        said
+    )
+
+
 def test_what_ships_needs_nothing_of_the_hub(machine: Machine) -> None:
     code, said = machine.ran("stc.pull", network=False)
     assert code == 0, said

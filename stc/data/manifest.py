@@ -93,6 +93,11 @@ class Manifest:
         """Return an utterance for each line of a translation: of one that was cut into parts, the first part."""
         return [next(parts) for _, parts in groupby(self.rows, lambda row: row.part_of or row.id)]
 
+    @property
+    def cut_lines(self) -> int:
+        """Return how many of ``lines`` are utterances that were cut into parts."""
+        return sum(row.part_of is not None for row in self.lines)
+
     def with_own_text(self) -> Manifest:
         """Return the manifest without the parts of utterances, whose text is that of more than their audio.
 

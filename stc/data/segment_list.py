@@ -48,6 +48,7 @@ def _read_segments(file: Path, stamp: tuple[int, int]) -> list[Segment]:
 
 
 FILE_ORDER = "FILE_ORDER"
+LIST_SUFFIXES = (".yaml", ".yml")
 
 
 def in_file_order(segments: list[Segment], file: Path, order: Path) -> list[int]:

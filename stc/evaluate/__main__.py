@@ -57,6 +57,7 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     lang = options.lang if data is None else data.task.target_lang
     for name in metrics:
         metric_with(name, settings).check_ready(lang)
+        metric_with(name, settings).check_downloads()
     if options.blind and (needing := [name for name in metrics if metric_with(name, settings).needs_references()]):
         raise InputError(f"--blind: {', '.join(needing)} compares with references, and there are none")
     outside = _read_outside_scores(systems, options, data)
@@ -79,10 +80,8 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     scores: dict[str, Scores] = {}
     for system in found:
         try:
-            scores[system.name], faults = _scored(
-                system, data, metrics, settings, outside[system.name], device, options
-            )
-            sizes[system.name]["output_faults"] = faults
+            scores[system.name], told = _scored(system, data, metrics, settings, outside[system.name], device, options)
+            sizes[system.name] |= told
         except StcError as error:
             say(f"{system.name}: {error}")
     if scores:
@@ -145,14 +144,15 @@ def _scored(
     outside: Mapping[str, MetricScore],
     device: str,
     options: argparse.Namespace,
-) -> tuple[Scores, dict[str, int]]:
-    """Return the scores of a system and the number of its faults, none where there are no references."""
+) -> tuple[Scores, dict[str, Any]]:
+    """Return the scores of a system, and for the notes below the table ``output_faults`` (none where there are no
+    references) and ``cut_lines``."""
     from stc.metrics.output_faults import output_faults
     from stc.metrics.score_files import Scores
 
     if data is None:
         sentences = len(next(iter(outside.values())).statistics)
-        return Scores(target_lang=options.lang, sentences=sentences, metrics=dict(outside)), {}
+        return Scores(target_lang=options.lang, sentences=sentences, metrics=dict(outside)), {"output_faults": {}}
     found = _translated(system, data, device, options)
     if options.output is not None:  # before anything can fail that comes after hours of translating
         _save_texts(_output_folder(options.output, system), found, data)
@@ -166,9 +166,10 @@ def _scored(
     say(f"{system.name}: {', '.join(told) or f'{scores.sentences} lines'}")
     if options.output is not None and scores.metrics:
         scores.save(_output_folder(options.output, system))
-    if data.references is None:
-        return scores, {}
-    return scores, output_faults(found.texts, references, data.sources or nothing, data.task, found.cut_off)
+    faults: dict[str, int] = {}
+    if data.references is not None:
+        faults = output_faults(found.texts, references, data.sources or nothing, data.task, found.cut_off)
+    return scores, {"output_faults": faults, "cut_lines": found.cut_lines}
 
 
 def _check_sentences(system: System, outside: Mapping[str, MetricScore], sentences: int) -> None:
@@ -191,7 +192,8 @@ def _translated(system: System, data: Data, device: str, options: argparse.Names
     if isinstance(data.content, Manifest):
         cut_off: set[int] = set()
         texts = translating.translate_for_command(model, data.content, system.name, options.batch_size, cut_off)
-        return Translated(join_parts(data.content, texts), cut_off=lines_with(data.content, cut_off))
+        joined = join_parts(data.content, texts)
+        return Translated(joined, cut_off=lines_with(data.content, cut_off), cut_lines=data.content.cut_lines)
     found = translate_talks(
         model,
         data.task,
@@ -254,6 +256,7 @@ def _show(scores: Mapping[str, Scores], sizes: Mapping[str, Mapping[str, Any]], 
         confidence=settings.confidence,
         seed=_SEED,
     )
+    compared["cut_lines"] = max(size.get("cut_lines", 0) for size in sizes.values())
     content = {**compared, "systems": [{"name": name, **sizes[name], **quality[name]} for name in scores]}
     if as_json:
         print(json.dumps(content, indent=1, ensure_ascii=False))

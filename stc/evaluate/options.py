@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from stc.config.languages import language_codes
 from stc.data.over_window import OverWindow
+from stc.data.segment_list import LIST_SUFFIXES
 from stc.data.voice_activity import METHODS
 from stc.metrics import resegmentation
 from stc.system.console import add_compute_options, seconds, whole_number
@@ -217,4 +218,4 @@ def _fault_of_scores(systems: Sequence[System], options: argparse.Namespace) -> 
 
 def are_talks(options: argparse.Namespace) -> bool:
     """Return whether talks are translated, and not utterances."""
-    return bool(options.talks) or (options.data is not None and options.data.suffix in (".yaml", ".yml"))
+    return bool(options.talks) or (options.data is not None and options.data.suffix in LIST_SUFFIXES)

@@ -140,10 +140,12 @@ class Card:
         yield _table(("metric", "score", "signature"), rows)
         row = self.history.compared
         yield from output_notes([(row["name"], row)] if row and row.get("output_faults") else [])
-        if row is None or row["retention"] is None:
+        if row is None:
             return
         compared = row["compared"]
         yield from fairness_notes(compared)
+        if row["retention"] is None:
+            return
         metric = metric_named(compared["metric"])
         if row["name"] == compared["reference"]:
             yield f"It is the best unpruned system of its table, by {metric.title}."

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from stc.errors import ConfigError, InputError, validate_model
 from stc.system.extension_lookup import class_by_name, module_names
-from stc.system.hub_files import HubFiles
+from stc.system.hub_files import HubFiles, HubUnreachable
 
 Settings = Mapping[str, Mapping[str, Any]]
 """Settings of metrics by name."""
@@ -74,6 +74,24 @@ class Metric(BaseModel, ABC):
     def downloads(self) -> Iterator[HubFiles]:
         """Yield what is read of the Hugging Face hub; by default nothing."""
         return iter(())
+
+    def check_downloads(self) -> None:
+        """Check, before a run starts, that what is read of the hub is on this machine, or that the hub gives it.
+
+        Raises:
+            InputError: says what is missing and how to get it.
+        """
+        for files in self.downloads():
+            if not files.is_here():
+                try:
+                    files.listed()
+                except HubUnreachable as error:
+                    raise InputError(
+                        f"{files.what}: {files.name} is not complete in this machine's cache of the hub; with a "
+                        f"network, python -m stc.pull fetches it ({error})"
+                    ) from None
+                except InputError as error:
+                    raise InputError(f"{files.what}: {error}") from None
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide a score, for the identity of what is scored."""

@@ -62,12 +62,14 @@ class Translated:
         segments: of which ``texts`` are the translations, if they were found by voice activity and each has a line.
         notes: warnings for the user.
         cut_off: the number of translations, of segments where there are some, that reached the most tokens.
+        cut_lines: the number of lines that are utterances, or listed segments, which were translated in parts.
     """
 
     texts: list[str] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     cut_off: int = 0
+    cut_lines: int = 0
 
 
 def read_whole_talks(paths: Sequence[Path], references: Sequence[Path], sources: Sequence[Path]) -> list[Talk]:
@@ -93,7 +95,8 @@ def read_whole_talks(paths: Sequence[Path], references: Sequence[Path], sources:
 
 def read_listed_talks(file: Path, audio: Path, references: Path | None, sources: Path | None) -> list[Talk]:
     """Return the talks of a YAML list of segments (:mod:`stc.data.segment_list`), in the order of the file FILE_ORDER
-    beside the list, if it is there. Texts have a line for each entry of the list.
+    beside the list, or above a folder ``txt`` that the list is in, if it is there. Texts have a line for each entry of
+    the list.
 
     Args:
         audio: the folder of the talks.
@@ -102,7 +105,9 @@ def read_listed_talks(file: Path, audio: Path, references: Path | None, sources:
         InputError: something is missing or does not fit together; the message names it.
     """
     segments = read_segments_of(file)
-    order = in_file_order(segments, file, file.with_name(FILE_ORDER))
+    beside, above = file.with_name(FILE_ORDER), file.parent.parent / FILE_ORDER
+    in_txt = file.parent.name == "txt" and not beside.exists()  # as in MuST-C
+    order = in_file_order(segments, file, above if in_txt else beside)
     lines, transcripts = (
         None if one is None else read_one_text_a_line(one, len(segments), f"segments of {file}")
         for one in (references, sources)
@@ -210,7 +215,7 @@ def translate_talks(
         progress=progress,
     )
     found = Translated()
-    cut_off = 0
+    cut_off = cut_lines = 0
     for talk in talks:
         count = 1 if talk.segments is None else len(talk.segments)
         recordings = [_without_error(one) for one in islice(translated, count)]
@@ -218,6 +223,7 @@ def translate_talks(
         found.notes.extend(f"{one.name} {note}" for one in recordings for note in one.notes)
         if talk.line_a_segment:
             found.texts.extend(join_segments([part.text for part in one.segments]) for one in recordings)
+            cut_lines += sum(len(one.segments) > 1 for one in recordings)
             continue
         segments = [part for one in recordings for part in one.segments]
         if talk.references is None:
@@ -226,7 +232,7 @@ def translate_talks(
         else:
             whole = join_segments([part.text for part in segments])
             found.texts.extend(resegmentation.resegment(whole, talk.references, task.target_lang, resegment))
-    return replace(found, cut_off=cut_off)
+    return replace(found, cut_off=cut_off, cut_lines=cut_lines)
 
 
 def _described(talk: Talk, segment: Segment) -> str:

@@ -16,6 +16,8 @@ from stc.data.manifest import Manifest as ManifestFolder
 from stc.data.manifest import SpeechAmount
 from stc.data.sources import DataNotFound
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
+from stc.metrics.metric import metric_with
+from stc.metrics.selection_metric import LOSS
 from stc.models.hub import HubModel
 from stc.models.layout import Layout
 from stc.pipeline.graph import Node, Pipeline
@@ -44,11 +46,14 @@ def check_jobs(plans: Sequence[Plan], *, running: bool) -> None:
         running: whether models that are not on this machine are needed now.
 
     Raises:
-        ConfigError: the data of a job do not exist, an utterance is longer than the model's window, or the hub does not
-            give the model, or stc does not support it.
+        ConfigError: the data of a job do not exist, an utterance is longer than the model's window, the hub does not
+            give the model or what a metric reads, or stc does not support the model.
     """
     refused, unreachable = hub_faults(plans)
-    if found := [*refused, *(unreachable if running else []), *data_faults(plans)]:
+    found = [*refused, *data_faults(plans)]
+    if running:
+        found += [*unreachable, *metric_faults(plans)]
+    if found:
         raise ConfigError(found)
 
 
@@ -67,6 +72,22 @@ def hub_faults(plans: Sequence[Plan]) -> tuple[list[Fault], list[Fault]]:
                 except (InputError, ModelError) as error:
                     refused.append(Fault(*_setting(node, plan), str(error)))
     return _without_repeats(refused), _without_repeats(unreachable)
+
+
+def metric_faults(plans: Sequence[Plan]) -> list[Fault]:
+    """Return the metrics of which something is neither on this machine nor given by the hub, each once."""
+    faults: list[Fault] = []
+    for plan in plans:
+        metrics = plan.config.metrics
+        chosen = getattr(plan.pruning, "metric", LOSS) if plan.prunes else LOSS
+        for name in dict.fromkeys([*metrics.names, chosen]):
+            if name != LOSS:
+                try:
+                    metric_with(name, metrics.settings).check_downloads()
+                except InputError as error:
+                    key = "metrics.names" if name in metrics.names else "prune.metric"
+                    faults.append(Fault(key, name, str(error)))
+    return _without_repeats(faults)
 
 
 def data_faults(plans: Sequence[Plan]) -> list[Fault]:

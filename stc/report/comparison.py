@@ -44,6 +44,7 @@ class Comparison(TypedDict):
     signatures: dict[str, str]
     left_out: NotRequired[list[str]]
     shared_utterances: NotRequired[dict[str, int]]
+    cut_lines: NotRequired[int]
     systems: list[ComparedSystem]
 
 
@@ -60,14 +61,19 @@ def read_comparison(folder: Path) -> Comparison:
 
 
 def fairness_notes(compared: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know before the figures of a comparison: splits that share utterances, and controls
-    that are missing. Each is one sentence."""
+    """Return what a reader must know before the figures of a comparison: splits that share utterances, controls that
+    are missing, and utterances that were translated in parts. Each is one sentence."""
     notes = []
     if shared := compared.get("shared_utterances"):
         described = ", ".join(f"{splits} share {count}" for splits, count in shared.items())
         notes.append(f"NOT A FAIR TEST: utterances are in several splits ({described}), by data.allow_leak=true.")
     if left_out := compared.get("left_out"):
         notes.append(f"Controls left out by controls=false: {', '.join(left_out)}.")
+    if cut := compared.get("cut_lines"):
+        notes.append(
+            f"Longer than the model's window, and translated in parts that were cut in pauses: {cut:,} of "
+            f"{compared['sentences']:,} utterances."
+        )
     return notes
 
 

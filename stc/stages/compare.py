@@ -74,6 +74,8 @@ class Compare(Stage):
             compared["left_out"] = list(self.left_out)
         if "check" in inputs and (shared := inputs["check"].facts.get("shared")):
             compared["shared_utterances"] = shared
+        if cut := max(one.facts.get("cut_lines", 0) for one in inputs["scores"].values()):
+            compared["cut_lines"] = cut  # all systems have the same data
         content = {**compared, "systems": systems}
         (out_dir / COMPARISON_FILE).write_text(
             json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -33,6 +33,7 @@ class Evaluate(TranslationSettings, Stage):
     ``output_faults``: how many translations are something else than a translation, or not all of one
     (:mod:`stc.metrics.output_faults`). With rules in ``decoding``, faults are counted and texts are checked before they
     are applied, unedited.txt has those texts, and ``output_rules`` are the rules and how many texts they ``changed``.
+    ``cut_lines``: how many utterances were translated in parts, if any were.
 
     Attributes:
         decoding: what is removed from translations before they are scored.
@@ -79,6 +80,7 @@ class Evaluate(TranslationSettings, Stage):
         scores.save(out_dir)
         scored = {name: metric.score for name, metric in scores.metrics.items()}
         facts = {**scored, "sentences": scores.sentences, **agreed, "output_faults": faults}
+        facts |= {"cut_lines": manifest.cut_lines} if manifest.cut_lines else {}
         return facts | self.decoding.told(said, hypotheses)
 
     def _check_independently(

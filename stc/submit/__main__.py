@@ -67,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME[=DATA]",
-        help="a test set, by the task's name; DATA is a JSON Lines file, whose lines need no more than audio, or a "
-        "manifest folder; without DATA: the run's own translations (default: --test test); may be repeated",
+        help="a test set, by the task's name; DATA is a JSON Lines file, whose lines need no more than audio, a YAML "
+        "list of segments of talks, or a manifest folder; without DATA: the run's own translations (default: --test "
+        "test); may be repeated",
     )
     iwslt.add_argument("--allow-empty", action="store_true", help="hand empty translations in, too")
     wmt = parser.add_argument_group("wmt26")

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 NAME = re.compile(
     r"(?P<team>[^_\s]+)_IWSLT26_ModelCompression_(?P<pair>en-de|en-ar|en-zh)_(?P<condition>constrained|unconstrained)"
     r"_(?P<kind>primary|contrastive\d*)"
@@ -53,7 +55,7 @@ def check(folder: Path, data: Mapping[str, Path] | None = None, run_on: Path | N
     """Check a hand-in, of which kind its files tell.
 
     Args:
-        data: of test sets by name, a JSON Lines file or a manifest folder each, to count the segments of.
+        data: of test sets by name, a JSON Lines file, a manifest folder or a YAML list each, to count the segments of.
         run_on: an input to run a wmt26 hand-in on.
     """
     findings = Findings()
@@ -173,13 +175,20 @@ def _check_text(file: Path, segments: object, declared_empty: list[int], found: 
 
 
 def _count(data: Path, found: Findings) -> int | None:
-    """Return the number of utterances of a manifest folder or JSON Lines file."""
+    """Return the number of segments of a manifest folder, of a JSON Lines file or of a YAML list."""
     file = data / "manifest.jsonl" if data.is_dir() else data
     try:
-        return sum(bool(line.strip()) for line in file.read_bytes().split(b"\n"))
+        content = file.read_bytes()
+        if file.suffix in (".yaml", ".yml"):
+            return len(yaml.safe_load(content))
+        rows = [json.loads(line) for line in content.split(b"\n") if line.strip()]
+        # Of an utterance that was cut into parts, all parts make one line.
+        return len({str(row.get("part_of") or number) for number, row in enumerate(rows)})
     except OSError as error:
         found.faults.append(f"{file} cannot be read: {error.strerror}")
-        return None
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError):
+        found.faults.append(f"{file} is not JSON Lines, nor a YAML list")
+    return None
 
 
 def _check_wmt(folder: Path, run_on: Path | None, found: Findings) -> None:

@@ -13,6 +13,7 @@ from stc.errors import InputError
 from stc.metrics.metric import metric_named
 from stc.metrics.score_files import Scores
 from stc.models import read_config
+from stc.report.comparison import fairness_notes
 from stc.submit.system import SubmittedSystem
 from stc.submit.test_sets import TestSet
 from stc.system.text_lines import one_line
@@ -156,6 +157,7 @@ def _facts(system: SubmittedSystem, entry: Entry) -> dict[str, Any]:
             name: {"score": one.score, "signature": one.signature} for name, one in scores.metrics.items()
         }
         facts["scored_sentences"] = scores.sentences
+        facts["notes"] = fairness_notes((history.compared or {}).get("compared", {}))
     if (measured := history.measurement) is not None:
         keys = ("device", "rtf", "rtf_batched", "decode_batch", "peak_memory_bytes", "peak_memory_batched_bytes")
         facts["speed"] = {key: getattr(measured, key) for key in keys}
@@ -187,6 +189,7 @@ def _described(facts: dict[str, Any]) -> str:
             f"- {heading} on {facts['scored_sentences']} sentences of the run's own test set: {one['score']:.2f} "
             f"({one['signature']})"
         )
+    lines += [f"- {note}" for note in facts.get("notes", ())]
     if speed := facts.get("speed"):
         lines.append(
             f"- Real-time factor on {speed['device']}: {speed['rtf']:.3f} one utterance at a time, "

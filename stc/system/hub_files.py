@@ -45,6 +45,8 @@ class HubFiles:
         detail: which files these are, for messages; it tells apart files of one repository.
         unpack: makes what is read without network, once the files are here.
         unpacked: whether that has been made.
+        needed: names of files that must be there. The cache knows of itself what is missing only if all files were
+            asked for together.
     """
 
     what: str
@@ -55,6 +57,7 @@ class HubFiles:
     detail: str = ""
     unpack: Callable[[], object] = _nothing
     unpacked: Callable[[], bool] | None = None
+    needed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,7 +75,7 @@ class HubFiles:
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:
-            return Path(
+            folder = Path(
                 snapshot_download(
                     self.id,
                     repo_type=self.repo_type,
@@ -83,6 +86,7 @@ class HubFiles:
             )
         except LocalEntryNotFoundError:
             return None
+        return folder if all((folder / name).exists() for name in self.needed) else None
 
     def listed(self) -> HubListing:
         """Ask the hub which files these are.

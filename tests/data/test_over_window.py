@@ -87,6 +87,7 @@ def test_translations_of_parts_are_one_line(data: Path, ctx: Context) -> None:
     assert len(joined) == len(rows.lines) == 3
     assert joined[1] == "short"
     assert joined[0].split() == [row.id for row in rows.rows if row.part_of == "long"]
+    assert rows.cut_lines == 2
 
 
 def test_what_is_trained_on_is_left_out_counted_and_named(

@@ -209,3 +209,11 @@ def test_table_names_the_controls_that_were_left_out(tmp_path: Path, ctx: Contex
     inputs = make_inputs(tmp_path, {"teacher": (12, GOOD), "pruned": (6, FAIR)})
     STAGE.model_copy(update={"left_out": ("healed-nf4",)}).run(inputs, tmp_path, ctx)
     assert "healed-nf4" in (tmp_path / "table.txt").read_text(encoding="utf-8")
+
+
+def test_table_says_how_many_utterances_were_translated_in_parts(tmp_path: Path, ctx: Context) -> None:
+    inputs = make_inputs(tmp_path, {"teacher": (12, GOOD), "pruned": (6, FAIR)})
+    inputs["scores"] = {label: replace(one, facts={"cut_lines": 7}) for label, one in inputs["scores"].items()}
+    STAGE.run(inputs, tmp_path, ctx)
+    for table in ("table.txt", "table.md"):
+        assert "in parts that were cut in pauses: 7 of 30" in (tmp_path / table).read_text(encoding="utf-8")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from segments_folder import TALKS, write_segments
 
 from stc.data.manifest import Manifest
 from stc.decoding.hypotheses import TranslationSettings, read_texts
 from stc.decoding.options import OutputRules
+from stc.decoding.output_formats import join_segments
+from stc.evaluate.__main__ import main as evaluate
 from stc.models.folder import ModelFolder
 from stc.pipeline.stage import Context
 from stc.submit.__main__ import main
@@ -115,6 +119,44 @@ def test_constrained_track_refuses_other_data_than_acl6060(
     stated = json.loads((out / "description.json").read_text())
     assert stated["datasets"] == ["acl6060", "CoVoST 2"]
     assert stated["model_name"] == "KIT_IWSLT26_ModelCompression_en-de_unconstrained_contrastive2"
+
+
+def test_talks_with_a_list_of_their_segments_give_a_line_a_segment_in_the_order_of_talks(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_segments(tmp_path / "data")
+    listed = tmp_path / "data/test/txt/test.yaml"
+    out = tmp_path / "out"
+    assert hand_in(finished_run, out, "--test", f"talks={listed}") == 0
+    assert main(["--check", str(out), "--test", f"talks={listed}"]) == 0
+    model = last_system(finished_run)["model_dir"]
+    wav = str(tmp_path / "data/test/wav")
+    asked = ["--data", str(listed), "--audio", wav, "--lang", "de", "--blind", "--output", str(tmp_path / "blind")]
+    assert evaluate([f"m={model}", *asked, "--device", "cpu", "--max-new-tokens", "12"]) == 0
+    texts = read_texts(out / "talks.en-de.txt")
+    assert texts == read_texts(tmp_path / "blind/m/hypotheses.txt")
+    order = listed.parent.parent / "FILE_ORDER"
+    order.write_text("\n".join(reversed(order.read_text().split())))
+    assert hand_in(finished_run, tmp_path / "other", "--test", f"talks={listed}") == 0
+    first = sum(TALKS.values()) - [*TALKS.values()][-1]
+    assert read_texts(tmp_path / "other/talks.en-de.txt") == [*texts[first:], *texts[:first]]
+    capsys.readouterr()
+    (listed.parent.parent / "wav" / next(iter(TALKS))).unlink()
+    assert hand_in(finished_run, tmp_path / "third", "--test", f"talks={listed}") == 1
+    assert next(iter(TALKS)) in capsys.readouterr().err
+
+
+def test_an_utterance_that_was_cut_into_parts_is_one_line(
+    finished_run: Path, tiny_manifest: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiny_manifest, tmp_path / "data"))
+    whole = Manifest.load(data)
+    parts = [row.model_copy(update={"part_of": "long"}) for row in whole.rows[:2]]
+    Manifest(data, whole.task, [*parts, *whole.rows[2:]]).save()
+    assert hand_in(finished_run, tmp_path / "out", "--test", "own", "--test", f"cut={data}") == 0
+    assert main(["--check", str(tmp_path / "out"), "--test", f"cut={data}"]) == 0
+    own, cut = (read_texts(tmp_path / f"out/{name}.en-de.txt") for name in ("own", "cut"))
+    assert cut == [join_segments(own[:2]), *own[2:]]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from stc.system.paths import ROOT, expand_home
 from stc.system.read_files import read_yaml
 
 WORKER = Path(stc.metrics.__file__).with_name("comet_worker.py")
+CHECKPOINT_FILES = ("hparams.yaml", "checkpoints/model.ckpt")
 ENCODER_FILES = ("*.json", "*.model", "*.txt")
 TAIL = 20  # lines of the worker's standard error in a message
 
@@ -74,9 +75,13 @@ class Comet(SentenceMetric):
     def downloads(self) -> Iterator[HubFiles]:
         """Yield the checkpoint, and what COMET reads of the encoder that it was made from: config and tokenizer."""
         if not self._file.is_file():
-            yield HubFiles("metric comet", self.checkpoint)
+            yield HubFiles("metric comet", self.checkpoint, needed=CHECKPOINT_FILES)
             if encoder := _encoder_of(self.checkpoint):
-                yield HubFiles("metric comet", encoder, files=lambda: ENCODER_FILES)
+                yield HubFiles("metric comet", encoder, files=lambda: ENCODER_FILES, needed=("config.json",))
+
+    def check_downloads(self) -> None:
+        if self._known_about() is None:  # else every score may be known, and nothing is loaded
+            super().check_downloads()
 
     def scores(
         self, hypotheses: Sequence[str], references: Sequence[str], sources: Sequence[str], target_lang: str
@@ -112,10 +117,14 @@ class Comet(SentenceMetric):
 
     def _about(self) -> dict[str, Any]:
         """Return what the process says of the checkpoint, or said when this was last loaded."""
+        return self._known_about() or self._worker().about
+
+    def _known_about(self) -> dict[str, Any] | None:
+        """Return what the process says, or said when the checkpoint was last loaded; None if it never was."""
         if worker := _workers.get(self._process):
             return worker.about
         key = self._about_key()
-        return _cache().find([key]).get(key) or self._worker().about
+        return _cache().find([key]).get(key)
 
     def _about_key(self) -> bytes:
         return key_of(self.identity(), _comet_version(str(self._python)), file_sha256(WORKER))
@@ -130,7 +139,12 @@ class Comet(SentenceMetric):
             self.check_ready("")
             _end_workers()
             _tell_who_reads_checkpoints(self.checkpoint, self.python)
-            worker = _workers[self._process] = _Worker(*self._process, self.batch_size)
+            try:
+                worker = _Worker(*self._process, self.batch_size)
+            except StcError:
+                super().check_downloads()  # a sentence says more than the end of the process
+                raise
+            _workers[self._process] = worker
             _cache().add({self._about_key(): worker.about})
         return _workers[self._process]
 
