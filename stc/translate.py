@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from stc.config.languages import language_codes, load_language
+from stc.config.languages import language_argument, language_codes
 from stc.data.segment_list import FILE_ORDER, talk_places
 from stc.data.voice_activity import METHODS, check_ready, pause_finder
 from stc.decoding.output_formats import FORMATS, SUFFIXES, format_recording
 from stc.errors import InputError
 from stc.models import architecture, read_config
+from stc.models.language_pair import Task
 from stc.store.artifact import Kind
-from stc.store.lineage import language_mismatch
+from stc.store.lineage import language_mismatch, target_languages
 from stc.store.lookup import resolve_artifact
 from stc.system.console import add_compute_options, default_dtype, progress, run_command, say, seconds
 from stc.system.machine import DECODE_BATCH, resolve_device
@@ -87,7 +88,13 @@ def _parser() -> argparse.ArgumentParser:
         help="a file; a folder: its audio files, those of its subfolders too, in the order of its file FILE_ORDER, or "
         f"by path and number; or {STANDARD_INPUT}: the content of a file, on standard input",
     )
-    parser.add_argument("--lang", required=True, choices=language_codes(), help="the language to translate into")
+    parser.add_argument(
+        "--lang",
+        type=language_argument,
+        metavar="CODE|FILE.yaml",
+        help=f"the language to translate into: {', '.join(language_codes())}, or a file such as those in conf/lang "
+        "(default: what a model of the store was trained for)",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text", help="text: a line a recording (the default)")
     parser.add_argument(
         "--output",
@@ -116,11 +123,12 @@ def _translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         parser.error(fault)
     if not any(source.path is None or source.path.exists() for source in sources):
         raise InputError(f"{sources[0].name} is missing" + (", and so are the others" if len(sources) > 1 else ""))
-    if note := language_mismatch(options.model, options.lang):
+    task = _task(options)
+    if note := language_mismatch(options.model, task.target_lang):
         say(note)
     failed = 0
     with _sink(options.output, folder) as write:
-        for source, translation in zip(sources, _translations(sources, options), strict=True):
+        for source, translation in zip(sources, _translations(sources, task, options), strict=True):
             for note in translation.notes:
                 say(f"{source.name} {note}")
             text = format_recording(translation, options.format)
@@ -233,7 +241,22 @@ def _replace(file: Path, text: str) -> None:
         raise InputError(f"{file} cannot be written: {error.strerror}") from None
 
 
-def _translations(sources: Sequence[Recording], options: argparse.Namespace) -> Iterator[TranslatedRecording]:
+def _task(options: argparse.Namespace) -> Task:
+    """Return the language to translate into: that of ``--lang``, or the only one that the model was trained for."""
+    if options.lang is not None:
+        task: Task = options.lang.task
+        return task
+    trained = target_languages(options.model)
+    if len(trained) != 1:
+        known = f"was trained for {', '.join(trained)}" if trained else "does not say what it was trained for"
+        raise InputError(f"--lang is needed: {options.model} {known}")
+    ((code, name),) = trained.items()
+    return Task(target_lang=code, target_name=name)
+
+
+def _translations(
+    sources: Sequence[Recording], task: Task, options: argparse.Namespace
+) -> Iterator[TranslatedRecording]:
     device = resolve_device(options.device)
 
     from stc.decoding.long_recordings import translate_recordings
@@ -242,7 +265,7 @@ def _translations(sources: Sequence[Recording], options: argparse.Namespace) -> 
     translator = load(options.model, device=device, dtype=options.dtype or default_dtype(device))
     return translate_recordings(
         translator,
-        load_language(options.lang).task,
+        task,
         [(source.name, source.open) for source in sources],
         longest=options.longest,
         find_pauses=pause_finder(options.segmentation, translator.processor.feature_extractor.sampling_rate),

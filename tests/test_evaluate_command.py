@@ -113,7 +113,7 @@ def test_strangers_folder_and_json_lines_of_other_keys_give_the_same(
 def test_model_of_another_language_is_said_and_scored(
     tiny_model: Path, tiny_manifest: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stc.store.lineage.target_languages", lambda folder: {"zh"})
+    monkeypatch.setattr("stc.store.lineage.target_languages", lambda folder: {"zh": "Chinese"})
     assert main([f"mine={tiny_model}", "--data", str(tiny_manifest), "--limit", "1", *LIMITED]) == 0
     assert [line for line in capsys.readouterr().err.splitlines() if "mine: " in line and "zh, not into de" in line]
 

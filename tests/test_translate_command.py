@@ -126,7 +126,7 @@ def test_files_of_a_folder_come_by_their_numbers_and_another_language_is_said(
 ) -> None:
     for number in (10, 9, 1):
         soundfile.write(tmp_path / f"sent_{number}.wav", np.zeros(1_600), 16_000)
-    monkeypatch.setattr("stc.store.lineage.target_languages", lambda folder: {"zh"})
+    monkeypatch.setattr("stc.store.lineage.target_languages", lambda folder: {"zh": "Chinese"})
     assert main([str(tiny_model), str(tmp_path), *LIMITED, "--format", "jsonl"]) == 0
     said = capsys.readouterr()
     names = [Path(json.loads(line)["audio"]).stem for line in said.out.splitlines()]
@@ -222,6 +222,28 @@ def test_output_that_cannot_come_about_leaves_what_was_there(tiny_model: Path, t
     assert (tmp_path / "out.txt").read_text() == "made before"
 
 
+def test_model_of_a_store_is_asked_for_the_language_it_was_trained_for(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.5), 16_000)
+    rest = [str(tiny_model), str(tmp_path / "a.wav"), *LIMITED[2:]]
+    for trained, lang in (({"zh": "Chinese"}, "zh"), ({"de": "German"}, "de")):
+        with monkeypatch.context() as known:
+            known.setattr("stc.translate.target_languages", lambda folder, found=trained: found)
+            assert main(rest) == 0
+        by_itself = capsys.readouterr().out
+        assert main([*rest, "--lang", lang]) == 0
+        assert capsys.readouterr().out == by_itself
+
+
+def test_model_of_an_unknown_language_needs_one(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.5), 16_000)
+    assert main([str(tiny_model), str(tmp_path / "a.wav")]) == 1
+    assert "--lang" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -232,7 +254,7 @@ def test_output_that_cannot_come_about_leaves_what_was_there(tiny_model: Path, t
         (["-", "-"], "read only once"),
         (["a.wav", "--longest", "0"], "number of seconds"),
         (["a.wav", "--batch-size", "x"], "whole number"),
-        (["a.wav", "--lang", "fr"], "invalid choice: 'fr'"),
+        (["a.wav", "--lang", "fr"], "language 'fr': one of de, zh"),
     ],
 )
 def test_arguments_at_fault_end_with_code_2_before_anything_is_computed(

@@ -1,29 +1,37 @@
-"""The target languages, as ``conf/lang`` defines them."""
+"""The target languages, as ``conf/lang`` or a YAML file of one's own defines them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
 
 from stc.errors import InputError, suggestion
+from stc.metrics.metric import MetricName
 from stc.models.language_pair import Task
-from stc.system.language_tags import WITHOUT_SPACES, nearest_entry, normal_tag, script
+from stc.system.language_tags import WITHOUT_SPACES, LanguageTag, nearest_entry, script
 from stc.system.paths import CONF
-from stc.system.read_files import read_yaml
+from stc.system.read_files import read_yaml, validate_shape
 
 FOLDER = CONF / "lang"
 
 
-@dataclass(frozen=True)
-class Language:
+class Language(BaseModel):
     """A target language: its code, its English name, and the metric that retention is measured by."""
 
-    code: str
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: LanguageTag
     name: str
-    metric: str
+    metric: MetricName
 
     @property
     def task(self) -> Task:
         return Task(target_lang=self.code, target_name=self.name)
+
+    def __str__(self) -> str:
+        return self.code
 
 
 def language_codes() -> list[str]:
@@ -31,21 +39,34 @@ def language_codes() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
-def load_language(code: str) -> Language:
-    """Return the language with this code.
+def load_language(given: str) -> Language:
+    """Return the language with this code, or of this YAML file, which has the keys of those in ``conf/lang``.
 
     Raises:
-        InputError: the code is unknown, or its file is not valid.
+        InputError: the code is unknown, or the file is missing or not valid.
     """
     known = language_codes()
-    if code not in known:
-        raise InputError(f"language {code!r}: one of {', '.join(known)}{suggestion(code, known)}")
-    file = FOLDER / f"{code}.yaml"
-    content = read_yaml(file)
+    if given not in known and not given.endswith(".yaml"):
+        raise InputError(
+            f"language {given!r}: one of {', '.join(known)}, or a YAML file with code, name and metric"
+            f"{suggestion(given, known)}"
+        )
+    from omegaconf import OmegaConf
+
+    file = FOLDER / f"{given}.yaml" if given in known else Path(given)
     try:
-        return Language(normal_tag(content.code), content.name, content.metric)
-    except ValueError as error:
-        raise InputError(f"{file}: code: {error}") from None
+        content = OmegaConf.to_container(read_yaml(file))
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing") from None
+    return validate_shape(content, str(file), Language)
+
+
+def language_argument(text: str) -> Language:
+    """Parse ``--lang`` of a command line, as :func:`load_language` does."""
+    try:
+        return load_language(text)
+    except InputError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def retention_metric(tag: str) -> str:

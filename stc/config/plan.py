@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from stc.config.added_stages import MIXTURE, add_stages, mixture_fault
 from stc.config.fault_keys import ABSENT, at_source_keys, written_value
-from stc.config.schema import Config, DistillConfig, LanguageConfig, MetricsConfig, ModelConfig, PipelineConfig
+from stc.config.languages import Language
+from stc.config.schema import Config, DistillConfig, MetricsConfig, ModelConfig, PipelineConfig
 from stc.errors import (
     ConfigError,
     Fault,
@@ -191,7 +192,7 @@ def _pruning_method(values: Any, faults: list[Fault]) -> PruningMethod | None:
 
 def _check_between_groups(groups: Mapping[str, Any], pruning: PruningMethod | None, faults: list[Fault]) -> None:
     """Add the faults of groups that are valid by themselves and not together."""
-    lang = _valid_part(LanguageConfig, groups, "lang")
+    lang = _valid_part(Language, groups, "lang")
     if not lang:
         return
     distill = _valid_part(DistillConfig, groups, "distill")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from stc.config.languages import Language
 from stc.data.manifest import OnOverlap
 from stc.data.over_window import OverWindow
 from stc.data.sources import SourceSettings, SplitPart
@@ -24,7 +25,6 @@ from stc.pipeline.stage import BoolOrAuto, Context
 from stc.store.location import store_folder_fault
 from stc.system.console import progress
 from stc.system.field_types import EachOnce, Seed
-from stc.system.language_tags import LanguageTag
 from stc.system.machine import DECODE_BATCH
 from stc.system.paths import Folder, expand_home
 from stc.tracking import Tracking
@@ -104,12 +104,6 @@ class DataConfig(DataSetConfig):
 
     mix: Mapping[str, MixedDataConfig | None] = {}
     allow_leak: bool = False
-
-
-class LanguageConfig(_Group):
-    code: LanguageTag
-    name: str
-    metric: MetricName
 
 
 class DistillConfig(_Group):
@@ -246,7 +240,7 @@ class Config(_Group):
 
     model: ModelConfig
     data: DataConfig
-    lang: LanguageConfig
+    lang: Language
     prune: Mapping[str, Any]
     quant: Mapping[str, Any]
     distill: DistillConfig

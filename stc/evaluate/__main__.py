@@ -54,7 +54,7 @@ def _evaluate(systems: Sequence[System], options: argparse.Namespace) -> int:
     metrics = options.metrics.split(",") if options.metrics else names
     settings = _metric_settings(options, metrics)
     data = read_data(options, metrics) if translated else None
-    lang = options.lang if data is None else data.task.target_lang
+    lang = options.lang.code if data is None else data.task.target_lang
     for name in metrics:
         metric_with(name, settings).check_ready(lang)
         metric_with(name, settings).check_downloads()
@@ -152,7 +152,11 @@ def _scored(
 
     if data is None:
         sentences = len(next(iter(outside.values())).statistics)
+<<<<<<< HEAD
         return Scores(target_lang=options.lang, sentences=sentences, metrics=dict(outside)), {"output_faults": {}}
+=======
+        return Scores(target_lang=options.lang.code, sentences=sentences, metrics=dict(outside)), {}
+>>>>>>> ab24886 (A target language of one's own is one YAML file, everywhere; stc.translate takes the language a model of the store was trained for)
     found = _translated(system, data, device, options)
     if options.output is not None:  # before anything can fail that comes after hours of translating
         _save_texts(_output_folder(options.output, system), found, data)

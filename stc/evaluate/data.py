@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stc.config.languages import load_language
 from stc.data.manifest import Manifest
 from stc.data.voice_activity import METHODS
 from stc.errors import InputError
@@ -80,7 +79,7 @@ def read_data(options: argparse.Namespace, metrics: Sequence[str]) -> Data:
     check_talks(talks)
     resegmentation.check_ready(options.resegment)
     return Data(
-        load_language(options.lang).task,
+        options.lang.task,
         talks,
         [line for talk in talks for line in talk.sources],
         None if options.blind else [line for talk in talks for line in talk.references or ()],
@@ -96,7 +95,7 @@ def _manifest(options: argparse.Namespace, reading: Sequence[str]) -> Manifest:
     audio = options.audio or "audio"
     # Where there are no references, nothing reads what stands in for them.
     target = audio if options.blind else options.target or f"text_{options.lang}"
-    task = load_language(options.lang).task if options.lang else None
+    task: Task | None = options.lang.task if options.lang else None
     manifest = read_data(
         options.data,
         Columns(audio=audio, source=options.source or target, target=target),

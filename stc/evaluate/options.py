@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from stc.config.languages import language_codes
+from stc.config.languages import language_argument, language_codes
 from stc.data.over_window import OverWindow
 from stc.data.segment_list import LIST_SUFFIXES
 from stc.data.voice_activity import METHODS
@@ -50,7 +50,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="a manifest folder of the store, or its id; a JSON Lines file with audio paths relative to its folder; or "
         "a YAML list of segments of talks",
     )
-    data.add_argument("--lang", choices=language_codes(), help="target language; needed unless a manifest says it")
+    data.add_argument(
+        "--lang",
+        type=language_argument,
+        metavar="CODE|FILE.yaml",
+        help=f"target language: {', '.join(language_codes())}, or a file such as those in conf/lang; needed unless a "
+        "manifest says it",
+    )
     data.add_argument(
         "--audio",
         metavar="KEY|FOLDER",

@@ -22,18 +22,19 @@ def record_chain(store: Store, kind: Kind, identity: str) -> Iterator[dict[str, 
         record = store.record(Kind.MODEL, inputs["model"]) if isinstance(inputs.get("model"), str) else None
 
 
-def target_languages(folder: Path) -> set[str]:
-    """Return the languages that a model of a store was last trained to translate into; empty if not known."""
+def target_languages(folder: Path) -> dict[str, str]:
+    """Return the languages that a model of a store was last trained to translate into, code → English name; empty if
+    they are not known."""
     folder = folder.resolve()
     place = folder.parent.parent
     if folder.parent.name != Kind.MODEL.value or not is_identity(folder.name) or not is_store(place):
-        return set()
+        return {}
     store = Store(place)
     for record in record_chain(store, Kind.MODEL, folder.name):
         data = [identity for name, identity in record["spec"]["inputs"].items() if name.split(".")[0] == "train"]
         if data:
-            return {lang for identity in data for lang in _languages(store, identity)}
-    return set()
+            return dict(language for identity in data for language in _languages(store, identity))
+    return {}
 
 
 def language_mismatch(folder: Path, lang: str) -> str:
@@ -55,15 +56,16 @@ def _language(tag: str) -> str:
         return tag
 
 
-def _languages(store: Store, identity: object) -> Iterator[str]:
-    """Yield the languages of a manifest's references, by its record or by the records of its inputs."""
+def _languages(store: Store, identity: object) -> Iterator[tuple[str, str]]:
+    """Yield code and name of the languages of a manifest's references, by its record or the records of its inputs."""
     record = store.record(Kind.MANIFEST, identity) if isinstance(identity, str) else None
     if record is None:
         return
     config: Mapping[str, Any] = record["spec"]["config"]
-    language = (config.get("task") or config).get("target_lang")
-    if language:
-        yield str(language)
+    task = config.get("task") or config
+    if language := task.get("target_lang"):
+        yield str(language), str(task.get("target_name", language))
         return
     for one in record["spec"]["inputs"].values():
-        yield from _languages(store, one)
+        for identity in one.values() if isinstance(one, Mapping) else [one]:
+            yield from _languages(store, identity)

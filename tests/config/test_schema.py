@@ -803,7 +803,24 @@ def test_pages_show_commands() -> None:
     assert len(commands()) > 50
 
 
-@pytest.mark.parametrize("command", dict.fromkeys(commands()))
+def test_language_of_one_s_own_is_composed_as_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: list[str]
+) -> None:
+    section = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("## A language of your own")[2]
+    language = section.partition("```yaml\n")[2].partition("```")[0]
+    (command,) = (line for line in section.partition("```bash\n")[2].partition("```")[0].splitlines() if ".run" in line)
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my-conf" / "lang" / "fr.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(language)
+    arguments = shlex.split(command)
+    (job,) = compose_jobs(check_arguments([*arguments[arguments.index("stc.run") + 1 :], *base]))
+    assert job.plan.config.lang.code == "fr"
+    assert job.plan.config.data.columns is not None
+    assert job.plan.config.data.columns.target == "text_fr"
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(line for line in commands() if "--config-dir" not in line))
 def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]) -> None:
     """A folder the reader is to have (``….from=`` or ``model.path=``) is stood in for; all else is as written."""
     words = shlex.split(command, comments=True)

@@ -89,8 +89,8 @@ def test_folder_that_is_called_like_an_identity_is_the_folder(store: Store, tmp_
 
 
 def test_language_of_a_model_is_that_of_the_data_it_was_last_trained_on(store: Store, tmp_path: Path) -> None:
-    assert target_languages(store.path(Kind.MODEL, OTHER)) == {"zh"}
-    assert target_languages(tmp_path) == set()
+    assert target_languages(store.path(Kind.MODEL, OTHER)) == {"zh": "zh"}  # their record has no name
+    assert target_languages(tmp_path) == {}
 
 
 def test_model_fits_every_variant_of_its_language_in_every_spelling_and_no_other(store: Store, tmp_path: Path) -> None:
