@@ -152,11 +152,7 @@ def _scored(
 
     if data is None:
         sentences = len(next(iter(outside.values())).statistics)
-<<<<<<< HEAD
-        return Scores(target_lang=options.lang, sentences=sentences, metrics=dict(outside)), {"output_faults": {}}
-=======
-        return Scores(target_lang=options.lang.code, sentences=sentences, metrics=dict(outside)), {}
->>>>>>> ab24886 (A target language of one's own is one YAML file, everywhere; stc.translate takes the language a model of the store was trained for)
+        return Scores(target_lang=options.lang.code, sentences=sentences, metrics=dict(outside)), {"output_faults": {}}
     found = _translated(system, data, device, options)
     if options.output is not None:  # before anything can fail that comes after hours of translating
         _save_texts(_output_folder(options.output, system), found, data)
