@@ -104,9 +104,32 @@ def test_a_run_is_finished_in_mlflow_with_its_parameters_and_translations(undist
     assert status == "FINISHED"
     assert "pruned-healed-nf4" in tags["mlflow.note.content"]
     assert parameters["prune.ratio"] == "0.3333"
-    assert {"teacher/loss", "evaluate_teacher/witness_agreement", "evaluate/witness_agreement"} <= metrics
+    assert {"lang", "data.test_utterances", "distill", "finetune.epochs", "removed.decoder"} <= parameters.keys()
+    assert min(metrics) == "compressed/retention_percent"  # MLflow's charts are in this order
+    assert {"compressed/size_mb", "training/teacher/loss", "search/importance/chrf_pp_by_layers_removed"} <= metrics
+    assert not [tag for tag in tags if tag.startswith("stage")]
     kept = {file.name for file in Path(artifacts.removeprefix("file://")).rglob("*")}
-    assert {"config.yaml", "translations.json", "result.json", *PLOTS} <= kept
+    assert {"config.yaml", "translations.json", "result.json", "stages.json", "versions.json", *PLOTS} <= kept
+
+
+def test_translations_in_mlflow_have_what_was_said_and_each_systems_score(undisturbed: Path) -> None:
+    content = result(undisturbed)
+    with sqlite3.connect(undisturbed / "mlflow.db") as database:
+        query = "select artifact_uri from runs where run_uuid = ?"
+        ((artifacts,),) = database.execute(query, (content["mlflow_run_id"],))
+    table = json.loads((Path(artifacts.removeprefix("file://")) / "translations.json").read_text())
+    systems = [system["name"] for system in content["systems"]]
+    scored = [column for name in systems for column in (name, f"{name} chrf")]
+    assert table["columns"] == ["id", "English", "reference", *scored]
+    assert [row[:3] for row in table["data"]] == [
+        [f"test-{number + 1:06d}", f"test {number}", f"Ein Satz, test {number}."] for number in range(SPLITS["test"])
+    ]
+
+
+def curves(home: Path, run: str) -> set[tuple[str, int, float]]:
+    with sqlite3.connect(home / "mlflow.db") as database:
+        query = "select key, step, value from metrics where run_uuid = ? and (key like 'training/%' or key like 's%')"
+        return set(database.execute(query, (run,)))
 
 
 def test_a_second_run_takes_everything_from_the_store_without_torch(
@@ -121,6 +144,9 @@ def test_a_second_run_takes_everything_from_the_store_without_torch(
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "False"
     assert all(stage["cached"] for stage in result(tmp_path)["stages"])
+    assert curves(undisturbed, result(tmp_path)["mlflow_run_id"]) == curves(
+        undisturbed, result(undisturbed)["mlflow_run_id"]
+    )
     assert result(tmp_path)["plots"] == [f"plots/{name}" for name in PLOTS]
     assert all((tmp_path / "out" / plot).is_file() for plot in result(tmp_path)["plots"])
 

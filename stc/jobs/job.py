@@ -16,9 +16,18 @@ from omegaconf import DictConfig
 
 from stc.config.composition import ComposedJob
 from stc.config.plan import Plan, make_plan
-from stc.decoding.hypotheses import read_texts
+from stc.jobs.mlflow_content import (
+    DESCRIPTION_TAG,
+    StageCurves,
+    chosen_params,
+    layers_removed,
+    log_stages,
+    log_systems,
+    main_figures,
+    pruned_ratio,
+    stage_rows,
+)
 from stc.jobs.shared_results import kept_for_all
-from stc.metrics.score_files import REFERENCES_FILE
 from stc.models.hub import HubModel
 from stc.pipeline.runner import Evaluation, NodeResult
 from stc.pipeline.stage import Context
@@ -37,7 +46,7 @@ from stc.tracking import TrackedRun, track
 log = logging.getLogger(__name__)
 
 PLOTS_FOLDER = "plots"
-DESCRIPTION_TAG = "mlflow.note.content"  # MLflow shows it as the description of a run
+STAGES_FILE = "stages.json"  # an artifact in MLflow
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def run_job(
     show_progress_lines()
     plan = make_plan(composed)
     name = name or f"{_default_name(plan)} {also}".strip()
-    labels = TrackingLabels(name, {**(params or {}), **_params(plan)}, dict(tags or {}))
+    labels = TrackingLabels(name, {**(params or {}), **chosen_params(plan)}, dict(tags or {}))
     if plan.config.seeds:
         return _run_seeds(composed, plan, output_dir, labels)
     return _run(plan, output_dir, labels)
@@ -123,7 +132,7 @@ def _run_seeds(composed: DictConfig, plan: Plan, output_dir: Path, labels: Track
         }
         file = _write_result(result, output_dir, plots, tracked)
         if systems:
-            tracked.log_metrics(_main_figures(systems[-1], result["prune_ratio"]))
+            tracked.log_metrics(main_figures(systems[-1]))
             tracked.set_tags({DESCRIPTION_TAG: format_seeds_table(systems, seeds, markdown_table)})
             _print(f"\n{format_seeds_table(systems, seeds)}")
         _print_places(file, tracked)
@@ -143,15 +152,18 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
     with track(
         config.tracking, run_name=labels.name, config=plan.values, params=labels.params, tags=labels.tags
     ) as tracked:
+        curves = StageCurves(plan, tracked)
+        done: list[NodeResult] = []
 
         def context_of(node: str, scratch: Path) -> Context:
             def log_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
-                tracked.log_metrics({f"{node}/{key}": value for key, value in metrics.items()}, step)
+                curves.log(node, metrics, step)
 
             return replace(context, scratch=scratch, log=log_metrics)
 
-        def log_stage(done: NodeResult) -> None:
-            tracked.log_stage(done.name, done.artifact.identity, done.cached, done.seconds)
+        def finish_stage(result: NodeResult) -> None:
+            done.append(result)
+            curves.finish(result)
 
         evaluation = Evaluation(
             plan.pipeline,
@@ -163,20 +175,21 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
             keep=config.store.keep,
         )
         started = time.monotonic()
-        done = evaluation.run(log_stage)
+        try:
+            done = evaluation.run(finish_stage)
+        finally:
+            tracked.log_dict({"stages": stage_rows(done)}, STAGES_FILE)
+        log_stages(tracked, done, plan, curves)
         systems = _compared_systems(evaluation, plan)
         plots = plot_run(output_dir / PLOTS_FOLDER, labels.name, systems, done)
         result = {
             "lang": config.lang.code,
-            "prune_ratio": _ratio(plan),
+            "prune_ratio": pruned_ratio(plan),
             "prune_method": plan.pruning.method if plan.prunes else None,
-            "layers_removed": _layers_removed(done, "order"),
-            "encoder_layers_removed": _layers_removed(done, "encoder_order"),
+            "layers_removed": layers_removed(done),
+            "encoder_layers_removed": layers_removed(done, "encoder_order"),
             "systems": systems,
-            "stages": [
-                {"name": one.name, "identity": one.artifact.identity, "cached": one.cached, "seconds": one.seconds}
-                for one in done
-            ],
+            "stages": stage_rows(done),
             "plots": [str(plot.relative_to(output_dir)) for plot in plots],
             "mlflow_run_id": tracked.id,
         }
@@ -184,9 +197,8 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
         seconds = time.monotonic() - started
         _print(f"\n{len(done)} stages, {sum(one.cached for one in done)} of them cached, {seconds:.0f} s")
         if systems:
-            tracked.log_metrics({**_main_figures(systems[-1], _ratio(plan)), "seconds": seconds})
-            tracked.log_table(_translations(systems), "translations.json")
-            tracked.set_tags({DESCRIPTION_TAG: format_run_table(systems, markdown_table)})
+            tracked.log_metrics({"job/seconds": seconds})
+            log_systems(tracked, systems, plan, evaluation)
             _print(f"\n{format_run_table(systems)}\n\ntranslations:")
             for row in systems:
                 _print(f"  {row['name']:18} {row['hypotheses']}")
@@ -194,40 +206,10 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
     return result
 
 
-def _ratio(plan: Plan) -> float:
-    return float(plan.pruning.ratio or 0.0) if plan.prunes else 0.0
-
-
 def _default_name(plan: Plan) -> str:
     config = plan.config
-    pruned = f"{plan.pruning.method} {_ratio(plan):g}" if plan.prunes else "0"
+    pruned = f"{plan.pruning.method} {pruned_ratio(plan):g}" if plan.prunes else "0"
     return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
-
-
-def _params(plan: Plan) -> dict[str, Any]:
-    """Return the parameters that runs are compared by in MLflow; the whole config is an artifact beside them."""
-    config = plan.config
-    params: dict[str, Any] = {
-        "model": config.model.name,
-        "lang": config.lang.code,
-        "pipeline": config.pipeline.name,
-        "quant": str(config.quant["method"]),
-        "seed": str(config.seed),
-    }
-    if plan.prunes:
-        params |= {"prune.method": plan.pruning.method, "prune.ratio": f"{_ratio(plan):g}"}
-        params["prune.scope"] = config.prune.get("scope")
-    return params
-
-
-def _main_figures(system: Mapping[str, Any], ratio: float) -> dict[str, float]:
-    """Return the figures of the main system, the last of the table, under names that every run has.
-
-    MLflow draws a chart of each metric, and compares runs by the first. Figures of the other systems would hide these.
-    """
-    figures = {"retention": system["retention"], "bytes": system["bytes_on_disk"], "ratio": ratio}
-    figures |= {key: system.get(key) for key in ("params", *system["metrics"], "rtf", "retention_deviation")}
-    return {key: value for key, value in figures.items() if value is not None}
 
 
 def _write_result(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: TrackedRun) -> Path:
@@ -253,18 +235,6 @@ def _compared_systems(evaluation: Evaluation, plan: Plan) -> list[dict[str, Any]
             }
             return compared_systems(evaluation.artifact(name), inputs)
     return []
-
-
-def _layers_removed(done: Sequence[NodeResult], order: str) -> list[int]:
-    """Return the layers that the last round removed, in the order of their removal."""
-    orders: list[list[int]] = [one.artifact.facts.get(order, []) for one in done]
-    return max(orders, key=len, default=[])
-
-
-def _translations(systems: list[dict[str, Any]]) -> dict[str, list[str]]:
-    references = Path(systems[0]["hypotheses"]).with_name(REFERENCES_FILE)
-    columns = {"reference": references, **{row["name"]: Path(row["hypotheses"]) for row in systems}}
-    return {name: read_texts(file) for name, file in columns.items()}
 
 
 def _report_progress(text: str) -> None:

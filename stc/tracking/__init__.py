@@ -32,11 +32,10 @@ from stc.system.signals import killable
 from stc.tracking.destination import Creation, Destination, is_reachable, mlflow_client
 from stc.tracking.outbox import LOG, Outbox, send_leftovers
 from stc.tracking.run import TrackedRun
+from stc.tracking.view import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's UI expects language agents
 
 
 class Tracking(BaseModel):
@@ -137,6 +136,7 @@ def start_run(
     run = TrackedRun(Outbox(destination, tracking.unsent.absolute()))
     run.log_params(params or {})
     run.log_dict(config, "config.yaml")
+    run.log_dict(versions(), "versions.json")
     return run
 
 
@@ -167,9 +167,12 @@ def _experiment(client: MlflowClient, name: str, database: Path | None) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = (database.parent / "mlartifacts").as_uri() if database else None
-        return str(client.create_experiment(name, artifact_location=location, tags=_TRAINING))
+        return str(client.create_experiment(name, artifact_location=location, tags=experiment_tags()))
     if experiment.lifecycle_stage != "active":
         raise InputError(f"tracking.experiment={name}: deleted in MLflow; restore it there or take another name")
+    for key, value in experiment_tags().items():
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
     return str(experiment.experiment_id)
 
 
@@ -214,4 +217,4 @@ def _tags() -> dict[str, str]:
     checkout = git_commit()
     if checkout is not None:
         tags |= {"mlflow.source.git.commit": checkout[0], "stc.git_dirty": str(checkout[1]).lower()}
-    return tags | {f"version.{name}": value for name, value in versions().items()}
+    return tags

@@ -6,7 +6,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -127,7 +127,12 @@ class Destination:
         if kind not in ("metric", "param", "tag"):
             if kind == "log_artifact" and not Path(arguments[0]).exists():
                 raise FileNotFoundError(f"{arguments[0]} is missing")
-            getattr(self._client, kind)(self.run_id, *arguments)
+            if kind == "log_datasets":
+                _log_datasets(self._client, self.run_id, *arguments)
+            elif kind == "log_model":
+                _log_model(self._client, self.run_id, *arguments)
+            else:
+                getattr(self._client, kind)(self.run_id, *arguments)
             return
         from mlflow.entities import Metric, Param, RunTag
 
@@ -137,6 +142,36 @@ class Destination:
             params=[Param(key, value[:_PARAM_LENGTH]) for kind, (key, value, *_) in items if kind == "param"],
             tags=[RunTag(key, value[:_TAG_LENGTH]) for kind, (key, value, *_) in items if kind == "tag"],
         )
+
+
+def _log_datasets(client: MlflowClient, run_id: str, datasets: Sequence[Mapping[str, str]]) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+    inputs = [
+        DatasetInput(
+            Dataset(one["name"], one["digest"], "local", one["source"], profile=one["profile"]),
+            [InputTag(MLFLOW_DATASET_CONTEXT, one["context"])],
+        )
+        for one in datasets
+    ]
+    client.log_inputs(run_id, inputs)
+
+
+def _log_model(
+    client: MlflowClient, run_id: str, name: str, params: dict[str, str], metrics: Sequence[tuple[str, float, int]]
+) -> None:
+    """Make a logged model without files, which names its folder, and which the run has put out."""
+    from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
+
+    experiment = client.get_run(run_id).info.experiment_id
+    tags = {MLFLOW_MODEL_IS_EXTERNAL: "true"}
+    model = client.create_logged_model(experiment, re.sub(r"[/:.%\"']", "_", name), run_id, tags=tags, params=params)
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    found = [Metric(key, value, when, 0, model_id=model.model_id, run_id=run_id) for key, value, when in metrics]
+    client.log_batch(run_id, metrics=found)
 
 
 def _is_refusal(error: Exception) -> bool:

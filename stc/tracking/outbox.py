@@ -34,9 +34,12 @@ from stc.tracking.destination import DatabaseLocked, Destination, MlflowUnavaila
 
 LOG = logging.getLogger("stc.tracking")
 
-ItemKind = Literal["metric", "param", "tag", "log_text", "log_dict", "log_artifact", "log_table", "set_terminated"]
+ItemKind = Literal[
+    "metric", "param", "tag", "log_text", "log_dict", "log_artifact", "log_table", "log_datasets", "log_model",
+    "set_terminated",
+]  # fmt: skip
 Item = tuple[ItemKind, list[Any]]
-"""A metric, a parameter, a tag, or a method of MLflow's client; and its arguments after the run's id."""
+"""A metric, a parameter, a tag, or what :class:`Destination` calls; and its arguments after the run's id."""
 
 FLUSH_SECONDS = 2.0  # the longest time until MLflow shows an item
 LAST_WAIT = 10.0  # seconds that the end of a run waits for a server that takes nothing

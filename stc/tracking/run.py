@@ -6,10 +6,29 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stc.tracking.outbox import LOG, ItemKind, Outbox
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that a run has used.
+
+    Attributes:
+        digest: says which content it has; at most 36 characters.
+        folder: where it is.
+        context: what it was used for, such as ``training``.
+        profile: figures about it, such as how many rows it has.
+    """
+
+    name: str
+    digest: str
+    folder: Path
+    context: str
+    profile: Mapping[str, Any]
 
 
 class TrackedRun:
@@ -35,10 +54,6 @@ class TrackedRun:
             except (TypeError, ValueError) as error:
                 LOG.warning("MLflow: metric %s=%r: %s", key, value, error)
 
-    def log_stage(self, name: str, identity: str, cached: bool, seconds: float) -> None:
-        """Show whether a stage was cached. This is a tag, as twenty more metrics would hide those that matter."""
-        self.set_tags({f"stage.{name}": f"{identity} ({'cached' if cached else f'made in {seconds:.1f} s'})"})
-
     def log_params(self, params: Mapping[str, str]) -> None:
         for key, value in params.items():
             self._put("param", key, value)
@@ -62,6 +77,26 @@ class TrackedRun:
     def log_table(self, columns: Mapping[str, Sequence[Any]], name: str) -> None:
         """Save a table (column title → values, all of the same length) as the artifact ``name``, ending in .json."""
         self._put("log_table", {title: list(values) for title, values in columns.items()}, name)
+
+    def log_datasets(self, datasets: Sequence[Dataset]) -> None:
+        """Show which data the run has used. Nothing is copied."""
+        described = [
+            {
+                "name": one.name,
+                "digest": one.digest,
+                "source": json.dumps({"uri": str(one.folder)}),
+                "context": one.context,
+                "profile": json.dumps(one.profile),
+            }
+            for one in datasets
+        ]
+        if described:
+            self._put("log_datasets", described)
+
+    def log_model(self, name: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """Show a model that the run has made, with its figures. Nothing is copied: ``params`` say where it is."""
+        now = int(time.time() * 1000)
+        self._put("log_model", name, dict(params), [(key, float(value), now) for key, value in metrics.items()])
 
     def end(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED, and wait while MLflow still takes what is left to send."""

@@ -157,8 +157,8 @@ def test_sweep_is_a_run_in_mlflow_with_one_below_it_for_every_job(mixed: tuple[P
     assert "1 of 2 jobs finished" in sweep.data.tags["mlflow.note.content"]
     artifacts = [client(home).list_artifacts(run.info.run_id) for run in (sweep, failed)]
     assert [{one.path for one in found} for found in artifacts] == [
-        {"config.yaml", "sweep.md"},
-        {"config.yaml", "traceback.txt"},
+        {"config.yaml", "versions.json", "sweep.md"},
+        {"config.yaml", "versions.json", "stages.json", "traceback.txt"},
     ]
 
 

@@ -126,7 +126,7 @@ def test_server_that_is_back_gets_everything(server: Server, outage: Outage) -> 
     client = MlflowClient(server.uri)
     assert losses(server, outage.through) == [3.0, 2.0, 1.0]
     assert client.get_run(outage.through).info.status == "FINISHED"
-    assert {one.path for one in client.list_artifacts(outage.through)} == {"config.yaml", "note.txt"}
+    assert {one.path for one in client.list_artifacts(outage.through)} == {"config.yaml", "versions.json", "note.txt"}
     assert "from while it was away" not in outage.kept["back"]
 
 
