@@ -62,4 +62,4 @@ lint: setup
 	$(BIN)/lint-imports --no-logo
 
 ui: setup
-	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+	$(BIN)/python -m stc.ui

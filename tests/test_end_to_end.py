@@ -132,23 +132,32 @@ def curves(home: Path, run: str) -> set[tuple[str, int, float]]:
         return set(database.execute(query, (run,)))
 
 
-def test_a_second_run_takes_everything_from_the_store_without_torch(
-    undisturbed: Path, tiny_model: Path, data: Path, tmp_path: Path
-) -> None:
-    arguments = settings(tiny_model, data, undisturbed, f"hydra.run.dir={tmp_path}/out")
+@pytest.fixture(scope="module")
+def again(undisturbed: Path, tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a second run with the store and the MLflow of the first."""
+    home = tmp_path_factory.mktemp("again")
+    arguments = settings(tiny_model, data, undisturbed, f"hydra.run.dir={home}/out")
     watched = (
         "import sys, stc.run; code = stc.run.main(); print('torch' in sys.modules, file=sys.stderr); sys.exit(code)"
     )
     command = [sys.executable, "-c", watched, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.strip().splitlines()[-1] == "False"
-    assert all(stage["cached"] for stage in result(tmp_path)["stages"])
-    assert curves(undisturbed, result(tmp_path)["mlflow_run_id"]) == curves(
-        undisturbed, result(undisturbed)["mlflow_run_id"]
-    )
-    assert result(tmp_path)["plots"] == [f"plots/{name}" for name in PLOTS]
-    assert all((tmp_path / "out" / plot).is_file() for plot in result(tmp_path)["plots"])
+    (home / "torch").write_text(done.stderr.strip().splitlines()[-1])
+    return home
+
+
+def test_a_second_run_takes_everything_from_the_store_without_torch(again: Path) -> None:
+    assert (again / "torch").read_text() == "False"
+    assert all(stage["cached"] for stage in result(again)["stages"])
+    assert result(again)["plots"] == [f"plots/{name}" for name in PLOTS]
+    assert all((again / "out" / plot).is_file() for plot in result(again)["plots"])
+
+
+def test_curves_of_stages_from_the_store_are_whole_in_mlflow(undisturbed: Path, again: Path) -> None:
+    drawn = curves(undisturbed, result(again)["mlflow_run_id"])
+    assert {step for key, step, _ in drawn if key == "search/importance/chrf_pp_by_layers_removed"} == {1, 2}
+    assert drawn == curves(undisturbed, result(undisturbed)["mlflow_run_id"])
 
 
 def test_seeds_give_a_run_each_and_their_mean_and_share_what_is_the_same(

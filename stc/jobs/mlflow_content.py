@@ -91,7 +91,9 @@ def log_systems(tracked: TrackedRun, systems: Sequence[Mapping[str, Any]], plan:
     tracked.log_metrics(figures)
     # MLflow's page that compares runs puts the first parameter on the x axis, and the first figure on the y axis.
     tracked.log_params({"compressed.size_mb": f"{figures[SIZE_MB]:.2f}"})
-    tracked.log_model(main["name"], {"folder": main["model_dir"], **chosen_params(plan)}, figures)
+    tracked.log_model(
+        f"{main['name']} {plan.config.lang.code}", {"folder": main["model_dir"], **chosen_params(plan)}, figures
+    )
     tracked.log_table(translations_table(systems, _scored_data(evaluation, plan)), "translations.json")
     tracked.set_tags({DESCRIPTION_TAG: format_run_table(systems, markdown_table)})
 
@@ -146,7 +148,7 @@ def _used_datasets(plan: Plan, done: Sequence[NodeResult]) -> list[Dataset]:
     return [
         Dataset(
             f"{one.name} {plan.config.lang.code}",
-            one.artifact.identity,
+            one.artifact.identity[:8],
             one.artifact.path,
             contexts[one.name],
             {"num_rows": one.artifact.facts.get("utterances"), "seconds": one.artifact.facts.get("seconds")},

@@ -176,6 +176,25 @@ def _experiment(client: MlflowClient, name: str, database: Path | None) -> str:
     return str(experiment.experiment_id)
 
 
+def prepare_experiment(tracking: Tracking) -> tuple[str, str]:
+    """Make the experiment and its view if they are missing.
+
+    Returns:
+        the URI with an absolute path, and the id of the experiment.
+
+    Raises:
+        InputError: MLflow cannot be reached there, or the experiment was deleted.
+    """
+    uri, database = _resolve(tracking.uri)
+    try:
+        with _lock(database):
+            return uri, _experiment(mlflow_client(uri), tracking.experiment, database)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"tracking.uri={tracking.uri}: MLflow cannot be used there: {first_line(error)}") from error
+
+
 def close_stale_runs(tracking: Tracking) -> None:
     """End the runs of this host that are RUNNING although their process is gone.
 

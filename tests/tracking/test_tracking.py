@@ -21,6 +21,7 @@ from processes import send as send_signal
 from stc.errors import InputError
 from stc.system.signals import Killed
 from stc.tracking import Tracking, track
+from stc.tracking.run import Dataset
 
 WITHOUT_TORCH = """
 import sys
@@ -171,6 +172,21 @@ def test_tables_and_versions_are_artifacts(tracking: Tracking, client: MlflowCli
     assert client.get_run(run.id).data.tags["mlflow.parentRunId"] == "abc"
     assert {"stc", "torch", "transformers", "peft"} <= json.loads(artifact(client, run.id, "versions.json")).keys()
     assert '"columns":["source","reference","teacher"]' in artifact(client, run.id, "translations.json")
+
+
+def test_data_and_model_are_shown_by_reference(tracking: Tracking, client: MlflowClient, tmp_path: Path) -> None:
+    with track(tracking, run_name="shown", config={}) as run:
+        run.log_datasets([Dataset("test de", "0123abcd", tmp_path / "data", "testing", {"num_rows": 4})])
+        run.log_model("pruned: nf4", {"folder": str(tmp_path / "model")}, {"compressed/size_mb": 6.5})
+    kept = client.get_run(str(run.id))
+    (data,) = kept.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("test de", "0123abcd")
+    assert json.loads(data.dataset.source) == {"uri": str(tmp_path / "data")}
+    assert [tag.value for tag in data.tags] == ["testing"]
+    model = client.get_logged_model(kept.outputs.model_outputs[0].model_id)
+    assert (str(model.status), model.params) == ("READY", {"folder": str(tmp_path / "model")})
+    assert [(one.key, one.value) for one in model.metrics or []] == [("compressed/size_mb", 6.5)]
+    assert client.list_artifacts(str(run.id), "model") == []
 
 
 def test_artifacts_are_beside_the_database(tracking: Tracking, tmp_path: Path) -> None:

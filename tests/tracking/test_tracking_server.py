@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from stc import ui
 from stc.errors import InputError
-from stc.tracking import Tracking, outbox, track
+from stc.tracking import Tracking, outbox, prepare_experiment, track
+from stc.tracking.view import view_path
 
 
 class Server:
@@ -149,3 +151,9 @@ def test_server_away_at_the_start_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"tracking\.uri=http"):  # noqa: SIM117
             with track(nowhere, run_name="x", config={}):
                 pass
+
+
+def test_the_address_of_the_view_is_printed_for_a_server(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ui.main([f"--uri={server.uri}"]) == 0
+    _, experiment = prepare_experiment(Tracking(uri=server.uri))
+    assert capsys.readouterr().out.split()[-1] == f"{server.uri}/{view_path(experiment)}"
