@@ -56,8 +56,8 @@ test-all: test
 	$(MAKE) test-long
 
 lint: setup
-	$(BIN)/ruff check stc talks tests benchmarks
-	$(BIN)/ruff format --check stc talks tests benchmarks
+	$(BIN)/ruff check stc talks tests benchmarks examples
+	$(BIN)/ruff format --check stc talks tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from stc import __version__
 from stc.errors import InputError
 from stc.system.gpu import reserve_gpus, visible_gpus
+from stc.system.version import VERSION
 
 _SHARED = re.compile(
     r"(fuse\.)?(nfs|lustre|gpfs|beegfs|ceph|ceph-fuse|glusterfs|pvfs|orangefs|panfs|afs|gfs|ocfs|cifs|smb|smbfs|sshfs|9p"
@@ -25,7 +25,7 @@ LIBRARIES = ("torch", "transformers", "bitsandbytes", "peft")
 
 def versions() -> dict[str, str]:
     """Return the versions of stc, Python and the installed libraries that a result may depend on."""
-    found = {"stc": __version__, "python": platform.python_version()}
+    found = {"stc": VERSION, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
             found[name] = version(name)

@@ -1,0 +1,3 @@
+"""The version of stc."""
+
+VERSION = "0.1.0"
