@@ -110,7 +110,13 @@ def checked(source: Source, split: str | SplitPart, *, limit: int | None = None)
         there = source.splits()
         splits = f"splits found: {', '.join(there) or 'none'}{suggestion(split, there)}"
         raise DataNotFound(f"{source.described(split)} is missing; {splits}")
-    chosen = None if part is None else part.numbers(source.count(split))
+    chosen = None
+    if part is not None:
+        count = source.count(split)
+        try:
+            chosen = part.numbers(count)
+        except InputError as error:
+            raise DataNotFound(f"{source.described(split)}: {error}") from None
     folder = _Folder(source.path, source.allow_links) if isinstance(source, FolderSource) else None
     ids: dict[str, str] = {}
     with TemporaryDirectory(prefix="stc-audio-") as temporary:

@@ -149,7 +149,18 @@ def proof_example(history: History, data: Path | None) -> ProofExample:
 
 def _step(store: Store, record: Mapping[str, Any]) -> LineageStep:
     train = record["spec"]["inputs"].get("train")
-    return LineageStep(record, (store.record(Kind.MANIFEST, train) if isinstance(train, str) else None) or {})
+    return LineageStep(record, _data_record(store, train) if isinstance(train, str) else {})
+
+
+def _data_record(store: Store, identity: str) -> Mapping[str, Any]:
+    """Return the record of a manifest. The facts of one that joins others have those of each under ``parts``."""
+    record = store.record(Kind.MANIFEST, identity) or {}
+    inputs = record.get("spec", {}).get("inputs", {})
+    joined = {key.removeprefix("parts."): one for key, one in inputs.items() if key.startswith("parts.")}
+    if not joined:
+        return record
+    parts = {label: _data_record(store, one).get("facts", {}) for label, one in joined.items()}
+    return {**record, "facts": {**record["facts"], "parts": parts}}
 
 
 def _made_from(store: Store, kind: Kind, model: str) -> list[tuple[Path, dict[str, Any]]]:

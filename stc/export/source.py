@@ -90,8 +90,7 @@ def find_source(path: Path, system: str | None) -> ExportSource:
     root = folder.parent.parent
     in_store = is_identity(folder.name) and folder.parent.name in list(Kind) and is_store(root)
     if in_store and not folder.exists():
-        why = Store(root).inspect(Kind(folder.parent.name), folder.name)[1]
-        raise InputError(f"{folder}: {why}; a run that has it among its pipeline.outputs makes it again")
+        _verified(Store(root), Kind(folder.parent.name), folder.name)
     if (folder / ADAPTER_CONFIG).is_file():
         form: ExportForm = "adapter"
     elif (folder / "config.json").is_file():
@@ -111,7 +110,9 @@ def find_source(path: Path, system: str | None) -> ExportSource:
 def _verified(store: Store, kind: Kind, identity: str) -> Path:
     artifact, why = store.get(kind, identity)
     if artifact is None:
-        raise InputError(f"{store.path(kind, identity)}: {why}")
+        raise InputError(
+            f"{store.path(kind, identity)}: {why}; a run that has it among its pipeline.outputs makes it again"
+        )
     return artifact.path
 
 

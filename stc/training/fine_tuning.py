@@ -228,6 +228,9 @@ def _teacher_layers(inputs: Inputs, student: Translator, teacher: Translator) ->
 
 
 def _describe_data(facts: Mapping[str, Any]) -> str:
+    if parts := facts.get("parts"):  # of joined data
+        described = "; ".join(f"{name}{_describe_data(part)}" for name, part in parts.items())
+        return f", on {facts['utterances']:,} utterances: {described}"
     if "pairs" in facts:
         return (
             f", on {facts['pairs']:,} pairs of speech and text: {facts['originals']:,} from the data, the others "

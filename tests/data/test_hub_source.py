@@ -7,6 +7,7 @@ loads those of the hub.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import soundfile
 
 from stc.config.composition import compose_jobs
 from stc.data.audio import read_audio
+from stc.data.sources import DataNotFound
 from stc.errors import InputError
 from stc.pipeline.stage import Context
 from stc.stages.manifest import Manifest
@@ -102,7 +104,7 @@ def test_official_test_set_is_a_split_of_its_own(acl: Path, tiny_model: Path, tm
 
 
 def test_part_of_more_rows_than_there_are_is_refused(acl: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has 50 rows"):
+    with pytest.raises(DataNotFound, match=re.escape(f"{acl}: it has 50 rows")):
         stage("test", acl, tiny_model, tmp_path).in_place()
 
 

@@ -21,6 +21,8 @@ from stc.export.source import find_source
 from stc.metrics.score_files import Measurement, Scores
 from stc.models import read_config
 from stc.models.folder import count_parameters
+from stc.store import Store
+from stc.store.artifact import Kind
 
 Made = Callable[[str], Path]
 SYSTEMS = ("base", "quantize")
@@ -131,6 +133,13 @@ def test_damaged_result_is_refused_by_name(made: Made, tmp_path: Path) -> None:
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     with pytest.raises(InputError, match=r"damaged: config.json"):
         export(folder, tmp_path / "out")
+
+
+def test_merged_export_of_what_was_dropped_says_how_to_have_it_again(made: Made, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made("prune").parent.parent, tmp_path / "store"))
+    Store(folder).evict(Kind.MODEL, made("prune").name)
+    with pytest.raises(InputError, match=r"evicted on .*pipeline\.outputs"):
+        export(folder / "model" / made("quantize").name, tmp_path / "out", merged=True)
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ class SplitPart(BaseModel):
 
         stop = count if self.stop is None else self.stop
         if not self.start < stop <= count:
-            raise InputError(f"split {self.of!r} has {count} rows, and rows {self.start} to {stop} are needed")
+            raise InputError(f"it has {count} rows, and rows {self.start} to {stop} are needed")
         return frozenset(np.random.default_rng(self.seed).permutation(count)[self.start : stop].tolist())
 
 
