@@ -108,6 +108,19 @@ def test_part_of_more_rows_than_there_are_is_refused(acl: Path, tiny_model: Path
         stage("test", acl, tiny_model, tmp_path).in_place()
 
 
+def test_a_folder_without_data_and_one_that_is_not_there_are_told_apart(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    (tmp_path / "empty").mkdir()
+    for name, told in (("empty", False), ("absent", True)):
+        with pytest.raises(InputError) as error:
+            stage("test", tmp_path / name, tiny_model, tmp_path).in_place()
+        assert str(tmp_path / name) in str(error.value)
+        assert ("no such folder" in str(error.value)) is told
+
+
 @pytest.mark.parametrize("saved", [False, True])
 def test_audio_of_any_format_and_rate_is_read(saved: bool, tmp_path: Path, tiny_model: Path, ctx: Context) -> None:
     forms = [("WAV", 8_000), ("FLAC", 44_100), ("MP3", 22_050), ("OGG", 48_000)]

@@ -116,6 +116,14 @@ def test_shared_utterances_that_are_allowed_are_counted(split: Split, tmp_path: 
     assert facts == {"selection": 2, "test": 2, "shared": {"selection and test": 1}}
 
 
+def test_the_parts_of_a_shared_utterance_are_counted_as_one(split: Split, tmp_path: Path, ctx: Context) -> None:
+    selection, test = split("selection", ["One."]), split("test", ["One.", "One."])
+    rows = Rows.load(test.path)
+    Rows(test.path, TASK, [row.model_copy(update={"part_of": "long"}) for row in rows.rows]).save()
+    facts = Disjoint(allow_leak=True).run({"splits": {"selection": selection, "test": test}}, tmp_path, ctx)
+    assert facts["shared"] == {"selection and test": 1}
+
+
 def test_dev_may_be_the_very_manifest_of_selection_and_test_may_not(split: Split, tmp_path: Path, ctx: Context) -> None:
     one = split("selection", ["One."])
     assert check(tmp_path, ctx, dev=one, selection=one) == {"dev": 1, "selection": 1}

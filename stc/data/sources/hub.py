@@ -266,7 +266,8 @@ def _library_errors(dataset: str) -> Iterator[None]:
 
     disable_progress_bar()
     set_verbosity_error()  # it warns of each data set that it finds in its cache without network
-    if not os.path.isdir(expand_home(dataset)):
+    is_local = os.path.isdir(expand_home(dataset))
+    if not is_local:
         _use_cache_if_offline()
     try:
         yield
@@ -276,8 +277,11 @@ def _library_errors(dataset: str) -> Iterator[None]:
         raise DataNotFound(f"{dataset}: {first_line(error)}") from None
     except (FileNotFoundError, ConnectionError, HTTPError) as error:
         why = first_line(error).rstrip(".")
+        if is_local:
+            raise DataNotFound(f"{dataset}: {why}") from None
         raise DataNotFound(
-            f"{dataset}: {why}. Without network, fetch it first on a machine that has one (python -m stc.pull)"
+            f"{dataset}: no such folder here, and {why}. Without network, fetch it first on a machine that has one "
+            "(python -m stc.pull)"
         ) from None
     except (DatasetsError, ArrowException, RuntimeError, ValueError, OSError) as error:
         hint = ""
