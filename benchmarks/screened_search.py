@@ -102,7 +102,7 @@ def searched(planned: Plan, context: Context) -> tuple[Search, Mapping[str, Arti
         planned.pipeline,
         Store(planned.config.store.dir),
         lambda name, scratch: replace(context, scratch=scratch),
-        announce=lambda line: print(f"<!-- {line} -->", flush=True),
+        begin=lambda node, activity, reason: print(f"<!-- {reason} -->", flush=True),
     )
     rounds = [done for done in evaluation.run() if done.name.startswith("importance.")]
     facts = [done.artifact.facts for done in rounds]

@@ -1,4 +1,4 @@
-"""``python -m stc.run [-m] [group=member] [key=value] …``: compose, validate and run the jobs of a command."""
+"""``python -m stc.run [-m] [-v] [group=member] [key=value] …``: compose, validate and run the jobs of a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HELP = """stc: make a speech-translation model small, and show what it cost
 
-usage: python -m stc.run [-m] [GROUP=MEMBER] [KEY=VALUE] …
+usage: python -m stc.run [-m] [-v] [GROUP=MEMBER] [KEY=VALUE] …
 
 Groups (the first word of a line is the key):
 {groups}
@@ -39,6 +39,7 @@ Keys one often sets:
   force=[heal]               make a stage anew, and what follows from it
   store.dir=FOLDER           where results are kept
   store.keep=final           drop intermediate models as soon as nothing needs them
+  verbose=true               say why a stage is made, with hashes (also -v)
   plan=true                  say what would be done, with sizes, and do nothing
 
 A path may have any letters; a comma in a sweep, and what else Hydra reads (quotes, brackets, a space at an end), goes

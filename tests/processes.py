@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import sys
@@ -67,6 +68,12 @@ class Command:
             self.send(signal.SIGKILL)
             raise AssertionError(f"it did not end in {seconds} s: {self.stderr}")
         return self._process.exitcode
+
+
+def stages_begun(text: str) -> list[str]:
+    """The stages that a run says it begins, in order: ``heal``, ``importance.2``."""
+    found = re.findall(r"^\[ *\d+/\d+\] ([a-z_0-9]+)(?: (\d+) of \d+)? *  ", text.replace("\r", "\n"), re.MULTILINE)
+    return [f"{name}.{link}" if link else name for name, link in found]
 
 
 @cache

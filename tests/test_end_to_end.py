@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from processes import Command, until
+from processes import Command, stages_begun, until
 
 RATE = 16_000
 SPLITS = {"train": 6, "dev": 2, "selection": 3, "test": 4}
@@ -66,7 +66,7 @@ def finished(arguments: list[str]) -> Command:
 def undisturbed(tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
     command = [sys.executable, "-m", "stc.run", *settings(tiny_model, data, home)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (home / "stdout").write_text(done.stdout)
     return home
@@ -92,6 +92,15 @@ def test_a_run_ends_with_the_table_of_the_four_systems(undisturbed: Path) -> Non
     assert {len(one) for one in lines} == {SPLITS["test"]}
     table = (undisturbed / "stdout").read_text()
     assert all(system["name"] in table for system in systems)
+
+
+def test_the_commands_that_a_run_ends_with_work_as_they_are_printed(undisturbed: Path) -> None:
+    said = [shlex.split(line) for line in (undisturbed / "stdout").read_text().splitlines() if " -m stc." in line]
+    assert [line[:3] for line in said] == [[sys.executable, "-m", f"stc.{name}"] for name in ("translate", "export")]
+    for _, _, program, *arguments in said:
+        done = Command(program, *arguments, folder=undisturbed)
+        assert done.wait() == 0, done.stderr
+    assert (undisturbed / "exported" / "pruned-healed-nf4" / "model.safetensors").is_file()
 
 
 def test_a_run_is_finished_in_mlflow_with_its_parameters_and_translations(undisturbed: Path) -> None:
@@ -213,7 +222,7 @@ def test_a_run_killed_at_any_stage_or_in_a_training_goes_on_and_ends_with_the_sa
         assert seen[-1] == victim
         made += seen[:-1]
     run = finished(arguments)
-    assert not set(made) & set(stages_in(run.stderr))
+    assert not set(made) & set(stages_begun(run.stderr))
     assert "training goes on from the checkpoint of step 1 of" in run.stderr
     (scores,) = (json.loads(file.read_text()) for file in tmp_path.glob("store/scores/*/scores.json"))
     evaluated = next(stage["identity"] for stage in result(undisturbed)["stages"] if stage["name"] == "evaluate")
@@ -230,24 +239,20 @@ def model_and_curves(stage: str, home: Path) -> tuple[bytes, dict[str, Any]]:
     return (folder / "model.safetensors").read_bytes(), curves
 
 
-def stages_in(text: str) -> list[str]:
-    return re.findall(r"^([a-z_.0-9]+) \(\w+ [0-9a-f]{8}\):", text.replace("\r", "\n"), flags=re.MULTILINE)
-
-
 def die_in_training(arguments: list[str]) -> list[str]:
     """Returns the stages the run began."""
     run = Command("stc.run", *arguments, first=die_after_the_first_step)
     assert run.wait() == -signal.SIGKILL, run.stderr
-    return stages_in(run.stderr)
+    return stages_begun(run.stderr)
 
 
 def kill_at(stage: str, arguments: list[str]) -> list[str]:
     """Kill the run as soon as it says it begins ``stage``; returns the stages it began."""
     run = Command("stc.run", *arguments)
-    until(lambda: stage in stages_in(run.stderr), stage, 300)
+    until(lambda: stage in stages_begun(run.stderr), stage, 300)
     run.send(signal.SIGKILL)
     run.wait()
-    return stages_in(run.stderr)
+    return stages_begun(run.stderr)
 
 
 def test_a_sweep_over_ways_of_pruning_shares_the_teacher_and_what_it_translated(
@@ -258,7 +263,7 @@ def test_a_sweep_over_ways_of_pruning_shares_the_teacher_and_what_it_translated(
         tiny_model, data, undisturbed, sweep, "pipeline.outputs=[heal]", "tracking=none",
         f"hydra.sweep.dir={tmp_path}", "-m",
     )  # fmt: skip
-    began = stages_in(finished(arguments).stderr)
+    began = stages_begun(finished(arguments).stderr)
     assert set(began) <= {"similarity", "importance", "prune", "heal"}
     assert (began.count("similarity"), began.count("importance")) == (1, 4)
     removed = {tuple(sorted(result(undisturbed)["layers_removed"]))}
@@ -276,7 +281,7 @@ def test_rounds_with_training_in_between_go_on_from_the_first_round_without(
         tiny_model, data, undisturbed, "prune=interleaved", "prune.between.warmup_steps=0", "pipeline.outputs=[heal]",
         "tracking=none", f"hydra.run.dir={tmp_path}/out",
     )  # fmt: skip
-    assert stages_in(finished(arguments).stderr)[:3] == ["prune.1", "between.1", "importance.2"]
+    assert stages_begun(finished(arguments).stderr)[:3] == ["prune.1", "between.1", "importance.2"]
     content = result(tmp_path)
     assert content["layers_removed"][0] == result(undisturbed)["layers_removed"][0]
     heal = next(stage["identity"] for stage in content["stages"] if stage["name"] == "heal")
@@ -286,7 +291,7 @@ def test_rounds_with_training_in_between_go_on_from_the_first_round_without(
 
 def test_a_stopped_run_is_marked_killed(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     run = Command("stc.run", *settings(tiny_model, data, tmp_path))
-    until(lambda: "teacher" in stages_in(run.stderr), "the teacher", 300)
+    until(lambda: "teacher" in stages_begun(run.stderr), "the teacher", 300)
     os.kill(run.pid, signal.SIGTERM)
     assert run.wait() == 128 + signal.SIGTERM
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
@@ -307,4 +312,4 @@ def test_splits_that_share_an_utterance_stop_the_run_before_training(
     assert run.wait() == 1
     assert "1 of 'test' in 'train'" in run.stderr
     assert "Traceback" not in run.stderr
-    assert "teacher" not in stages_in(run.stderr)
+    assert "teacher" not in stages_begun(run.stderr)

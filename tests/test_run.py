@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stc.config.composition import validate_jobs
 from stc.config.hydra_arguments import config_groups
+from stc.config.override_checks import check_arguments
 from stc.run import main
 from stc.system.paths import ROOT
 
@@ -95,3 +97,10 @@ def test_output_is_whole_whatever_the_locale_s_encoding_is(
         stream.flush()
         said += stream.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
     assert ("…" if arguments == ["--help"] else "größe") in said
+
+
+@pytest.mark.parametrize("option", ["-v", "--verbose", "verbose=true"])
+def test_verbose_is_an_option_and_a_setting(option: str) -> None:
+    (job,) = validate_jobs(check_arguments(["lang=zh", option, "prune=middle"]))[1]
+    assert job.plan.config.verbose
+    assert job.plan.config.lang.code == "zh"

@@ -25,7 +25,10 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
 
     parser = get_args_parser()
     parser.prog = "python -m stc.run"
+    parser.add_argument("-v", "--verbose", action="store_true", help="the same as verbose=true")
     options = parser.parse_intermixed_args(list(arguments))
+    if vars(options).pop("verbose"):  # Hydra does not know it
+        options.overrides.append("verbose=true")
     faults = []
     if len(several := [_option_text(name) for name in _EXCLUSIVE_OPTIONS if getattr(options, name)]) > 1:
         faults.append(Fault(several[0], " ".join(several[1:]), "only one of these can be asked for"))

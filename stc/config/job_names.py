@@ -13,7 +13,7 @@ def _percent(ratio: str) -> str:
 
 
 _IN_RUN_NAME = {"model", "lang", "prune", "prune.ratio", "pipeline", "seeds"}  # stc.jobs.job names a run by these
-_WITHOUT_EFFECT = {"store", "tracking", "resources", "force", "fail_fast", "hydra", "hydra/launcher"}
+_WITHOUT_EFFECT = {"store", "tracking", "resources", "force", "fail_fast", "verbose", "hydra", "hydra/launcher"}
 
 # Settings that are shown without their key, in this order.
 _SHOWN_WITHOUT_KEY: dict[str, Callable[[str], str]] = {

@@ -234,6 +234,7 @@ class Config(_Group):
         recover: the recipe of a second healing, in a pipeline that has one.
         seeds: the run is repeated with each of them, in place of ``seed``.
         fail_fast: a sweep begins no job after one that failed.
+        verbose: the console says why a stage is made, with hashes; the log of a job always does.
         controls: whether controls that cost hours are made (``pipeline.costly_controls``).
         decoding: what is removed from the translations of every system before they are scored.
     """
@@ -256,6 +257,7 @@ class Config(_Group):
     stages: Mapping[str, Mapping[str, Any]]
     force: Annotated[tuple[str, ...], EachOnce] = ()
     fail_fast: bool = False
+    verbose: bool = False
     controls: bool = True
     seed: Seed
     seeds: Annotated[tuple[Seed, ...], EachOnce] = ()

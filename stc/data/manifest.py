@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stc.errors import InputError
 from stc.models.language_pair import Task
+from stc.store.artifact import Artifact
 from stc.system.read_files import parse_json, read_json, read_lines
 
 MANIFEST_FILE = "manifest.jsonl"
@@ -165,6 +166,17 @@ class SpeechAmount:
     @classmethod
     def of(cls, durations: Sequence[float]) -> SpeechAmount:
         return cls(len(durations), sum(durations), max(durations))
+
+
+def utterance_count(manifest: Artifact) -> int | None:
+    """Return how many utterances a manifest has by its facts; None for one from outside a store."""
+    return manifest.facts.get("pairs", manifest.facts.get("utterances"))
+
+
+def describe_amount(manifest: Artifact) -> str:
+    """Return how many utterances a manifest has, in words."""
+    count = utterance_count(manifest)
+    return "all utterances" if count is None else f"{count:,} utterance{'s' * (count != 1)}"
 
 
 def place_file(source: Path, destination: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from omegaconf import DictConfig
 
 from stc.config.composition import ComposedJob
 from stc.config.plan import Plan, make_plan
+from stc.jobs.closing_lines import closing_lines, example_recording
 from stc.jobs.mlflow_content import (
     DESCRIPTION_TAG,
     StageCurves,
@@ -28,6 +28,7 @@ from stc.jobs.mlflow_content import (
     stage_rows,
 )
 from stc.jobs.shared_results import kept_for_all
+from stc.jobs.step_lines import StepLines, report_progress
 from stc.models.hub import HubModel
 from stc.pipeline.runner import Evaluation, NodeResult
 from stc.pipeline.stage import Context
@@ -40,6 +41,7 @@ from stc.store.artifact import Kind
 from stc.store.run_result import RESULT_FILE
 from stc.system.console import prepare_libraries, show_progress_lines
 from stc.system.machine import resolve_device
+from stc.system.paths import short_path
 from stc.system.tables import markdown_table
 from stc.tracking import TrackedRun, track
 
@@ -106,7 +108,7 @@ def _run_seeds(composed: DictConfig, plan: Plan, output_dir: Path, labels: Track
         for seed in seeds:
             one = composed.copy()
             one.seed, one.seeds = seed, []
-            _report_progress(f"\nseed {seed}")
+            report_progress(f"\nseed {seed}")
             tags = {"mlflow.parentRunId": tracked.id} if tracked.id else {}
             of_seed = TrackingLabels(f"{labels.name} seed {seed}", {**labels.params, "seed": str(seed)}, tags)
             runs.append(_run(make_plan(one), output_dir / f"seed{seed}", of_seed))
@@ -145,10 +147,10 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
     context = config.resources.context(resolve_device(config.resources.device, config.resources.processes))
     store = Store(config.store.dir)
     for note in shipped_corpus_notes(plan):
-        _report_progress(note)
+        report_progress(note)
     for node in map(plan.pipeline.nodes.__getitem__, plan.pipeline.required_nodes()):
         if isinstance(node.source, HubModel):
-            _report_progress(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
+            report_progress(f"{node.name}: {node.source.id} is no folder here, and is taken from the Hugging Face hub")
     with track(
         config.tracking, run_name=labels.name, config=plan.values, params=labels.params, tags=labels.tags
     ) as tracked:
@@ -162,15 +164,19 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
             return replace(context, scratch=scratch, log=log_metrics)
 
         def finish_stage(result: NodeResult) -> None:
+            lines.found(result)
             done.append(result)
             curves.finish(result)
+
+        lines = StepLines(plan.pipeline, verbose=config.verbose)
 
         evaluation = Evaluation(
             plan.pipeline,
             store,
             context_of,
             force=config.force,
-            announce=_report_progress,
+            begin=lines.begin,
+            announce=report_progress,
             before_stage=partial(check_disk_space, store),
             keep=config.store.keep,
         )
@@ -179,6 +185,7 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
             done = evaluation.run(finish_stage)
         finally:
             tracked.log_dict({"stages": stage_rows(done)}, STAGES_FILE)
+        lines.report_cached()
         log_stages(tracked, done, plan, curves)
         systems = _compared_systems(evaluation, plan)
         plots = plot_run(output_dir / PLOTS_FOLDER, labels.name, systems, done)
@@ -201,7 +208,9 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
             log_systems(tracked, systems, plan, evaluation)
             _print(f"\n{format_run_table(systems)}\n\ntranslations:")
             for row in systems:
-                _print(f"  {row['name']:18} {row['hypotheses']}")
+                _print(f"  {row['name']:18} {short_path(row['hypotheses'])}")
+            recording = example_recording(evaluation, plan.pipeline)
+            _print(f"\n{closing_lines(systems, output_dir, config.lang.code, recording)}\n")
         _print_places(file, tracked)
     return result
 
@@ -237,12 +246,6 @@ def _compared_systems(evaluation: Evaluation, plan: Plan) -> list[dict[str, Any]
     return []
 
 
-def _report_progress(text: str) -> None:
-    """Print to standard error, and to the job's log."""
-    print(text, file=sys.stderr)
-    log.info("%s", text.strip())
-
-
 def _print(text: str) -> None:
     """Print a result to standard output, and to the job's log."""
     print(text)
@@ -251,4 +254,4 @@ def _print(text: str) -> None:
 
 def _print_places(file: Path, tracked: TrackedRun) -> None:
     where = f"run {tracked.id}; `make ui` shows it" if tracked.id else "tracking is off"
-    _print(f"result: {file}\nMLflow: {where}")
+    _print(f"result: {short_path(file)}\nMLflow: {where}")

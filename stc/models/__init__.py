@@ -54,6 +54,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return checked_config(config, str(path))
 
 
+def describe_depth(folder: Path) -> str:
+    """Return a model by its number of decoder layers, in words: ``8-layer model``. Raises as :func:`read_config`."""
+    config = read_config(folder)
+    return f"{architecture(config['model_type']).layers(config)['decoder']}-layer model"
+
+
 def checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a parsed config.json after its family has checked it.
 

@@ -92,7 +92,7 @@ class Keeper:
         if self._keep == "final" and self._live is not None:
             names = {identity: name for name, identity in self._identities().items()}
             for identity in self._live.drop(self._needs()):
-                self._announce(f"{names[identity]} ({identity[:8]}): dropped, nothing more needs it")
+                self._announce(f"{names[identity]}: dropped, nothing more needs it")
 
     def is_intermediate(self, kind: Kind, identity: str) -> bool:
         """Return whether a result that this run makes may be dropped later."""

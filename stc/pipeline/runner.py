@@ -62,7 +62,9 @@ class Evaluation:
         context: makes the context of a node from its name and scratch folder.
         force: nodes to make anew; what is made from them follows. Of several processes at once, one makes each node
             anew and the others use its result. A process that starts afterwards makes it once more.
-        announce: called with one line for every node that is about to run, with the reason, or is waited for.
+        begin: called with every node that is about to run, what it does in plain words, and a line that says why, with
+            hashes.
+        announce: called with a line for every node that is waited for, or whose result is dropped.
         before_stage: called before a stage runs on its inputs. It raises an error to stop the run.
         keep: with ``final``, the weights that this run makes on the way are dropped as soon as no run needs them.
     """
@@ -74,6 +76,7 @@ class Evaluation:
         context: Callable[[str, Path], Context],
         *,
         force: Sequence[str] = (),
+        begin: Callable[[Node, str, str], None] = lambda node, activity, reason: None,
         announce: Callable[[str], None] = lambda line: None,
         before_stage: Callable[[Node, Inputs], None] = lambda node, inputs: None,
         keep: Keep = "all",
@@ -82,6 +85,7 @@ class Evaluation:
         self._store = store
         self._context = context
         self._force = pipeline.equal_nodes(force)
+        self._begin = begin
         self._announce = announce
         self._before_stage = before_stage
         self._keys: dict[str, _Key] = {}
@@ -225,17 +229,16 @@ class Evaluation:
             if node.name in self._force:  # made by another process, or by a run that was killed before the next line
                 self._store.set_generation(first, generation)
             return self._stored(node, found)
-        title = f"{node.name} ({node.stage_name} {identity[:8]})"
         holder = self._store.holder(identity)
         if holder is not None and holder.alive:
-            self._elsewhere[node.name] = f"{title}: made by {holder.who}, waiting"
+            self._elsewhere[node.name] = f"{node.name}: made by {holder.who}, waiting"
             raise _Blocked
         inputs = self._inputs(node)
         if holder is not None:
             reason = f"taken over from {holder.who}, which no longer answers"
         elif reason == ABSENT:
             reason = "forced" if node.name in self._force else explain_missing(self._store, node.kind, spec)
-        result = self._make(node, f"{title}: {reason}", inputs)
+        result = self._make(node, f"{node.name} ({node.stage_name} {identity[:8]}): {reason}", inputs)
         if generation:
             self._store.set_generation(first, generation)
         return result
@@ -268,7 +271,7 @@ class Evaluation:
             return False
         return self._store.record(found.kind, self._key(target).identity) is not None
 
-    def _make(self, node: Node, line: str, inputs: Mapping[str, Any]) -> NodeResult:
+    def _make(self, node: Node, reason: str, inputs: Mapping[str, Any]) -> NodeResult:
         identity, _, _, spec = self._key(node.name)
         assert node.stage is not None
         self._before_stage(node, inputs)
@@ -276,7 +279,7 @@ class Evaluation:
         try:
             with self._store.publish(node.kind, identity) as (folder, record):
                 begun = True
-                self._announce(line)
+                self._begin(node, node.stage.activity(inputs), reason)
                 started = time.monotonic()
                 context = with_journal(self._context(node.name, self._store.scratch(identity)))
                 if not node.stage.KEEPS_MODEL:

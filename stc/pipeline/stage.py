@@ -9,6 +9,7 @@ This module imports neither torch nor transformers, and a stage module imports t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -158,6 +159,11 @@ class Stage(BaseModel):
         forecast.
         """
         return None
+
+    def activity(self, inputs: Inputs) -> str:
+        """Return in plain words what ``run`` is going to do, for the console: ``removing 8 of 16 layers``."""
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower()
+        return f"{words} → {self.GIVES.value}"
 
     @classmethod
     def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:

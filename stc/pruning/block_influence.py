@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount
 from stc.errors import InputError
 from stc.models.architecture import Stack
 from stc.models.compute_options import Compute
@@ -54,6 +54,9 @@ class Similarity(Compute, Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> Mapping[Stack, int] | None:
         return inputs["model"] and inputs["model"].layers
 
+    def activity(self, inputs: Inputs) -> str:
+        return f"finding how much each layer changes what passes through it, on {describe_amount(inputs['data'])}"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.training.teacher_forcing import similarities
 
@@ -89,6 +92,9 @@ class OneShot(Stage):
         if self.method == "angular" or len(counts) == 1:
             return RemovalCounts(counts, layers_per_stack(self.layers, counts))
         return RemovalCounts(counts, {}, either=self.layers)
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"choosing {self.layers} layers by {self.method.replace('_', ' ')}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         file = inputs["similarity"].path / SIMILARITY_FILE

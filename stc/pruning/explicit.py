@@ -72,6 +72,9 @@ class ExplicitLayers(LayerCounts, Stage):
         named: dict[Stack, int] = {"decoder": len(self.decoder), "encoder": len(self.encoder)}
         return RemovalCounts(self.of, {stack: named[stack] for stack in self.of})
 
+    def activity(self, inputs: Inputs) -> str:
+        return "taking the layers named"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         order = _named_layers(self.decoder, self.encoder)
         if faults := removal_faults(order, self.of):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount
 from stc.decoding.hypotheses import join_parts
 from stc.errors import Fault, InputError, field_error
 from stc.metrics.metric import metric_identities, metric_names, metric_with, score
@@ -123,6 +123,9 @@ class Importance(Compute, ParallelStage):
             return inputs["previous"] and inputs["previous"].with_one_more()
         model = inputs["model"]
         return model and RemovalCounts(in_scope(model.layers, self.scope, "the model"), {}).with_one_more()
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"leaving out each layer in turn, scored by {self.metric} on {describe_amount(inputs['data'])}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config

@@ -36,6 +36,9 @@ class MiddleBlock(LayerCounts, Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts:
         return RemovalCounts(self.of, layers_per_stack(self.layers, self.of))
 
+    def activity(self, inputs: Inputs) -> str:
+        return f"choosing {self.layers} layers in the middle"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         order: list[Layer] = []
         for stack, layers in layers_per_stack(self.layers, self.of).items():

@@ -38,6 +38,9 @@ class RandomLayers(LayerCounts, Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> RemovalCounts:
         return RemovalCounts.from_facts(self._removal().facts())
 
+    def activity(self, inputs: Inputs) -> str:
+        return f"drawing {self.layers} layers at random"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         return self._removal().save(out_dir, {"method": "random", "seed": self.seed})
 

@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stc.system.tables import Column, Row, markdown_table, terminal_table
+from stc.system.tables import WIDTH, Column, Row, markdown_table, terminal_table
 
-_WIDTH = 100
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -55,7 +54,7 @@ def terminal(tables: Sequence[TitledTable]) -> str:
     for table in tables:
         lines = [table.title, ""]
         lines += [*terminal_table(table.columns, table.rows), ""] if table.rows else []
-        parts.append("\n".join([*lines, *textwrap.wrap(" ".join(table.notes), _WIDTH)]).rstrip())
+        parts.append("\n".join([*lines, *textwrap.wrap(" ".join(table.notes), WIDTH)]).rstrip())
     return "\n\n\n".join(parts) + "\n"
 
 

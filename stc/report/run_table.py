@@ -18,9 +18,8 @@ from stc.report.comparison import comparison_rows, fairness_notes, metric_names_
 from stc.report.output_notes import output_notes, summed_outputs
 from stc.store.artifact import Artifact
 from stc.system.number_formats import format_bytes, format_count, format_percent
-from stc.system.tables import NONE, Column, Row, TableFormat, filled_columns, terminal_table
+from stc.system.tables import NONE, WIDTH, Column, Row, TableFormat, filled_columns, terminal_table
 
-_NOTE_WIDTH = 112
 _SAME = ("layers", "params", "packed_elements", "bytes_on_disk")  # figures that all seeds have alike
 _VARYING = ("retention", "rtf", "peak_memory_bytes")
 
@@ -94,7 +93,7 @@ def format_p_value(p: float | None) -> str:
 SYSTEM = Column(("", "system"), lambda row: str(row["name"]), align_left=True)
 SIZES = (
     Column(("decoder", "layers"), lambda row: str(row["layers"])),
-    Column(("", "parameters"), lambda row: format_count(row["params"])),
+    Column(("", "params"), lambda row: format_count(row["params"])),
     Column(("packed", "elements"), lambda row: format_count(row["packed_elements"])),
     Column(("bytes", "on disk"), lambda row: format_bytes(row["bytes_on_disk"])),
 )
@@ -150,7 +149,7 @@ def _notes(systems: Sequence[Row]) -> list[str]:
     note = retention_note(compared["metric"], reference, "the best unpruned system", sentences, compared)
     if devices := [system["device"] for system in systems if "device" in system]:
         note += f" {speed_note(devices)}"
-    lines = [line for one in (*fairness_notes(compared), note) for line in textwrap.wrap(one, _NOTE_WIDTH)]
+    lines = [line for one in (*fairness_notes(compared), note) for line in textwrap.wrap(one, WIDTH)]
     if sample_size_note(sentences):
         lines.append(sample_size_note(sentences))
     if any(system["name"] == reference and system["retention"] is None for system in systems):
@@ -160,18 +159,37 @@ def _notes(systems: Sequence[Row]) -> list[str]:
 
 def _output_lines(systems: Sequence[Row]) -> list[str]:
     notes = output_notes((system["name"], system) for system in systems)
-    return [line for note in notes for line in textwrap.wrap(note, _NOTE_WIDTH)]
+    return [line for note in notes for line in textwrap.wrap(note, WIDTH)]
 
 
 def _test_notes(compared: Row) -> list[str]:
     note = f"Difference: {metric_named(compared['metric']).title} of the system minus that of the other"
     if not enough_sentences(compared["sentences"]):
         return [f"{note}."]
-    return [
-        f"{note}, with its {100 * compared['confidence']:g} % interval by paired bootstrap. p: how often",
-        f"chance alone would make so large a difference, in {compared['resamples']:,} trials; not corrected for the "
-        "number of comparisons.",
-    ]
+    return textwrap.wrap(
+        f"{note}, with its {100 * compared['confidence']:g} % interval by paired bootstrap. p: how often chance alone "
+        f"would make so large a difference, in {compared['resamples']:,} trials; not corrected for the number of "
+        "comparisons.",
+        WIDTH,
+    )
+
+
+def summarize(systems: Sequence[Row]) -> str:
+    """Return in one sentence what the last system takes and keeps, compared with the first and with the reference."""
+    first, last = systems[0], systems[-1]
+    text = f"{last['name']} takes {format_bytes(last['bytes_on_disk'])}"
+    if last is first:
+        return f"{text}."
+    times = first["bytes_on_disk"] / last["bytes_on_disk"]
+    text += f", {times:.1f} times smaller than {first['name']} ({format_bytes(first['bytes_on_disk'])})"
+    compared = last["compared"]
+    if last["retention"] is None or last["name"] == compared["reference"]:
+        return f"{text}."
+    interval = f" ({format_interval(last['retention_ci'])})" if last["retention_ci"] else ""
+    return (
+        f"{text}, and keeps {format_percent(last['retention'], ' %')}{interval} of the "
+        f"{metric_named(compared['metric']).better} of the best unpruned system, {compared['reference']}."
+    )
 
 
 def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
@@ -206,13 +224,11 @@ def aggregate_seeds(runs: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
 
 def format_seeds_table(systems: Sequence[Row], seeds: Sequence[int], table_format: TableFormat = terminal_table) -> str:
     """Return the table of aggregated systems and a note on its figures. It ends in a newline."""
-    note = (
-        *systems[0]["notes"],
-        f"{deviation_note(seeds)} Retention: {metric_named(systems[0]['metric']).better} relative",
-        "to the best unpruned system of the same seed.",
-        *_output_lines(systems),
-    )
-    return "\n".join([*table_format((SYSTEM, *SIZES, *seed_columns(systems)), systems), "", *note]) + "\n"
+    table = table_format((SYSTEM, *SIZES, *seed_columns(systems)), systems)
+    better = metric_named(systems[0]["metric"]).better
+    about = f"{deviation_note(seeds)} Retention: {better} relative to the best unpruned system of the same seed."
+    notes = [line for one in (*systems[0]["notes"], about) for line in textwrap.wrap(one, WIDTH)]
+    return "\n".join([*table, "", *notes, *_output_lines(systems)]) + "\n"
 
 
 def deviation_note(seeds: Sequence[int]) -> str:

@@ -24,7 +24,7 @@ from stc.system.read_files import read_json, read_yaml, validate_shape
 SWEEPS = Path("multirun")
 DEFAULT = "default"
 """The value of a setting that a job leaves to its config, if the config does not have it under that key."""
-_NOT_SETTINGS = {"hydra", "store", "tracking", "force"}  # first words of keys that cannot change a result
+_NOT_SETTINGS = {"hydra", "store", "tracking", "force", "verbose"}  # first words of keys that cannot change a result
 
 
 @dataclass(frozen=True)

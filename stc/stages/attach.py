@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from stc.data.manifest import place_file
 from stc.errors import ModelError
+from stc.models import describe_depth
 from stc.models.compute_options import Compute
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
@@ -34,6 +35,9 @@ class Attach(Compute, Stage):
     @classmethod
     def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         return "Adapters that were trained for it are kept beside it, in the folder `adapter`."
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"putting the adapters beside the {describe_depth(inputs['model'].path)}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.weights import attached_adapter

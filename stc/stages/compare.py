@@ -53,6 +53,9 @@ class Compare(Stage):
         if not self.allow_leak:
             yield "check"
 
+    def activity(self, inputs: Inputs) -> str:
+        return f"comparing {len(inputs['scores'])} systems"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         _check_labels(inputs)
         scores = {label: Scores.load(artifact.path) for label, artifact in inputs["scores"].items()}

@@ -42,6 +42,9 @@ class Disjoint(Stage):
 
     allow_leak: bool = False
 
+    def activity(self, inputs: Inputs) -> str:
+        return "checking that the splits share no utterance"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifests = {label: Manifest.load(artifact.path) for label, artifact in inputs["splits"].items()}
         contents = {label: OverlapIndex(manifest.rows) for label, manifest in manifests.items()}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.manifest import Manifest, SpeechAmount, Utterance, place_file
+from stc.data.manifest import Manifest, SpeechAmount, Utterance, describe_amount, place_file
 from stc.decoding.hypotheses import read_texts
 from stc.distillation.filters import Filters
 from stc.errors import InputError
@@ -51,6 +51,9 @@ class Distill(Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> SpeechAmount | None:
         found: SpeechAmount | None = inputs["data"]  # no recording is added
         return found
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"adding the teacher's translations to {describe_amount(inputs['data'])}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         data = Manifest.load(inputs["data"].path)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount
 from stc.decoding.hypotheses import TranslationSettings, join_parts, lines_with, write_texts
 from stc.decoding.options import OutputRules
 from stc.metrics.metric import MetricName, metric_identities, metric_with
@@ -58,6 +58,10 @@ class Evaluate(TranslationSettings, Stage):
     def downloads(self) -> Iterator[HubFiles]:
         for name in self.metrics:
             yield from metric_with(name, self.metric_settings).downloads()
+
+    def activity(self, inputs: Inputs) -> str:
+        titles = ", ".join(metric_with(name, self.metric_settings).title for name in self.metrics)
+        return f"translating {describe_amount(inputs['data'])}, scored by {titles}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         manifest = Manifest.load(inputs["data"].path)

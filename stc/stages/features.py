@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount
 from stc.models.compute_options import Compute
 from stc.models.layout import FeatureSize
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
@@ -27,6 +27,9 @@ class Features(Compute, Stage):
     def forecast(self, inputs: Mapping[str, Any]) -> FeatureSize | None:
         model, speech = inputs["model"], inputs["data"]
         return model and speech and model.features(speech.seconds, self.dtype)
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"encoding the audio of {describe_amount(inputs['data'])}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.features import write_features

@@ -41,6 +41,9 @@ class Join(Stage):
             longest=max(amount.longest for amount in known.values()),
         )
 
+    def activity(self, inputs: Inputs) -> str:
+        return f"putting {len(inputs['parts'])} data sets together"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         parts: Mapping[str, Artifact] = inputs["parts"]
         if unknown := [label for label in self.weights if label not in parts]:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount
+from stc.models import describe_depth
 from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -35,6 +36,10 @@ class Logits(Compute, Stage):
 
     top_k: int = Field(ge=1, le=1_000_000)
     temperature: float = Field(gt=0, le=100)
+
+    def activity(self, inputs: Inputs) -> str:
+        model, amount = describe_depth(inputs["model"].path), describe_amount(inputs["data"])
+        return f"keeping what the {model} predicts for {amount}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         import torch

@@ -142,6 +142,10 @@ class Manifest(SourceSettings, Stage):
             elif self.translated:
                 yield row.place, self.window
 
+    def activity(self, inputs: Inputs) -> str:
+        first = f"the first {self.limit:,} utterances of " if self.limit else ""
+        return f"reading {first}the split {self._whole_split}"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         others = {label: OverlapIndex(Rows.load(split.path).rows) for label, split in inputs.get("without", {}).items()}
         rows: list[Utterance] = []

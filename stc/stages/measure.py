@@ -34,6 +34,9 @@ class Measure(Compute, Stage):
     def environment(self, ctx: Context) -> Mapping[str, Any]:
         return {**fingerprint(), "device": ctx.device, "decode_batch": ctx.decode_batch}
 
+    def activity(self, inputs: Inputs) -> str:
+        return f"measuring size, speed and memory on {self.utterances} utterances"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         import torch
 

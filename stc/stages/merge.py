@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models import describe_depth
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
@@ -25,6 +26,9 @@ class Merge(Stage):
     @classmethod
     def describe(cls, config: Mapping[str, Any], facts: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         return "Adapters that were trained for it were added to its weights."
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"adding the adapters to the weights of the {describe_depth(inputs['model'].path)}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models.adapters import merge_into

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models import describe_depth
 from stc.models.compute_options import Compute
 from stc.models.layer_ranking import Removal, by_stack
 from stc.models.layout import Layout
@@ -41,6 +42,12 @@ class Prune(Compute, Stage):
                 numbers = ", ".join(map(str, removed))
                 parts.append(f"{len(removed)} of {total} {stack} layers removed (counted from 0: {numbers})")
         return f"Pruned: {'; '.join(parts)}."
+
+    def activity(self, inputs: Inputs) -> str:
+        model, ranking = inputs["model"], inputs["ranking"].facts
+        keys = ("layers_removed", "encoder_layers_removed")
+        count = sum(len(ranking[key]) - len(model.facts.get(key, [])) for key in keys)
+        return f"removing {count} layer{'s' * (count != 1)} of the {describe_depth(model.path)}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stc.models import describe_depth
 from stc.models.compute_options import Compute
 from stc.models.layout import Layout
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
@@ -39,6 +40,9 @@ class Quantize(Compute, Stage):
         where = f" of {', '.join(parts)}" if parts else ""
         how = f" ({', '.join(settings)})" if settings else ""
         return f"Quantized: the linear layers{where} by {quant['method']}{how}; the rest is bfloat16."
+
+    def activity(self, inputs: Inputs) -> str:
+        return f"quantizing the {describe_depth(inputs['model'].path)} by {self.quant.method}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.metrics.size import size_of

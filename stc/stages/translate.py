@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount
 from stc.decoding.hypotheses import TranslationSettings, write_texts
 from stc.decoding.options import GREEDY, Decoding
 from stc.metrics.score_files import HYPOTHESES_FILE
+from stc.models import describe_depth
 from stc.pipeline.stage import Context, Inputs, Stage, StageInput
 from stc.store.artifact import Kind
 
@@ -36,6 +37,10 @@ class Translate(TranslationSettings, Stage):
     GIVES: ClassVar[Kind] = Kind.HYPOTHESES
 
     decoding: Decoding = GREEDY
+
+    def activity(self, inputs: Inputs) -> str:
+        model, amount = describe_depth(inputs["model"].path), describe_amount(inputs["data"])
+        return f"translating {amount} with the {model}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.decoding.features import features_of

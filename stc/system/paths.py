@@ -19,6 +19,12 @@ def expand_home(path: str) -> str:
     return os.path.expanduser(path)
 
 
+def short_path(path: Path | str) -> str:
+    """Return a path as one types it here: without the current folder if it is in it, else in full."""
+    full, here = Path(path).absolute(), Path.cwd()
+    return str(full.relative_to(here) if full.is_relative_to(here) else full)
+
+
 def user_cache() -> Path:
     """Return the folder for what may be deleted at any time: ``stc`` in ``$XDG_CACHE_HOME``, or in ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or expand_home("~/.cache"), "stc")

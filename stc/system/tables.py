@@ -5,9 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 NONE = "–"
+WIDTH = 100
+"""The most columns that a table or a note takes in a terminal."""
 
 Row = Mapping[str, Any]
 
@@ -36,13 +39,35 @@ TableFormat = Callable[[Sequence[Column], Sequence[Row]], list[str]]
 
 
 def terminal_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Return the lines of a table for a terminal, titles included."""
+    """Return the lines of a table for a terminal, titles included.
+
+    Figures that do not fit into :data:`WIDTH` follow below, in a table with the same texts on the left.
+    """
+    texts = list(takewhile(lambda column: column.align_left, columns))
+    fixed, width = _columns_width(texts, rows) - 2, 0
+    parts: list[list[Column]] = []
+    for column in columns[len(texts) :]:
+        width += (taken := _columns_width([column], rows))
+        if not parts or (len(parts[-1]) > len(texts) and fixed + width > WIDTH):
+            parts.append([*texts])
+            width = taken
+        parts[-1].append(column)
+    tables = [_one_table(part, rows) for part in parts or [texts]]
+    return [line for number, table in enumerate(tables) for line in ([""] if number else []) + table]
+
+
+def _one_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     cells = [[column.show(row) for column in columns] for row in rows]
     titles = [[column.title[line] for column in columns] for line in range(2)]
-    widths = [max(map(_width, column)) for column in zip(*titles, *cells, strict=True)]
+    widths = [_columns_width([column], rows) - 2 for column in columns]
     rule = "  ".join("─" * width for width in widths)
     head, body = ([_line(columns, row, widths) for row in part] for part in (titles, cells))
     return [*filter(None, head), rule, *body]
+
+
+def _columns_width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
+    """Return how many terminal columns these take, each with two of space."""
+    return sum(2 + max(map(_width, [*column.title, *map(column.show, rows)])) for column in columns)
 
 
 def markdown_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:

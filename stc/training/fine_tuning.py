@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stc.data.manifest import Manifest
+from stc.data.manifest import Manifest, describe_amount, utterance_count
 from stc.distillation.options import TokenDistillation
 from stc.errors import InputError, ModelError
+from stc.models import describe_depth
 from stc.models.compute_options import Compute
 from stc.pipeline.stage import Context, Inputs, StageInput
 from stc.store.artifact import Artifact, Kind
@@ -87,6 +88,19 @@ class FineTuning(Recipe, ParallelStage):
             f"Fine-tuned: {how}; {epochs} in batches of {config['batch_size']} at a learning rate of at most "
             f"{config['learning_rate']:g}{_describe_data(data)}{teacher}."
         )
+
+    def activity(self, inputs: Inputs) -> str:
+        model, amount = describe_depth(inputs["model"].path), describe_amount(inputs["train"])
+        how = "fine-tuning" if self.lora is None else f"training adapters of rank {self.lora.r} for"
+        return f"{how} the {model} on {amount}{self._steps_in_words(inputs['train'])}"
+
+    def _steps_in_words(self, train: Artifact) -> str:
+        from stc.training.data_order import batches_per_epoch
+
+        if (count := utterance_count(train)) is None:
+            return ""
+        steps = self.epochs * batches_per_epoch(count, self.batch_size)
+        return f", {'at most ' * (self.patience is not None)}{steps:,} step{'s' * (steps != 1)}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         (facts,) = self.run_shares(inputs, {"out_dir": str(out_dir.absolute())}, ctx)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from processes import Command
+from processes import Command, stages_begun
 
 SPLITS = {"train": 3, "dev": 1, "selection": 1, "test": 1}
 
@@ -38,7 +37,7 @@ def ended(arguments: list[str]) -> list[str]:
     """Run a command to its good end, and return the stages it made."""
     run = Command("stc.run", *arguments)
     assert run.wait() == 0, run.stderr
-    return list(re.findall(r"([a-z_.0-9]+) \(\w+ [0-9a-f]{8}\):", run.stderr))
+    return stages_begun(run.stderr)
 
 
 def left(home: Path) -> list[str]:

@@ -72,6 +72,7 @@ class Workers:
             Store(self.root / "store", lease_seconds=0.5),
             lambda name, scratch: replace(self._context, scratch=scratch),
             force=force,
+            begin=lambda node, activity, reason: note(self.said, reason),
             announce=lambda line: note(self.said, line),
         ).run()
 
