@@ -1,4 +1,4 @@
-"""``python -m stc.report [FOLDER…]``: report the results of a sweep as tables and plots."""
+"""``python -m stc.report [FOLDER…]``: report the results of a sweep or a run as tables and plots."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from stc.system.console import run_command
 
 _DESCRIPTION = """\
-Report the results of a sweep: a table for each language, with the compressed model of every job and the controls, all
-relative to the same reference. Everything is read from the store. Jobs without a result are listed, too."""
+Report the results of a sweep or a run: a table for each language, with the compressed model of every job and the
+controls, all relative to the same reference. Everything is read from the store. Jobs without a result are listed, too.
+"""
 
 _FORMATS = ("terminal", "markdown", "csv", "latex")
 
@@ -28,7 +29,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="*",
         type=Path,
         metavar="FOLDER",
-        help="folders of sweeps or runs (default: the latest in multirun/)",
+        help="folders of sweeps or runs (default: the latest of outputs/ and multirun/)",
     )
     parser.add_argument(
         "--systems",

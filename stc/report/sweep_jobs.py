@@ -21,7 +21,7 @@ from stc.system.natural_order import natural_key
 from stc.system.paths import expand_home
 from stc.system.read_files import read_json, read_yaml, validate_shape
 
-SWEEPS = Path("multirun")
+RUNS, SWEEPS = Path("outputs"), Path("multirun")
 DEFAULT = "default"
 """The value of a setting that a job leaves to its config, if the config does not have it under that key."""
 _NOT_SETTINGS = {"hydra", "store", "tracking", "force", "verbose"}  # first words of keys that cannot change a result
@@ -70,16 +70,17 @@ def read_jobs(folders: Sequence[Path], store: Path | None = None) -> list[Report
     return jobs
 
 
-def latest_sweep() -> Path:
-    """Return the folder of the latest sweep.
+def latest_results() -> Path:
+    """Return the folder of the latest sweep or run, by the date and the time in its path.
 
     Raises:
         InputError: there is none.
     """
-    folders = sorted(folder for folder in SWEEPS.glob("*/*") if folder.is_dir())
+    folders = [folder for place in (RUNS, SWEEPS) for folder in place.glob("*/*") if folder.is_dir()]
     if not folders:
-        raise InputError(f"there is no sweep in {SWEEPS.absolute()}: name the folder of a sweep or of a run")
-    return folders[-1]
+        where = f"no run in {RUNS.absolute()} and no sweep in {SWEEPS.absolute()}"
+        raise InputError(f"there is {where}: name the folder of a sweep or of a run")
+    return max(folders, key=lambda folder: folder.parts[-2:])
 
 
 def _job_folders(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from stc.report.run_table import (
     speed_note,
     zero_note,
 )
-from stc.report.sweep_jobs import ReportedJob, latest_sweep, read_jobs
+from stc.report.sweep_jobs import ReportedJob, latest_results, read_jobs
 from stc.report.sweep_table import Group, describe_system, group_jobs, group_title, varying_keys
 from stc.system.number_formats import format_setting
 from stc.system.tables import NONE, Column, Row, filled_columns
@@ -142,7 +142,7 @@ def render(
         InputError: a folder, the store or a name does not exist, the pivot cannot be made, or no system was scored by
             the metric.
     """
-    folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest_sweep()]
+    folders = [sweep] if isinstance(sweep, Path) else list(sweep) or [latest_results()]
     jobs = read_jobs(folders, store)
     groups = group_jobs(jobs, systems)
     if metric is not None:

@@ -13,9 +13,10 @@ from stc.store import Store
 from stc.store.artifact import Kind
 from stc.store.inventory import Inventory
 from stc.store.location import is_store
-from stc.system.console import run_command
+from stc.system.console import run_command, whole_number
 
 _DESCRIPTION = "Look into a store: what is there, what made it, and what was made from it. Free space in it."
+DEPTH = 3  # levels of inputs that `why` lists
 _GC = """\
 Free space. Leftovers are deleted: damaged results that were set aside, what killed processes were writing, and scratch
 (such as the checkpoints of a training) of finished results, or not changed for a week. With --keep or --max-size,
@@ -40,6 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in about.items():
         one = commands.add_parser(name, help=text)
         one.add_argument("id", metavar="ID", help="an identity, or its first digits")
+        if name == "why":
+            help_ = f"levels of inputs to list (default: {DEPTH})"
+            one.add_argument("--depth", type=whole_number, default=DEPTH, metavar="N", help=help_)
     commands.add_parser("verify", help="read every file and compare it with its checksum; set aside what is damaged")
     gc = commands.add_parser(
         "gc", help="free space", description=_GC, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -66,9 +70,10 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.command == "ls":
         lines = describe.format_list(inventory, options.kind)
+    elif options.command == "show":
+        lines = describe.format_entry(inventory.find(options.id))
     else:
-        entry = inventory.find(options.id)
-        lines = describe.format_entry(entry) if options.command == "show" else describe.format_trace(inventory, entry)
+        lines = describe.format_trace(inventory, inventory.find(options.id), options.depth)
     for line in lines:
         print(line)
     return 0

@@ -64,11 +64,11 @@ def format_entry(entry: InventoryEntry) -> Iterator[str]:
                 yield f"    {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
 
 
-def format_trace(inventory: Inventory, entry: InventoryEntry) -> Iterator[str]:
-    """Yield what a result was made from, as a tree, and what was made from it."""
+def format_trace(inventory: Inventory, entry: InventoryEntry, levels: int) -> Iterator[str]:
+    """Yield what a result was made from, as a tree of so many levels, and what was made from it."""
     yield entry.label
     yield "made from"
-    yield from _tree(inventory, entry, 1, {entry.identity}) if entry.inputs else ["  nothing"]
+    yield from _tree(inventory, entry, 1, levels, {entry.identity}) if entry.inputs else ["  nothing"]
     yield "used for"
     made = inventory.uses_of(entry)
     for one in made:
@@ -78,17 +78,19 @@ def format_trace(inventory: Inventory, entry: InventoryEntry) -> Iterator[str]:
         yield "  nothing"
 
 
-def _tree(inventory: Inventory, entry: InventoryEntry, depth: int, seen: set[str]) -> Iterator[str]:
+def _tree(inventory: Inventory, entry: InventoryEntry, depth: int, levels: int, seen: set[str]) -> Iterator[str]:
     for key, text, found in inventory.inputs_of(entry):
         if found is None:
             yield f"{'  ' * depth}{key}: {text} from outside the store, or no longer in it"
             continue
         facts = f"{text}: " if text.startswith("any ") else ""
         repeated = found.identity in seen and bool(found.inputs)
-        yield f"{'  ' * depth}{key}: {facts}{found.label}{_state(found)}{', as above' if repeated else ''}"
-        if not repeated:
+        cut = depth == levels and bool(found.inputs)
+        rest = ", as above" if repeated else f", from {len(found.inputs)} more (--depth {depth + 1})" if cut else ""
+        yield f"{'  ' * depth}{key}: {facts}{found.label}{_state(found)}{rest}"
+        if not repeated and not cut:
             seen.add(found.identity)
-            yield from _tree(inventory, found, depth + 1, seen)
+            yield from _tree(inventory, found, depth + 1, levels, seen)
 
 
 def format_collection(collected: CollectionPlan) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from stc.errors import InputError
-from stc.report.sweep_jobs import DEFAULT, latest_sweep, read_jobs
+from stc.report.sweep_jobs import DEFAULT, latest_results, read_jobs
 from stc.report.sweep_report import render
 
 WRONG = {"teacher": 1, "pruned-nf4": 8}
@@ -97,13 +97,15 @@ def test_results_are_read_from_a_store_that_was_moved(sweep: Any, tmp_path: Path
     assert read_jobs([sweep.folder], moved)[0].fault == ""
 
 
-def test_latest_sweep_is_the_default(sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latest_sweep_or_run_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"there is no sweep in .*multirun"):
-        latest_sweep()
-    for name in ("2026-01-02/10-00-00", "2026-01-10/09-00-00"):
-        (tmp_path / "multirun" / name).mkdir(parents=True)
-    assert latest_sweep() == Path("multirun/2026-01-10/09-00-00")
+    with pytest.raises(InputError, match=r"outputs.*multirun"):
+        latest_results()
+    for name in ("multirun/2026-01-02/10-00-00", "outputs/2026-01-09/23-00-00", "multirun/2026-01-10/09-00-00"):
+        (tmp_path / name).mkdir(parents=True)
+        assert latest_results() == Path(name)
+    (tmp_path / "outputs/2026-01-10/08-00-00").mkdir(parents=True)
+    assert latest_results() == Path("multirun/2026-01-10/09-00-00")
 
 
 def test_missing_folder_is_refused_with_the_names_of_others(sweep: Any) -> None:

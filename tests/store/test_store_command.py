@@ -68,6 +68,16 @@ def test_origin_is_traced_through_facts_to_the_data_and_what_is_made_of_it_is_na
     ]
 
 
+def test_origin_is_traced_as_deep_as_asked_for(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    known = {name: identity[:8] for name, identity in ids(store).items()}
+    ran(store, "why", known["packed"])
+    assert f"      train: {known['train']} manifest train" in capsys.readouterr().out.splitlines()  # the third level
+    ran(store, "why", known["packed"], "--depth", "1")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")][:-1]
+    assert line.startswith(f"  model: {known['cut']} model cut")
+    assert "--depth 2" in line
+
+
 def test_file_that_stc_did_not_write_is_told_by_verify_and_stays(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
