@@ -13,6 +13,7 @@ import pytest
 from stc.config.composition import validate_jobs
 from stc.config.hydra_arguments import config_groups
 from stc.config.override_checks import check_arguments
+from stc.errors import ConfigError
 from stc.run import main
 from stc.system.paths import ROOT
 
@@ -104,3 +105,8 @@ def test_verbose_is_an_option_and_a_setting(option: str) -> None:
     (job,) = validate_jobs(check_arguments(["lang=zh", option, "prune=middle"]))[1]
     assert job.plan.config.verbose
     assert job.plan.config.lang.code == "zh"
+
+
+def test_a_faulty_value_of_verbose_is_refused_beside_the_option() -> None:
+    with pytest.raises(ConfigError, match="banana"):
+        validate_jobs(check_arguments(["-v", "verbose=banana"]))

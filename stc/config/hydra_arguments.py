@@ -28,7 +28,7 @@ def parse_arguments(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("-v", "--verbose", action="store_true", help="the same as verbose=true")
     options = parser.parse_intermixed_args(list(arguments))
     if vars(options).pop("verbose"):  # Hydra does not know it
-        options.overrides.append("verbose=true")
+        options.overrides.insert(0, "verbose=true")  # what the command assigns comes after it
     faults = []
     if len(several := [_option_text(name) for name in _EXCLUSIVE_OPTIONS if getattr(options, name)]) > 1:
         faults.append(Fault(several[0], " ".join(several[1:]), "only one of these can be asked for"))

@@ -206,7 +206,7 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
         if systems:
             tracked.log_metrics({"job/seconds": seconds})
             log_systems(tracked, systems, plan, evaluation)
-            _print(f"\n{format_run_table(systems)}\n\ntranslations:")
+            _print(f"\n{format_run_table(systems)}\ntranslations:")
             for row in systems:
                 _print(f"  {row['name']:18} {short_path(row['hypotheses'])}")
             recording = example_recording(evaluation, plan.pipeline)

@@ -125,7 +125,8 @@ class Importance(Compute, ParallelStage):
         return model and RemovalCounts(in_scope(model.layers, self.scope, "the model"), {}).with_one_more()
 
     def activity(self, inputs: Inputs) -> str:
-        return f"leaving out each layer in turn, scored by {self.metric} on {describe_amount(inputs['data'])}"
+        by = LOSS if self.metric == LOSS else metric_with(self.metric, self.metric_settings).title
+        return f"leaving out each layer in turn, scored by {by} on {describe_amount(inputs['data'])}"
 
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.models import architecture, read_config
