@@ -49,8 +49,8 @@ def test_new_experiment_is_for_model_training_and_has_the_view(tracking: Trackin
     assert view(found)["orderByKey"] == "metrics.`compressed/retention_percent`"
 
 
-def test_experiment_from_before_gets_the_view_with_its_next_run(tracking: Tracking) -> None:
-    experiment = MlflowClient(tracking.uri).create_experiment("stc", tags={"of": "mine"})
+def test_experiment_from_before_gets_the_view_with_its_next_run(tracking: Tracking, tmp_path: Path) -> None:
+    experiment = MlflowClient(tracking.uri).create_experiment("stc", tmp_path.as_uri(), {"of": "mine"})
     with track(tracking, run_name="next", config={}):
         pass
     assert tags(tracking, experiment) == {"of": "mine", **experiment_tags()}
