@@ -62,4 +62,4 @@ lint: setup
 	$(BIN)/lint-imports --no-logo
 
 ui: setup
-	$(BIN)/python -m stc.ui
+	$(BIN)/python -m stc.tracking

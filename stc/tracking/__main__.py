@@ -1,4 +1,4 @@
-"""``python -m stc.ui``: serves MLflow with the view of the runs, and prints the view's address."""
+"""``python -m stc.tracking``: serves MLflow with the view of the runs, and prints the view's address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOST = "127.0.0.1"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted. Return 1 if that cannot begin."""
-    parser = argparse.ArgumentParser(prog="python -m stc.ui", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(prog="python -m stc.tracking", description=_DESCRIPTION)
     parser.add_argument("--uri", default=Tracking().uri, help="tracking.uri of the runs (default: %(default)s)")
     parser.add_argument("--experiment", default=Tracking().experiment, help="tracking.experiment of the runs")
     parser.add_argument("--port", type=int, default=5000, help="of this machine (default: %(default)s)")
