@@ -831,6 +831,8 @@ def test_command_of_a_page_is_valid(command: str, a_model: Path, base: list[str]
             arguments[position] = f"{key}={a_model}"
     if not any(argument.startswith(("model=", "model.path=")) for argument in arguments):
         arguments += base
+    if "metrics=comet" in arguments:
+        arguments += NAMED["comet"]
     left = expand_jobs(check_arguments(split_plan_option(arguments)[1]))
     met: set[str] = set()
     # Of a sweep as many jobs as have every choice among them; any two go together, as is tested above.
