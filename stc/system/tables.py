@@ -41,14 +41,16 @@ TableFormat = Callable[[Sequence[Column], Sequence[Row]], list[str]]
 def terminal_table(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Return the lines of a table for a terminal, titles included.
 
-    Figures that do not fit into :data:`WIDTH` follow below, in a table with the same texts on the left.
+    Figures that do not fit into :data:`WIDTH` follow below, in a table with the same texts on the left. A text in the
+    last column stays where it is, however long, as a sentence at the end of the line.
     """
-    texts = list(takewhile(lambda column: column.align_left, columns))
+    texts = list(takewhile(lambda column: column.align_left, columns)) or list(columns[:1])
     fixed, width = _columns_width(texts, rows) - 2, 0
     parts: list[list[Column]] = []
     for column in columns[len(texts) :]:
         width += (taken := _columns_width([column], rows))
-        if not parts or (len(parts[-1]) > len(texts) and fixed + width > WIDTH):
+        at_the_end = column is columns[-1] and column.align_left
+        if not parts or (len(parts[-1]) > len(texts) and fixed + width > WIDTH and not at_the_end):
             parts.append([*texts])
             width = taken
         parts[-1].append(column)

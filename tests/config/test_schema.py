@@ -91,9 +91,16 @@ def fields_of(plan: Plan, name: str) -> dict[str, Any]:
     return stage.model_dump()
 
 
+def _is_of_the_hub(member: str) -> bool:
+    dataset = OmegaConf.select(OmegaConf.load(CONF / "data" / f"{member}.yaml"), "source.dataset")
+    return dataset is not None or member.startswith("acl6060")
+
+
 def free_groups() -> dict[str, list[str]]:
     """What a run chooses from, the recipe of the teacher and the stacks that are pruned among it."""
     found = {name: members for name, members in config_groups().items() if name != "experiments"}
+    # Members for a data set of the hub differ from `hub` in its name, its splits and columns.
+    found["data"] = [name for name in found["data"] if name == "hub" or not _is_of_the_hub(name)]
     return {**found, "finetune@teacher": found["finetune"], "prune.scope": ["decoder", "encoder", "both"]}
 
 

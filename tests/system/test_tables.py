@@ -30,3 +30,12 @@ def test_texts_alone_are_one_table() -> None:
 
 def test_markdown_is_one_table_whatever_its_width() -> None:
     assert len(markdown_table(columns(20, 8), ROWS)) == 4
+
+
+def test_text_at_the_end_of_a_line_stays_beside_its_row_however_long() -> None:
+    columns = [
+        Column(("", "job"), lambda row: str(row["name"])),
+        Column(("", "ended"), lambda row: str(row["why"]), align_left=True),
+    ]
+    lines = terminal_table(columns, [{"name": 7, "why": "failed: " + "x" * 200}])
+    assert lines[-1].split()[:2] == ["7", "failed:"]

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stc import ui
 from stc.errors import InputError
 from stc.tracking import Tracking, outbox, prepare_experiment, track
+from stc.tracking import __main__ as ui
 from stc.tracking.view import view_path
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stc import ui
 from stc.jobs.mlflow_content import main_figures
 from stc.tracking import Tracking, prepare_experiment, track
+from stc.tracking import __main__ as ui
 from stc.tracking.view import experiment_tags
 
 SYSTEM = {
