@@ -6,7 +6,6 @@ torch nor transformers.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,6 +88,7 @@ def translate_recordings(
     from stc.data.audio_file import open_audio
     from stc.data.voice_activity import METHODS, pause_finder
     from stc.decoding.long_recordings import translate_recordings as translate
+    from stc.decoding.output_formats import join_segments
     from stc.errors import InputError
     from stc.system.console import progress
 
@@ -106,7 +106,7 @@ def translate_recordings(
     for recording in found:
         if recording.error is not None:
             raise InputError(recording.error)
-        texts.append(" ".join(segment.text for segment in recording.segments))
+        texts.append(join_segments([segment.text for segment in recording.segments]))
     return texts
 
 
@@ -196,8 +196,9 @@ def plan_run(*overrides: str) -> str:
 
     from stc.config.override_checks import check_arguments
     from stc.planning.plan_command import print_plan
+    from stc.system.paths import set_root_variable
 
-    _set_root()
+    set_root_variable()
     with redirect_stdout(StringIO()) as text:
         print_plan(check_arguments(overrides))
     return text.getvalue()
@@ -219,8 +220,9 @@ def run_config(*overrides: str, folder: str | Path) -> dict[str, Any]:
     from stc.errors import ConfigError, Fault
     from stc.jobs.job import run_job
     from stc.planning.preflight import check_jobs
+    from stc.system.paths import set_root_variable
 
-    _set_root()
+    set_root_variable()
     jobs = compose_jobs(check_arguments(overrides))
     if len(jobs) > 1:
         raise ConfigError([Fault("-m", " ".join(overrides), f"these are {len(jobs)} runs, and this function runs one")])
@@ -260,9 +262,3 @@ def open_store(folder: str | Path = "store") -> Store:
     from stc.store import Store
 
     return Store(Path(folder))
-
-
-def _set_root() -> None:
-    from stc.system.paths import ROOT
-
-    os.environ["STC_ROOT"] = str(ROOT)

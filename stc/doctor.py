@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +30,7 @@ from stc.stages.quantize import Quantize
 from stc.store.artifact import Kind
 from stc.system.console import run_command
 from stc.system.number_formats import format_bytes
-from stc.system.paths import ROOT
+from stc.system.paths import set_root_variable
 from stc.training.fine_tuning import FineTuning
 
 _DESCRIPTION = """\
@@ -93,7 +92,7 @@ def _run_checks(settings: Sequence[str]) -> int:
 
 def _check_config(settings: Sequence[str], jobs: list[ComposedJob]) -> Iterator[Check]:
     """Compose and validate the settings as a run does, and add the jobs to ``jobs``."""
-    os.environ["STC_ROOT"] = str(ROOT)
+    set_root_variable()
     try:
         jobs += compose_jobs(check_arguments(settings))
     except ConfigError as error:

@@ -24,7 +24,7 @@ from stc.store import Store
 from stc.system.console import run_command
 from stc.system.hub_files import HubListing, HubUnreachable
 from stc.system.number_formats import format_bytes
-from stc.system.paths import ROOT
+from stc.system.paths import set_root_variable
 from stc.system.tables import Column, terminal_table
 
 _DESCRIPTION = """\
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _pull(given: Sequence[str], dry_run: bool) -> int:
-    os.environ["STC_ROOT"] = str(ROOT)
+    set_root_variable()
     planning, settings = split_plan_option(given)
     plans = [job.plan for job in compose_jobs(check_arguments(settings))]
     refused, _ = hub_faults(plans)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from stc.config.override_checks import check_arguments, is_sweep, require_launch
 from stc.errors import ConfigError, StcError
 from stc.jobs.hydra_task import format_faults
 from stc.system.console import use_utf8_output
-from stc.system.paths import CONF, ROOT
+from stc.system.paths import CONF, set_root_variable
 from stc.system.signals import Killed, killable
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ Examples:
 
 def main() -> int:
     """Run the command line. Return 0, 1 (failed), 2 (the config is faulty) or 128 + signal."""
-    os.environ["STC_ROOT"] = str(ROOT)
+    set_root_variable()
     use_utf8_output()
     try:
         options = parse_arguments(sys.argv[1:])

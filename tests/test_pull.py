@@ -209,13 +209,18 @@ def test_without_network_a_pull_and_the_doctor_name_what_is_missing(machine: Mac
     assert "stc.pull" in line
 
 
-def test_a_metric_gets_its_checkpoint_and_the_tokenizer_of_its_encoder(
-    machine: Machine, hub: HubServer, tmp_path: Path
-) -> None:
+@pytest.fixture
+def comet(tmp_path: Path) -> list[str]:
+    """Settings for a checkpoint of the hub, with a program that stands in for COMET's environment."""
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexit 0\n")
     python.chmod(0o755)
-    comet = ["metrics=comet", "metrics.comet.checkpoint=owner/comet", f"metrics.comet.python={python}"]
+    return ["metrics=comet", "metrics.comet.checkpoint=owner/comet", f"metrics.comet.python={python}"]
+
+
+def test_a_metric_gets_its_checkpoint_and_the_tokenizer_of_its_encoder(
+    machine: Machine, hub: HubServer, comet: list[str]
+) -> None:
     code, said = machine.ran("stc.pull", *comet)
     assert code == 0, said
     assert {path for path, _ in hub.sent} == {"hparams.yaml", "checkpoints/model.ckpt", "config.json", "tokenizer.json"}
@@ -223,12 +228,8 @@ def test_a_metric_gets_its_checkpoint_and_the_tokenizer_of_its_encoder(
 
 @pytest.mark.parametrize("network", [True, False])
 def test_a_metric_that_is_half_here_stops_a_run_before_it_starts_unless_the_hub_gives_it(
-    machine: Machine, tmp_path: Path, network: bool
+    machine: Machine, comet: list[str], network: bool
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexit 0\n")
-    python.chmod(0o755)
-    comet = ["metrics=comet", "metrics.comet.checkpoint=owner/comet", f"metrics.comet.python={python}"]
     machine.ran("stc.doctor", *comet)  # asks for hparams.yaml, and for nothing else
     code, said = machine.ran("stc.doctor", *comet, network=False)
     assert (code, "FAIL  offline            metric comet owner/comet" in said) == (1, True), said

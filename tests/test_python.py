@@ -127,3 +127,14 @@ def test_examples_with_data_of_one_s_own_and_with_ratios_print_a_line_for_each_s
     example("compare_ratios", tmp_path, 0.25, 0.5, "--set", *quick, monkeypatch=monkeypatch)
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in said[-2:]] == [["0.25", "16"], ["0.5", "16"]]
+
+
+def test_segments_of_a_chinese_talk_are_joined_without_a_space(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stc.decoding.long_recordings import TranslatedRecording, TranslatedSegment
+
+    talk = TranslatedRecording("talk", 4.0, (TranslatedSegment(0, 2, "早上"), TranslatedSegment(2, 4, "好。")))
+    monkeypatch.setattr("stc.decoding.long_recordings.translate_recordings", lambda *_, **__: [talk])
+    model = stc.load_model(tiny_model, device="cpu")
+    assert stc.translate_recordings(model, [tmp_path / "talk.wav"], "zh") == ["早上好。"]

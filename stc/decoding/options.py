@@ -19,7 +19,7 @@ _SETTINGS_OF: Mapping[str, tuple[str, ...]] = {
 
 
 class OutputRules(BaseModel):
-    """What is removed from a finished text (:mod:`stc.decoding.output_patterns`). By default nothing is.
+    """The rules by which finished texts are edited (:mod:`stc.decoding.output_patterns`). By default there are none.
 
     Attributes:
         strip: ``preamble``, a lead-in such as "Here is the translation:"; ``quotes``, quotation marks around all of a

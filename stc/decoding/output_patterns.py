@@ -1,4 +1,4 @@
-"""What a model says around or instead of a translation: a lead-in, quotation marks, a phrase again and again.
+"""Finds what a model says around or instead of a translation: a lead-in, quotation marks, a phrase again and again.
 
 Each is recognized in one text by itself. :mod:`stc.metrics.output_faults` counts them, where the reference has none,
 and :class:`stc.decoding.options.OutputRules` removes them if that is asked for.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from stc.system.language_tags import HAN
 
 LOOP_TIMES = 4
-"""How often a phrase follows itself in what counts as a loop, if nothing else is asked for."""
+"""The number of times that a phrase follows itself in what counts as a loop, if nothing else is asked for."""
 _LOOP_LETTERS = 8  # of all copies together: 谢谢，谢谢 is no loop, but a character four times
 _LOOP_CHARACTERS = 20  # of copies inside a word or of punctuation: Hmmmm and 100,000,000 are no loops
 

@@ -1,4 +1,4 @@
-"""What ``python -m stc.evaluate`` translates: utterances, or talks."""
+"""The data that ``python -m stc.evaluate`` translates: utterances, or talks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """What is translated: utterances, or talks.
+    """The data that are translated: utterances, or talks.
 
     Attributes:
         sources: a line for each reference; none where there are no transcripts.

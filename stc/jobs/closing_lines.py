@@ -1,4 +1,4 @@
-"""What a run says at its end: its result in one sentence, the model, and the commands that work on it."""
+"""The last lines of a run: its result in one sentence, the model, and the commands that work on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow gets of a job: parameters by which runs are told apart, figures, curves and translations.
+"""The content that MLflow gets of a job: parameters by which runs are told apart, figures, curves and translations.
 
 MLflow sorts charts and columns by name, so the names of the figures that matter come first, and say their units.
 """

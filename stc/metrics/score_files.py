@@ -15,7 +15,7 @@ from stc.system.read_files import read_json
 HYPOTHESES_FILE = "hypotheses.txt"
 REFERENCES_FILE = "references.txt"
 UNEDITED_FILE = "unedited.txt"
-"""What a model said, where something was removed from it before it was scored."""
+"""The file of what a model said, where something was removed from it before it was scored."""
 
 
 class _Frozen(BaseModel):

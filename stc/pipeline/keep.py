@@ -1,4 +1,4 @@
-"""What a run needs of a store on its way, what it keeps there, and what it drops as soon as nothing needs it.
+"""Decides what a run keeps in a store, and what it drops there as soon as nothing needs it.
 
 With ``store.keep=final``, the weights on the way to the final models (``Pipeline.final_nodes``) are intermediate: their
 files are deleted as soon as neither this run nor another one at work needs them. Their records stay, so that a later
@@ -52,7 +52,7 @@ def needs_of(
 
 
 class Keeper:
-    """What one run of a pipeline needs and keeps. Other runs are told of it while the run is :meth:`at_work`.
+    """The results that one run needs and keeps. Other runs are told of them while it is :meth:`at_work`.
 
     Args:
         identities: gives those that are known by now, by the name of the node.

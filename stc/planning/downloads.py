@@ -1,4 +1,4 @@
-"""What the jobs of a command read of the Hugging Face hub."""
+"""The files that the jobs of a command read of the Hugging Face hub."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Group:
 
     @property
     def fairness_notes(self) -> list[str]:
-        """What a reader must know before the figures (:func:`stc.report.comparison.fairness_notes`)."""
+        """The notes that a reader must know before the figures (:func:`stc.report.comparison.fairness_notes`)."""
         systems = (system for line in self.lines for system in line.systems)
         return list(dict.fromkeys(note for system in systems for note in fairness_notes(system.row["compared"])))
 

@@ -1,4 +1,4 @@
-"""What a run needs of a store, and which runs are at work in it, so that no run loses what it needs.
+"""Records what a run needs of a store, and which runs are at work in it, so that no run loses what it needs.
 
     <store>/.runs/.building/<number>.<n>/<token>/artifact/needs.json   what a run needs, under its lease
 

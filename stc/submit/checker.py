@@ -36,7 +36,7 @@ LINE_BREAKS = {
     "\r": "a carriage return", "\v": "a vertical tab", "\f": "a form feed", "\x1c": "U+001C", "\x1d": "U+001D",
     "\x1e": "U+001E", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029",
 }  # fmt: skip
-"""What some programs take for the end of a line, beside the newline itself."""
+"""Characters that some programs take for the end of a line, beside the newline itself."""
 SCRIPTS = ("setup.sh", "run.sh")
 OPTIONS = ("--lang-pair", "--batch-size", "--input", "--output")
 TIME_LIMIT = 900  # seconds; the organisers' own
@@ -45,7 +45,7 @@ _MOST = 20  # faults of one file that are listed
 
 @dataclass
 class Findings:
-    """What is wrong, and what the user should know though it is not wrong."""
+    """The faults of a hand-in, and notes on what is not wrong and should be known."""
 
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -29,7 +29,7 @@ _LISTED = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """What the organisers call a model: ``TEAM_IWSLT26_ModelCompression_PAIR_CONDITION_TYPE``.
+    """The name that the organisers give a model: ``TEAM_IWSLT26_ModelCompression_PAIR_CONDITION_TYPE``.
 
     Attributes:
         condition: ``constrained`` or ``unconstrained``.

@@ -60,7 +60,7 @@ class SubmittedSystem:
 
     @property
     def only_acl6060(self) -> bool:
-        """Whether every data set that it was made with is ACL 60/60 by its name."""
+        """Return whether every data set that it was made with is ACL 60/60 by its name."""
         return all(_ACL6060.search(name) for name in self.datasets)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 OUT_OF_MEMORY = ("out of memory", "cublas_status_alloc_failed", "can't allocate memory")
-"""What torch says in lower case if the memory of a GPU, or of the machine, does not suffice."""
+"""Words of torch, in lower case, if the memory of a GPU, or of the machine, does not suffice."""
 
 
 def main() -> None:

@@ -14,6 +14,11 @@ CONF = ROOT / "conf"
 EXPERIMENTS = ROOT / "experiments"
 
 
+def set_root_variable() -> None:
+    """Set the environment variable STC_ROOT, by which the files in ``conf/`` name the repository."""
+    os.environ["STC_ROOT"] = str(ROOT)
+
+
 def expand_home(path: str) -> str:
     """Return the path with a leading ``~`` replaced by the home folder. In ``./~x`` it is part of a name."""
     return os.path.expanduser(path)
