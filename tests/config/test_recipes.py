@@ -1,4 +1,5 @@
-"""The recipes of the publication have the settings that it states (arXiv 2505.20237), and read no data but its own."""
+"""The recipes of the publication have the settings that it states (arXiv 2505.20237), and read no data but its own. The
+trial leaves out no step of a run."""
 
 from __future__ import annotations
 
@@ -143,3 +144,13 @@ def test_protocol_that_selects_layers_on_the_test_set_has_784_segments_to_train_
     splits = planned("model_b", "data=acl6060_published", "data.allow_leak=true").config.data.splits
     assert splits.selection == splits.test == splits.dev
     assert splits.train == SplitPart(of="dev+eval", seed=0, start=100, stop=None)
+
+
+@pytest.mark.parametrize("ratio", ["0.25", "0.5"])
+def test_trial_has_every_step_of_a_run_on_little_data(ratio: str) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        run = make_plan(compose("config", check_arguments([f"prune.ratio={ratio}"])))
+    trial = planned("trial", f"prune.ratio={ratio}").pipeline
+    assert trial.required_nodes() == run.pipeline.required_nodes()
+    read = [node.stage for node in trial.nodes.values() if isinstance(node.stage, Manifest)]
+    assert all(stage.limit is not None for stage in read)
