@@ -18,6 +18,7 @@ import argparse
 import io
 import json
 import os
+import re
 import signal
 import string
 import subprocess
@@ -38,6 +39,7 @@ ACL = {"dev": 468, "eval": 416}
 HELD_OUT = 250  # test, selection and dev of data=acl6060; the rest is trained on
 TRAIN, COVOST = sum(ACL.values()) - HELD_OUT, 100_000
 TOKENS = 40  # of a translation
+ANNOUNCED = re.compile(r"\[ *\d+/\d+\] ([a-z_]\w*)(?: (\d+) of \d+)?  ")  # [18/36] heal  …, [3/36] importance 1 of 8  …
 CHARACTERS = string.ascii_letters + string.digits  # each is a token of the stand-in
 
 
@@ -246,8 +248,7 @@ def run(recipe: str, lang: str, given: argparse.Namespace, deadline: float) -> t
             forecast=round(forecast(record, scales(given)), 1),
             peak_gib=watch.peak(begun[record["name"]], begun[record["name"]] + record["seconds"]),
         )
-        for record in sorted(made, key=lambda record: begun.get(record["name"], 0.0))
-        if record["name"] in begun
+        for record in sorted(made, key=lambda record: begun[record["name"]])
     ]
     about = {"recipe": recipe, "lang": lang, "code": code, "seconds": round(time.time() - start, 1)}
     about["store_peak_bytes"], about["store_end_bytes"] = watch.store_bytes, folder_bytes(store)
@@ -259,7 +260,9 @@ def echo(process: subprocess.Popen[str], begun: dict[str, float]) -> None:
     assert process.stderr is not None
     for line in process.stderr:
         print(line, end="", file=sys.stderr, flush=True)
-        begun.setdefault(line.split(" (")[0], time.time())
+        if announced := ANNOUNCED.match(line):
+            name, link = announced.groups()
+            begun.setdefault(f"{name}.{link}" if link else name, time.time())
 
 
 def main() -> int:
