@@ -45,7 +45,7 @@ from stc.models.architecture import Part
 from stc.models.create_qwen2_audio import random_model
 from stc.models.load_and_save import Translator
 from stc.models.qwen2_audio_config import published_config
-from stc.report.plot_style import COLOURS, canvas, plain_axes
+from stc.report.plot_style import COLUMN, canvas, colour, legend_below, legend_handle, plain_axes, set_title, spread_out
 from stc.system.console import prepare_libraries
 from stc.training.acceleration.gradient_checkpointing import gradient_checkpointing
 from stc.training.fit_translator import IndexedBatch, select_trainable
@@ -178,17 +178,20 @@ def sides(fields: Mapping[str, Any], device: str, given: argparse.Namespace) -> 
 
 def plot(path: Path, found: Sequence[Mapping[str, Any]], title: str) -> None:
     drawn = [side for side in found if side["losses"]]
-    with canvas(path, (7.5, 4.8)) as figure:
+    with canvas(path, (COLUMN, 2.2)) as figure:
         axes = figure.subplots()
+        handles = []
         for number, side in enumerate(drawn):
             steps = range(1, len(side["losses"]) + 1)
-            style = ("-", "--", ":", "-.")[number % 4]  # curves lie on top of each other
-            axes.plot(steps, side["losses"], style, color=COLOURS[number % len(COLOURS)], label=side["name"])
+            style = {"color": colour(number), "ls": ("-", "--", ":", "-.")[number % 4]}  # curves coincide
+            axes.plot(steps, side["losses"], **style)
+            handles.append(legend_handle("", side["name"], **style))
         plain_axes(axes)
+        spread_out(axes.yaxis, [loss for side in drawn for loss in side["losses"]])
         axes.set_xlabel("step")
-        axes.set_ylabel("loss per token (nats)")
-        axes.set_title(title)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        axes.set_ylabel("loss (nats a token)")
+        set_title(figure, title)
+        legend_below(figure, handles)
 
 
 def row(side: Mapping[str, Any]) -> dict[str, str]:

@@ -34,6 +34,7 @@ from stc.pipeline.runner import Evaluation, NodeResult
 from stc.pipeline.stage import Context
 from stc.planning.disk import check_disk_space
 from stc.planning.preflight import shipped_corpus_notes
+from stc.report.plot_style import name_subject
 from stc.report.run_plots import plot_run, plot_seeds
 from stc.report.run_table import aggregate_seeds, compared_systems, format_run_table, format_seeds_table
 from stc.store import Store
@@ -114,7 +115,7 @@ def _run_seeds(composed: DictConfig, plan: Plan, output_dir: Path, labels: Track
             runs.append(_run(make_plan(one), output_dir / f"seed{seed}", of_seed))
         drop_rest()
         systems = aggregate_seeds([one["systems"] for one in runs])
-        plots = plot_seeds(output_dir / PLOTS_FOLDER, name, systems, len(seeds))
+        plots = plot_seeds(output_dir / PLOTS_FOLDER, _plot_title(plan), systems, len(seeds))
         result = {
             "lang": config.lang.code,
             "prune_ratio": runs[0]["prune_ratio"],
@@ -188,7 +189,7 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
         lines.report_cached()
         log_stages(tracked, done, plan, curves)
         systems = _compared_systems(evaluation, plan)
-        plots = plot_run(output_dir / PLOTS_FOLDER, labels.name, systems, done)
+        plots = plot_run(output_dir / PLOTS_FOLDER, _plot_title(plan), systems, done)
         result = {
             "lang": config.lang.code,
             "prune_ratio": pruned_ratio(plan),
@@ -219,6 +220,11 @@ def _default_name(plan: Plan) -> str:
     config = plan.config
     pruned = f"{plan.pruning.method} {pruned_ratio(plan):g}" if plan.prunes else "0"
     return f"{config.model.name} {config.lang.code} {pruned} {config.pipeline.name}"
+
+
+def _plot_title(plan: Plan) -> str:
+    method = plan.pruning.method if plan.prunes else ""
+    return name_subject([plan.config.model.name], plan.config.lang.name, [pruned_ratio(plan)], method)
 
 
 def _write_result(result: Mapping[str, Any], output_dir: Path, plots: Sequence[Path], tracked: TrackedRun) -> Path:

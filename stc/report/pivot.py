@@ -73,6 +73,7 @@ class Pivot:
     system: str
     value: str
     row_title: str
+    column_title: str
     rows: Sequence[str]
     columns: Sequence[str]
     cells: Cells
@@ -183,7 +184,7 @@ def make_pivots(groups: Sequence[Group], rows: str, columns: str, value: str = "
                 title = ", ".join(filter(None, [group_title(group), others]))
                 position = (_label(job.settings, row_keys), _label(job.settings, column_keys))
                 tables.setdefault(title, []).append((position, line))
-        pivots += [_pivot(group, title, row_keys, value, placed) for title, placed in tables.items()]
+        pivots += [_pivot(group, title, (row_keys, column_keys), value, placed) for title, placed in tables.items()]
     return pivots
 
 
@@ -209,7 +210,11 @@ def _label(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def _pivot(
-    group: Group, title: str, row_keys: Sequence[str], value: str, placed: Sequence[tuple[CellPosition, TableLine]]
+    group: Group,
+    title: str,
+    keys: tuple[Sequence[str], Sequence[str]],
+    value: str,
+    placed: Sequence[tuple[CellPosition, TableLine]],
 ) -> Pivot:
     cells: dict[CellPosition, TableLine] = {}
     for position, line in placed:
@@ -221,13 +226,14 @@ def _pivot(
                 "results, or by different versions; report on them one at a time"
             )
     rows, columns = (list(dict.fromkeys(position[axis] for position in cells)) for axis in (0, 1))
-    names = short_names(row_keys)
+    row_title, column_title = (" + ".join(short_names(axis).values()) for axis in keys)
     return Pivot(
         group=group,
         title=title,
         system=", ".join(dict.fromkeys(line.name for line in cells.values())),
         value=value,
-        row_title=" + ".join(names[key] for key in row_keys),
+        row_title=row_title,
+        column_title=column_title,
         rows=rows,
         columns=columns,
         cells=cells,

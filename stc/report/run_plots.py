@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stc.metrics.metric import metric_named
-from stc.metrics.sample_size import enough_sentences, sample_size_note
-from stc.metrics.selection_metric import LOSS, title_of
 from stc.pipeline.logged_curves import Curves
-from stc.report.plot_style import COLOURS, canvas, colour, label_quality_axes, marker, plain_axes, shifted
+from stc.report.error_bars import describe_intervals, limit_quality, retention_title
+from stc.report.importance_plot import plot_importance
+from stc.report.plot_style import (
+    COLUMN,
+    CONTROL_COLOUR,
+    canvas,
+    colour,
+    label_sizes,
+    legend_below,
+    legend_handle,
+    marker,
+    plain_axes,
+    set_title,
+    shifted,
+    spread_out,
+    wrapped,
+)
 from stc.report.stored_results import read_searches
 from stc.store.artifact import Kind
 from stc.system.number_formats import format_bytes
@@ -20,19 +33,23 @@ from stc.system.number_formats import format_bytes
 if TYPE_CHECKING:
     from stc.pipeline.runner import NodeResult
 
-_SHIFT = 9.0  # points between the marks of systems of the same size
-_LOG_FROM = 20.0  # use a logarithmic axis if the largest system is this many times the smallest
+_SHIFT = 7.0  # points between the marks of systems of the same size
+_LINES = ("-", "--", "-.", ":")
+_FEW_POINTS = 40  # of a curve whose points are marked
 
 
 @dataclass(frozen=True)
 class PlottedSystem:
-    """A system in the plot of quality: its size in bytes, its score, and the ends of its error bar."""
+    """A system in the plot of quality: its size in bytes, its quality as a number and in words, and the ends of its
+    error bar."""
 
     name: str
     bytes: float
-    score: float
+    quality: float
     low: float
     high: float
+    score: str = ""
+    is_control: bool = False
 
 
 def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], done: Iterable[NodeResult]) -> list[Path]:
@@ -60,20 +77,10 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         files.append(plot_training(folder / "training.png", title, trained, dev))
     if systems:
         compared = systems[0]["compared"]
-        metric = compared["metric"]
-        marks = [
-            PlottedSystem(row["name"], row["bytes_on_disk"], score := row[metric], *(row["score_ci"] or (score, score)))
-            for row in systems
-        ]
         bars = describe_intervals(compared["confidence"], compared["sentences"])
-        files.append(plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars))
+        marks, axis = _marks(systems, compared["metric"], compared["reference"])
+        files.append(plot_quality(folder / "quality.png", title, axis, marks, bars))
     return files
-
-
-def describe_intervals(confidence: float, sentences: int) -> str:
-    """Return a sentence that says what error bars are intervals of, or why there are none."""
-    bars = f"Bars: {100 * confidence:g} % bootstrap interval." if enough_sentences(sentences) else ""
-    return " ".join(filter(None, [bars, sample_size_note(sentences)]))
 
 
 def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], seeds: int) -> list[Path]:
@@ -85,144 +92,97 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     """
     if not systems:
         return []
-    metric = systems[0]["metric"]
-    marks = []
-    for row in systems:
-        score, deviation = row[metric], row[f"{metric}_deviation"] or 0.0
-        marks.append(PlottedSystem(row["name"], row["bytes_on_disk"], score, score - deviation, score + deviation))
     bars = f"Bars: standard deviation over {seeds} seeds."
-    return [plot_quality(folder / "quality.png", title, metric_named(metric).heading, marks, bars)]
+    marks, axis = _marks(systems, systems[0]["metric"], "the best unpruned system")
+    return [plot_quality(folder / "quality.png", title, axis, marks, bars)]
 
 
-def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]], vector: bool = False) -> Path:
-    """Draw a heat map of the rounds of a search by layer.
+def _marks(systems: Sequence[Mapping[str, Any]], metric: str, reference: str) -> tuple[list[PlottedSystem], str]:
+    """Return the systems with their retention and its bars as in the table, or their scores where a reference scores 0;
+    and the label of the axis."""
+    title = metric_named(metric).title
+    has_retention = all(row["retention"] is not None for row in systems)
+    marks = []
+    for number, row in enumerate(systems):
+        quality = 100 * row["retention"] if has_retention else row[metric]
+        low, high = quality, quality
+        if has_retention and row.get("retention_ci"):
+            low, high = (100 * end for end in row["retention_ci"])
+        elif deviation := row.get("retention_deviation" if has_retention else f"{metric}_deviation"):
+            reach = 100 * deviation if has_retention else deviation
+            low, high = quality - reach, quality + reach
+        is_control = number < len(systems) - 1 and row["params"] >= systems[0]["params"]
+        score = f"{title} {row[metric]:.1f}"
+        marks.append(PlottedSystem(row["name"], row["bytes_on_disk"], quality, low, high, score, is_control))
+    return marks, retention_title(metric, reference) if has_retention else metric_named(metric).heading
 
-    The layer removed in a round has a frame, and is hatched in the rounds after it. A layer that was screened out is
-    blank. Layers of the encoder are to the right of the decoder's, with an e before their number.
+
+def plot_quality(path: Path, title: str, axis: str, marks: Sequence[PlottedSystem], bars: str) -> Path:
+    """Draw quality against bytes on disk, controls hollow.
+
+    Args:
+        axis: the label of the axis of quality.
+        bars: says what the error bars are, or why there are none.
     """
-    from matplotlib.patches import Rectangle
-
-    figures = [_candidates(ranking) for ranking in rankings]
-    layers = sorted({layer for found in figures for layer in found}, key=lambda layer: (layer[0] != "decoder", layer))
-    key, label = _criterion(rankings[-1])
-    digits = 1 if key == "score" and rankings[-1]["metric"] != LOSS else 3
-    grid = [[found.get(layer, math.nan) for layer in layers] for found in figures]
-    with canvas(path, (max(8.5, 1.9 + 0.5 * len(layers)), max(2.8, 1.9 + 0.4 * len(grid))), vector) as figure:
+    with canvas(path, (COLUMN, 2.4)) as figure:
         axes = figure.subplots()
-        image = axes.imshow(grid, cmap="viridis", aspect="auto")
-        middle = sum(image.get_clim()) / 2
-        for row, (ranking, found) in enumerate(zip(rankings, figures, strict=True)):
-            removed = _removed(ranking, found)
-            for column, layer in enumerate(layers):
-                if layer not in found:
-                    hatched: Any = {"facecolor": "#EEEEEE", "edgecolor": "#BBBBBB", "hatch": "////", "lw": 0}
-                    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **hatched))
-                elif not math.isnan(found[layer]):
-                    ink = "black" if found[layer] > middle else "white"
-                    figure_text = f"{found[layer]:.{digits}f}"
-                    axes.text(column, row, figure_text, ha="center", va="center", fontsize=7, color=ink)
-                    if layer in removed:
-                        frame: Any = {"fill": False, "edgecolor": COLOURS[1], "lw": 2.5}
-                        axes.add_patch(Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, **frame))
-        names = [str(number) if stack == "decoder" else f"e{number}" for stack, number in layers]
-        axes.set_xticks(range(len(layers)), names)
-        last = len(rankings[-1]["order"]) + len(rankings[-1].get("encoder_order", []))
-        first = last - len(grid) + 1
-        rounds = [str(first + row) for row in range(len(grid))] if key == "score" else [""]
-        axes.set_yticks(range(len(grid)), rounds)
-        axes.set_xlabel("layer (numbered as in the unpruned model; the protected ones are not shown)")
-        axes.set_ylabel("round" if key == "score" else "")
-        hatched_are = "; hatched: removed before" if len(grid) > 1 else ""
-        blank_are = "; blank: screened out" if any("screen" in ranking for ranking in rankings) else ""
-        framed_are = "where the block that was removed starts" if key == "distance" else "removed"
-        axes.set_title(f"Importance of layers: {title}\nframed: {framed_are}{hatched_are}{blank_are}")
-        figure.colorbar(image, label=label)
-    return path
-
-
-def _candidates(ranking: Mapping[str, Any]) -> dict[tuple[str, int], float]:
-    """Return (stack, layer) → its figure, NaN if it was screened out. A block has the number of its first layer."""
-    key, _ = _criterion(ranking)
-    return {
-        (one["stack"], one["first"] if key == "distance" else one["layer"]): math.nan if one[key] is None else one[key]
-        for one in ranking["candidates"]
-    }
-
-
-def _criterion(ranking: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the key of the candidates' figure, and a name for it."""
-    candidate = ranking["candidates"][0]
-    if "influence" in candidate:
-        return "influence", "block influence"
-    if "distance" in candidate:
-        return "distance", f"angular distance ({candidate['layers']} layers)"
-    return "score", f"{title_of(ranking['metric'])} without the layer"
-
-
-def _removed(ranking: Mapping[str, Any], found: Mapping[tuple[str, int], float]) -> set[tuple[str, int]]:
-    """Return which of the candidates the ranking removes; in a round of a search that is one."""
-    if _criterion(ranking)[0] == "distance":
-        return {min((layer for layer in found if layer[0] == stack), key=found.__getitem__) for stack, _ in found}
-    orders = {"decoder": ranking["order"], "encoder": ranking.get("encoder_order", [])}
-    return {(stack, layer) for stack, layer in found if layer in orders[stack]}
-
-
-def plot_quality(path: Path, title: str, metric: str, marks: Sequence[PlottedSystem], bars: str) -> Path:
-    """Draw quality against bytes on disk. ``bars`` says what the error bars are, or why there are none."""
-    largest, smallest = max(mark.bytes for mark in marks), min(mark.bytes for mark in marks)
-    with canvas(path, (7.5, 4.8)) as figure:
-        axes = figure.subplots()
-        if largest > _LOG_FROM * smallest:
-            axes.set_xscale("log")
-            axes.set_xlim(smallest / 1.5, 1.5 * largest)
-        else:
-            axes.set_xlim(0, 1.08 * largest)
-        bottom, top = min(mark.low for mark in marks), max(mark.high for mark in marks)
-        margin = 0.06 * (top - bottom) or 1.0
-        axes.set_ylim(bottom - margin, top + margin)  # matplotlib does not see marks that are drawn shifted
-        for number, mark in enumerate(marks):
-            neighbours = [other for other in marks if 0.98 < other.bytes / mark.bytes < 1.02]
+        plain_axes(axes)
+        same = [[other for other in marks if 0.98 < other.bytes / mark.bytes < 1.02] for mark in marks]
+        label_sizes(axes, [mark.bytes for mark in marks], any(len(several) > 1 for several in same))
+        reach = [(mark.quality - mark.low, mark.high - mark.quality) for mark in marks]
+        limit_quality(axes, [(mark.bytes, mark.quality) for mark in marks], reach)
+        handles = []
+        for number, (mark, neighbours) in enumerate(zip(marks, same, strict=True)):
+            style: dict[str, Any] = (
+                {"color": CONTROL_COLOUR, "mfc": "white"} if mark.is_control else {"color": colour(number)}
+            )
             axes.errorbar(
                 mark.bytes,
-                mark.score,
-                yerr=[[max(0.0, mark.score - mark.low)], [max(0.0, mark.high - mark.score)]],
+                mark.quality,
+                yerr=[[max(0.0, mark.quality - mark.low)], [max(0.0, mark.high - mark.quality)]],
                 fmt=marker(number),
-                color=colour(number),
-                capsize=3,
-                markersize=7,
-                label=f"{mark.name}: {format_bytes(mark.bytes)}, {mark.score:.1f}",
+                capsize=2,
                 transform=shifted(axes, _SHIFT * (neighbours.index(mark) - (len(neighbours) - 1) / 2)),
+                **style,
             )
-        label_quality_axes(axes, metric)
-        axes.set_title(f"Quality against size: {title}\n{bars}")
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+            name = f"{mark.name} (control)" if mark.is_control else mark.name
+            figures = ", ".join(filter(None, [format_bytes(mark.bytes), mark.score]))
+            handles.append(legend_handle(marker(number), f"{name}: {figures}", **style))
+        axes.set_ylabel(wrapped(axis, 1.8))
+        set_title(figure, f"Quality against size: {title}", bars)
+        legend_below(figure, handles)
     return path
 
 
 def plot_training(path: Path, title: str, trained: Mapping[str, Curves], dev: Mapping[str, float]) -> Path:
-    """Draw the loss over the steps of every training.
+    """Draw the curves of the loss of trainings over the steps, with the loss on dev at the end.
 
     Args:
-        trained: name of a stage → its curves, ``loss`` among them.
-        dev: name of a stage → the loss on held-out data at its end.
+        trained: name of a stage → its curves, one of them ``loss``.
+        dev: name of a stage → its loss on dev at the end, where there is one.
     """
-    columns = min(3, len(trained))
-    rows = math.ceil(len(trained) / columns)
-    with canvas(path, (0.6 + 3.6 * columns, 0.9 + 2.7 * rows)) as figure:
-        grid = list(figure.subplots(rows, columns, squeeze=False).flat)
-        for number, (axes, (name, curves)) in enumerate(zip(grid, trained.items(), strict=False)):
+    from matplotlib.ticker import MaxNLocator
+
+    with canvas(path, (COLUMN, 2.2)) as figure:
+        axes = figure.subplots()
+        plain_axes(axes)
+        handles, values = [], list(dev.values())
+        for number, (name, curves) in enumerate(trained.items()):
             steps, losses = zip(*curves["loss"], strict=True)
-            axes.plot(steps, losses, color=COLOURS[0], marker="." if len(steps) <= 40 else "", label="training")
+            style: dict[str, Any] = {"color": colour(number), "ls": _LINES[number % len(_LINES)]}
+            sign = "." if len(steps) <= _FEW_POINTS else ""
+            values += losses
+            axes.plot(steps, losses, marker=sign, **style)
+            label = name
             if name in dev:
-                axes.plot(steps[-1], dev[name], "D", color=COLOURS[1], label=f"dev, at the end: {dev[name]:.3f}")
-            plain_axes(axes)
-            axes.set_xlim(left=0)
-            axes.set_title(name)
-            axes.set_xlabel("step")
-            if number % columns == 0:
-                axes.set_ylabel("loss per token (nats)")
-            axes.legend(frameon=False, fontsize=8)
-        for axes in grid[len(trained) :]:
-            axes.set_axis_off()
-        figure.suptitle(f"Training: {title}")
+                axes.plot(steps[-1], dev[name], "D", color=colour(number), mfc="white", zorder=3)
+                label = f"{name} (dev: {dev[name]:.3f})"
+            handles.append(legend_handle(sign, label, **style))
+        spread_out(axes.yaxis, values)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats a token)")
+        set_title(figure, f"Training: {title}", "Diamond: the loss on dev at the end." if dev else "")
+        legend_below(figure, handles)
     return path

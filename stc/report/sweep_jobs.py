@@ -37,6 +37,8 @@ class ReportedJob:
         seeds: of a job that was run with several; else empty.
         runs: one for each seed; none if there is a ``fault``.
         fault: why there is no result, or empty.
+        model: the name of the model in its config, or empty.
+        ratio: of the layers that it removes; None if they were named, or its config does not say it.
     """
 
     folder: Path
@@ -44,6 +46,8 @@ class ReportedJob:
     seeds: tuple[int, ...] = ()
     runs: Sequence[ReportedRun] = ()
     fault: str = ""
+    model: str = ""
+    ratio: float | None = None
 
 
 def read_jobs(folders: Sequence[Path], store: Path | None = None) -> list[ReportedJob]:
@@ -197,4 +201,12 @@ def _read_job(started: _StartedJob, settings: Mapping[str, Any], reader: ResultR
         runs = [reader.run(one, started.store) for one in results]
     except InputError as error:  # missing from the store, or written by a version with other records
         return without_result(error)
-    return ReportedJob(started.folder, settings, tuple(result.get("seeds", ())), runs)
+    model, ratio = started.value("model.name"), started.value("prune.ratio")
+    return ReportedJob(
+        started.folder,
+        settings,
+        tuple(result.get("seeds", ())),
+        runs,
+        model="" if model == DEFAULT else str(model),
+        ratio=float(ratio) if isinstance(ratio, int | float) else None,
+    )

@@ -73,7 +73,7 @@ class Report:
         """Draw every plot into ``folder``, as PNG and as SVG, and return the files."""
         from stc.report.sweep_plots import plot_sweep
 
-        return plot_sweep(folder, self.name, self.groups, self.pivots, self.metric)
+        return plot_sweep(folder, self.groups, self.pivots, self.metric)
 
     def save(self, folder: Path) -> list[Path]:
         """Write report.md with the plots in it, report.csv, report.tex, and pivot.csv if there are pivots.

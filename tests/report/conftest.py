@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from stc.decoding.hypotheses import write_texts
@@ -215,3 +216,43 @@ def sweep(tmp_path: Path, ctx: Context) -> Sweep:
 def new_sweep(tmp_path_factory: pytest.TempPathFactory, module_ctx: Context) -> Callable[[], Sweep]:
     """``new_sweep()``: one that the tests of a file read and leave as it is."""
     return lambda: Sweep(tmp_path_factory.mktemp("common") / "sweep", module_ctx)
+
+
+def add_all(sweep: Sweep, ratios: Sequence[float] = (0.25, 0.5), **more: Any) -> None:
+    """Add a job for each ratio, two ways to prune and two ways to fine-tune."""
+    for ratio in ratios:
+        for prune, wrong in (("greedy", 3), ("random", 9)):
+            for finetune, faults in (("full", 0), ("lora", 2)):
+                systems = {"teacher": 1, "healed-nf4": 2 + faults, "pruned-nf4": wrong + faults + round(10 * ratio)}
+                sweep.add(systems, prune=prune, finetune=finetune, prune__ratio=ratio, **more)
+
+
+@pytest.fixture(scope="module")
+def eight(new_sweep: Callable[[], Sweep]) -> Sweep:
+    """A sweep of two ratios, which nobody changes."""
+    made = new_sweep()
+    add_all(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def four(new_sweep: Callable[[], Sweep]) -> Sweep:
+    """A sweep of one ratio, which nobody changes."""
+    made = new_sweep()
+    add_all(made, ratios=(0.5,))
+    return made
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved, each once."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def seen(figure: Figure, *arguments: Any, **more: Any) -> None:
+        if figure not in figures:
+            figures.append(figure)
+        save(figure, *arguments, **more)
+
+    monkeypatch.setattr(Figure, "savefig", seen)
+    return figures

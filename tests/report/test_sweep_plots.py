@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from stc.errors import InputError
-from stc.report import sweep_plots
-from stc.report.plot_style import canvas
-from stc.report.sweep_plots import default_front_metric, pareto_front, place_names, plot_pareto_front
 from stc.report.sweep_report import render
 from stc.report.sweep_table import layer_searches
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
-    figures: list[Figure] = []
-
-    @contextmanager
-    def seen(*arguments: Any, **more: Any) -> Iterator[Figure]:
-        with canvas(*arguments, **more) as figure:
-            yield figure
-            figures.append(figure)
-
-    monkeypatch.setattr(sweep_plots, "canvas", seen)
-    return figures
-
-
-def add_all(sweep: Any, ratios: tuple[float, ...] = (0.25, 0.5)) -> None:
-    for ratio in ratios:
-        for prune, wrong in (("greedy", 3), ("random", 9)):
-            for finetune, more in (("full", 0), ("lora", 2)):
-                systems = {"teacher": 1, "healed-nf4": 2 + more, "pruned-nf4": wrong + more + round(10 * ratio)}
-                sweep.add(systems, prune=prune, finetune=finetune, prune__ratio=ratio)
-
-
-@pytest.fixture(scope="module")
-def eight(new_sweep: Any) -> Any:
-    """A sweep of two ratios, which nobody changes."""
-    made = new_sweep()
-    add_all(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def four(new_sweep: Any) -> Any:
-    """A sweep of one ratio, which nobody changes."""
-    made = new_sweep()
-    add_all(made, ratios=(0.5,))
-    return made
 
 
 def test_sweep_is_drawn_as_png_and_svg(eight: Any, tmp_path: Path) -> None:
@@ -78,58 +33,9 @@ def test_saved_report_shows_its_plots(four: Any, tmp_path: Path) -> None:
     assert "![pareto-german](pareto-german.png)" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
-def test_pareto_front_has_no_point_that_another_beats() -> None:
-    points = [(3, 90.0), (1, 50.0), (2, 60.0), (2, 55.0), (3, 90.0), (4, 80.0), (1, 50.0)]
-    assert pareto_front(points) == [1, 2, 0]
-
-
-def test_size_difference_below_one_percent_is_ignored_by_the_front() -> None:
-    assert pareto_front([(1_000_000, 80.0), (999_000, 70.0), (980_000, 60.0), (1_002_000, 80.0)]) == [2, 0]
-
-
-def test_line_of_the_front_goes_through_its_systems(eight: Any, tmp_path: Path, drawn: list[Figure]) -> None:
-    (group,) = render(eight.folder).groups
-    plot_pareto_front(tmp_path / "front.png", "a sweep", group, "chrf_pp")
-    line = drawn[0].axes[0].lines[0]
-    corners = {(float(x), float(y)) for x, y in line.get_xydata()}
-    points = [(float(one.row["bytes_on_disk"]), one.row["chrf_pp"]) for one in group.lines]
-    assert {points[at] for at in pareto_front(points)} <= corners
-
-
-def test_front_is_by_the_metric_that_is_asked_for(four: Any, tmp_path: Path, drawn: list[Figure]) -> None:
-    report = render(four.folder, metric="bleu")
-    report.plots(tmp_path)
-    (axes,) = drawn[0].axes
-    assert axes.get_ylabel().startswith("BLEU ")
-    marks = {(float(x), float(y)) for line in axes.lines for x, y in line.get_xydata()}
-    assert {(line.row["bytes_on_disk"], line.row["bleu"]) for line in report.groups[0].lines} <= marks
-
-
-def test_front_is_by_comet_only_if_every_system_has_it(four: Any) -> None:
-    (group,) = render(four.folder).groups
-    scored = [replace(line, row={**line.row, "comet": 80.0}) for line in group.lines]
-    assert default_front_metric(replace(group, lines=scored)) == "comet"
-    assert default_front_metric(replace(group, lines=[*scored[1:], group.lines[0]])) == "chrf_pp"
-
-
 def test_metric_that_nobody_scored_by_is_refused_with_those_that_there_are(four: Any) -> None:
     with pytest.raises(InputError, match=r"--metric bleau: .*bleu, chrf, chrf_pp \(did you mean 'bleu'"):
         render(four.folder, metric="bleau")
-
-
-def test_names_do_not_cover_one_another_and_stay_within_the_axes() -> None:
-    """Eight marks in a heap, on a line."""
-    figure = Figure(figsize=(8, 5))
-    axes = figure.subplots()
-    axes.set(xlim=(0, 10), ylim=(0, 10))
-    points = [(5 + number % 2 / 5, 5 + number / 8) for number in range(8)]
-    names = [axes.text(*point, f"system {number}", fontsize=8) for number, point in enumerate(points)]
-    place_names(axes, names, points, [(0, 5), (10, 5)])
-    boxes = [name.get_window_extent() for name in names]
-    for at, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[at + 1 :])
-        assert axes.bbox.contains(*box.min)
-        assert axes.bbox.contains(*box.max)
 
 
 def test_plot_of_retention_by_ratio_has_a_panel_for_each_healing_and_shows_all_bars(
