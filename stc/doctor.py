@@ -1,42 +1,25 @@
-"""``python -m stc.doctor [GROUP=MEMBER] [KEY=VALUE] …``: finds what a run with these settings would fail on."""
+"""``python -m stc.doctor [GROUP=MEMBER] [KEY=VALUE] …``: finds what a run with these settings would fail on.
+
+This file imports only the standard library at its head: the doctor has to answer where packages are missing too.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from stc.config.composition import ComposedJob, compose_jobs
-from stc.config.override_checks import check_arguments
-from stc.config.plan import Plan
-from stc.config.schema import Config
-from stc.data.sources import SourceSettings
-from stc.errors import ConfigError, StcError, first_line
-from stc.models.folder import ModelFolder
-from stc.models.hub import HubModel
-from stc.models.language_pair import Task
-from stc.models.prompts import load_processor
-from stc.planning import machine_checks
-from stc.planning.downloads import needed_of_hub
-from stc.planning.machine_checks import Check, Status
-from stc.planning.planned_jobs import bytes_to_write, plan_jobs
-from stc.planning.preflight import collect_notes, data_faults, hub_faults
-from stc.quantization import Quantizer
-from stc.stages.manifest import Manifest
-from stc.stages.quantize import Quantize
-from stc.store.artifact import Kind
-from stc.system.console import run_command
-from stc.system.number_formats import format_bytes
-from stc.system.paths import set_root_variable
-from stc.training.fine_tuning import FineTuning
+if TYPE_CHECKING:
+    from stc.config.composition import ComposedJob
+    from stc.planning.machine_checks import Check
 
 _DESCRIPTION = """\
-Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL, and what to do.
-Takes the settings of python -m stc.run, and checks what a run with them would use. The exit code is 1 where something
-would fail."""
+Try out what a run needs of this machine, one line a check: OK, WARN (works, with a limit) or FAIL. What failed is
+repeated at the end, with what to do. Takes the settings of python -m stc.run, and checks what a run with them would
+use. The exit code is 1 where something would fail."""
+WIDTH = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,149 +29,112 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--config-dir", metavar="FOLDER", help="more members of the groups, as python -m stc.run takes it"
     )
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line for every package")
+    options = parser.parse_args(arguments)
+    try:
+        from stc.planning import run_checks  # noqa: F401
+        from stc.system.console import run_command
+    except ModuleNotFoundError as error:
+        print(f"FAIL  {error}, so stc cannot start. In its checkout, this installs what it needs:")
+        print(f"      {sys.executable} -m pip install -r requirements.txt -e .")
+        return 1
+    added = [f"--config-dir={options.config_dir}"] if options.config_dir else []
+    return run_command(lambda: _run_checks([*added, *options.settings], verbose=options.verbose))
 
-    def run() -> int:
-        options = parser.parse_args(arguments)
-        added = [f"--config-dir={options.config_dir}"] if options.config_dir else []
-        return _run_checks([*added, *options.settings])
 
-    return run_command(run)
+class _Report:
+    """The lines of the checks as they are made, and at the end again those that are not OK."""
 
+    def __init__(self) -> None:
+        self._checks: list[Check] = []
 
-def _run_checks(settings: Sequence[str]) -> int:
-    counts: Counter[str] = Counter()
+    def add(self, about: str, checks: Callable[[], Iterator[Check]], *, folded: bool = False) -> None:
+        """Make checks and print a line for each.
 
-    def show(about: str, checks: Callable[[], Iterator[Check]]) -> None:
+        Args:
+            about: what a check that cannot be made is about.
+            folded: whether those that are OK have one line together.
+        """
+        from stc.errors import first_line
+        from stc.planning.machine_checks import Check
+
+        fine = 0
         try:
             for check in checks():
-                counts[check.status] += 1
-                print(f"{check.status:4}  {check.about:18} {' '.join(check.found.split())}", flush=True)
+                self._checks.append(check)
+                if folded and check.status == "OK":
+                    fine += 1
+                else:
+                    _print_line(check)
         except Exception as error:  # a check that cannot be made has failed
-            counts["FAIL"] += 1
-            print(f"FAIL  {about:18} {type(error).__name__}: {first_line(error)}", flush=True)
+            self._checks.append(Check("FAIL", about, f"{type(error).__name__}: {first_line(error)}"))
+            _print_line(self._checks[-1])
+        if fine:
+            _print_line(Check("OK", about, f"{fine} installed, in versions that stc takes; -v lists them"))
 
-    show("python", machine_checks.check_python)
-    show("libraries", machine_checks.check_libraries)
-    show("audio", machine_checks.check_audio_formats)
-    jobs: list[ComposedJob] = []
-    show("config", lambda: _check_config(settings, jobs))
-    device: Literal["auto", "cpu", "cuda"] = jobs[0].plan.config.resources.device if jobs else "auto"
-    show("devices", lambda: machine_checks.check_devices(device, _quantizers(jobs[0].plan) if jobs else []))
-    if jobs:
-        plan = jobs[0].plan
-        store, tracking = plan.config.store, plan.config.tracking
-        show("model", lambda: _check_models(plan))
-        show("offline", lambda: _check_offline(jobs))
-        show("data", lambda: _check_data(plan))
-        show("store", lambda: machine_checks.check_store(store.dir, _bytes_to_write(jobs)))
-        if tracking.enabled:
-            show("mlflow", lambda: machine_checks.check_tracking(tracking.uri))
-    if counts["FAIL"]:
-        print(f"\n{counts['FAIL']} of {counts.total()} checks failed: a run would fail")
+    def failed(self) -> bool:
+        return any(check.status == "FAIL" for check in self._checks)
+
+    def end(self, notes: Sequence[str]) -> int:
+        """Repeat what is not OK, failures last, and return the exit code."""
+        failures, warnings = ([one for one in self._checks if one.status == status] for status in ("FAIL", "WARN"))
+        if warnings:
+            self._repeat(f"{len(warnings)} of {len(self._checks)} checks warn: a run works, with a limit", warnings)
+        if not failures:
+            print(f"\nnothing that a run needs is missing{', see the warnings' if warnings else ''}")
+            return 0
+        self._repeat(f"{len(failures)} of {len(self._checks)} checks failed: a run would fail", failures)
+        for note in notes:
+            print(textwrap.fill(note, WIDTH))
         return 1
-    print(f"\nnothing that a run needs is missing{', see the warnings' if counts['WARN'] else ''}")
-    return 0
+
+    def _repeat(self, heading: str, checks: Sequence[Check]) -> None:
+        print(f"\n{heading}")
+        for check in checks:
+            print(
+                textwrap.fill(
+                    _one_line(check.found),
+                    WIDTH,
+                    initial_indent=f"  {check.about:18} ",
+                    subsequent_indent=" " * 21,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
 
 
-def _check_config(settings: Sequence[str], jobs: list[ComposedJob]) -> Iterator[Check]:
-    """Compose and validate the settings as a run does, and add the jobs to ``jobs``."""
-    set_root_variable()
-    try:
-        jobs += compose_jobs(check_arguments(settings))
-    except ConfigError as error:
-        for fault in error.faults:
-            yield Check("FAIL", "config", str(fault))
-        return
-    yield Check("OK", "config", " ".join(settings) or "the defaults")
+def _print_line(check: Check) -> None:
+    print(f"{check.status:4}  {check.about:18} {_one_line(check.found)}", flush=True)
 
 
-def _quantizers(plan: Plan) -> list[Quantizer]:
-    """Return the quantizers of a run: for models that it makes, and for bases of adapters during training."""
-    stages = [plan.pipeline.nodes[name].stage for name in plan.pipeline.required_nodes()]
-    made = [stage.quant for stage in stages if isinstance(stage, Quantize)]
-    trained = [stage.base_quantizer for stage in stages if isinstance(stage, FineTuning) and stage.base_quantizer]
-    return list({repr(quantizer): quantizer for quantizer in (*made, *trained)}.values())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
-def _check_models(plan: Plan) -> Iterator[Check]:
-    """Check the models that the run is given: the base, and those that replace a stage."""
-    faults = {str(fault.value): fault for found in hub_faults([plan]) for fault in found}
-    yield from (Check("FAIL", "model", str(fault)) for fault in faults.values())
-    nodes = (plan.pipeline.nodes[name] for name in plan.pipeline.required_nodes())
-    given = [node.source for node in nodes if node.kind is Kind.MODEL and node.source is not None]
-    for source in dict.fromkeys(source.id if isinstance(source, HubModel) else str(source) for source in given):
-        if source not in faults:
-            yield from _check_model(Path(source), plan.config)
+def _run_checks(settings: Sequence[str], *, verbose: bool) -> int:
+    from stc.planning import machine_checks, run_checks
 
-
-def _check_model(folder: Path, config: Config) -> Iterator[Check]:
-    """Check a model's files, by their headers, and the prompt that its chat template makes."""
-    if not folder.is_dir():
-        yield Check("WARN", "model", f"{folder} is no folder here: a hub id, which is fetched when it is first needed")
-        return
-    try:
-        model = ModelFolder.of(folder)
-    except StcError as error:
-        yield Check("FAIL", "model", str(error))
-        return
-    yield Check("OK", "model", f"{folder}: {len(model.tensors)} tensors, {format_bytes(model.weight_bytes)}")
-    try:
-        prompt = model.family.prompt(load_processor(folder, model.family), _task(config), folder)
-    except StcError as error:
-        yield Check("FAIL", "prompt", str(error))
-        return
-    yield Check("OK", "prompt", f"{len(prompt)} characters, with a place for the audio")
-
-
-def _check_offline(jobs: Sequence[ComposedJob]) -> Iterator[Check]:
-    """Check that what the run reads of the Hugging Face hub is on this machine."""
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
-    status: Status = "FAIL" if HF_HUB_OFFLINE else "WARN"
-    how = "python -m stc.pull with these settings fetches it"
-    needed, unknown = needed_of_hub([job.plan for job in jobs])
-    told = {str(fault.value) for found in hub_faults([jobs[0].plan]) for fault in found}  # by the check of models
-    for one in needed:
-        if one.is_here():
-            yield Check("OK", "offline", f"{one.what} {one.name} is in the hub's cache")
-        elif one.id not in told:
-            yield Check(status, "offline", f"{one.what} {one.name} is not complete in the hub's cache: {how}")
-    for fault in unknown:
-        yield Check(status, "offline", str(fault))
-    if not needed and not unknown:
-        yield Check("OK", "offline", "nothing is read of the Hugging Face hub")
-
-
-def _task(config: Config) -> Task:
-    return Task(target_lang=config.lang.code, target_name=config.lang.name)
-
-
-def _bytes_to_write(composed: Sequence[ComposedJob]) -> int | None:
-    """Return the bytes of the models that the run will make; None if base or data are not there."""
-    try:
-        jobs = plan_jobs(composed)
-    except (StcError, OSError):  # reported by the other checks
-        return None
-    models = [one for job in jobs for one in job.steps if one.runs and one.node.kind in (Kind.MODEL, Kind.ADAPTER)]
-    return None if any(one.forecast is None for one in models) else bytes_to_write(jobs)
-
-
-def _check_data(plan: Plan) -> Iterator[Check]:
-    """Read the first utterance of every split, and look for what in the data would stop the run later."""
-    config = plan.config
-    fields = {key: getattr(config.data, key) for key in SourceSettings.model_fields}
-    for split in config.data.splits.model_dump().values():
-        try:
-            Manifest(**fields, split=split, task=_task(config), limit=1).in_place()
-        except StcError as error:
-            yield Check("FAIL", "data", str(error))
-            return
-    name = config.data.path or config.data.source["name"]
-    yield Check("OK", "data", f"{name}: the first utterance of every split can be read")
-    for fault in data_faults([plan]):
-        yield Check("FAIL", "data", str(fault))
-    for note in collect_notes([plan]):
-        yield Check("WARN", "run", note)
+    report = _Report()
+    report.add("python", machine_checks.check_python)
+    report.add("packages", machine_checks.check_libraries, folded=not verbose)
+    notes = ["Mend the packages first: what else failed may follow from them."] if report.failed() else []
+    report.add("audio", machine_checks.check_audio_formats)
+    jobs: list[ComposedJob] = []
+    report.add("config", lambda: run_checks.check_config(settings, jobs))
+    device: Literal["auto", "cpu", "cuda"] = jobs[0].plan.config.resources.device if jobs else "auto"
+    quantizers = run_checks.used_quantizers(jobs[0].plan) if jobs else []
+    report.add("devices", lambda: machine_checks.check_devices(device, quantizers))
+    if not jobs:
+        return report.end([*notes, "Model, data, store and MLflow are checked once the config has no faults."])
+    plan = jobs[0].plan
+    store, tracking = plan.config.store, plan.config.tracking
+    report.add("model", lambda: run_checks.check_models(plan))
+    report.add("offline", lambda: run_checks.check_offline(jobs))
+    report.add("data", lambda: run_checks.check_data(plan))
+    report.add("store", lambda: machine_checks.check_store(store.dir, run_checks.bytes_of_models(jobs)))
+    if tracking.enabled:
+        report.add("mlflow", lambda: machine_checks.check_tracking(tracking.uri))
+    return report.end(notes)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import sqlite3
+import subprocess
 import sys
 import threading
 import tomllib
@@ -38,7 +40,7 @@ def test_sound_machine_is_found_so_and_nothing_is_left_behind(
     lines = capsys.readouterr().out.splitlines()
     assert not [line for line in lines if line.startswith("FAIL")]
     told = {line[6:].split("  ")[0].strip() for line in lines}
-    assert {"torch", "transformers", "mlflow", "audio", "nf4, cpu", "bfloat16, cpu", "store", "data"} <= told
+    assert {"packages", "mlflow", "audio", "nf4, cpu", "bfloat16, cpu", "store", "data"} <= told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,7 +56,32 @@ def test_what_fails_is_a_line_each_and_code_1(
     assert "store.dir=FOLDER names another place" in failed["store"]
     assert "tracking=none runs without it" in failed["mlflow"]
     assert "valid.jsonl is missing" in failed["data"]
-    assert "3 of" in out.splitlines()[-1]
+    repeated = out.partition("3 of ")[2]
+    assert all(line[6:60] in " ".join(repeated.split()) for line in map(" ".join, map(str.split, failed.values())))
+    assert "OK" not in repeated
+
+
+def test_packages_have_a_line_each_only_where_they_are_asked_for_or_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [Check("OK", "numpy", "2.4"), Check("OK", "scipy", "1.17"), Check("FAIL", "torch", "not installed")]
+    monkeypatch.setattr(checks, "check_libraries", lambda: iter(found))
+
+    def shown(*arguments: str) -> set[str]:
+        assert main(["tracking=none", *arguments]) == 1
+        return {line.split()[1] for line in capsys.readouterr().out.splitlines() if line[:4] in ("OK  ", "FAIL")}
+
+    assert shown() & {"packages", "numpy", "scipy", "torch"} == {"packages", "torch"}
+    assert shown("-v") & {"packages", "numpy", "scipy", "torch"} == {"numpy", "scipy", "torch"}
+
+
+def test_doctor_answers_where_a_package_is_missing_that_it_needs_itself(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pydantic'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "stc.doctor"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "pydantic" in done.stdout
 
 
 def test_folder_that_can_be_no_store_is_a_fault_of_the_config(
@@ -115,9 +142,11 @@ def test_library_that_is_missing_or_too_old_or_broken_is_named(monkeypatch: pyte
     def load(name: str) -> None:
         if name == "scipy":
             raise ImportError("no libgfortran")
+        if name == "psutil":  # for lack of what is said to be missing
+            raise ModuleNotFoundError("No module named 'no_such_package'", name="no_such_package")
 
     monkeypatch.setattr(checks, "import_module", load)
-    needed = ["no-such-package>=1", "numpy>=99", "scipy", "tqdm>=4"]
+    needed = ["no-such-package>=1", "numpy>=99", "psutil", "scipy", "tqdm>=4"]
     monkeypatch.setattr(checks, "project_requirements", lambda: (">=3", needed))
     found = {check.about: check for check in checks.check_libraries()}
     assert [check.status for check in found.values()] == ["FAIL", "FAIL", "FAIL", "OK"]

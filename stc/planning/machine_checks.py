@@ -73,25 +73,42 @@ def check_python() -> Iterator[Check]:
 
 
 def check_libraries() -> Iterator[Check]:
-    """Check that the packages stc depends on are installed, in a version it accepts, and importable."""
-    for requirement in map(Requirement, project_requirements()[1]):
-        name = requirement.name
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        try:
-            found = version(name)
-        except PackageNotFoundError:
+    """Check that the packages stc depends on are installed, in a version it accepts, and importable.
+
+    A package that cannot be imported for lack of another one that is checked has no failure of its own.
+    """
+    needed = [
+        one
+        for one in map(Requirement, project_requirements()[1])
+        if one.marker is None or one.marker.evaluate({"extra": ""})
+    ]
+    missing = {_module(one.name) for one in needed if _installed_version(one.name) is None}
+    for requirement in needed:
+        name, found = requirement.name, _installed_version(requirement.name)
+        if found is None:
             yield Check("FAIL", name, f"not installed: pip install '{requirement}'")
             continue
         if not requirement.specifier.contains(found, prereleases=True):
             yield Check("FAIL", name, f"{found}: stc needs {requirement.specifier}; pip install '{requirement}'")
             continue
         try:
-            import_module(MODULES.get(name, name.replace("-", "_")))
+            import_module(_module(name))
         except Exception as error:  # a broken installation raises anything
-            yield Check("FAIL", name, f"{found} is installed and cannot be imported: {first_line(error)}")
+            if not (isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in missing):
+                yield Check("FAIL", name, f"{found} is installed and cannot be imported: {first_line(error)}")
         else:
             yield Check("OK", name, found)
+
+
+def _module(package: str) -> str:
+    return MODULES.get(package, package.replace("-", "_"))
+
+
+def _installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def check_devices(requested: Literal["auto", "cpu", "cuda"], quantizers: Sequence[Quantizer]) -> Iterator[Check]:
