@@ -46,10 +46,10 @@ def plot_importance(path: Path, title: str, rankings: Sequence[Mapping[str, Any]
     width, height = (PAGE if wide else COLUMN), (max(1.3, 0.6 + 0.2 * len(rounds)) if len(rounds) > 1 else 2.2)
     with canvas(path, (width, height), vector) as figure:
         axes = figure.subplots()
-        meanings = [*draw(figure, axes, rankings, rounds, layers), "Protected layers are not shown."]
-        if any("screen" in ranking for ranking in rankings):
-            meanings.append("Blank: screened out by the loss.")
-        set_title(figure, f"Importance of layers: {title}", " ".join(meanings))
+        draw(figure, axes, rankings, rounds, layers)
+        meanings = ["Frame: removed in this round; hatched: removed before."] if len(rounds) > 1 else []
+        meanings += ["Blank: screened out by the loss."] if any("screen" in ranking for ranking in rankings) else []
+        set_title(figure, f"Importance of layers: {title}", " ".join([*meanings, "Protected layers are not shown."]))
         _label_layers(axes, rankings[-1], layers, width)
     return path
 
@@ -60,17 +60,18 @@ def _draw_values(
     rankings: Sequence[Mapping[str, Any]],
     rounds: Sequence[Mapping[_Layer, float]],
     layers: Sequence[_Layer],
-) -> list[str]:
-    """Draw the values of one round; return what a reader must know."""
+) -> None:
+    """Draw the values of one round as a curve, with the removed layers marked."""
     (ranking,), (found,) = rankings, rounds
     removed = _removed(ranking, found)
+    what = "removed: the block that starts here" if _criterion(ranking) == "distance" else "removed"
     values = [found.get(layer, math.nan) for layer in layers]
     for stack in dict.fromkeys(stack for stack, _ in layers):
         places = [at for at, layer in enumerate(layers) if layer[0] == stack]
         axes.plot(places, [values[at] for at in places], color="#BBBBBB", zorder=1)
     signs: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("o", "kept", {"color": COLOURS[0], "mfc": "white"}),
-        ("s", _removed_name(ranking), {"color": _REMOVED}),
+        ("s", what, {"color": _REMOVED}),
     )
     handles = []
     for is_removed, (sign, name, style) in enumerate(signs):
@@ -81,7 +82,6 @@ def _draw_values(
     spread_out(axes.yaxis, [value for value in values if not math.isnan(value)])
     axes.set_ylabel(wrapped(_value_title(ranking), 1.4))
     legend_below(figure, handles)
-    return []
 
 
 def _draw_rounds(
@@ -90,8 +90,8 @@ def _draw_rounds(
     rankings: Sequence[Mapping[str, Any]],
     rounds: Sequence[Mapping[_Layer, float]],
     layers: Sequence[_Layer],
-) -> list[str]:
-    """Draw a heat map, in which bright is what hurts least; return what its marks mean."""
+) -> None:
+    """Draw a heat map, in which bright is what hurts least."""
     import numpy as np
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
@@ -125,7 +125,6 @@ def _draw_rounds(
     axes.set_ylabel("round")
     label = wrapped(_value_title(rankings[-1]), figure.get_figheight() - 0.5)
     figure.colorbar(image, label=label, pad=0.02, fraction=0.05)
-    return ["Frame: removed in this round; hatched: removed before."]
 
 
 def _label_layers(axes: Axes, ranking: Mapping[str, Any], layers: Sequence[_Layer], width: float) -> None:
@@ -140,7 +139,8 @@ def _label_layers(axes: Axes, ranking: Mapping[str, Any], layers: Sequence[_Laye
     if len(set(stacks)) > 1:
         axes.axvline(stacks.index("encoder") - 0.5, color="black", lw=0.8)
     stack = "decoder layer" if "encoder" not in stacks else "layer (e: of the encoder)"
-    block = f"first {stack} of a block of {_block(ranking)}" if _block(ranking) else stack
+    lengths = dict.fromkeys(str(one["layers"]) for one in ranking["candidates"] if "layers" in one)
+    block = f"first {stack} of a block of {' or '.join(lengths)}" if lengths else stack
     axes.set_xlabel(wrapped(f"{block}, counted from 0 in the unpruned model", width - 0.8))
 
 
@@ -158,11 +158,6 @@ def _criterion(ranking: Mapping[str, Any]) -> str:
     return next((key for key in ("influence", "distance") if key in ranking["candidates"][0]), "score")
 
 
-def _block(ranking: Mapping[str, Any]) -> int:
-    """Return how many layers each candidate has, or 0 if the candidates are single layers."""
-    return int(ranking["candidates"][0].get("layers", 0))
-
-
 def _value_title(ranking: Mapping[str, Any]) -> str:
     """Return what the figures are, with their unit."""
     key = _criterion(ranking)
@@ -172,10 +167,6 @@ def _value_title(ranking: Mapping[str, Any]) -> str:
         return "angular distance (units of π)"
     metric = ranking["metric"]
     return f"{'loss (nats a token)' if metric == LOSS else title_of(metric)} without the layer"
-
-
-def _removed_name(ranking: Mapping[str, Any]) -> str:
-    return "removed: the block that starts here" if _criterion(ranking) == "distance" else "removed"
 
 
 def _removed(ranking: Mapping[str, Any], found: Mapping[_Layer, float]) -> set[_Layer]:

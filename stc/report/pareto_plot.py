@@ -100,26 +100,29 @@ def plot_pareto_front(path: Path, title: str, group: Group, metric_name: str) ->
                 transform=shifted(axes, 0.0 if line.is_control or is_best else styles.shift(line)),
                 **style(line),
             )
-        handles = styles.colour_handles() + styles.marker_handles()
+        names = [_describe(line, styles) for line in lines]
+        handles = [one for one in styles.colour_handles() if one.get_label() not in [names[at] for at in front]]
+        handles += styles.marker_handles()
         for number, at in enumerate(front, 1):
             axes.annotate(str(number), points[at], (-3, 3), textcoords="offset points", ha="right", fontweight="bold")
-            handles.append(legend_handle(label=f"{number}: {_describe(lines[at])}", **style(lines[at])))
+            handles.append(legend_handle(label=f"{number}: {names[at]}", **style(lines[at])))
         others = {line.name: line for at, line in enumerate(lines) if line.is_control and at not in front}
         handles += [legend_handle(label=f"{name} (control)", **style(line)) for name, line in others.items()]
         label = retention_title(metric_name, group.reference_name) if is_retention else metric.heading
         axes.set_ylabel(wrapped(label, 2.0))
         meaning = "Line: Pareto front, where nothing as small (to 1 %) is as good."
-        set_title(figure, f"Quality against size: {title}", *[describe_bars(group)] * any(map(any, bars)), meaning)
+        about_bars = describe_bars(group) if is_retention or any(map(any, bars)) else ""
+        set_title(figure, f"Quality against size: {title}", about_bars, meaning)
         legend_below(figure, handles)
     return path
 
 
-def _describe(line: TableLine) -> str:
-    """Return the name of a control, and of other systems the settings in which they differ."""
-    settings = ", ".join(
+def _describe(line: TableLine, styles: SeriesStyles) -> str:
+    """Return the name of a control, and of other systems what tells them apart."""
+    settings = [
         f"{100 * value:.3g} % removed" if key == RATIO and isinstance(value, float) else format_setting(value)
         for key, value in line.settings.items()
-    )
+    ]
     if line.is_control:
-        return f"{line.name} (control{', ' * bool(settings)}{settings})"
-    return settings or line.name
+        return f"{line.name} ({', '.join(['control', *settings])})"
+    return ", ".join([line.name] * styles.is_named + settings)

@@ -29,7 +29,7 @@ COLUMN, PAGE = 3.35, 7.0
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#009E73", "#56B4E9", "#D55E00", "#CC79A7")
 MARKERS = "osD^vPX<>hp8d"
 CONTROL_COLOUR = "#595959"
-CONTROL_MARKERS = "pdPX"
+CONTROL_MARKERS = "pdPXv*<>"
 BYTES = ("B", "kB", "MB", "GB", "TB")
 COUNTS = ("", "thousands", "millions", "billions", "trillions")
 RATIO = "prune.ratio"
@@ -191,22 +191,25 @@ def shifted(axes: Axes, points: float) -> Transform:
 class SeriesStyles:
     """The colours and markers of the lines of a group.
 
-    Colours are by the first setting in which the jobs differ, other than the ratio; markers by all the other settings,
-    or also by the first if there are no others.
+    Colours are by the name of the system if that is needed, and the first setting in which the jobs differ, other than
+    the ratio; markers by all the other settings, or also as the colours if there are no others.
 
     Attributes:
-        colour_values: the values of the first setting, in words.
+        is_named: whether colours are by name: there are several, or no such setting.
+        colour_values: the names and values that have a colour, in words.
         marker_values: the combinations of the others.
     """
 
     def __init__(self, group: Group, lines: Sequence[TableLine]) -> None:
         keys = [key for key in group.keys if key != RATIO]
         self._colour_keys, self._marker_keys = keys[:1], keys[1:]
+        self.is_named = not keys or len({line.name for line in lines}) > 1
         self.colour_values = list(dict.fromkeys(map(self.colour_value, lines)))
         self.marker_values = list(dict.fromkeys(map(self.marker_value, lines)))
 
     def colour_value(self, line: TableLine) -> str:
-        return ", ".join(format_setting(line.settings[key]) for key in self._colour_keys)
+        settings = [format_setting(line.settings[key]) for key in self._colour_keys]
+        return ", ".join([line.name] * self.is_named + settings)
 
     def marker_value(self, line: TableLine) -> str:
         return ", ".join(format_setting(line.settings[key]) for key in self._marker_keys)
@@ -227,7 +230,7 @@ class SeriesStyles:
     def colour_handles(self) -> list[Any]:
         signs = "o" * len(self.colour_values) if self._marker_keys else MARKERS
         values = enumerate(self.colour_values)
-        return [legend_handle(signs[at % len(signs)], one, color=colour(at)) for at, one in values if one]
+        return [legend_handle(signs[at % len(signs)], one, color=colour(at)) for at, one in values]
 
     def marker_handles(self) -> list[Any]:
         values = enumerate(self.marker_values)

@@ -77,7 +77,7 @@ def plot_run(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], don
         files.append(plot_training(folder / "training.png", title, trained, dev))
     if systems:
         compared = systems[0]["compared"]
-        bars = describe_intervals(compared["confidence"], compared["sentences"])
+        bars = describe_intervals(compared["confidence"], compared["sentences"]) if _have_retention(systems) else ""
         marks, axis = _marks(systems, compared["metric"], compared["reference"])
         files.append(plot_quality(folder / "quality.png", title, axis, marks, bars))
     return files
@@ -97,11 +97,15 @@ def plot_seeds(folder: Path, title: str, systems: Sequence[Mapping[str, Any]], s
     return [plot_quality(folder / "quality.png", title, axis, marks, bars)]
 
 
+def _have_retention(systems: Sequence[Mapping[str, Any]]) -> bool:
+    return all(row["retention"] is not None for row in systems)
+
+
 def _marks(systems: Sequence[Mapping[str, Any]], metric: str, reference: str) -> tuple[list[PlottedSystem], str]:
     """Return the systems with their retention and its bars as in the table, or their scores where a reference scores 0;
     and the label of the axis."""
     title = metric_named(metric).title
-    has_retention = all(row["retention"] is not None for row in systems)
+    has_retention = _have_retention(systems)
     marks = []
     for number, row in enumerate(systems):
         quality = 100 * row["retention"] if has_retention else row[metric]

@@ -141,7 +141,7 @@ def plot_retention_by_ratio(path: Path, title: str, group: Group) -> Path:
         limit_quality(grid[0], [*points, (0.0, 100.0)], [*bars, (0.0, 0.0)])
         set_title(figure, f"Retention by layers removed: {title}", describe_bars(group))
         values = enumerate(styles.colour_values)
-        legend_below(figure, [legend_handle(marker(at), one, color=colour(at), ls="-") for at, one in values if one])
+        legend_below(figure, [legend_handle(marker(at), one, color=colour(at), ls="-") for at, one in values])
     return path
 
 
@@ -178,6 +178,7 @@ def plot_pivot(path: Path, pivot: Pivot) -> Path:
                 elinewidth=0.7,
             )
             handles.append(legend_handle(marker(number), column, color=colour(number)))
+        axes.locator_params("x", nbins=6)
         axes.set_yticks(range(len(pivot.rows)), names)
         axes.set_ylim(len(pivot.rows) - 0.5, -0.5)
         if key in _AXES:

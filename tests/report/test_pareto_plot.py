@@ -82,3 +82,14 @@ def test_each_control_has_a_hollow_marker_of_its_own(eight: Any, tmp_path: Path,
         if line.is_control:
             signs.setdefault(line.name, set()).add(mark.get_marker())
     assert len(set.union(*signs.values())) == len(signs)
+
+
+def test_pruned_systems_of_different_names_have_different_colours(
+    sweep: Any, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    sweep.add({"teacher": 1, "pruned-nf4": 9}, prune__ratio=0.25)
+    sweep.add({"teacher": 1, "pruned": 8}, prune__ratio=0.5)
+    render(sweep.folder, systems="all").plots(tmp_path)
+    marks = [container.lines[0] for container in drawn[0].axes[0].containers]
+    pruned = {mark.get_color() for mark in marks if mark.get_markerfacecolor() != "white"}
+    assert len(pruned) == 2
