@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from stc.report.plot_style import COLUMN, label_sizes, name_subject, wrapped
 
 
+@pytest.mark.filterwarnings("ignore:Glyph .* missing")
 @pytest.mark.parametrize(
     "text", ["one two three four", "a_name_that_is/very-long,without=spaces", "x" * 60, "教师" * 20]
 )
