@@ -16,6 +16,7 @@ standard output, a JSON list with a list for each model. The request:
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -111,6 +112,14 @@ def read(file: str, rate: int) -> Any:
 def main() -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
+    gc.disable()  # while importing, it would search the libraries' objects again and again, all of which stay
+    import transformers
+
+    # scikit-learn would be imported for a way of decoding that is not used here, which takes a second.
+    transformers.utils.is_sklearn_available = lambda: False
+    from transformers import GenerationMixin  # noqa: F401
+
+    gc.enable()
     request = json.load(sys.stdin)
     for name in request.get("registers", []):
         importlib.import_module(name)
