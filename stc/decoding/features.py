@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from stc.data.manifest import Manifest
 from stc.errors import InputError
 from stc.models.architecture import EncodedAudio
 from stc.models.compute_options import Compute
+from stc.pipeline import model_cache
 from stc.pipeline.stage import Progress
 from stc.store.artifact import Artifact
 from stc.store.records import FileName
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 INDEX = "features.json"
 SHARD_BYTES = 1_000_000_000  # of one file, about; so much is in memory while writing
+MOST_REMEMBERED = 500_000_000  # bytes of states in memory: those of two hours of speech for Qwen2-Audio 7B in bfloat16
 
 
 class Place(TypedDict):
@@ -97,7 +100,29 @@ def write_features(
     return {"recordings": len(recordings), "positions": positions, "encoder": encoder_digest(translator)}
 
 
-class FeatureReader:
+class KnownStates(ABC):
+    """The encoder's states for recordings, which are given by the SHA-256 of their files."""
+
+    @abstractmethod
+    def positions(self, recording: str) -> int:
+        """Return the number of a recording's states."""
+
+    @abstractmethod
+    def states(self, recording: str) -> torch.Tensor:
+        """Return a recording's states, (positions, encoder width)."""
+
+    def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
+        """Return the prompt tokens of recordings, with a placeholder for each state."""
+        return [collator.prompt_for_states(self.positions(one)) for one in recordings]
+
+    def encoded(self, recordings: Sequence[str], device: Any) -> EncodedAudio:
+        """Return the states of recordings on a device."""
+        states = [self.states(one) for one in recordings]
+        counts = torch.tensor([len(one) for one in states], device=device)
+        return EncodedAudio(torch.cat(states).to(device), counts)
+
+
+class FeatureReader(KnownStates):
     """Reads the encoder's states for recordings from a folder.
 
     Raises:
@@ -121,21 +146,65 @@ class FeatureReader:
                 "or none (null)"
             )
 
-    def prompts(self, collator: Collator, recordings: Sequence[str]) -> list[np.ndarray]:
-        """Return the prompt tokens of recordings, given by SHA-256, with a placeholder for each state."""
-        return [collator.prompt_for_states(self._file(one).get_slice(one).get_shape()[0]) for one in recordings]
+    def positions(self, recording: str) -> int:
+        count: int = self._file(recording).get_slice(recording).get_shape()[0]
+        return count
 
-    def encoded(self, recordings: Sequence[str], device: Any) -> EncodedAudio:
-        """Return the states of recordings, given by SHA-256, on a device."""
-        states = [self._file(one).get_tensor(one) for one in recordings]
-        counts = torch.tensor([len(one) for one in states], device=device)
-        return EncodedAudio(torch.cat(states).to(device), counts)
+    def states(self, recording: str) -> torch.Tensor:
+        found: torch.Tensor = self._file(recording).get_tensor(recording)
+        return found
 
     def _file(self, recording: str) -> Any:
         name = self._recordings[recording]["file"]
         if name not in self._files:
             self._files[name] = safe_open(self._folder / name, framework="pt")
         return self._files[name]
+
+
+class RememberedStates(KnownStates):
+    """The encoder's states in memory, for the next systems with the same encoder. At most :data:`MOST_REMEMBERED` bytes
+    are kept; further recordings are encoded each time."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, torch.Tensor] = {}
+        self._bytes = 0
+
+    def has(self, recordings: Sequence[str]) -> bool:
+        """Return whether all of some recordings are known."""
+        return all(one in self._states for one in recordings)
+
+    def remember(self, recordings: Iterator[str], encoded: EncodedAudio) -> None:
+        """Keep what the encoder made of the next ``encoded.counts`` recordings."""
+        for states, recording in zip(encoded.states.cpu().split(encoded.counts.tolist()), recordings, strict=False):
+            if recording not in self._states and self._bytes + states.nbytes <= MOST_REMEMBERED:
+                self._states[recording] = states
+                self._bytes += states.nbytes
+
+    def positions(self, recording: str) -> int:
+        return len(self._states[recording])
+
+    def states(self, recording: str) -> torch.Tensor:
+        return self._states[recording]
+
+
+def remembered_states(translator: Translator, compute: Compute) -> RememberedStates | None:
+    """Return what earlier stages of a run encoded with the same encoder, to use and to add to.
+
+    It is None for a family that names no encoder, since there are no weights to compare. The runner forgets it before a stage that does not use it (``Stage.KEEPS_STATES``).
+
+    Args:
+        compute: how the model computes.
+    """
+    family, model = translator.architecture, translator.model
+    if "encoder" not in family.stacks:
+        return None
+    hearing = json.dumps(translator.processor.feature_extractor.to_dict(), sort_keys=True, default=str)
+    key = (family.model_type, encoder_digest(translator), hearing, compute.dtype, compute.attention, str(model.device))
+    if key not in model_cache.states:
+        model_cache.states.clear()
+        model_cache.states[key] = RememberedStates()
+    found: RememberedStates = model_cache.states[key]
+    return found
 
 
 def features_of(

@@ -22,6 +22,7 @@ from stc.data.audio import read_stream
 from stc.data.collate import Collator
 from stc.data.manifest import Manifest
 from stc.decoding import cpu_engine, gpu_engine
+from stc.decoding.features import FeatureReader, KnownStates, RememberedStates
 from stc.decoding.tokens import decode_texts
 from stc.models.architecture import EncodedAudio
 from stc.models.language_pair import Task
@@ -29,7 +30,6 @@ from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
-    from stc.decoding.features import FeatureReader
     from stc.models.load_and_save import Translator
 
 T = TypeVar("T")
@@ -47,27 +47,33 @@ def embed_prompts(
     *,
     batch_size: int | BatchSize,
     progress: Progress | None = None,
-    features: FeatureReader | None = None,
+    features: KnownStates | None = None,
 ) -> list[Tensor]:
     """Return the decoder's input embeddings for each utterance's prompt with its audio, (positions, hidden) each.
 
     Args:
         progress: a bar that counts utterances.
-        features: the encoder's output for the recordings, if it is known. Then no audio is read.
+        features: the encoder's output for the recordings, if it is known. Then no audio is read. What is remembered is
+            completed where recordings are missing.
 
     Raises:
         InputError: audio is unreadable, not the one that the manifest lists, or longer than the model's window; or
             the features lack it.
         StcError: memory does not suffice for one utterance.
     """
-    if features is None:
+    recordings = [row.sha256 for row in manifest.rows]
+    remembered = features if isinstance(features, RememberedStates) else None
+    if features is None or (remembered is not None and not remembered.has(recordings)):
         rate = translator.processor.feature_extractor.sampling_rate
         audio = read_stream(manifest, manifest.rows, rate, READERS)
         ids = [row.id for row in manifest.rows]
-        return embed_audio_prompts(translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress)
-    features.require(manifest)
+        keep = None if remembered is None else partial(remembered.remember, iter(recordings))
+        return embed_audio_prompts(
+            translator, manifest.task, ids, audio, batch_size=batch_size, progress=progress, keep=keep
+        )
+    if isinstance(features, FeatureReader):
+        features.require(manifest)
     collator = Collator.of(translator, manifest.task)
-    recordings = [row.sha256 for row in manifest.rows]
 
     embeddings: list[Tensor] = []
 
@@ -93,12 +99,14 @@ def embed_audio_prompts(
     *,
     batch_size: int | BatchSize,
     progress: Progress | None = None,
+    keep: Callable[[EncodedAudio], None] | None = None,
 ) -> list[Tensor]:
     """Do :func:`embed_prompts` for audio in memory.
 
     Args:
         ids: of the utterances, for error messages.
         audio: float32 samples of each utterance, at the model's sampling rate.
+        keep: called with the encoder's output for the next utterances, in order.
     """
     model = translator.model
     collator = Collator.of(translator, task)
@@ -121,7 +129,10 @@ def embed_audio_prompts(
 
     def embed(collated: Mapping[str, Tensor], rows: Sequence[int]) -> None:
         batch = {name: tensor[rows[0] : rows[-1] + 1].to(model.device) for name, tensor in collated.items()}
-        embeddings.extend(_embed(translator, batch, translator.architecture.encode_audio(model, batch)))
+        encoded = translator.architecture.encode_audio(model, batch)
+        embeddings.extend(_embed(translator, batch, encoded))
+        if keep is not None:  # after all that may run out of memory and be tried again
+            keep(encoded)
         if progress is not None:
             progress.update(len(rows))
 
@@ -207,7 +218,7 @@ def translate(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
-    features: FeatureReader | None = None,
+    features: KnownStates | None = None,
     cut_off: set[int] | None = None,
 ) -> list[str]:
     """Translate a manifest of any size: :func:`embed_prompts` and :func:`decode`, a few batches at a time.

@@ -19,7 +19,7 @@ from stc.system.machine import DECODE_BATCH
 from stc.system.text_lines import one_line
 
 if TYPE_CHECKING:
-    from stc.decoding.features import FeatureReader
+    from stc.decoding.features import KnownStates
     from stc.models.load_and_save import Translator
 
 
@@ -38,7 +38,7 @@ class TranslationSettings(Compute):
         manifest: Manifest,
         ctx: Context,
         decoding: Decoding = GREEDY,
-        features: FeatureReader | None = None,
+        features: KnownStates | None = None,
         cut_off: set[int] | None = None,
     ) -> list[str]:
         """Return the translations of a manifest, in its order. If ``decoding`` draws several for an utterance, they

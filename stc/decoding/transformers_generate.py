@@ -30,7 +30,7 @@ from stc.pipeline.stage import Progress
 from stc.system.memory import BatchSize
 
 if TYPE_CHECKING:
-    from stc.decoding.features import FeatureReader
+    from stc.decoding.features import KnownStates
     from stc.models.load_and_save import Translator
 
 
@@ -80,7 +80,7 @@ def translate_by_beams_or_sampling(
     batch_size: int,
     max_new_tokens: int,
     progress: Progress | None = None,
-    features: FeatureReader | None = None,
+    features: KnownStates | None = None,
 ) -> list[list[str]]:
     """Translate a manifest of any size; return one translation of each utterance, or ``decoding.samples``.
 

@@ -282,8 +282,7 @@ class Evaluation:
                 self._begin(node, node.stage.activity(inputs), reason)
                 started = time.monotonic()
                 context = with_journal(self._context(node.name, self._store.scratch(identity)))
-                if not node.stage.KEEPS_MODEL:
-                    model_cache.clear()
+                model_cache.clear_before(node.stage)
                 facts = dict(node.stage.run(inputs, folder, context))
                 seconds = round(time.monotonic() - started, 2)
                 curves = read_journal(context.scratch)

@@ -109,6 +109,7 @@ class Stage(BaseModel):
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset()  # fields that say where something is and not what it is
     NEWER_FIELDS: ClassVar[frozenset[str]] = frozenset()  # at their default, not in identities: older results are found
     KEEPS_MODEL: ClassVar[bool] = False  # uses the model cache, and does not change the model
+    KEEPS_STATES: ClassVar[bool] = False  # uses what the encoder made of recordings in the stage before
 
     def identity_fields(self) -> dict[str, Any]:
         """Return the fields that are part of the identity of a result, as JSON values."""

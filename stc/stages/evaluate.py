@@ -46,6 +46,7 @@ class Evaluate(TranslationSettings, Stage):
 
     NOT_IDENTITY: ClassVar[frozenset[str]] = frozenset({"metric_settings"})  # the environment has what decides scores
     NEWER_FIELDS: ClassVar[frozenset[str]] = frozenset({"decoding"})
+    KEEPS_STATES: ClassVar[bool] = True
 
     metrics: Annotated[list[MetricName], Field(min_length=1), EachOnce]
     metric_settings: Mapping[str, Mapping[str, Any]] = {}
@@ -68,7 +69,7 @@ class Evaluate(TranslationSettings, Stage):
         for name in self.metrics:  # before hours of translating
             metric_with(name, self.metric_settings).check_ready(manifest.task.target_lang)
         cut_off: set[int] = set()
-        said = self.translate(self.load_model(inputs["model"].path, ctx.device), manifest, ctx, cut_off=cut_off)
+        said = self._translations(inputs["model"].path, manifest, ctx, cut_off)
         agreed = self._check_independently(inputs["model"].path, manifest, said, ctx) if self.witnessed else {}
         hypotheses = join_parts(manifest, [self.decoding.apply(text) for text in said])
         said = join_parts(manifest, said)
@@ -86,6 +87,13 @@ class Evaluate(TranslationSettings, Stage):
         facts = {**scored, "sentences": scores.sentences, **agreed, "output_faults": faults}
         facts |= {"cut_lines": manifest.cut_lines} if manifest.cut_lines else {}
         return facts | self.decoding.told(said, hypotheses)
+
+    def _translations(self, model: Path, manifest: Manifest, ctx: Context, cut_off: set[int]) -> list[str]:
+        from stc.decoding.features import remembered_states
+
+        translator = self.load_model(model, ctx.device)
+        known = remembered_states(translator, self)
+        return self.translate(translator, manifest, ctx, features=known, cut_off=cut_off)
 
     def _check_independently(
         self, model: Path, manifest: Manifest, hypotheses: list[str], ctx: Context
