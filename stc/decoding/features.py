@@ -190,7 +190,8 @@ class RememberedStates(KnownStates):
 def remembered_states(translator: Translator, compute: Compute) -> RememberedStates | None:
     """Return what earlier stages of a run encoded with the same encoder, to use and to add to.
 
-    It is None for a family that names no encoder, since there are no weights to compare. The runner forgets it before a stage that does not use it (``Stage.KEEPS_STATES``).
+    It is None for a family that names no encoder, since there are no weights to compare. The runner forgets it before a
+    stage that does not use it (``Stage.KEEPS_STATES``).
 
     Args:
         compute: how the model computes.
