@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from stc.data.manifest import LONGEST_UTTERANCE, ROUNDED
-from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source, SplitPart
+from stc.data.sources import AudioBytes, DataNotFound, FolderSource, Row, Source, SplitNotFound, SplitPart
 from stc.errors import InputError, suggestion
 from stc.system.durable_files import cached_sha256
 
@@ -109,14 +109,14 @@ def checked(source: Source, split: str | SplitPart, *, limit: int | None = None)
     if not source.has(split):
         there = source.splits()
         splits = f"splits found: {', '.join(there) or 'none'}{suggestion(split, there)}"
-        raise DataNotFound(f"{source.described(split)} is missing; {splits}")
+        raise (SplitNotFound if there else DataNotFound)(f"{source.described(split)} is missing; {splits}")
     chosen = None
     if part is not None:
         count = source.count(split)
         try:
             chosen = part.numbers(count)
         except InputError as error:
-            raise DataNotFound(f"{source.described(split)}: {error}") from None
+            raise SplitNotFound(f"{source.described(split)}: {error}") from None
     folder = _Folder(source.path, source.allow_links) if isinstance(source, FolderSource) else None
     ids: dict[str, str] = {}
     with TemporaryDirectory(prefix="stc-audio-") as temporary:

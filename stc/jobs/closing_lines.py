@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any
 
 from stc.data.manifest import Manifest
 from stc.pipeline.graph import Pipeline
-from stc.pipeline.runner import Evaluation
+from stc.pipeline.runner import Evaluation, NodeResult
 from stc.report.run_table import summarize
 from stc.store.artifact import Kind
 from stc.system.paths import short_path
@@ -29,7 +29,7 @@ def closing_lines(systems: Sequence[Mapping[str, Any]], run: Path, lang: str, re
     """
     model = systems[-1]["model_dir"]
     audio = "talk.wav" if recording is None else short_path(recording)
-    names = (f"exported/{systems[-1]['name']}{f'-{number}' if number > 1 else ''}" for number in count(1))
+    names = (f"exported/{systems[-1]['name']}{f'-{number}' if number > 1 else ''}" for number in count_up(1))
     new_folder = next(name for name in names if not Path(name).exists())
     return "\n".join(
         [
@@ -40,6 +40,20 @@ def closing_lines(systems: Sequence[Mapping[str, Any]], run: Path, lang: str, re
             f"  {_command('stc.export', short_path(run), new_folder)}",
         ]
     )
+
+
+def left_out_lines(results: Iterable[NodeResult]) -> Iterator[str]:
+    """Yield a line for each data set that lacks utterances of its split, or has them in parts."""
+    meanings = {
+        "left_out": "left out, longer than the model's window",
+        "cut": "cut in pauses, longer than the model's window",
+        "dropped": "left out, in another split as well",
+    }
+    for one in results:
+        if one.artifact.kind is Kind.MANIFEST:
+            for fact, meaning in meanings.items():
+                if count := one.artifact.facts.get(fact):
+                    yield f"{one.name}: {count:,} utterance{'s' * (count != 1)} {meaning}"
 
 
 def example_recording(evaluation: Evaluation, pipeline: Pipeline) -> Path | None:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from stc.config.composition import ComposedJob
 from stc.config.plan import Plan, make_plan
-from stc.jobs.closing_lines import closing_lines, example_recording
+from stc.jobs.closing_lines import closing_lines, example_recording, left_out_lines
 from stc.jobs.mlflow_content import (
     DESCRIPTION_TAG,
     StageCurves,
@@ -204,6 +204,8 @@ def _run(plan: Plan, output_dir: Path, labels: TrackingLabels) -> dict[str, Any]
         file = _write_result(result, output_dir, plots, tracked)
         seconds = time.monotonic() - started
         _print(f"\n{len(done)} stages, {sum(one.cached for one in done)} of them cached, {seconds:.0f} s")
+        for line in left_out_lines(done):
+            _print(line)
         if systems:
             tracked.log_metrics({"job/seconds": seconds})
             log_systems(tracked, systems, plan, evaluation)

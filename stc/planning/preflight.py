@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stc.data.manifest import Manifest as ManifestFolder
 from stc.data.manifest import SpeechAmount
-from stc.data.sources import DataNotFound
+from stc.data.sources import DataNotFound, SplitNotFound
 from stc.errors import ConfigError, Fault, InputError, ModelError, StcError
 from stc.metrics.metric import metric_with
 from stc.metrics.selection_metric import LOSS
@@ -30,6 +30,7 @@ from stc.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from stc.config.plan import Plan
+    from stc.config.schema import DataSetConfig
 
 SHIPPED_CORPUS, SHIPPED_BASE = ROOT / "assets" / "talks", ROOT / "assets" / "base"
 
@@ -136,7 +137,8 @@ def _data_faults(plan: Plan, known: dict[str, Durations], forecasts: dict[str, A
         except InputError as error:
             if isinstance(node.stage, Manifest) and not isinstance(error, DataNotFound):
                 continue  # a faulty row: the job reports it, and it stops no other one
-            yield Fault(*_setting(node, plan), str(error))
+            found = _split_setting(node, plan) if isinstance(error, SplitNotFound) else None
+            yield Fault(*(found or _setting(node, plan)), str(error))
     for name, window in _windows(pipeline, forecasts).items():
         long = [f"{where} ({seconds:.2f} s)" for where, seconds in durations.get(name, []) if seconds > window]
         if long:
@@ -153,11 +155,32 @@ def _setting(node: Node, plan: Plan) -> tuple[str, object]:
     if isinstance(node.stage, Manifest):
         setting = "source" if node.stage.path is None else "path"
         value = getattr(node.stage, setting)
-        groups = {"data": plan.config.data, **{f"data.mix.{name}": one for name, one in plan.config.data.mix.items()}}
-        group = next((name for name, one in groups.items() if one and getattr(one, setting) == value), None)
-        return f"{group or f'stages.{node.name}'}.{setting}", value
+        groups = _data_groups(plan)
+        group = next((name for name, one in groups.items() if getattr(one, setting) == value), f"stages.{node.name}")
+        if setting == "path":
+            return f"{group}.path", value
+        place = node.stage.data_source().PLACE
+        return f"{group}.source.{place}", value[place]
     source = node.source.id if isinstance(node.source, HubModel) else node.source
     return "model.path" if source == plan.config.model.path else f"stages.{node.name}.from", source
+
+
+def _split_setting(node: Node, plan: Plan) -> tuple[str, object] | None:
+    """Return the setting that names the split of a node, and its value; None if it is in no group of data."""
+    stage = node.stage
+    assert isinstance(stage, Manifest)
+    for group, data in _data_groups(plan).items():
+        if (data.path, data.source) == (stage.path, stage.source):
+            for name, split in data.splits:
+                if split == stage.split:
+                    return f"{group}.splits.{name}", split
+    return None
+
+
+def _data_groups(plan: Plan) -> dict[str, DataSetConfig]:
+    """Return the data of a run by the key of their settings."""
+    mixed = {f"data.mix.{name}": one for name, one in plan.config.data.mix.items() if one is not None}
+    return {"data": plan.config.data, **mixed}
 
 
 def _durations(node: Node) -> Iterator[tuple[str, float]]:

@@ -22,6 +22,7 @@ from stc.system.paths import expand_home
 from stc.system.read_files import read_json, read_yaml, validate_shape
 
 RUNS, SWEEPS = Path("outputs"), Path("multirun")
+HYDRA = ".hydra"
 DEFAULT = "default"
 """The value of a setting that a job leaves to its config, if the config does not have it under that key."""
 _NOT_SETTINGS = {"hydra", "store", "tracking", "force", "verbose"}  # first words of keys that cannot change a result
@@ -93,9 +94,9 @@ def _job_folders(folder: Path) -> list[Path]:
         siblings = sorted(one.name for one in folder.parent.glob("*") if one.is_dir())
         there = f"; in {folder.parent} are {', '.join(siblings[-5:])}" if siblings else ""
         raise InputError(f"{folder} is not a folder of a sweep or a run{there}")
-    if (folder / ".hydra").is_dir() or (folder / RESULT_FILE).exists():
+    if (folder / HYDRA).is_dir() or (folder / RESULT_FILE).exists():
         return [folder]
-    jobs = [one.parent for one in folder.glob("*/.hydra")]
+    jobs = [one.parent for one in folder.glob(f"*/{HYDRA}")]
     if not jobs:
         raise InputError(
             f"{folder} has no job in it: a run's folder has {RESULT_FILE} and .hydra/, a sweep's has one such folder a "
@@ -146,18 +147,26 @@ def _planned_jobs(folder: Path) -> list[tuple[str, ...]]:
 
 
 class _StartedJob:
-    """The settings of a job that was started: its overrides, its composed config, and the config group choices."""
+    """The settings of a job that was started: its overrides, its composed config, and the config group choices.
+
+    The folder may be that of one seed, in the folder of a run with several. The settings are then those of the run.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        of_seed = None if (folder / HYDRA).is_dir() else re.fullmatch(r"seed(\d+)", folder.resolve().name)
+        hydra_folder = (folder.resolve().parent if of_seed else folder) / HYDRA
         try:
-            self._config: Any = read_yaml(folder / ".hydra" / "config.yaml")
-            hydra = _read_hydra(folder / ".hydra" / "hydra.yaml")
+            self._config: Any = read_yaml(hydra_folder / "config.yaml")
+            hydra = _read_hydra(hydra_folder / "hydra.yaml")
         except FileNotFoundError as error:
             raise InputError(f"{error} is missing: {folder} does not say what its settings are") from None
         self.overrides = tuple(hydra.overrides.task)
         self._runtime = hydra.runtime
         keys = [parse_assignment(one)[0] for one in self.overrides]
+        if of_seed:
+            self._config.seed = int(of_seed[1])
+            keys = ["seed" if key == "seeds" else key for key in keys]
         self.keys = [key for key in keys if re.split(r"[./@]", key)[0] not in _NOT_SETTINGS]
 
     def value(self, key: str) -> Any:

@@ -17,6 +17,7 @@ from stc.decoding.output_formats import join_segments
 from stc.errors import InputError
 from stc.metrics.score_files import Scores
 from stc.metrics.talks import Talk, check_talks, read_listed_talks, read_segments_of, translate_talks
+from stc.models.weights import first_few
 from stc.store import Store, identity_of
 from stc.store.artifact import Kind
 from stc.submit.system import SubmittedSystem
@@ -153,29 +154,41 @@ class Translations:
         return [self._system.rules.apply(text) for text in translated.texts]
 
     def _translate_utterances(self, translator: Translator, name: str, manifest: Manifest) -> list[str]:
-        """Return a text for each utterance. If one is longer than the model's window, all are cut in their pauses."""
+        """Return a text for each utterance. Those that are longer than the model's window are cut in their pauses."""
+        system, extractor = self._system, translator.processor.feature_extractor
+        long = {row.id for row in manifest.rows if row.duration * extractor.sampling_rate > extractor.n_samples}
+        fitting = [row for row in manifest.rows if row.id not in long]
+        cut = Manifest(manifest.folder, manifest.task, [row for row in manifest.rows if row.id in long])
+        texts: dict[str, str] = {}
+        if fitting:
+            whole = Manifest(manifest.folder, manifest.task, fitting)
+            said = system.settings.translate_for_command(translator, whole, name, self._batch_size)
+            texts |= {row.id: system.rules.apply(text) for row, text in zip(fitting, said, strict=True)}
+        if long:
+            window = extractor.n_samples / extractor.sampling_rate
+            files = [path.name for path in cut.audio_paths()]
+            say(f"{name}: cut in pauses, since longer than the model's window of {window:g} s: {first_few(files)}")
+            parts = self._translate_in_parts(translator, name, cut)
+            texts |= {row.id: text for row, text in zip(cut.rows, parts, strict=True)}
+        return [texts[row.id] for row in manifest.rows]
+
+    def _translate_in_parts(self, translator: Translator, name: str, manifest: Manifest) -> Iterator[str]:
         from stc.decoding.long_recordings import translate_recordings
 
-        system, extractor = self._system, translator.processor.feature_extractor
-        if all(row.duration * extractor.sampling_rate <= extractor.n_samples for row in manifest.rows):
-            said = system.settings.translate_for_command(translator, manifest, name, self._batch_size)
-            return [system.rules.apply(text) for text in said]
-        texts = []
         for recording in translate_recordings(
             translator,
             manifest.task,
             [(str(path), partial(open_audio, path)) for path in manifest.audio_paths()],
             longest=None,
             batch_size=self._batch_size or DECODE_BATCH[self._device],
-            max_new_tokens=system.settings.max_new_tokens,
+            max_new_tokens=self._system.settings.max_new_tokens,
             progress=lambda title, total, unit="it": progress(f"{name}: {title}", total, unit),
         ):
             if recording.error is not None:
                 raise InputError(recording.error)
             for note in recording.notes:
                 say(f"{name}: {recording.name} {note}")
-            texts.append(join_segments([system.rules.apply(segment.text) for segment in recording.segments]))
-        return texts
+            yield join_segments([self._system.rules.apply(segment.text) for segment in recording.segments])
 
     def forget(self) -> None:
         """Delete what was kept."""

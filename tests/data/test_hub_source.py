@@ -17,10 +17,13 @@ import pytest
 import soundfile
 
 from stc.config.composition import compose_jobs
+from stc.config.plan import Plan
 from stc.data.audio import read_audio
 from stc.data.sources import DataNotFound
+from stc.data.sources.hub import Hub
 from stc.errors import InputError
 from stc.pipeline.stage import Context
+from stc.planning.preflight import data_faults
 from stc.stages.manifest import Manifest
 from stc.system.paths import ROOT
 
@@ -62,15 +65,19 @@ def acl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def plan(folder: Path, tiny_model: Path, tmp_path: Path, *settings: str, data: str = "acl6060") -> Plan:
+    ((_, _, found),) = compose_jobs(
+        [f"data={data}", f"data.source.dataset={folder}", f"model.path={tiny_model}", "prune.ratio=0.3333",
+         f"store.dir={tmp_path / 'store'}", "tracking=none", *settings]
+    )  # fmt: skip
+    return found
+
+
 def stage(
     split: str, folder: Path, tiny_model: Path, tmp_path: Path, *settings: str, data: str = "acl6060"
 ) -> Manifest:
     """Return the stage that reads a split, by the member of the group ``data`` and settings of the command line."""
-    ((_, _, plan),) = compose_jobs(
-        [f"data={data}", f"data.source.dataset={folder}", f"model.path={tiny_model}", "prune.ratio=0.3333",
-         f"store.dir={tmp_path / 'store'}", "tracking=none", *settings]
-    )  # fmt: skip
-    found = plan.pipeline.nodes[split].stage
+    found = plan(folder, tiny_model, tmp_path, *settings, data=data).pipeline.nodes[split].stage
     assert isinstance(found, Manifest)
     return found
 
@@ -225,6 +232,26 @@ def test_a_folder_is_known_by_its_content_whatever_commit_is_named(
         for pinned in ([], [f"data.source.revision={'a' * 40}"])
     ]
     assert environments[0] == environments[1]
+
+
+@pytest.mark.parametrize("wrong", ["data.splits.test=tset", part("test", 0, 999)])
+def test_fault_of_the_plan_names_the_split_that_is_not_there(
+    wrong: str, acl: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    (fault,) = data_faults([plan(acl, tiny_model, tmp_path, *SMALL[1:], wrong)])
+    assert fault.key == "data.splits.test"
+    assert str(fault.value).startswith(("tset", "dev+eval[0:999]"))
+
+
+def test_fault_of_the_plan_names_the_data_set_that_is_not_there(
+    acl: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(source: Hub, split: str) -> bool:
+        raise DataNotFound("it is nowhere")
+
+    monkeypatch.setattr(Hub, "has", missing)
+    (fault,) = data_faults([plan(acl, tiny_model, tmp_path)])
+    assert (fault.key, fault.value) == ("data.source.dataset", str(acl))
 
 
 def test_script_in_place_of_data_is_refused_with_the_way_on(tmp_path: Path, tiny_model: Path) -> None:

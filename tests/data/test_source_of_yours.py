@@ -120,7 +120,7 @@ def test_split_that_a_source_lacks_is_told_with_the_nearest(asked: list[str], ct
         stage(wrong, "dev").environment(ctx)
     ((_, _, plan),) = compose_jobs(wrong)
     (fault,) = data_faults([plan])
-    assert fault.key == "data.source"
+    assert fault.key == "data.splits.dev"
     assert "did you mean 'validation'" in fault.allowed
 
 

@@ -116,3 +116,21 @@ def test_missing_folder_is_refused_with_the_names_of_others(sweep: Any) -> None:
 def test_folder_without_jobs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no job in it"):
         read_jobs([tmp_path])
+
+
+def test_folder_of_one_seed_is_reported_by_itself(sweep: Any) -> None:
+    job = sweep.add(WRONG, seeds=[1, 2], prune="greedy")
+    (of_both,) = read_jobs([job])
+    for number, seed in enumerate((1, 2)):
+        (alone,) = read_jobs([job / f"seed{seed}"])
+        assert (alone.fault, alone.seeds, alone.settings) == ("", (), of_both.settings)
+        assert [one.row for one in alone.runs[0].systems] == [one.row for one in of_both.runs[number].systems]
+
+
+def test_folders_of_two_seeds_differ_in_the_seed(sweep: Any) -> None:
+    job = sweep.add(WRONG, seeds=[1, 2])
+    overrides = OmegaConf.load(job / ".hydra" / "hydra.yaml")
+    overrides.hydra.overrides.task = ["seeds=[1,2]"]
+    OmegaConf.save(overrides, job / ".hydra" / "hydra.yaml")
+    found = read_jobs([job / "seed1", job / "seed2"])
+    assert [one.settings for one in found] == [{"seed": 1}, {"seed": 2}]

@@ -12,12 +12,15 @@ import soundfile
 from segments_folder import TALKS, write_segments
 
 from stc.data.manifest import Manifest
+from stc.data.sources import Columns
 from stc.decoding.hypotheses import TranslationSettings, read_texts
 from stc.decoding.options import OutputRules
 from stc.decoding.output_formats import join_segments
 from stc.evaluate.__main__ import main as evaluate
 from stc.models.folder import ModelFolder
+from stc.models.language_pair import Task
 from stc.pipeline.stage import Context
+from stc.stages.manifest import read_data
 from stc.submit.__main__ import main
 from stc.translate import main as translate
 
@@ -90,8 +93,8 @@ def test_rules_by_which_the_run_edited_texts_are_applied_to_further_test_sets_an
     assert "stop_repetition 2" in (tmp_path / "out/description.md").read_text()
 
 
-def test_recordings_longer_than_the_window_are_cut_as_the_command_translate_cuts_them(
-    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_recordings_longer_than_the_window_are_cut_as_the_command_translate_cuts_them_and_no_others(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ctx: Context
 ) -> None:
     random = np.random.default_rng(0)
     for name, seconds in (("talk.wav", 5), ("short.wav", 1)):
@@ -99,13 +102,17 @@ def test_recordings_longer_than_the_window_are_cut_as_the_command_translate_cuts
         soundfile.write(tmp_path / name, 0.2 * random.standard_normal(len(loud)) * loud, 16_000)
     (tmp_path / "talks.jsonl").write_text('{"audio": "talk.wav"}\n{"audio": "short.wav"}\n')
     assert hand_in(finished_run, tmp_path / "out", "--test", f"talks={tmp_path}/talks.jsonl") == 0
-    capsys.readouterr()
-    model, recordings = (
-        last_system(finished_run)["model_dir"],
-        [str(tmp_path / f"{name}.wav") for name in ("talk", "short")],
-    )
-    assert translate([model, *recordings, "--lang", "de", "--device", "cpu", "--max-new-tokens", "12"]) == 0
-    assert (tmp_path / "out/talks.en-de.txt").read_text() == capsys.readouterr().out
+    told = capsys.readouterr().err
+    assert ("talk.wav" in told, "short.wav" in told) == (True, False)
+    folder = last_system(finished_run)["model_dir"]
+    recording = str(tmp_path / "talk.wav")
+    assert translate([folder, recording, "--lang", "de", "--device", "cpu", "--max-new-tokens", "12"]) == 0
+    cut, whole = read_texts(tmp_path / "out/talks.en-de.txt")
+    assert f"{cut}\n" == capsys.readouterr().out
+    task = Task(target_lang="de", target_name="German")
+    data = read_data(tmp_path / "talks.jsonl", Columns(audio="audio", source="audio", target="audio"), task)
+    alone = Manifest(data.folder, task, data.rows[1:])
+    assert [whole] == EVALUATED.translate(EVALUATED.load_model(Path(folder), "cpu"), alone, ctx)
 
 
 def test_constrained_track_refuses_other_data_than_acl6060(

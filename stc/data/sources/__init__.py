@@ -11,7 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -27,6 +27,10 @@ _FOLDER_NEEDED = (
 
 class DataNotFound(InputError):
     """The data are not there, or have no split of that name."""
+
+
+class SplitNotFound(DataNotFound):
+    """The data are there, and have no split of that name, or a smaller one."""
 
 
 class Columns(BaseModel):
@@ -118,6 +122,8 @@ class Source(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    PLACE: ClassVar[str] = "name"
+    """The setting that says where the data are, for messages. With ``data.path``, that does."""
 
     name: str
 

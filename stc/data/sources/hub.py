@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import StringConstraints
 
@@ -42,6 +42,8 @@ class Hub(Source):
         id_column: the column with the ids of rows; rows are numbered if it is null.
         streaming: read rows over the network without downloading the data set first, for a small ``data.limit``.
     """
+
+    PLACE: ClassVar[str] = "dataset"
 
     dataset: str
     config: str | None = None
