@@ -14,7 +14,7 @@ from stc.tracking import Tracking, prepare_experiment
 from stc.tracking.view import view_path
 
 _DESCRIPTION = """\
-Serve the runs in MLflow at this machine, and print the address at which they are compared. With the address of a server
+Serve the runs in MLflow at this machine, and print the addresses of their table and of their charts. With the address of a server
 as --uri, print only where they are there."""
 _HOST = "127.0.0.1"
 
@@ -34,7 +34,8 @@ def _serve(options: argparse.Namespace) -> int:
         _check_free(options.port)
     uri, experiment = prepare_experiment(Tracking(uri=options.uri, experiment=options.experiment))
     server = uri.rstrip("/") if remote else f"http://{_HOST}:{options.port}"
-    print(f"The runs: {server}/{view_path(experiment)}", flush=True)
+    print(f"The runs: {server}/{view_path(experiment)}")
+    print(f"Retention against size: {server}/{view_path(experiment, charts=True)}", flush=True)
     if remote:
         return 0
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]

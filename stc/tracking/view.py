@@ -40,9 +40,10 @@ def experiment_tags() -> dict[str, str]:
     }
 
 
-def view_path(experiment: str) -> str:
-    """Return the address of the view below that of the server."""
-    return f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={_KEY}"
+def view_path(experiment: str, *, charts: bool = False) -> str:
+    """Return the address of the view below that of the server: of the table, or of its charts."""
+    mode = "&compareRunsMode=CHART" if charts else ""
+    return f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={_KEY}{mode}"
 
 
 def _state() -> dict[str, Any]:
@@ -73,6 +74,8 @@ def _state() -> dict[str, Any]:
                 "isReordered": True,
                 "deleted": False,
                 "isGenerated": True,
+                "columns": 1,  # a chart has all the width: in three columns its axes overlap
+                "cardHeight": 420,
             }
         ],
         "runsHiddenMode": "FIRST_20_RUNS",

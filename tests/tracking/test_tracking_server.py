@@ -153,7 +153,8 @@ def test_server_away_at_the_start_is_an_error(tmp_path: Path) -> None:
                 pass
 
 
-def test_the_address_of_the_view_is_printed_for_a_server(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_addresses_of_table_and_charts_are_printed_for_a_server(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert ui.main([f"--uri={server.uri}"]) == 0
     _, experiment = prepare_experiment(Tracking(uri=server.uri))
-    assert capsys.readouterr().out.split()[-1] == f"{server.uri}/{view_path(experiment)}"
+    said = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert said == [f"{server.uri}/{view_path(experiment, charts=charts)}" for charts in (False, True)]
