@@ -14,8 +14,8 @@ from stc.tracking import Tracking, prepare_experiment
 from stc.tracking.view import view_path
 
 _DESCRIPTION = """\
-Serve the runs in MLflow at this machine, and print the addresses of their table and of their charts. With the address of a server
-as --uri, print only where they are there."""
+Serve the runs in MLflow at this machine, and print the addresses of their table and of their charts. With the address
+of a server as --uri, print only where they are there."""
 _HOST = "127.0.0.1"
 
 

@@ -153,7 +153,9 @@ def test_server_away_at_the_start_is_an_error(tmp_path: Path) -> None:
                 pass
 
 
-def test_the_addresses_of_table_and_charts_are_printed_for_a_server(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_addresses_of_table_and_charts_are_printed_for_a_server(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ui.main([f"--uri={server.uri}"]) == 0
     _, experiment = prepare_experiment(Tracking(uri=server.uri))
     said = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
