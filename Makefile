@@ -38,11 +38,12 @@ comet: .venv-comet/.ready
 	@touch $@
 
 demo: setup
-	$(BIN)/python -m stc.run prune.ratio=0.5 lang=zh
+	$(BIN)/python -m stc.run experiments=demo lang=zh
 	@echo
-	@echo "Next:  make ui                                                        the runs in MLflow"
-	@echo "       $(BIN)/python -m stc.run prune.ratio=0.25 lang=de                another ratio, another language"
-	@echo "       $(BIN)/python -m stc.run -m prune.ratio=0.25,0.5 lang=de,zh      a sweep; what is equal runs once"
+	@echo "Next:"
+	@echo "  make ui                                                                        the runs in MLflow"
+	@echo "  $(BIN)/python -m stc.run experiments=demo lang=zh prune.ratio=0.5              half of the layers"
+	@echo "  $(BIN)/python -m stc.run -m experiments=demo lang=de,zh prune.ratio=0.25,0.5   a sweep"
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

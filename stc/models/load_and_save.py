@@ -23,6 +23,7 @@ from stc.models.prompts import load_processor
 from stc.models.shapes import shapes_of
 from stc.models.weights import first_few
 from stc.quantization import Quantizer, quantizer_of
+from stc.system.memory import give_back_large_blocks
 
 LOG = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def load(
             of another shape than the config says. The message names all of them.
     """
     import_transformers()
+    give_back_large_blocks()
     found = ModelFolder.of(folder)
     family, stored_by = found.family, found.quantizer
     if stored_by is not None and quantize is not None:

@@ -65,6 +65,11 @@ class Synthesize(Stage):
 
         yield from (why for name, weight in self.engines.items() if weight > 0 and (why := lacking(name)))
 
+    def activity(self, inputs: Inputs) -> str:
+        if inputs.get("audio") is not None:
+            return f"translating {self.sentences:,} sentences of the part {self.part}, whose recordings are used again"
+        return f"making {self.sentences:,} sentences of the part {self.part}, and their speech"
+
     def run(self, inputs: Inputs, out_dir: Path, ctx: Context) -> Mapping[str, Any]:
         from stc.config.languages import load_language
         from stc.data.manifest import Manifest, Utterance

@@ -3,6 +3,9 @@
 Memory does not really run out here: what runs is made to raise what PyTorch raises when it does.
 """
 
+import platform
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +183,19 @@ def test_similarity_counts_a_batch_once_that_memory_ran_out_for(
     for stack, similarity in found.items():
         assert similarity.influence_positions == enough[stack].influence_positions
         assert similarity.influence.tolist() == pytest.approx(enough[stack].influence.tolist(), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's heap")
+@pytest.mark.parametrize("first", ["", "give_back_large_blocks()"], ids=["glibc alone", "with it"])
+def test_large_arrays_are_given_back_to_the_system_also_from_between_small_ones(first: str) -> None:
+    code = (
+        "import numpy, psutil\nfrom stc.system.memory import give_back_large_blocks\n"
+        f"{first}\n"
+        "numpy.ones(6 * 2**20, 'u1')\n"  # glibc raises its limit when this one is freed
+        "memory = psutil.Process().memory_info\nbefore = memory().rss\n"
+        "pairs = [(numpy.ones(5 * 2**20, 'u1'), numpy.ones(100_000, 'u1')) for _ in range(20)]\n"
+        "small = [pair[1] for pair in pairs]\ndel pairs\n"
+        "print(memory().rss - before)"
+    )
+    kept = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert (kept < 20 * 2**20) == bool(first), kept
