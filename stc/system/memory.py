@@ -159,7 +159,7 @@ def give_back_large_blocks() -> None:
     """Make glibc return freed blocks of :data:`LARGE_BLOCK` bytes and more to the system; no effect elsewhere.
 
     By itself glibc moves its limit up to 32 MiB. Then the temporary arrays of a log-mel spectrogram (5 MB for 8 s) come
-    from its heap, each with something small behind it that stays, and are never used again: 4 GB in an hour of audio.
+    from its heap, each with something small behind it that stays, and are never used again: 4 GB after 800 utterances.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
