@@ -37,7 +37,7 @@ free_with_model: list[Callable[[], None]] = []
 
 
 states: dict[tuple[str, ...], Any] = {}
-"""What one encoder made of recordings, by what identifies the encoder (:mod:`stc.decoding.features`)."""
+"""The states that one encoder gave for recordings. The key identifies the encoder (:mod:`stc.decoding.features`)."""
 
 
 def clear_before(stage: Stage) -> None:
